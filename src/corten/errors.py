@@ -1,0 +1,78 @@
+"""The error tree: one class for every decision that a caller can make.
+
+    CortenError                 anything that ends a verb with exit code 1; has an optional hint
+    ├ UsageError                the command line or a configuration value is wrong (exit code 2)
+    │ └ ProjectError            the project's files or `[tool.corten]` are wrong
+    ├ LockOutdated              the lock is missing or does not belong to the project any more
+    ├ ResolutionError           no set of packages satisfies the project
+    ├ FetchError                a file could not be had from any source
+    │ └ HashMismatch            a file was had, but it is not the one that the lock names
+    ├ SignatureError            an archive's signature is missing, wrong or expired
+    ├ FormatError               bytes from outside are not what their format allows
+    ├ StoreError                this disk's store cannot do it (full, not writable, unknown image)
+    │ └ ImageNotFound           no image of that name or digest
+    ├ BuildError                a layer or image cannot be made
+    └ RuntimeFailure            a container cannot be started here, or a limit cannot be enforced
+
+Messages start in lower case, put names in quotes and end without a full stop. The hint says what to do next.
+Nothing below `corten.cli` prints or exits.
+"""
+
+from __future__ import annotations
+
+
+class CortenError(Exception):
+    """A failure with a reason that is worth reading: `message` says what happened, `hint` what to do about it."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(CortenError):
+    """The command line or a configuration value is wrong."""
+
+
+class ProjectError(UsageError):
+    """The project's files or its `[tool.corten]` table are wrong."""
+
+
+class LockOutdated(CortenError):
+    """The lock is missing, or does not belong to the project any more."""
+
+
+class ResolutionError(CortenError):
+    """No set of packages satisfies what the project asks for."""
+
+
+class FetchError(CortenError):
+    """A file could not be had from any source."""
+
+
+class HashMismatch(FetchError):
+    """A file was had, but its bytes are not the ones that were asked for."""
+
+
+class SignatureError(CortenError):
+    """A signature is missing, wrong or expired."""
+
+
+class FormatError(CortenError):
+    """Bytes from outside are not what their format allows."""
+
+
+class StoreError(CortenError):
+    """The store on this disk cannot do what was asked (full, not writable, unknown name)."""
+
+
+class ImageNotFound(StoreError):
+    """The store has no image of that name or digest."""
+
+
+class BuildError(CortenError):
+    """A layer or an image cannot be made."""
+
+
+class RuntimeFailure(CortenError):
+    """A container cannot be started here, or something asked for cannot be honoured."""

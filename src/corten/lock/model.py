@@ -1,0 +1,79 @@
+"""The lock as values. A lock names files and hashes, never hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from corten.errors import LockOutdated
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.packages.files import Deb, Wheel
+
+LAYER_FORMAT = 1
+"""The number that every layer key and lock carries. Digests depend on it, never on Corten's version."""
+
+
+@dataclass(frozen=True, slots=True)
+class DebianBase:
+    """A base assembled from Debian packages. `variant` is `default` or `minimal` (without the userland).
+
+    `debs` is the closure in unpacking order; `python` the interpreter's exact version (`3.11.2`)."""
+
+    suite: str
+    variant: str
+    python: str
+    debs: tuple[Deb, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBase:
+    """A base that is an OCI image. `reference` is what the project wrote (`oci:./dir`, `registry/name:tag`),
+    `digest` the digest of the platform's manifest, `python` the exact version found in it."""
+
+    reference: str
+    digest: Digest
+    python: str
+
+
+Base = DebianBase | ImageBase
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformLock:
+    """Everything that an image for one platform is made of, but the project's own files.
+
+    `serving` holds the model server's own packages; it is empty where the project has no predictor."""
+
+    platform: Platform
+    base: Base
+    system: tuple[Deb, ...] = ()
+    wheels: tuple[Wheel, ...] = ()
+    serving: tuple[Wheel, ...] = ()
+
+    @property
+    def python(self) -> str:
+        """The interpreter's minor version, as in paths: `3.11`."""
+        return ".".join(self.base.python.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """`project` is the hash of the normalised inputs that the lock was made from (see `corten.lock.inputs`);
+    `serving` the content hash of `corten_serve` (None without a predictor); `compilers` maps an architecture that the
+    lock has no platform for to the interpreter packages with which a builder of that architecture compiles bytecode."""
+
+    corten: str
+    project: Digest
+    platforms: tuple[PlatformLock, ...]
+    serving: Digest | None = None
+    compilers: dict[str, tuple[Deb, ...]] = field(default_factory=dict)
+    layer_format: int = LAYER_FORMAT
+
+    def for_platform(self, platform: Platform) -> PlatformLock:
+        """The part for `platform`. Raises LockOutdated when the lock has none."""
+        for part in self.platforms:
+            if part.platform == platform:
+                return part
+        raise LockOutdated(
+            f"the lock has no packages for {platform}", hint="add it to `platforms` and run 'corten lock'"
+        )

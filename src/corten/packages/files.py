@@ -1,0 +1,37 @@
+"""What a lock says about a file from outside: enough to recognise it anywhere, nothing about where it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel by name, version, file name, size in bytes and sha256 (64 hex digits). No host."""
+
+    name: str
+    version: str
+    file: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deb:
+    """A Debian package. `path` is its place in an archive's pool (`pool/main/z/zlib/zlib1g_1.2.13_amd64.deb`),
+    `archive` the archive's name (`debian`, `debian-security`), `released` the Date of the Release file that listed it
+    (ISO 8601, UTC), by which a dated archive finds it after mirrors have dropped it."""
+
+    name: str
+    version: str
+    architecture: str
+    archive: str
+    path: str
+    size: int
+    sha256: str
+    released: str
+
+    @property
+    def file(self) -> str:
+        """The file name."""
+        return self.path.rsplit("/", 1)[-1]

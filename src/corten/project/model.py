@@ -1,0 +1,97 @@
+"""The project as values, after validation and detection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from corten.oci.platform import Platform
+
+Network = Literal["none", "host", "private"]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """`module:Class` or `module:function`, importable with /app and /app/src on the path."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the image runs, in exec form. A web app among them listens on $PORT."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Where the project's dependencies are written; paths are absolute.
+
+    `kind` is the first input that exists in the order of DESIGN section 5: `uv.lock`; `requirements` (one or more
+    files, hashed or loose); `pyproject` (`[project.dependencies]`, with `extras` and `groups`); `none`."""
+
+    kind: Literal["uv.lock", "requirements", "pyproject", "none"]
+    files: tuple[Path, ...] = ()
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project that can be locked and built. Every value is final: detection and defaults are done.
+
+    `python` is a minor version that the project asks for (`3.11`), or None when any will do. `base` is
+    `debian:bookworm`, `debian:trixie` (each also with `-minimal`), `oci:PATH[:TAG]` or `registry/name@sha256:…`.
+    `user` is `uid:gid`. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
+    `scripts` are `[project.scripts]` as (name, "module:function")."""
+
+    root: Path
+    name: str
+    entry: Predictor | Command | None
+    dependencies: Dependencies
+    platforms: tuple[Platform, ...]
+    python: str | None = None
+    requires_python: str | None = None
+    base: str = "debian:bookworm"
+    system: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    user: str = "65532:65532"
+    workdir: str = "/app"
+    gpu: str = "auto"
+    network: Network = "none"
+    labels: dict[str, str] = field(default_factory=dict)
+    strict: bool = False
+    scripts: tuple[tuple[str, str], ...] = ()
+    version: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of the project as `lstat` saw it. `path` is relative to the root, with `/`; `link` the target of a
+    symbolic link that stays inside the project, None for a regular file. Times are nanoseconds."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    executable: bool
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFiles:
+    """What of the project goes where, each sorted by path: `code` to /app, `weights` to /models with a link in /app.
+    `left_out` lists what the default and the project's own excludes kept out, for `build -v`. `missing` are declared
+    models that match nothing."""
+
+    code: tuple[SourceFile, ...]
+    weights: tuple[SourceFile, ...]
+    left_out: tuple[str, ...]
+    missing: tuple[str, ...] = ()

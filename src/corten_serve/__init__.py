@@ -1,0 +1,1 @@
+"""Corten's model server. It runs inside images and imports nothing from `corten`."""
