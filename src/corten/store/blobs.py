@@ -1,0 +1,44 @@
+"""Small content by digest: image configurations and manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corten.errors import FormatError, StoreError
+from corten.oci.digest import Digest
+from corten.store.disk import explained, write_atomically
+
+
+class Blobs:
+    """Content-addressed bytes below `blobs/sha256`. A blob that is there is complete."""
+
+    def __init__(self, root: Path) -> None:
+        self.directory = root / "blobs" / "sha256"
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob lies or would lie."""
+        return self.directory / digest.hex
+
+    def put(self, data: bytes) -> Digest:
+        """Store `data`; idempotent."""
+        digest = Digest.of(data)
+        path = self.path(digest)
+        if not path.exists():
+            with explained(self.directory):
+                self.directory.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, data)
+        return digest
+
+    def read(self, digest: Digest) -> bytes:
+        """The bytes of `digest`, verified. Raises StoreError when it is not there and FormatError when it is damaged."""
+        try:
+            data = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            raise StoreError(
+                f"the store has no blob '{digest}'", hint="build or pull the image again"
+            ) from None
+        if Digest.of(data) != digest:
+            raise FormatError(
+                f"the blob '{digest}' in the store is damaged", hint="build or pull the image again"
+            )
+        return data

@@ -1,0 +1,56 @@
+"""The cache of fetched files (wheels, Debian packages) by sha256. A file that is there was verified."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from corten.errors import FormatError
+from corten.store.disk import explained
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class Files:
+    """Verified files below `files/`, partial downloads below `files/incoming/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.directory = root / "files"
+
+    def path(self, sha256: str) -> Path | None:
+        """The cached file with this hash, or None."""
+        path = self._place(sha256)
+        return path if path.exists() else None
+
+    def incoming(self, sha256: str) -> Path:
+        """Where to write a download of this file. What a stopped download left there can be resumed."""
+        path = self.directory / "incoming" / self._place(sha256).name
+        with explained(self.directory):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def add(self, source: Path, sha256: str) -> Path:
+        """Take the verified file `source` into the cache and return its place. A file in `incoming` is moved; any
+        other is linked, or copied where it lies on another file system. Idempotent."""
+        place = self._place(sha256)
+        with explained(self.directory):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if source.parent == self.directory / "incoming":
+                os.chmod(source, 0o644)
+                os.rename(source, place)
+            elif not place.exists():
+                temporary = place.with_name(f".{place.name}.{secrets.token_hex(6)}.tmp")
+                try:
+                    shutil.copyfile(source, temporary)
+                    os.rename(temporary, place)
+                finally:
+                    temporary.unlink(missing_ok=True)
+        return place
+
+    def _place(self, sha256: str) -> Path:
+        if not _HEX.fullmatch(sha256):
+            raise FormatError(f"'{sha256[:80]}' is not a sha256")
+        return self.directory / sha256[:2] / sha256

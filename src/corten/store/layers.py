@@ -1,0 +1,172 @@
+"""Unpacked layers.
+
+    layers/<diff ID>/fs            the tree, mounted read-only by containers, never written again
+    layers/<diff ID>/entries       the entries of its canonical tar, as JSON lines
+    layers/<diff ID>/layer.json    sizes, and the boot in which it was written
+    layers/<diff ID>/synced        present once the tree is known to have reached the disk
+    keys/<sha256 of an input key>  the diff ID that these inputs give
+
+A layer becomes visible by one rename, when it is complete. Against a kill that is all it takes. Against power loss a layer
+counts only if it was synced, or was written since the machine started (DECISIONS 32); one `syncfs` covers a whole build.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from corten.errors import StoreError
+from corten.oci import tar
+from corten.oci.digest import Digest
+from corten.store.disk import boot_identity, explained, remove_tree, write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A complete layer. `size` is that of its tar stream in bytes, `files` the number of its entries."""
+
+    diff_id: Digest
+    size: int
+    files: int
+
+
+class Layers:
+    """The unpacked layers of a store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.directory = root / "layers"
+        self.keys = root / "keys"
+        self._boot: str | None = None
+
+    def find(self, key: str) -> Digest | None:
+        """The diff ID that the inputs named by `key` gave, if that layer is here and complete."""
+        try:
+            text = self._key_path(key).read_text()
+        except FileNotFoundError:
+            return None
+        diff_id = Digest.parse(text.strip())
+        return diff_id if self.has(diff_id) else None
+
+    def remember(self, key: str, diff_id: Digest) -> None:
+        """Note that `key` gives `diff_id`."""
+        path = self._key_path(key)
+        with explained(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, f"{diff_id}\n".encode())
+
+    def has(self, diff_id: Digest) -> bool:
+        """Whether the layer is here, complete, and safe from a power loss that has happened since."""
+        place = self.directory / diff_id.hex
+        if (place / "synced").exists():
+            return True
+        try:
+            written = json.loads((place / "layer.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        return bool(written.get("boot")) and written["boot"] == self._boot_identity()
+
+    def tree(self, diff_id: Digest) -> Path:
+        """The unpacked tree of a complete layer. It must not be changed. Raises StoreError when it is not here."""
+        if not self.has(diff_id):
+            raise StoreError(
+                f"the layer '{diff_id.short}' is not in the store", hint="build or pull the image again"
+            )
+        return self.directory / diff_id.hex / "fs"
+
+    def get(self, diff_id: Digest) -> Layer:
+        """The layer's sizes. Raises StoreError when it is not here."""
+        try:
+            value = json.loads((self.directory / diff_id.hex / "layer.json").read_bytes())
+            return Layer(diff_id, value["size"], value["files"])
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(
+                f"the layer '{diff_id.short}' is not in the store", hint="build or pull the image again"
+            ) from error
+
+    def entries(self, diff_id: Digest) -> Iterator[tar.Entry]:
+        """The layer's entries in the order of its tar stream."""
+        self.get(diff_id)
+        with open(
+            self.directory / diff_id.hex / "entries", encoding="utf-8", errors="surrogateescape"
+        ) as lines:
+            yield from tar.decode_entries(lines)
+
+    def stream(self, diff_id: Digest) -> Iterator[bytes]:
+        """The layer's exact tar stream in pieces; it hashes to `diff_id`."""
+        return tar.stream(self.entries(diff_id), self.tree(diff_id))
+
+    def commit(self, temporary: Path, key: str | None, advance: Callable[[int], None] | None = None) -> Layer:
+        """Turn `temporary`, a directory of this store that holds a finished tree in `fs`, into a layer and note that
+        `key` gives it. Idempotent: an equal layer that is already here stays. `temporary` is gone afterwards."""
+        with explained(self.root):
+            entries = tar.scan(temporary / "fs")
+            diff_id, size = tar.digest(entries, temporary / "fs", advance)
+            layer = Layer(diff_id, size, len(entries))
+            if not self.has(diff_id):
+                (temporary / "entries").write_bytes(tar.encode_entries(entries))
+                about = {"size": size, "files": len(entries), "boot": self._boot_identity()}
+                (temporary / "layer.json").write_text(json.dumps(about))
+                self._place(temporary, diff_id)
+            remove_tree(temporary)
+        if key is not None:
+            self.remember(key, diff_id)
+        return layer
+
+    def _place(self, temporary: Path, diff_id: Digest) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        place = self.directory / diff_id.hex
+        for _ in range(3):
+            try:
+                os.rename(temporary, place)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            if self.has(diff_id):
+                return
+            # What lies there was written before a power loss and never synced: set it aside, then try again.
+            aside = self.root / "tmp" / f"unsynced-{diff_id.hex}-{os.getpid()}"
+            os.rename(place, aside)
+            remove_tree(aside)
+
+    def unsynced(self) -> list[Digest]:
+        """The complete layers that are not known to have reached the disk."""
+        found = []
+        if self.directory.is_dir():
+            for place in self.directory.iterdir():
+                if not (place / "synced").exists():
+                    found.append(Digest.from_hex(place.name))
+        return found
+
+    def mark_synced(self, diff_ids: list[Digest]) -> None:
+        """Note that these layers have reached the disk (after `syncfs`)."""
+        for diff_id in diff_ids:
+            (self.directory / diff_id.hex / "synced").touch()
+
+    def all(self) -> list[Digest]:
+        """Every layer here."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(Digest.from_hex(place.name) for place in self.directory.iterdir())
+
+    def remove(self, diff_id: Digest, trash: Path) -> None:
+        """Take the layer out of the store by one rename into `trash`, then delete it. The caller holds the store's
+        lock alone and has checked that nothing reaches the layer."""
+        place = self.directory / diff_id.hex
+        target = trash / f"layer-{diff_id.hex}"
+        os.rename(place, target)
+        remove_tree(target)
+
+    def _key_path(self, key: str) -> Path:
+        digits = Digest.of(key.encode()).hex
+        return self.keys / digits[:2] / digits
+
+    def _boot_identity(self) -> str:
+        if self._boot is None:
+            self._boot = boot_identity()
+        return self._boot

@@ -1,0 +1,95 @@
+"""The store: one directory that holds everything Corten keeps on a machine.
+
+It lies at `CORTEN_HOME`, else below the XDG data directory. Every write goes to a temporary name and is renamed when it is
+complete, so a kill leaves nothing to repair. Work that reads or adds holds the store's lock shared; `prune`, which takes
+away, holds it alone.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from corten.store.blobs import Blobs
+from corten.store.disk import explained, remove_tree
+from corten.store.files import Files
+from corten.store.images import Images
+from corten.store.layers import Layers
+from corten.store.locks import Busy, locked
+
+
+class Store:
+    """A store on this disk. Opening one is cheap and creates nothing; directories come with the first write."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.blobs = Blobs(root)
+        self.files = Files(root)
+        self.layers = Layers(root)
+        self.images = Images(root, self.blobs)
+        self.containers_directory = root / "containers"
+
+    @classmethod
+    def open(cls, root: Path | None = None) -> Store:
+        """The store at `root`, else at `$CORTEN_HOME`, else at `$XDG_DATA_HOME/corten` (`~/.local/share/corten`)."""
+        if root is None:
+            home = os.environ.get("CORTEN_HOME")
+            data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+            root = Path(home) if home else Path(data) / "corten"
+        return cls(root.absolute())
+
+    def lock(self, name: str, *, shared: bool = False, blocking: bool = True) -> AbstractContextManager[None]:
+        """Hold the lock `name` of this store. Raises `corten.store.locks.Busy` when it is taken and not `blocking`."""
+        with explained(self.root):
+            return locked(self.root / "locks" / name, shared=shared, blocking=blocking)
+
+    @contextmanager
+    def temporary_directory(self, prefix: str = "work") -> Iterator[Path]:
+        """A new directory on the store's own file system, removed at the end. A process that is killed leaves it
+        behind, unlocked; `sweep` finds it by that."""
+        parent = self.root / "tmp"
+        name = f"{prefix}-{secrets.token_hex(8)}"
+        with explained(self.root):
+            parent.mkdir(parents=True, exist_ok=True)
+        with locked(parent / f"{name}.lock"):
+            path = parent / name
+            with explained(self.root):
+                path.mkdir()
+            try:
+                yield path
+            finally:
+                remove_tree(path)
+                (parent / f"{name}.lock").unlink(missing_ok=True)
+
+    def cache_directory(self, name: str) -> Path:
+        """A directory for what can be made again at any time."""
+        path = self.root / "caches" / name
+        with explained(self.root):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def sweep(self) -> int:
+        """Remove the temporary directories of processes that are gone. Returns how many there were."""
+        parent = self.root / "tmp"
+        removed = 0
+        if not parent.is_dir():
+            return 0
+        for path in list(parent.iterdir()):
+            if path.name.endswith(".lock"):
+                # A lock without its directory is a process between two steps, or one that was killed there.
+                if not path.with_suffix("").exists() and time.time() - path.stat().st_mtime > 3600:
+                    path.unlink(missing_ok=True)
+                continue
+            lock = parent / f"{path.name}.lock"
+            try:
+                with locked(lock, blocking=False):
+                    remove_tree(path)
+                    removed += 1
+                    lock.unlink(missing_ok=True)
+            except Busy:
+                continue
+        return removed
