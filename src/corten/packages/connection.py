@@ -40,11 +40,15 @@ class Refused(FetchError):
 
 
 class Transient(FetchError):
-    """It may work a moment later: the host is down or busy, or the connection was cut. `retry_after` is in seconds."""
+    """It may work a moment later: the host is down or busy, or the connection was cut. `retry_after` is in seconds;
+    `down` is for a host that was not reached at all."""
 
-    def __init__(self, message: str, hint: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str | None = None, retry_after: float | None = None, down: bool = False
+    ) -> None:
         super().__init__(message, hint)
         self.retry_after = retry_after
+        self.down = down
 
 
 def no_credentials(url: str) -> None:
@@ -264,7 +268,9 @@ def _network_error(error: Exception, host: str) -> FetchError:
     from urllib3 import exceptions
 
     if isinstance(error, exceptions.ProxyError):
-        return Transient(f"the proxy for '{host}' cannot be reached", hint="check HTTPS_PROXY and NO_PROXY")
+        return Transient(
+            f"the proxy for '{host}' cannot be reached", hint="check HTTPS_PROXY and NO_PROXY", down=True
+        )
     if isinstance(error, exceptions.SSLError):
         return FetchError(
             f"the certificate of '{host}' is not trusted: {_tls_reason(error)}",
@@ -272,17 +278,23 @@ def _network_error(error: Exception, host: str) -> FetchError:
         )
     if isinstance(error, exceptions.NameResolutionError):
         return Transient(
-            f"there is no host '{host}'", hint="check the address and this machine's name resolution"
+            f"there is no host '{host}'",
+            hint="check the address and this machine's name resolution",
+            down=True,
         )
     if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(
         error, exceptions.NewConnectionError
     ):
-        return Transient(f"'{host}' does not answer", hint="check the network, or configure another mirror")
+        return Transient(
+            f"'{host}' does not answer", hint="check the network, or configure another mirror", down=True
+        )
     if isinstance(error, (exceptions.ReadTimeoutError, TimeoutError)):
         return Transient(f"'{host}' stopped sending", hint="try again, or configure another mirror")
     if isinstance(error, exceptions.NewConnectionError):
         return Transient(
-            f"'{host}' is down: the connection was refused", hint="check the address and the network"
+            f"'{host}' is down: the connection was refused",
+            hint="check the address and the network",
+            down=True,
         )
     if isinstance(error, (exceptions.ProtocolError, OSError)):
         return Transient(f"'{host}' cut the connection", hint="try again, or configure another mirror")

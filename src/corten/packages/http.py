@@ -37,10 +37,11 @@ class Cancelled(FetchError):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to go on. `attempts` per address; pauses double from `pause` seconds, with jitter, up to `longest`, unless
+    """How long to go on. `attempts` per address, `knocks` where nobody opens; pauses double from `pause` seconds, with jitter, up to `longest`, unless
     the host says how long to wait. Fewer than `slowest` bytes a second over `window` seconds counts as a cut."""
 
     attempts: int = 5
+    knocks: int = 3
     pause: float = 0.4
     longest: float = 30.0
     slowest: int = 500
@@ -152,7 +153,8 @@ class Http:
                 wait *= random.uniform(0.5, 1.5)  # noqa: S311 - jitter, so that many clients do not come back at once
                 if error.retry_after is not None:
                     wait = max(wait, error.retry_after)
-                if attempt >= patience.attempts or (error.retry_after or 0) > patience.longest:
+                allowed = patience.knocks if error.down else patience.attempts
+                if attempt >= allowed or (error.retry_after or 0) > patience.longest:
                     raise
                 _sleep(min(wait, patience.longest), cancelled)
 
