@@ -28,11 +28,13 @@ class DebianBase:
 @dataclass(frozen=True, slots=True)
 class ImageBase:
     """A base that is an OCI image. `reference` is what the project wrote (`oci:./dir`, `registry/name:tag`),
-    `digest` the digest of the platform's manifest, `python` the exact version found in it."""
+    `digest` the digest of the platform's manifest, `python` the exact version found in it, `interpreter` the path of
+    that Python in the image."""
 
     reference: str
     digest: Digest
     python: str
+    interpreter: str
 
 
 Base = DebianBase | ImageBase

@@ -109,7 +109,7 @@ class Images:
 
     def all(self) -> list[Image]:
         """Every image under every name and platform, newest first."""
-        images = []
+        images: list[Image] = []
         for name, path, record in self._records():
             images.extend(
                 self._load(name, Digest.parse(digest), path) for _, digest in sorted(record.items())

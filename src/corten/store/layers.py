@@ -136,12 +136,10 @@ class Layers:
 
     def unsynced(self) -> list[Digest]:
         """The complete layers that are not known to have reached the disk."""
-        found = []
-        if self.directory.is_dir():
-            for place in self.directory.iterdir():
-                if not (place / "synced").exists():
-                    found.append(Digest.from_hex(place.name))
-        return found
+        if not self.directory.is_dir():
+            return []
+        places = self.directory.iterdir()
+        return [Digest.from_hex(place.name) for place in places if not (place / "synced").exists()]
 
     def mark_synced(self, diff_ids: list[Digest]) -> None:
         """Note that these layers have reached the disk (after `syncfs`)."""
