@@ -1,0 +1,266 @@
+"""Which layers an image has, in which order, from which files: a pure function of the lock and the project's files.
+
+Every layer is named by a key, the canonical description of all that goes into it. Equal keys give equal layers, in every
+project and on every machine, so a layer whose key is known is never made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from corten.build.bytecode import FORM
+from corten.errors import BuildError
+from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, PlatformLock
+from corten.oci.config import canonical_json
+from corten.oci.digest import Digest
+from corten.packages.files import Deb, Wheel
+
+LAYER_BUDGET = 96
+"""Layers of an image, its base included. docker and moby stop at 125."""
+
+BUCKETS = 16
+"""Layers that the small wheels share when there are too many for one each."""
+
+OWN_LAYER = 16 << 20
+"""Weights of at least this many bytes have a layer of their own; smaller ones share one."""
+
+VENV = "/opt/venv"
+SERVING = "/opt/corten"
+
+
+def _key(kind: str, **inputs: object) -> str:
+    return canonical_json({"layer-format": LAYER_FORMAT, "kind": kind, **inputs}).decode()
+
+
+def compiler_identity(part: PlatformLock) -> str:
+    """Which compiler the bytecode of this platform's image comes from: its version, its package where it has one, and
+    the form of the pycs. Debian's builds of one package compile to equal bytes on amd64 and arm64."""
+    base = part.base
+    package = ""
+    if isinstance(base, DebianBase):
+        name = f"python{part.python}-minimal"
+        package = next((f" {deb.version}" for deb in base.debs if deb.name == name), "")
+    return f"cpython {base.python}{package} form {FORM}"
+
+
+@dataclass(frozen=True)
+class BaseLayer:
+    """The Debian base, with the standard library's bytecode."""
+
+    base: DebianBase
+    compiler: str
+
+    @property
+    def title(self) -> str:
+        """For people, as every layer has."""
+        return f"debian {self.base.suite}, python {self.base.python}"
+
+    @cached_property
+    def key(self) -> str:
+        """The layer's inputs."""
+        debs = [deb.sha256 for deb in self.base.debs]
+        return _key("debian", debs=debs, suite=self.base.suite, python=self.base.python, compiler=self.compiler)
+
+
+@dataclass(frozen=True)
+class SystemLayer:
+    """The project's own system packages, with what they need beyond the base."""
+
+    debs: tuple[Deb, ...]
+    base: BaseLayer
+
+    @property
+    def title(self) -> str:
+        return f"{len(self.debs)} system packages"
+
+    @cached_property
+    def key(self) -> str:
+        """The base is an input too: the linker's cache covers both."""
+        return _key("system", debs=[deb.sha256 for deb in self.debs], base=self.base.key)
+
+
+@dataclass(frozen=True)
+class EnvironmentLayer:
+    """The project's virtual environment, still without packages. `paths` go to sys.path after site-packages."""
+
+    prefix: str
+    python: str
+    interpreter: str
+    paths: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"environment {self.prefix}"
+
+    @cached_property
+    def key(self) -> str:
+        return _key(
+            "environment", prefix=self.prefix, python=self.python, interpreter=self.interpreter, paths=self.paths
+        )
+
+
+@dataclass(frozen=True)
+class WheelLayer:
+    """One wheel in an environment, with its bytecode."""
+
+    wheel: Wheel
+    prefix: str
+    python: str
+    compiler: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.wheel.name} {self.wheel.version}"
+
+    @cached_property
+    def key(self) -> str:
+        return _key(
+            "wheel", sha256=self.wheel.sha256, prefix=self.prefix, python=self.python, compiler=self.compiler
+        )
+
+
+@dataclass(frozen=True)
+class BucketLayer:
+    """Several small wheels in one layer."""
+
+    number: int
+    wheels: tuple[WheelLayer, ...]
+
+    @property
+    def title(self) -> str:
+        return ", ".join(layer.title for layer in self.wheels)
+
+    @cached_property
+    def key(self) -> str:
+        return _key("wheels", wheels=[layer.key for layer in self.wheels])
+
+
+@dataclass(frozen=True)
+class ServingLayer:
+    """The model server: its own environment with its packages, and `corten_serve` itself."""
+
+    environment: EnvironmentLayer
+    wheels: tuple[WheelLayer, ...]
+    source: Digest
+
+    @property
+    def title(self) -> str:
+        return "model server"
+
+    @cached_property
+    def key(self) -> str:
+        return _key(
+            "serving",
+            environment=self.environment.key,
+            wheels=[layer.key for layer in self.wheels],
+            source=self.source,
+            compiler=self.environment.python,
+        )
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight file by its path in the project, size in bytes and sha256 digest."""
+
+    path: str
+    size: int
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class WeightLayer:
+    """Weights below /models, each with a link at its place in /app."""
+
+    weights: tuple[Weight, ...]
+
+    @property
+    def title(self) -> str:
+        first = self.weights[0].path
+        return first if len(self.weights) == 1 else f"{first} and {len(self.weights) - 1} more"
+
+    @cached_property
+    def key(self) -> str:
+        return _key("weights", files=[[weight.path, weight.digest] for weight in self.weights])
+
+
+PackageLayer = BaseLayer | SystemLayer | ServingLayer | EnvironmentLayer | WheelLayer | BucketLayer
+"""A layer that the lock alone determines."""
+
+
+def package_layers(
+    part: PlatformLock, source: Digest | None, apart: frozenset[str] = frozenset(), reserved: int = 2
+) -> tuple[PackageLayer, ...]:
+    """The layers of everything but the project's own files, bottom to top; none for a base that is an OCI image.
+
+    `source` is the content hash of `corten_serve` where the project has a predictor. Wheels named in `apart` must not
+    share a layer: they write a path that another writes too, and the order by name decides (DECISIONS 6). `reserved`
+    layers are kept free for weights and code. Raises BuildError when the base leaves no room."""
+    compiler = compiler_identity(part)
+    layers: list[PackageLayer] = []
+    if isinstance(part.base, DebianBase):
+        base = BaseLayer(part.base, compiler)
+        layers.append(base)
+        if part.system:
+            layers.append(SystemLayer(part.system, base))
+    elif part.system:
+        raise BuildError(
+            "`system` packages need a Debian base",
+            hint="use `base = \"debian:bookworm\"`, or install them into the base image",
+        )
+    interpreter = interpreter_path(part)
+    if source is not None:
+        environment = EnvironmentLayer(SERVING, part.base.python, interpreter, (f"{SERVING}/app",))
+        wheels = tuple(WheelLayer(wheel, SERVING, part.python, compiler) for wheel in _by_name(part.serving))
+        layers.append(ServingLayer(environment, wheels, source))
+    paths = ("/app", "/app/src", *((f"{SERVING}/app",) if source is not None else ()))
+    layers.append(EnvironmentLayer(VENV, part.base.python, interpreter, paths))
+    wheels = tuple(WheelLayer(wheel, VENV, part.python, compiler) for wheel in _by_name(part.wheels))
+    layers += grouped(wheels, LAYER_BUDGET - len(layers) - reserved, apart)
+    return tuple(layers)
+
+
+def interpreter_path(part: PlatformLock) -> str:
+    """Where the base has its Python."""
+    if isinstance(part.base, ImageBase):
+        return part.base.interpreter
+    return f"/usr/bin/python{part.python}"
+
+
+def grouped(
+    wheels: Sequence[WheelLayer], room: int, apart: frozenset[str] = frozenset()
+) -> tuple[WheelLayer | BucketLayer, ...]:
+    """One layer for each wheel while `room` lasts. Beyond it the largest keep their own and the small ones go to fixed
+    buckets by a hash of the name, so that a change touches one bucket. Raises BuildError for less room than it takes."""
+    if len(wheels) <= room:
+        return tuple(wheels)
+    if room < BUCKETS + len(apart):
+        raise BuildError(
+            f"{len(wheels)} wheels do not fit into {room} layers", hint="use a base image with fewer layers"
+        )
+    by_size = sorted(wheels, key=lambda layer: (layer.wheel.name not in apart, -layer.wheel.size, layer.wheel.name))
+    own = set(by_size[: room - BUCKETS])
+    buckets: dict[int, list[WheelLayer]] = {}
+    for layer in wheels:
+        if layer not in own:
+            number = hashlib.sha256(layer.wheel.name.encode()).digest()[0] % BUCKETS
+            buckets.setdefault(number, []).append(layer)
+    shared = [BucketLayer(number, tuple(members)) for number, members in sorted(buckets.items())]
+    return (*shared, *(layer for layer in wheels if layer in own))
+
+
+def weight_layers(weights: Iterable[Weight], room: int) -> tuple[WeightLayer, ...]:
+    """Large weights in layers of their own as far as `room` goes, the largest first; the rest in one. A file is never
+    split: a layer holds whole files."""
+    ordered = sorted(weights, key=lambda weight: weight.path)
+    large = sorted((weight for weight in ordered if weight.size >= OWN_LAYER), key=lambda weight: -weight.size)
+    own = set(large[: max(room - 1, 0)])
+    rest = tuple(weight for weight in ordered if weight not in own)
+    layers = [WeightLayer(rest)] if rest else []
+    return (*layers, *(WeightLayer((weight,)) for weight in ordered if weight in own))
+
+
+def _by_name(wheels: Iterable[Wheel]) -> list[Wheel]:
+    return sorted(wheels, key=lambda wheel: wheel.name)
