@@ -48,7 +48,11 @@ def interpreter_in(tree: Path, python: str) -> Interpreter:
     loader = next((tree / name for name in candidates if (tree / name).is_file()), None)
     minor = ".".join(python.split(".")[:2])
     binary = next(
-        (path for path in (tree / f"usr/bin/python{minor}", tree / f"usr/local/bin/python{minor}") if path.is_file()),
+        (
+            path
+            for path in (tree / f"usr/bin/python{minor}", tree / f"usr/local/bin/python{minor}")
+            if path.is_file()
+        ),
         None,
     )
     if loader is None or binary is None:
@@ -87,7 +91,9 @@ class Compiler:
         `advance` hears the number of files done. Raises BuildError when the compiler itself fails."""
         ordered = sorted(files)
         chunks = [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
-        futures: list[Future[int]] = [self._executor.submit(self._chunk, tree, chunk, form, advance) for chunk in chunks]
+        futures: list[Future[int]] = [
+            self._executor.submit(self._chunk, tree, chunk, form, advance) for chunk in chunks
+        ]
         return sum(future.result() for future in futures)
 
     def _chunk(self, tree: Path, files: list[str], form: Form, advance: Callable[[int], None] | None) -> int:

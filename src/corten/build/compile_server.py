@@ -11,13 +11,12 @@ version 2 shares no objects, so reference counts leave no mark on it; from Pytho
 constant, and each file is compiled in a freshly forked child instead.
 """
 
+import _frozen_importlib_external
+import _imp
 import gc
 import marshal
 import os
 import sys
-
-import _frozen_importlib_external
-import _imp
 
 MAGIC: bytes = _frozen_importlib_external.MAGIC_NUMBER
 RAW_MAGIC = int.from_bytes(MAGIC, "little")
@@ -77,7 +76,7 @@ def main() -> None:
     # Syntax trees make garbage by the million objects and no cycles worth finding: a tenth of the time.
     gc.disable()
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    version = "%d.%d.%d" % sys.version_info[:3]
+    version = ".".join(map(str, sys.version_info[:3]))
     stdout.write(f"{sys.implementation.name} {version} {sys.implementation.cache_tag}\n".encode())
     stdout.flush()
     one = attempt_in_child if FORKING else attempt

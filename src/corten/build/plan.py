@@ -62,7 +62,9 @@ class BaseLayer:
     def key(self) -> str:
         """The layer's inputs."""
         debs = [deb.sha256 for deb in self.base.debs]
-        return _key("debian", debs=debs, suite=self.base.suite, python=self.base.python, compiler=self.compiler)
+        return _key(
+            "debian", debs=debs, suite=self.base.suite, python=self.base.python, compiler=self.compiler
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,11 @@ class EnvironmentLayer:
     @cached_property
     def key(self) -> str:
         return _key(
-            "environment", prefix=self.prefix, python=self.python, interpreter=self.interpreter, paths=self.paths
+            "environment",
+            prefix=self.prefix,
+            python=self.python,
+            interpreter=self.interpreter,
+            paths=self.paths,
         )
 
 
@@ -208,7 +214,7 @@ def package_layers(
     elif part.system:
         raise BuildError(
             "`system` packages need a Debian base",
-            hint="use `base = \"debian:bookworm\"`, or install them into the base image",
+            hint='use `base = "debian:bookworm"`, or install them into the base image',
         )
     interpreter = interpreter_path(part)
     if source is not None:
@@ -240,7 +246,9 @@ def grouped(
         raise BuildError(
             f"{len(wheels)} wheels do not fit into {room} layers", hint="use a base image with fewer layers"
         )
-    by_size = sorted(wheels, key=lambda layer: (layer.wheel.name not in apart, -layer.wheel.size, layer.wheel.name))
+    by_size = sorted(
+        wheels, key=lambda layer: (layer.wheel.name not in apart, -layer.wheel.size, layer.wheel.name)
+    )
     own = set(by_size[: room - BUCKETS])
     buckets: dict[int, list[WheelLayer]] = {}
     for layer in wheels:
@@ -255,7 +263,9 @@ def weight_layers(weights: Iterable[Weight], room: int) -> tuple[WeightLayer, ..
     """Large weights in layers of their own as far as `room` goes, the largest first; the rest in one. A file is never
     split: a layer holds whole files."""
     ordered = sorted(weights, key=lambda weight: weight.path)
-    large = sorted((weight for weight in ordered if weight.size >= OWN_LAYER), key=lambda weight: -weight.size)
+    large = sorted(
+        (weight for weight in ordered if weight.size >= OWN_LAYER), key=lambda weight: -weight.size
+    )
     own = set(large[: max(room - 1, 0)])
     rest = tuple(weight for weight in ordered if weight not in own)
     layers = [WeightLayer(rest)] if rest else []

@@ -61,7 +61,11 @@ class Environment:
 
 
 def place_wheel(
-    wheel: Path, file_name: str, environment: Environment, tree: Path, advance: Callable[[int], None] | None = None
+    wheel: Path,
+    file_name: str,
+    environment: Environment,
+    tree: Path,
+    advance: Callable[[int], None] | None = None,
 ) -> None:
     """Install the wheel file `wheel`, called `file_name`, below `tree`, which stands for the image's root.
 
@@ -75,7 +79,15 @@ def place_wheel(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
                 install(source, destination, {"INSTALLER": b"corten\n"})
-    except (InstallerError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, AssertionError, EOFError) as error:
+    except (
+        InstallerError,
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        ValueError,
+        AssertionError,
+        EOFError,
+    ) as error:
         raise BuildError(
             f"the wheel '{file_name}' cannot be installed: {str(error) or type(error).__name__}",
             hint="its bytes are the ones that the lock names; report it to the package's authors",

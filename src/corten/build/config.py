@@ -1,0 +1,121 @@
+"""The image configuration that follows from a project and its layers: pure."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from corten.errors import UsageError
+from corten.lock.model import PlatformLock
+from corten.oci.config import ImageConfig
+from corten.oci.digest import Digest
+from corten.oci.tar import EPOCH
+from corten.project.model import Command, Predictor, Project
+
+PORT = 8080
+HOME = "/home/nonroot"
+SERVE = ("/opt/corten/bin/python", "-I", "-m", "corten_serve")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_VARIABLE = re.compile(r"(\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}))")
+
+
+def created_at(environ: dict[str, str] | os._Environ[str] = os.environ) -> str:
+    """The time that an image says it was created, RFC 3339: `SOURCE_DATE_EPOCH`, else a constant, because the image is
+    the same whenever it is built. Raises UsageError for a value that is not a number of seconds."""
+    text = environ.get("SOURCE_DATE_EPOCH")
+    try:
+        seconds = int(text) if text else EPOCH
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is '{text}', which is not a number of seconds",
+            hint="unset it, or use 'date +%s'",
+        ) from error
+
+
+def image_config(
+    project: Project,
+    part: PlatformLock,
+    layers: Sequence[tuple[Digest, str]],
+    created: str,
+    beneath: ImageConfig | None = None,
+) -> ImageConfig:
+    """The configuration of the project's image: `layers` are diff IDs with their titles, bottom to top, without those
+    of `beneath`, the configuration of a base that is an image itself."""
+    environment = _inherited(beneath)
+    path = environment.get("PATH") or _SYSTEM_PATH
+    environment |= {
+        "PATH": f"/opt/venv/bin:{path}",
+        "VIRTUAL_ENV": "/opt/venv",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LANG": environment.get("LANG", "C.UTF-8"),
+        "HOME": HOME,
+        "USER": "nonroot",
+        "LOGNAME": "nonroot",
+        "XDG_CACHE_HOME": f"{HOME}/.cache",
+        "HF_HOME": f"{HOME}/.cache/huggingface",
+        "MPLCONFIGDIR": f"{HOME}/.cache/matplotlib",
+        "NUMBA_CACHE_DIR": f"{HOME}/.cache/numba",
+        "PORT": str(PORT),
+    }
+    if beneath is None:
+        environment["SSL_CERT_FILE"] = "/etc/ssl/certs/ca-certificates.crt"
+    if _has_gpu(part):
+        environment |= {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+    labels = {"org.opencontainers.image.title": project.name, "dev.corten.network": project.network}
+    if project.version:
+        labels["org.opencontainers.image.version"] = project.version
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    if isinstance(project.entry, Predictor):
+        environment |= {"CORTEN_PREDICT": project.entry.target, "CORTEN_NAME": project.name}
+        labels["dev.corten.entry"] = "predict"
+        labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] = "true"
+        entrypoint, cmd = SERVE, ("serve",)
+    elif isinstance(project.entry, Command):
+        labels["dev.corten.entry"] = "command"
+        cmd = expandable(project.entry.argv)
+    environment |= project.env
+    history: list[dict[str, Any]] = list(beneath.history) if beneath else []
+    history += [{"created": created, "created_by": f"corten: {title}"} for _, title in layers]
+    return ImageConfig(
+        platform=part.platform,
+        diff_ids=(*(beneath.diff_ids if beneath else ()), *(diff_id for diff_id, _ in layers)),
+        env=tuple(f"{key}={value}" for key, value in environment.items()),
+        entrypoint=entrypoint,
+        cmd=cmd,
+        user=project.user,
+        workdir=project.workdir,
+        labels={**(beneath.labels if beneath else {}), **labels, **project.labels},
+        exposed_ports=(f"{PORT}/tcp",) if project.entry is not None else (),
+        created=created,
+        history=tuple(history),
+    )
+
+
+def expandable(argv: Sequence[str]) -> tuple[str, ...]:
+    """`argv` as it is, or through a shell where it names variables (`--bind=0.0.0.0:$PORT`): an image's command is in
+    exec form, which expands nothing."""
+    if not any(_VARIABLE.search(word) for word in argv):
+        return tuple(argv)
+    words = []
+    for word in argv:
+        pieces = _VARIABLE.split(word)
+        quoted = [
+            f'"{piece}"' if index % 2 else shlex.quote(piece) for index, piece in enumerate(pieces) if piece
+        ]
+        words.append("".join(quoted) or "''")
+    return ("/bin/sh", "-c", "exec " + " ".join(words))
+
+
+def _inherited(beneath: ImageConfig | None) -> dict[str, str]:
+    return dict(item.split("=", 1) for item in beneath.env if "=" in item) if beneath else {}
+
+
+def _has_gpu(part: PlatformLock) -> bool:
+    return any(wheel.name.startswith("nvidia-") for wheel in part.wheels)

@@ -1,0 +1,135 @@
+"""The project's own files on this disk: what they hash to, remembered by what `lstat` says, and copying them cheaply.
+
+A file counts as unchanged while its size, modification and change times (ns) and inode are the same and it was not
+modified in the same instant in which it was last read (git's rule for racy times).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from corten.errors import BuildError
+from corten.oci.digest import Digest
+from corten.project.model import SourceFile
+from corten.store.disk import write_atomically
+
+_FICLONE = 0x40049409
+_PIECE = 1 << 20
+# A time stamp this close to the moment of reading may hide a later change: file systems tick in up to 10 ms or so.
+_RACY_NS = 50_000_000
+
+
+def stamp(file: SourceFile) -> list[int]:
+    """What says whether `file` is the one that was read before."""
+    return [file.size, file.mtime_ns, file.ctime_ns, file.inode]
+
+
+def is_settled(file: SourceFile, read_at_ns: int) -> bool:
+    """Whether a file read at that time would show a later change in its times."""
+    return max(file.mtime_ns, file.ctime_ns) < read_at_ns - _RACY_NS
+
+
+class Digests:
+    """The digests of a project's weights, remembered between builds in `cache`."""
+
+    def __init__(self, root: Path, cache: Path) -> None:
+        self._root = root
+        self._path = cache
+        self._changed = False
+        try:
+            known = json.loads(cache.read_bytes())
+        except (OSError, ValueError):
+            known = {}
+        self._known: dict[str, list[object]] = known if isinstance(known, dict) else {}
+
+    def of(self, file: SourceFile, advance: Callable[[int], None] | None = None) -> Digest:
+        """The sha256 of `file`, read only if it changed. Raises BuildError when it changes while it is read."""
+        entry = self._known.get(file.path)
+        if entry and entry[:-1] == stamp(file):
+            return Digest.parse(entry[-1])
+        read_at = time.time_ns()
+        sha256 = hashlib.sha256()
+        with open(self._root / file.path, "rb", buffering=0) as stream:
+            buffer = memoryview(bytearray(_PIECE))
+            while count := stream.readinto(buffer):
+                sha256.update(buffer[:count])
+                if advance:
+                    advance(count)
+            status = os.fstat(stream.fileno())
+        if [status.st_size, status.st_mtime_ns] != [file.size, file.mtime_ns]:
+            raise BuildError(
+                f"'{file.path}' changed while it was read", hint="build again when it is complete"
+            )
+        digest = Digest.from_hex(sha256.hexdigest())
+        if is_settled(file, read_at):
+            self._known[file.path] = [*stamp(file), str(digest)]
+            self._changed = True
+        return digest
+
+    def save(self) -> None:
+        """Remember what was read."""
+        if self._changed:
+            write_atomically(self._path, json.dumps(self._known).encode())
+
+
+def copy_file(source: Path, target: Path, executable: bool = False) -> None:
+    """Copy the bytes of `source` to the new file `target`: a reflink where the file system has them, else only the
+    parts that hold data, so that a sparse file stays sparse. Memory does not grow with the size."""
+    read = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        write = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.fchmod(write, 0o755 if executable else 0o644)
+            if not _reflink(read, write):
+                _copy_sparse(read, write)
+        finally:
+            os.close(write)
+    finally:
+        os.close(read)
+
+
+def _reflink(read: int, write: int) -> bool:
+    try:
+        fcntl.ioctl(write, _FICLONE, read)
+    except OSError:
+        return False
+    return True
+
+
+def _copy_sparse(read: int, write: int) -> None:
+    end = os.fstat(read).st_size
+    os.ftruncate(write, end)
+    position = 0
+    while position < end:
+        try:
+            start = os.lseek(read, position, os.SEEK_DATA)
+            stop = os.lseek(read, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole is left
+                return
+            start, stop = position, end
+        _copy_range(read, write, start, stop)
+        position = stop
+
+
+def _copy_range(read: int, write: int, start: int, stop: int) -> None:
+    os.lseek(read, start, os.SEEK_SET)
+    os.lseek(write, start, os.SEEK_SET)
+    left = stop - start
+    while left:
+        piece = os.read(read, min(_PIECE, left))
+        if not piece:
+            raise BuildError(
+                "a file became shorter while it was copied", hint="build again when it is complete"
+            )
+        left -= len(piece)
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(write, view) :]
