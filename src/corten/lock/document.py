@@ -1,0 +1,203 @@
+"""What a `corten.lock` may say: every name, path, size and hash checked before it becomes a `Lock`.
+
+Names and paths from here end up in addresses and in paths of files, so their forms are closed: no separator, no `..`, no
+control character gets through.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from corten.errors import FormatError, LockOutdated
+from corten.lock.model import LAYER_FORMAT, Base, DebianBase, ImageBase, Lock, PlatformLock
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.packages.files import Deb, Wheel
+
+VERSION = 1
+"""The number of the file's format."""
+
+AGAIN = "restore it from version control, or run 'corten lock'"
+
+WHEEL_KEYS = ("name", "version", "file", "size", "sha256")
+DEB_KEYS = ("name", "version", "architecture", "archive", "path", "size", "sha256", "released")
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9+.-]*[a-z0-9+])?")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!~:_-]*")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~%-]*")
+_PATH = re.compile(r"[A-Za-z0-9_+.~%:-]+(/[A-Za-z0-9_+.~%:-]+)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_WORD = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)")
+_PYTHON = re.compile(r"3\.[0-9]{1,3}(\.[0-9]{1,3})?([a-z0-9+]*)")
+_INTERPRETER = re.compile(r"(/[A-Za-z0-9_+.-]+)+")
+
+
+def lock_of(document: dict[str, Any], name: str) -> Lock:
+    """The lock that a TOML document says. Raises FormatError, or LockOutdated for another layer format."""
+    version = document.get("version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise FormatError(f"'{name}' is not a lock of Corten's", hint=AGAIN)
+    if version != VERSION:
+        raise FormatError(
+            f"'{name}' has format {version}, and this Corten knows format {VERSION}",
+            hint="update Corten, or make the lock again with 'corten lock'",
+        )
+    _only(
+        document,
+        {"version", "corten", "layer-format", "project", "serving", "platform", "compiler"},
+        "the header",
+    )
+    layer_format = _size(document, "layer-format", "the header")
+    if layer_format != LAYER_FORMAT:
+        raise LockOutdated(
+            f"'{name}' was made for layer format {layer_format}, and this Corten makes format {LAYER_FORMAT}",
+            hint="run 'corten lock'"
+            if layer_format < LAYER_FORMAT
+            else "update Corten, or run 'corten lock'",
+        )
+    serving = document.get("serving")
+    platforms = _table(document.get("platform"), "'platform'")
+    compilers = _table(document.get("compiler", {}), "'compiler'")
+    if not platforms:
+        raise FormatError("it has no platform")
+    return Lock(
+        corten=_text(document, "corten", _VERSION, "the header"),
+        project=Digest.parse(document.get("project")),
+        platforms=tuple(
+            _platform(Platform.parse(key), _table(value, key)) for key, value in platforms.items()
+        ),
+        serving=None if serving is None else Digest.parse(serving),
+        compilers={
+            Platform.parse(key).architecture: _debs(_table(value, key), "debs", key)
+            for key, value in compilers.items()
+        },
+        layer_format=layer_format,
+    )
+
+
+def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
+    where = str(platform)
+    _only(table, {"base", "debs", "system", "wheels", "serving"}, where)
+    return PlatformLock(
+        platform=platform,
+        base=_base(table, where),
+        system=_debs(table, "system", where),
+        wheels=_wheels(table, "wheels", where),
+        serving=_wheels(table, "serving", where),
+    )
+
+
+def _base(table: dict[str, Any], where: str) -> Base:
+    base = _table(table.get("base"), f"'base' of {where}")
+    python = _text(base, "python", _PYTHON, where)
+    if "image" in base:
+        _only(base, {"image", "digest", "python", "interpreter"}, where)
+        reference = base["image"]
+        if not isinstance(reference, str) or not reference.isprintable() or len(reference) > 4096:
+            raise FormatError(f"the base image of {where} is not a reference")
+        interpreter = _text(base, "interpreter", _INTERPRETER, where)
+        return ImageBase(reference, Digest.parse(base.get("digest")), python, interpreter)
+    _only(base, {"suite", "variant", "python"}, where)
+    return DebianBase(
+        suite=_text(base, "suite", _WORD, where),
+        variant=_text(base, "variant", _WORD, where),
+        python=python,
+        debs=_debs(table, "debs", where),
+    )
+
+
+def _wheels(table: dict[str, Any], key: str, where: str) -> tuple[Wheel, ...]:
+    wheels = []
+    seen: set[str] = set()
+    for item in _items(table, key, where):
+        name = _text(item, "name", _NAME, where)
+        _only(item, set(WHEEL_KEYS), name)
+        file = _text(item, "file", _FILE, name)
+        parts = file.split("-")
+        if not file.endswith(".whl") or len(parts) not in {5, 6} or _normal(parts[0]) != _normal(name):
+            raise FormatError(f"'{file[:100]}' is not the name of a wheel of '{name}'")
+        if name in seen:
+            raise FormatError(f"'{name}' is there twice for {where}")
+        seen.add(name)
+        wheels.append(
+            Wheel(
+                name,
+                _text(item, "version", _VERSION, name),
+                file,
+                _size(item, "size", name),
+                _text(item, "sha256", _SHA256, name),
+            )
+        )
+    return tuple(wheels)
+
+
+def _debs(table: dict[str, Any], key: str, where: str) -> tuple[Deb, ...]:
+    debs = []
+    seen: set[tuple[str, str]] = set()
+    for item in _items(table, key, where):
+        name = _text(item, "name", _NAME, where)
+        _only(item, set(DEB_KEYS), name)
+        path = _text(item, "path", _PATH, name)
+        if not path.endswith(".deb") or "." in path.split("/") or ".." in path.split("/"):
+            raise FormatError(f"'{path[:100]}' is not the place of a package in an archive")
+        architecture = _text(item, "architecture", _WORD, name)
+        if (name, architecture) in seen:
+            raise FormatError(f"'{name}' is there twice for {where}")
+        seen.add((name, architecture))
+        debs.append(
+            Deb(
+                name,
+                _text(item, "version", _VERSION, name),
+                architecture,
+                _text(item, "archive", _WORD, name),
+                path,
+                _size(item, "size", name),
+                _text(item, "sha256", _SHA256, name),
+                _text(item, "released", _MOMENT, name),
+            )
+        )
+    return tuple(debs)
+
+
+def _items(table: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    items = table.get(key, [])
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise FormatError(f"'{key}' of {where} is not a list of files")
+    return items
+
+
+def _table(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise FormatError(f"{what} is not a table")
+    return value
+
+
+def _only(table: dict[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise FormatError(f"unknown key '{key[:100]}' in {where}")
+
+
+def _text(table: dict[str, Any], key: str, form: re.Pattern[str], where: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or len(value) > 1000 or not form.fullmatch(value):
+        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which it cannot be")
+    return value
+
+
+def _size(table: dict[str, Any], key: str, where: str) -> int:
+    value = table.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 50:
+        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which it cannot be")
+    return value
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else f"'{str(value)[:100]}'"
+
+
+def _normal(name: str) -> str:
+    """A project's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
