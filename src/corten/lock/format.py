@@ -194,7 +194,7 @@ def _lines(text: str) -> dict[str, Any] | None:
             table = tables[match[2]] = {}
         elif line.endswith(" = ["):
             name = line[:-4]
-            if not _WORD.fullmatch(name) or name in table:
+            if name not in {"debs", "system", "wheels", "serving"} or name in table:
                 return None
             array = table[name] = []
         elif line.startswith("base = { ") and line.endswith(" }"):
