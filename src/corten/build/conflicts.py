@@ -47,7 +47,8 @@ def conflicts(store: Store, wheels: Sequence[tuple[WheelLayer, Digest]]) -> list
             if not filecmp.cmp(tree / path, winning_tree / path, shallow=False):
                 found.setdefault((loser, winner), []).append(path)
     result = [
-        Conflict(loser, winner, f"/{min(paths)}", len(paths) - 1) for (loser, winner), paths in sorted(found.items())
+        Conflict(loser, winner, f"/{min(paths)}", len(paths) - 1)
+        for (loser, winner), paths in sorted(found.items())
     ]
     rows = [[conflict.loser, conflict.winner, conflict.path, conflict.count] for conflict in result]
     write_atomically(cache, json.dumps(rows).encode())

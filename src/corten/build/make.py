@@ -57,6 +57,11 @@ def make_base(layer: BaseLayer, debs: Mapping[str, Path], tree: Path) -> None:
     debian_base.place_base(chosen, tree, python=minor)
 
 
+def make_compiler(debs: Sequence[tuple[Deb, Path]], tree: Path, python: str) -> None:
+    """The interpreter of a base, for this machine's processor: enough to compile, never part of an image."""
+    debian_base.place_base(debs, tree, python=python)
+
+
 def base_sources(layer: BaseLayer, tree: Path) -> list[str]:
     """The standard library's sources in a finished base."""
     minor = ".".join(layer.base.python.split(".")[:2])
@@ -87,7 +92,9 @@ def make_environment(layer: EnvironmentLayer, tree: Path) -> None:
     (site_packages / "_corten.pth").write_text("".join(f"{path}\n" for path in layer.paths))
 
 
-def make_wheel(layer: WheelLayer, file: Path, tree: Path, compiler: Compiler, advance: Advance | None = None) -> None:
+def make_wheel(
+    layer: WheelLayer, file: Path, tree: Path, compiler: Compiler, advance: Advance | None = None
+) -> None:
     """One wheel with its bytecode."""
     environment = Environment(layer.prefix, layer.python)
     place_wheel(file, layer.wheel.file, environment, tree, advance)

@@ -27,11 +27,13 @@ from corten.store.disk import boot_identity, explained, remove_tree, write_atomi
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A complete layer. `size` is that of its tar stream in bytes, `files` the number of its entries."""
+    """A complete layer. `size` is that of its tar stream in bytes, `files` the number of its entries; `new` says that a
+    `commit` has just added it."""
 
     diff_id: Digest
     size: int
     files: int
+    new: bool = False
 
 
 class Layers:
@@ -106,8 +108,8 @@ class Layers:
         with explained(self.root):
             entries = tar.scan(temporary / "fs")
             diff_id, size = tar.digest(entries, temporary / "fs", advance)
-            layer = Layer(diff_id, size, len(entries))
-            if not self.has(diff_id):
+            layer = Layer(diff_id, size, len(entries), new=not self.has(diff_id))
+            if layer.new:
                 (temporary / "entries").write_bytes(tar.encode_entries(entries))
                 about = {"size": size, "files": len(entries), "boot": self._boot_identity()}
                 (temporary / "layer.json").write_text(json.dumps(about))

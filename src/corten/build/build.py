@@ -1,0 +1,286 @@
+"""Lock and project files → an image in the store.
+
+Only layers whose key the store does not know are made, and only their files are fetched. What has not changed is neither
+read nor hashed again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.build.config import created_at, image_config
+from corten.build.plan import (
+    LAYER_BUDGET,
+    BucketLayer,
+    PackageLayer,
+    Weight,
+    WheelLayer,
+    package_layers,
+    weight_layers,
+)
+from corten.build.sources import Digests, is_settled, stamp
+from corten.errors import BuildError
+from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, Warned
+from corten.lock.model import LAYER_FORMAT, Lock, PlatformLock
+from corten.oci import media
+from corten.oci.config import canonical_json
+from corten.oci.descriptor import Descriptor, Manifest
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.project.model import Project, SourceFile, SourceFiles
+from corten.store.disk import write_atomically
+from corten.store.images import Image, full_name
+from corten.store.store import Store
+
+if TYPE_CHECKING:
+    from corten.build.make import Supply
+    from corten.build.workshop import Workshop
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltLayer:
+    """A layer of a built image. `size` is that of its tar stream in bytes; `reused`: the store had it before."""
+
+    digest: Digest
+    title: str
+    size: int
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build made, bottom to top, and how long it took in seconds."""
+
+    image: Image
+    layers: tuple[BuiltLayer, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """`name` of the image, the project's by default; `without_models`: leave declared weights out, to train in the
+    image that will serve; `serving_package`: the folder of `corten_serve`; `jobs`: compile servers, 0 for all cores."""
+
+    name: str | None = None
+    without_models: bool = False
+    serving_package: Path | None = None
+    jobs: int = 0
+
+
+def build(
+    project: Project,
+    files: SourceFiles,
+    lock: Lock,
+    platform: Platform,
+    store: Store,
+    supply: Supply,
+    observe: Observer,
+    options: BuildOptions,
+) -> Built:
+    """Make the image of `project` for `platform` and name it in the store.
+
+    Raises BuildError, FetchError, FormatError, StoreError. Whatever happens, the store stays whole and keeps the layers
+    that were finished."""
+    started = time.monotonic()
+    name = full_name(options.name or project.name)
+    if files.missing and not options.without_models:
+        raise BuildError(
+            f"the model '{files.missing[0]}' does not exist",
+            hint="make it first, in the image itself: corten run . -- python train.py; "
+            "or take it out of `models` in [tool.corten]",
+        )
+    part = lock.for_platform(platform)
+    with store.lock("store", shared=True):
+        layers = _package_layers(project, lock, part, store, supply, observe, options)
+        if not options.without_models:
+            layers += _weight_layers(project, files, store, observe, LAYER_BUDGET - len(layers) - 1)
+        layers.append(_code_layer(project, files, lock, part, store, supply, observe, options))
+        image = _name(name, project, part, layers, store)
+    return Built(image, tuple(layers), time.monotonic() - started)
+
+
+def _package_layers(
+    project: Project,
+    lock: Lock,
+    part: PlatformLock,
+    store: Store,
+    supply: Supply,
+    observe: Observer,
+    options: BuildOptions,
+) -> list[BuiltLayer]:
+    plan = package_layers(part, lock.serving)
+    made: set[str] = set()
+    if any(store.layers.find(layer.key) is None for layer in plan):
+        workshop = _workshop(lock, part, store, supply, observe, options)
+        workshop.ensure(plan)
+        made = workshop.made
+    apart = _conflicting(plan, store, observe, project.strict)
+    if apart and any(isinstance(layer, BucketLayer) for layer in plan):
+        plan = package_layers(part, lock.serving, apart)
+        workshop = _workshop(lock, part, store, supply, observe, options)
+        workshop.ensure(plan)
+        made |= workshop.made
+    return [_built(store, layer.key, layer.title, layer.key not in made) for layer in plan]
+
+
+def _workshop(
+    lock: Lock, part: PlatformLock, store: Store, supply: Supply, observe: Observer, options: BuildOptions
+) -> Workshop:
+    # Imported when there is something to make: a build that finds everything never needs it.
+    from corten.build.workshop import Workshop
+
+    return Workshop(
+        store, lock, part, supply, observe, jobs=options.jobs, serving_package=options.serving_package
+    )
+
+
+def _built(store: Store, key: str, title: str, reused: bool) -> BuiltLayer:
+    diff_id = store.layers.find(key)
+    if diff_id is None:
+        raise BuildError(f"the layer '{title}' vanished while it was used", hint="build again")
+    return BuiltLayer(diff_id, title, store.layers.get(diff_id).size, reused)
+
+
+def _conflicting(
+    plan: Sequence[PackageLayer], store: Store, observe: Observer, strict: bool
+) -> frozenset[str]:
+    """The wheels that write a path differently; each pair is a warning, or an error with `strict`."""
+    from corten.build.conflicts import conflicts
+
+    wheels: list[WheelLayer] = []
+    for layer in plan:
+        wheels += (
+            layer.wheels
+            if isinstance(layer, BucketLayer)
+            else [layer]
+            if isinstance(layer, WheelLayer)
+            else []
+        )
+    wheels.sort(key=lambda layer: layer.wheel.name)
+    found = [(layer, store.layers.find(layer.key)) for layer in wheels]
+    complete = [(layer, diff_id) for layer, diff_id in found if diff_id is not None]
+    names: set[str] = set()
+    for conflict in conflicts(store, complete):
+        more = f" (and {conflict.count} more)" if conflict.count else ""
+        message = f"'{conflict.loser}' and '{conflict.winner}' both write '{conflict.path}'{more} with different bytes"
+        hint = "keep one of the two in the project's dependencies"
+        if strict:
+            raise BuildError(message, hint=hint)
+        observe(Warned(f"{message}; '{conflict.winner}' wins", hint))
+        names |= {conflict.loser, conflict.winner}
+    return frozenset(names)
+
+
+# The project's own files.
+
+
+def _memory(store: Store, project: Project, kind: str) -> Path:
+    return store.cache_directory("projects") / f"{Digest.of(str(project.root).encode()).hex[:32]}-{kind}.json"
+
+
+def _weight_layers(
+    project: Project, files: SourceFiles, store: Store, observe: Observer, room: int
+) -> list[BuiltLayer]:
+    if not files.weights:
+        return []
+    digests = Digests(project.root, _memory(store, project, "weights"))
+    weights = []
+    for file in files.weights:
+        if file.link is not None:
+            raise BuildError(
+                f"the model '{file.path}' is a symbolic link",
+                hint="declare the file that it points to in `models`",
+            )
+        task = (file.path, file.size)
+        digest = digests.of(file, lambda amount, task=task: observe(TaskAdvanced("hash", task[0], amount)))  # type: ignore[misc]
+        weights.append(Weight(file.path, file.size, digest))
+    digests.save()
+    built = []
+    for layer in weight_layers(weights, room):
+        reused = store.layers.find(layer.key) is not None
+        if not reused:
+            from corten.build.make import make_weights
+
+            observe(TaskStarted("copy", layer.title, sum(weight.size for weight in layer.weights)))
+            with store.temporary_directory("layer") as directory:
+                make_weights(layer, project.root, directory / "fs")
+                store.layers.commit(
+                    directory,
+                    layer.key,
+                    lambda amount, title=layer.title: observe(TaskAdvanced("copy", title, amount)),  # type: ignore[misc]
+                )
+            observe(TaskFinished("copy", layer.title))
+        built.append(_built(store, layer.key, layer.title, reused))
+    return built
+
+
+def _code_layer(
+    project: Project,
+    files: SourceFiles,
+    lock: Lock,
+    part: PlatformLock,
+    store: Store,
+    supply: Supply,
+    observe: Observer,
+    options: BuildOptions,
+) -> BuiltLayer:
+    """The layer of /app. It is made again when any file of it has changed; `lstat` of the files says whether."""
+    from corten.build.plan import VENV, compiler_identity
+
+    state = canonical_json(
+        {
+            "layer-format": LAYER_FORMAT,
+            "files": [_description(file) for file in files.code],
+            "project": [project.name, project.version, project.scripts],
+            "python": part.python,
+            "compiler": compiler_identity(part),
+            "prefix": VENV,
+        }
+    )
+    memory = _memory(store, project, f"code-{part.platform.architecture}")
+    remembered = _remembered(memory, Digest.of(state), store)
+    if remembered is not None:
+        return BuiltLayer(remembered, "code", store.layers.get(remembered).size, True)
+
+    from corten.build.code import place_code
+    from corten.build.wheel import Environment
+
+    read_at = time.time_ns()
+    workshop = _workshop(lock, part, store, supply, observe, options)
+    with store.temporary_directory("layer") as directory, workshop.compiler() as compiler:
+        place_code(project, files.code, Environment(VENV, part.python), directory / "fs", compiler)
+        layer = store.layers.commit(directory, None)
+    if all(is_settled(file, read_at) for file in files.code):
+        write_atomically(memory, json.dumps([Digest.of(state), layer.diff_id]).encode())
+    return BuiltLayer(layer.diff_id, "code", layer.size, not layer.new)
+
+
+def _description(file: SourceFile) -> list[object]:
+    return [file.path, file.executable, file.link, *stamp(file)]
+
+
+def _remembered(memory: Path, state: Digest, store: Store) -> Digest | None:
+    try:
+        known, diff_id = json.loads(memory.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return None
+    return Digest.parse(diff_id) if known == state and store.layers.has(Digest.parse(diff_id)) else None
+
+
+def _name(
+    name: str, project: Project, part: PlatformLock, layers: Sequence[BuiltLayer], store: Store
+) -> Image:
+    config = image_config(project, part, [(layer.digest, layer.title) for layer in layers], created_at())
+    config_bytes = config.encode()
+    manifest = Manifest(
+        config=Descriptor(media.CONFIG, store.blobs.put(config_bytes), len(config_bytes)),
+        layers=tuple(Descriptor(media.LAYER, layer.digest, layer.size) for layer in layers),
+    )
+    digest = store.blobs.put(manifest.encode())
+    store.images.set(name, part.platform, digest)
+    return store.images.get(name, part.platform)

@@ -1,0 +1,257 @@
+"""Makes the package layers that a store lacks, each once, also when several builds want it at the same time.
+
+Everything runs in threads: inflating, hashing and writing leave Python's lock, and bytecode is compiled by processes of
+its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from corten.build import make
+from corten.build.bytecode import Compiler, Interpreter, interpreter_in
+from corten.build.plan import (
+    BaseLayer,
+    BucketLayer,
+    EnvironmentLayer,
+    PackageLayer,
+    ServingLayer,
+    SystemLayer,
+    WheelLayer,
+    compiler_identity,
+)
+from corten.errors import BuildError
+from corten.events import Observer, Phase, TaskAdvanced, TaskFinished, TaskStarted
+from corten.lock.model import DebianBase, Lock, PlatformLock
+from corten.oci.config import canonical_json
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.packages.files import Deb, Wheel
+from corten.store.store import Store
+
+# Locks that layer keys share: a build waits only for one that makes the same layer, give or take one in 256.
+_STRIPES = 256
+
+
+class Workshop:
+    """Makes layers for one platform of one lock. `made` holds the keys of those that were not there before."""
+
+    def __init__(
+        self,
+        store: Store,
+        lock: Lock,
+        part: PlatformLock,
+        supply: make.Supply,
+        observe: Observer,
+        *,
+        jobs: int = 0,
+        serving_package: Path | None = None,
+    ) -> None:
+        self._store, self._lock, self._part, self._supply, self._observe = store, lock, part, supply, observe
+        self._jobs = jobs or len(os.sched_getaffinity(0))
+        self._serving_package = serving_package
+        self._files: dict[str, Path] = {}
+        self._compiler: Compiler | None = None
+        self.made: set[str] = set()
+
+    def ensure(self, plan: Sequence[PackageLayer]) -> dict[str, Digest]:
+        """The diff IDs of the layers in `plan` by key; the missing ones are made. Files are fetched for those only.
+        Raises FetchError, BuildError, FormatError, StoreError."""
+        known = {layer.key: self._store.layers.find(layer.key) for layer in plan}
+        missing = [layer for layer in plan if known[layer.key] is None]
+        if missing:
+            self._fetch(missing)
+            try:
+                self._make_all(missing)
+            finally:
+                if self._compiler:
+                    self._compiler.__exit__(None, None, None)
+                    self._compiler = None
+        return {layer.key: known[layer.key] or self._expect(layer) for layer in plan}
+
+    def _expect(self, layer: PackageLayer) -> Digest:
+        found = self._store.layers.find(layer.key)
+        if found is None:
+            raise BuildError(f"the layer '{layer.title}' vanished while it was used", hint="build again")
+        return found
+
+    # Files.
+
+    def _fetch(self, missing: Sequence[PackageLayer]) -> None:
+        debs: dict[str, Deb] = {}
+        wheels: dict[str, Wheel] = {}
+        for layer in missing:
+            match layer:
+                case BaseLayer():
+                    debs |= {deb.sha256: deb for deb in layer.base.debs}
+                case SystemLayer():
+                    debs |= {deb.sha256: deb for deb in layer.debs}
+                case WheelLayer():
+                    wheels[layer.wheel.sha256] = layer.wheel
+                case ServingLayer():
+                    wheels |= {inner.wheel.sha256: inner.wheel for inner in layer.wheels}
+                case BucketLayer():
+                    lacking = [inner for inner in layer.wheels if self._store.layers.find(inner.key) is None]
+                    wheels |= {inner.wheel.sha256: inner.wheel for inner in lacking}
+        if self._store.layers.find(self._compiler_key()) is None and not self._base_runs_here():
+            debs |= {deb.sha256: deb for deb in self._compiler_debs()}
+        if debs:
+            self._files |= self._supply.debs(list(debs.values()))
+        if wheels:
+            self._files |= self._supply.wheels(list(wheels.values()))
+
+    # Layers. Their order matters only in that the base has the compiler and buckets are made of finished wheels.
+
+    def _make_all(self, missing: Sequence[PackageLayer]) -> None:
+        for layer in missing:
+            if isinstance(layer, BaseLayer):
+                self._base(layer)
+        jobs: list[Callable[[], None]] = []
+        wheels: dict[str, WheelLayer] = {}
+        for layer in missing:
+            match layer:
+                case SystemLayer():
+                    jobs.append(lambda layer=layer: self._system(layer))  # type: ignore[misc]
+                case EnvironmentLayer():
+                    jobs.append(lambda layer=layer: self._environment(layer))  # type: ignore[misc]
+                case ServingLayer():
+                    jobs.append(lambda layer=layer: self._serving(layer))  # type: ignore[misc]
+                case WheelLayer():
+                    wheels[layer.key] = layer
+                case BucketLayer():
+                    wheels |= {inner.key: inner for inner in layer.wheels}
+        # The largest first: its compilation is what everything else fits beside.
+        ordered = sorted(wheels.values(), key=lambda layer: -layer.wheel.size)
+        jobs = [*(lambda layer=layer: self._wheel(layer) for layer in ordered), *jobs]
+        _run_all(jobs, self._jobs + 1)
+        for layer in missing:
+            if isinstance(layer, BucketLayer):
+                self._bucket(layer)
+
+    @contextmanager
+    def _making(
+        self, layer: PackageLayer, phase: Phase = "install", total: int | None = None
+    ) -> Iterator[Path | None]:
+        """A temporary tree that becomes the layer when the block ends well; None when somebody has made it by now."""
+        stripe = Digest.of(layer.key.encode()).hex[:2]
+        with self._store.lock(f"layer-{int(stripe, 16) % _STRIPES:02x}"):
+            if self._store.layers.find(layer.key) is not None:
+                yield None
+                return
+            self._observe(TaskStarted(phase, layer.title, total))
+            with self._store.temporary_directory("layer") as directory:
+                tree = directory / "fs"
+                tree.mkdir()
+                yield tree
+                self._store.layers.commit(directory, layer.key)
+            self.made.add(layer.key)
+            self._observe(TaskFinished(phase, layer.title))
+
+    def _advance(self, layer: PackageLayer) -> Callable[[int], None]:
+        return lambda amount: self._observe(TaskAdvanced("install", layer.title, amount))
+
+    def _base(self, layer: BaseLayer) -> None:
+        with self._making(layer) as tree:
+            if tree is None:
+                return
+            make.make_base(layer, self._files, tree)
+            interpreter = interpreter_in(tree, layer.base.python) if self._base_runs_here() else self._cross()
+            with Compiler(interpreter, self._jobs) as compiler:
+                compiler.compile(tree, make.base_sources(layer, tree), "unchecked")
+
+    def _system(self, layer: SystemLayer) -> None:
+        with self._making(layer) as tree:
+            if tree is not None:
+                base = self._store.layers.tree(self._expect(layer.base))
+                make.make_system(layer, self._files, base, tree)
+
+    def _environment(self, layer: EnvironmentLayer) -> None:
+        with self._making(layer) as tree:
+            if tree is not None:
+                make.make_environment(layer, tree)
+
+    def _wheel(self, layer: WheelLayer) -> None:
+        with self._making(layer) as tree:
+            if tree is not None:
+                file = self._files[layer.wheel.sha256]
+                make.make_wheel(layer, file, tree, self.compiler(), self._advance(layer))
+
+    def _serving(self, layer: ServingLayer) -> None:
+        with self._making(layer) as tree:
+            if tree is None:
+                return
+            if self._serving_package is None:
+                raise BuildError("the model server's files are not known", hint="reinstall Corten")
+            make.make_serving(layer, self._files, self._serving_package, tree, self.compiler())
+
+    def _bucket(self, layer: BucketLayer) -> None:
+        with self._making(layer) as tree:
+            if tree is not None:
+                trees = [self._store.layers.tree(self._expect(inner)) for inner in layer.wheels]
+                make.make_bucket(layer, trees, tree)
+
+    # The compiler.
+
+    def compiler(self) -> Compiler:
+        """The compile servers for this platform's Python, started when they are first needed."""
+        if self._compiler is None:
+            if self._base_runs_here():
+                assert isinstance(self._part.base, DebianBase)
+                base = self._store.layers.tree(
+                    self._expect(BaseLayer(self._part.base, compiler_identity(self._part)))
+                )
+                self._compiler = Compiler(interpreter_in(base, self._part.base.python), self._jobs)
+            else:
+                self._compiler = Compiler(self._cross(), self._jobs)
+        return self._compiler
+
+    def _base_runs_here(self) -> bool:
+        return isinstance(self._part.base, DebianBase) and self._part.platform == Platform.host()
+
+    def _cross(self) -> Interpreter:
+        """The same Debian package for this machine's processor, unpacked beside the layers (DECISIONS 9)."""
+        key = self._compiler_key()
+        found = self._store.layers.find(key)
+        if found is None:
+            with self._store.temporary_directory("compiler") as directory:
+                (directory / "fs").mkdir()
+                chosen = [(deb, self._files[deb.sha256]) for deb in self._compiler_debs()]
+                make.make_compiler(chosen, directory / "fs", self._part.python)
+                found = self._store.layers.commit(directory, key).diff_id
+        return interpreter_in(self._store.layers.tree(found), self._part.base.python)
+
+    def _compiler_key(self) -> str:
+        return canonical_json(
+            {"kind": "compiler", "debs": [deb.sha256 for deb in self._compiler_debs()]}
+        ).decode()
+
+    def _compiler_debs(self) -> tuple[Deb, ...]:
+        host = Platform.host()
+        if debs := self._lock.compilers.get(host.architecture):
+            return debs
+        for part in self._lock.platforms:
+            same = compiler_identity(part) == compiler_identity(self._part)
+            if same and part.platform == host and isinstance(part.base, DebianBase):
+                return part.base.debs
+        if self._base_runs_here():
+            return ()
+        raise BuildError(
+            f"the lock has no Python {self._part.base.python} for {host}, with which bytecode is compiled here",
+            hint=f"run 'corten lock' on this machine, or add \"{host}\" to `platforms`",
+        )
+
+
+def _run_all(jobs: Iterable[Callable[[], None]], workers: int) -> None:
+    """Run `jobs` in threads, in order of their start; the first failure stops what has not begun and is raised."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="layer") as executor:
+        futures = [executor.submit(job) for job in jobs]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            executor.shutdown(wait=True, cancel_futures=True)
+            raise
