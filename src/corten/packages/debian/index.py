@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from corten.errors import FormatError
 from corten.packages.debian import paragraph, relations, version
@@ -65,8 +66,7 @@ def prepare(packed: Path, kind: str, target: Path, largest: int = LARGEST) -> No
     """Write the searchable form of the index `packed` (`xz`, `gz` or empty for plain) to `target`, atomically.
     Raises FormatError for what cannot be unpacked, or is larger than `largest` bytes."""
     try:
-        opened = {"xz": lzma.open, "gz": gzip.open, "": open}[kind](packed, "rb")
-        with opened as file:
+        with _opened(packed, kind) as file:
             text = file.read(largest + 1)
     except (lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile) as error:
         raise FormatError(f"the package index '{packed.name}' is damaged") from error
@@ -93,6 +93,12 @@ def prepare(packed: Path, kind: str, target: Path, largest: int = LARGEST) -> No
         temporary.rename(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _opened(packed: Path, kind: str) -> IO[bytes]:
+    if kind == "xz":
+        return lzma.open(packed, "rb")
+    return cast(IO[bytes], gzip.open(packed, "rb")) if kind == "gz" else packed.open("rb")
 
 
 class Index:

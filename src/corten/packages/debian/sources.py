@@ -7,6 +7,7 @@ names no host. What apt lists is a candidate and no more: an address counts once
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -190,10 +191,8 @@ def _likeness(entry: _Entry, archive: str) -> int:
 def _apt_entries(apt: Path) -> Iterable[_Entry]:
     parts = apt / "sources.list.d"
     files = [apt / "sources.list"]
-    try:
+    with contextlib.suppress(OSError):
         files += sorted(parts.iterdir())
-    except OSError:
-        pass
     for path in files:
         text = _text(path)
         if text is None:

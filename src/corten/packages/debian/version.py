@@ -57,7 +57,7 @@ def _part(text: str) -> Key:
         words, digits = match.groups()
         # No int() of unbounded length: that takes quadratic time and is refused beyond 4300 digits.
         number = digits.lstrip("0")
-        pieces += (tuple([*map(_weight, words), 0]), (len(number), number))
+        pieces += ((*map(_weight, words), 0), (len(number), number))
         position = match.end()
     return (*pieces, (0,))
 

@@ -1,0 +1,378 @@
+"""What is inside a .deb (deb(5)): an ar archive with a tar of control files and a tar of the files to be unpacked.
+
+Everything is read as a stream, in pieces, and bounded; nothing is trusted. Names come out relative, without `.` and `..`.
+The tar forms are those that dpkg takes: ustar and GNU long names. Devices, pax headers and sparse files are refused.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from corten.errors import FormatError
+from corten.packages.debian import paragraph
+
+Kind = Literal["file", "directory", "symlink", "hardlink"]
+
+LARGEST = 16 << 30
+"""No package unpacks to more than this many bytes (the largest in Debian has 3 GB)."""
+
+_MOST_ENTRIES = 1_000_000
+_LARGEST_CONTROL = 64 << 20
+_LARGEST_NAME = 4096
+_MEMORY = 512 << 20  # xz -9 takes 65 MiB to unpack; a hostile header may ask for 4 GiB
+_CHUNK = 1 << 18
+_BLOCK = 512
+_KINDS: dict[bytes, Kind] = {
+    b"0": "file",
+    b"\0": "file",
+    b"7": "file",
+    b"1": "hardlink",
+    b"2": "symlink",
+    b"5": "directory",
+}
+_SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "triggers")
+_MD5 = re.compile(r"([0-9a-f]{32}) [ *](.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One entry of a package. `path` is relative, `/`-separated, never with `.` or `..`, and empty for the root itself;
+    `executable` tells whether anybody may execute a file; `link` is the target of a symbolic link as written, or the path
+    of the entry that a hard link repeats."""
+
+    path: str
+    kind: Kind
+    executable: bool = False
+    size: int = 0
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The control files. `text` is the control paragraph as it stands in the package, `fields` its fields by lower-case
+    name, `md5sums` the sums by path, `scripts` the maintainer scripts (to be read, never run)."""
+
+    text: str
+    fields: dict[str, str] = field(repr=False)
+    md5sums: dict[str, str] = field(repr=False)
+    scripts: dict[str, str] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The package's name."""
+        return self.fields.get("package", "")
+
+
+Content = Callable[[], Iterator[bytes]]
+"""The bytes of the file that was just read, in pieces. Only valid until the next entry."""
+
+
+def read_control(path: Path) -> Control:
+    """The control files of the package at `path`. Raises FormatError."""
+    text: str | None = None
+    md5sums: dict[str, str] = {}
+    scripts: dict[str, str] = {}
+    with _opened(path, "control.tar") as reader:
+        for member, content in _entries(reader, path.name):
+            if member.kind != "file" or member.path not in ("control", "md5sums", *_SCRIPTS):
+                continue
+            data = b"".join(content()).decode("utf-8", "replace")
+            if member.path == "control":
+                text = data
+            elif member.path == "md5sums":
+                found = (_MD5.fullmatch(line) for line in data.splitlines())
+                md5sums = {match[2].removeprefix("./"): match[1] for match in found if match}
+            else:
+                scripts[member.path] = data
+    if text is None:
+        raise FormatError(f"'{path.name}' is not a Debian package: it has no control file")
+    return Control(text, paragraph.parse(text, f"the control file of '{path.name}'"), md5sums, scripts)
+
+
+@contextmanager
+def contents(path: Path) -> Iterator[Iterator[tuple[Member, Content]]]:
+    """The entries of the package at `path` in its own order, each with its bytes. Raises FormatError: also at the very
+    end, when the file turns out to be cut or damaged."""
+    with _opened(path, "data.tar") as reader:
+        yield _entries(reader, path.name)
+
+
+# --- ar ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path, wanted: str) -> Iterator[_Reader]:
+    with path.open("rb") as file:
+        offset, size, suffix = _ar_member(file, wanted, path.name)
+        file.seek(offset)
+        limit = _LARGEST_CONTROL if wanted.startswith("control") else LARGEST
+        yield _Reader(_unpacked(_window(file, size, path.name), suffix, path.name), limit, path.name)
+
+
+def _ar_member(file: IO[bytes], wanted: str, name: str) -> tuple[int, int, str]:
+    """Offset, size and suffix (`.xz`) of the member called `wanted` (deb(5))."""
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(0)
+    if file.read(8) != b"!<arch>\n":
+        raise FormatError(f"'{name}' is not a Debian package", hint=_HINT)
+    offset = 8
+    for number in range(20):
+        file.seek(offset)
+        header = file.read(60)
+        if not header and number:
+            break
+        member = header[:16].rstrip(b" ").rstrip(b"/").decode("ascii", "replace")
+        digits = header[48:58].strip()
+        if len(header) != 60 or header[58:] != b"`\n" or not digits.isdigit():
+            raise FormatError(f"'{name}' is cut or damaged", hint=_HINT)
+        size = int(digits)
+        if offset + 60 + size > end:
+            raise FormatError(f"'{name}' is cut: '{member}' ends before its {size} bytes", hint=_HINT)
+        if number == 0 and (member != "debian-binary" or file.read(min(size, 16))[:2] != b"2."):
+            raise FormatError(f"'{name}' is not a Debian package of format 2")
+        if member == wanted or member.startswith(wanted + "."):
+            return offset + 60, size, member[len(wanted) :]
+        offset += 60 + size + size % 2
+    raise FormatError(f"'{name}' is not a Debian package: it has no '{wanted}'", hint=_HINT)
+
+
+_HINT = "remove the file and build again, so that it is fetched anew"
+
+
+def _window(file: IO[bytes], size: int, name: str) -> Iterator[bytes]:
+    while size:
+        chunk = file.read(min(_CHUNK, size))
+        if not chunk:
+            raise FormatError(f"'{name}' is cut", hint=_HINT)
+        size -= len(chunk)
+        yield chunk
+
+
+# --- compression ---------------------------------------------------------------------------------------------
+
+
+def _unpacked(packed: Iterator[bytes], suffix: str, name: str) -> Iterator[bytes]:
+    """The unpacked bytes, in pieces of bounded size."""
+    if suffix == "":
+        yield from packed
+        return
+    start: Callable[[], Any]
+    errors: tuple[type[Exception], ...]
+    if suffix == ".xz":
+        start = lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)  # noqa: E731
+        errors = (lzma.LZMAError, EOFError)
+    elif suffix == ".gz":
+        start, errors = _Gzip, (zlib.error, EOFError)
+    elif suffix == ".zst":
+        start, errors = _zstd(name)
+    else:
+        raise FormatError(f"'{name}' is packed in a way that Corten does not know ('{suffix}')")
+    try:
+        state = start()
+        for chunk in packed:
+            data = chunk
+            while True:
+                if state.eof:  # streams may follow each other (xz(1), "concatenated")
+                    state = start()
+                piece = state.decompress(data, 4 * _CHUNK)
+                if piece:
+                    yield piece
+                data = state.unused_data if state.eof else b""
+                if state.needs_input if not state.eof else not data:
+                    break
+        if not state.eof:
+            raise FormatError(f"'{name}' is cut", hint=_HINT)
+    except errors as error:
+        raise FormatError(f"'{name}' is damaged: it cannot be unpacked", hint=_HINT) from error
+
+
+class _Gzip:
+    """zlib's decompressor with the interface of lzma's."""
+
+    def __init__(self) -> None:
+        self._state = zlib.decompressobj(wbits=31)
+        self._rest = b""
+        self._full = False
+
+    @property
+    def eof(self) -> bool:
+        return self._state.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._state.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._rest and not self._full
+
+    def decompress(self, data: bytes, largest: int) -> bytes:
+        piece = self._state.decompress(self._rest + data, largest)
+        self._rest = self._state.unconsumed_tail
+        self._full = len(piece) == largest  # more may be waiting inside
+        return piece
+
+
+def _zstd(name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    """Python's decoder for zstd, which came with 3.14."""
+    import importlib
+
+    try:
+        zstd = importlib.import_module("compression.zstd")
+    except ImportError:
+        raise FormatError(
+            f"'{name}' is packed with zstd, which this Python cannot read",
+            hint="run Corten with Python 3.14 or newer; Debian's own packages are packed with xz",
+        ) from None
+    return zstd.ZstdDecompressor, (zstd.ZstdError, EOFError)
+
+
+class _Reader:
+    """Exact reads from a stream of pieces. Raises FormatError at the stream's end and beyond `limit` bytes."""
+
+    def __init__(self, pieces: Iterator[bytes], limit: int, name: str) -> None:
+        self._pieces = pieces
+        self._buffer = memoryview(b"")
+        self._left = limit
+        self._name = name
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes."""
+        return b"".join(self.stream(size))
+
+    def stream(self, size: int) -> Iterator[bytes]:
+        """Exactly `size` bytes, in pieces."""
+        while size:
+            if not self._buffer and not self._fill():
+                raise FormatError(f"'{self._name}' is cut", hint=_HINT)
+            piece = self._buffer[:size]
+            self._buffer = self._buffer[len(piece) :]
+            size -= len(piece)
+            yield bytes(piece)
+
+    def finish(self) -> None:
+        """Read on to the end, so that the compression's own checksum is compared."""
+        while self._fill():
+            pass
+
+    def _fill(self) -> bool:
+        piece = next(self._pieces, b"")
+        self._left -= len(piece)
+        if self._left < 0:
+            raise FormatError(f"'{self._name}' unpacks to more bytes than any package may have")
+        self._buffer = memoryview(piece)
+        return bool(piece)
+
+
+# --- tar -----------------------------------------------------------------------------------------------------
+
+
+def _entries(reader: _Reader, name: str) -> Iterator[tuple[Member, Content]]:
+    long_name: bytes | None = None
+    long_link: bytes | None = None
+    for _ in range(_MOST_ENTRIES):
+        header = reader.read(_BLOCK)
+        if header == bytes(_BLOCK):
+            reader.finish()
+            return
+        _check(header, name)
+        flag, size = header[156:157], _number(header[124:136], name)
+        if flag in (b"L", b"K"):
+            if size > _LARGEST_NAME:
+                raise FormatError(f"'{name}' has a path of {size} bytes")
+            text = reader.read(size + -size % _BLOCK)[:size].rstrip(b"\0")
+            long_name, long_link = (text, long_link) if flag == b"L" else (long_name, text)
+            continue
+        kind = _KINDS.get(flag)
+        raw = header[:100].rstrip(b"\0").split(b"\0")[0]
+        if header[257:263] == b"ustar\0" and header[345] != 0:
+            raw = header[345:500].split(b"\0")[0] + b"/" + raw
+        raw = long_name if long_name is not None else raw
+        path = _path(raw, name)
+        raw_link = long_link if long_link is not None else header[157:257].split(b"\0")[0]
+        long_name = long_link = None
+        if kind is None:
+            raise FormatError(f"'{name}' has an entry of a kind that is refused: '{path}'")
+        link = ""
+        if kind == "hardlink":
+            link = _path(raw_link, name)
+        elif kind == "symlink":
+            link = _text(raw_link, name)
+        if kind != "file":
+            size = 0
+        elif raw.endswith(b"/"):
+            kind, size = "directory", 0  # so did tar before 1988
+        if not path and kind != "directory":
+            raise FormatError(f"'{name}' has an entry without a name")
+        if kind in ("symlink", "hardlink") and not link:
+            raise FormatError(f"'{name}' has a link to nowhere: '{path}'")
+        body = _Body(reader, size)
+        yield Member(path, kind, bool(_number(header[100:108], name) & 0o111), size, link), body.stream
+        body.skip()
+    raise FormatError(f"'{name}' has too many entries")
+
+
+class _Body:
+    """The bytes of one entry; what is not asked for is passed over."""
+
+    def __init__(self, reader: _Reader, size: int) -> None:
+        self._reader = reader
+        self._padding = -size % _BLOCK
+        self._pieces: Iterator[bytes] = reader.stream(size)
+
+    def stream(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def skip(self) -> None:
+        for _ in self._pieces:
+            pass
+        self._reader.read(self._padding)
+
+
+def _check(header: bytes, name: str) -> None:
+    """Compare the header's checksum (POSIX.1-1988 ustar): the sum of its bytes with spaces in the sum's own place."""
+    try:
+        stated = int(header[148:156].split(b"\0")[0].strip() or b"0", 8)
+    except ValueError:
+        stated = -1
+    if stated != sum(header) - sum(header[148:156]) + 8 * 32:
+        raise FormatError(f"'{name}' is damaged: a file header is wrong", hint=_HINT)
+
+
+def _number(raw: bytes, name: str) -> int:
+    """An octal number, or a binary one marked by the top bit (GNU)."""
+    try:
+        number = (
+            int.from_bytes(raw[1:], "big") if raw[0] == 0x80 else int(raw.split(b"\0")[0].strip() or b"0", 8)
+        )
+    except ValueError:
+        number = -1
+    if not 0 <= number <= LARGEST:
+        raise FormatError(f"'{name}' is damaged: a file header is wrong", hint=_HINT)
+    return number
+
+
+def _text(raw: bytes, name: str) -> str:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"'{name}' has a path that is not UTF-8: {raw[:100]!r}") from error
+    if len(raw) > _LARGEST_NAME or any(character in text for character in "\0\n\r"):
+        raise FormatError(f"'{name}' has a path that is refused: {text[:100]!r}")
+    return text
+
+
+def _path(raw: bytes, name: str) -> str:
+    text = _text(raw, name)
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if text.startswith("/") or ".." in parts or any(len(part.encode()) > 255 for part in parts):
+        raise FormatError(f"'{name}' has a path that leaves its directory: {text[:100]!r}")
+    return "/".join(parts)
