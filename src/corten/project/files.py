@@ -1,0 +1,263 @@
+"""Which of the project's files go into an image, and which of them are weights.
+
+One walk over the folder. What stays out, strongest first: `exclude` of `[tool.corten]`; `.cortenignore`; the default
+excludes; what git ignores. `models` and `include` bring back what they name; a file named exactly stays whatever
+`exclude` says. Nothing is opened but ignore files, and git is not run.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from corten.errors import ProjectError
+from corten.project.ignoring import Ignoring
+from corten.project.model import Project, SourceFile, SourceFiles
+from corten.project.patterns import compile_glob, is_glob
+
+WEIGHT_BYTES = 10_000_000
+"""A larger file is treated as weights, whatever its name."""
+WEIGHT_ENDINGS = (".pt", ".pth", ".onnx", ".safetensors", ".joblib", ".pkl", ".h5", ".keras", ".gguf")
+_CODE_ENDINGS = (".py", ".pyi", ".ipynb")
+
+_SPECIAL = {
+    stat.S_IFSOCK: "socket",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+def scan(project: Project) -> SourceFiles:
+    """Every file of `project` that belongs in its image, as `lstat` sees it now.
+
+    Raises ProjectError for a symbolic link that leaves the project, a folder that cannot be read, and a name that an
+    image cannot hold (not UTF-8, a control character, `.wh.` in front)."""
+    return _Scan(project).run()
+
+
+class _Scan:
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.root = os.path.realpath(project.root)
+        self.ignoring = Ignoring(self.root, project.exclude)
+        self.code: dict[str, SourceFile] = {}
+        self.weights: dict[str, SourceFile] = {}
+        self.left_out: set[str] = set()
+
+    def run(self) -> SourceFiles:
+        missing = tuple(
+            pattern for pattern in self.project.models if not self._declare(pattern, weights=True)
+        )
+        for pattern in self.project.include:
+            if not self._declare(pattern, weights=False):
+                raise ProjectError(
+                    f"'include' in [tool.corten] names '{pattern}', and there is no such file",
+                    hint="paths and globs are relative to the project's folder",
+                )
+        self._walk()
+        for path in self.weights:
+            self.code.pop(path, None)
+        brought = [*self.code, *self.weights]
+        left_out = self.left_out.difference(brought)
+        return SourceFiles(
+            code=tuple(self.code[path] for path in sorted(self.code)),
+            weights=tuple(self.weights[path] for path in sorted(self.weights)),
+            left_out=tuple(sorted(left_out)),
+            missing=missing,
+        )
+
+    def _walk(self) -> None:
+        """The whole folder, but for what is ignored. Symbolic links to folders are links, and are not entered."""
+        ignoring = self.ignoring
+        code, weights = self.code, self.weights
+        pending = [("", ignoring.outermost())]
+        while pending:
+            prefix, rules = pending.pop()
+            entries = self._entries(prefix)
+            names = {entry.name for entry in entries}
+            if "pyvenv.cfg" in names and prefix:
+                self.left_out.add(prefix)
+                continue
+            if ".gitignore" in names:
+                rules = ignoring.within(prefix, rules)
+            for entry in entries:
+                name = entry.name
+                path = prefix + name
+                folder = entry.is_dir(follow_symlinks=False)
+                if ignoring.ignored(name, path, folder, rules):
+                    self.left_out.add(path + "/" if folder else path)
+                elif folder:
+                    _check_name(name, path)
+                    pending.append((path + "/", rules))
+                elif path not in weights:
+                    file = self._file(path, entry.stat(follow_symlinks=False))
+                    if file is None:
+                        continue
+                    if _is_weight(file):
+                        weights[path] = file
+                    else:
+                        code[path] = file
+
+    def _declare(self, pattern: str, *, weights: bool) -> bool:
+        """Adds what an entry of `models` or `include` names. False when that is nothing."""
+        found = False
+        if is_glob(pattern):
+            for path, status in self._glob(pattern):
+                found = self._bring(path, status, weights=weights, exact=False) or found
+            return found
+        path = pattern.rstrip("/")
+        try:
+            status = os.lstat(f"{self.root}/{path}")
+        except OSError:
+            return False
+        return self._bring(path, status, weights=weights, exact=True)
+
+    def _glob(self, pattern: str) -> Iterator[tuple[str, os.stat_result]]:
+        """What matches a glob: files and folders, searched below the glob's fixed part only."""
+        segments = pattern.rstrip("/").split("/")
+        fixed = next(index for index, segment in enumerate(segments) if is_glob(segment))
+        prefix = "".join(f"{segment}/" for segment in segments[:fixed])
+        expression = compile_glob("/".join(segments))
+        depth = None if "**" in segments else len(segments)
+        pending = [prefix]
+        while pending:
+            prefix = pending.pop()
+            if not os.path.isdir(f"{self.root}/{prefix}"):
+                continue
+            for entry in self._entries(prefix):
+                path = prefix + entry.name
+                folder = entry.is_dir(follow_symlinks=False)
+                if self.ignoring.never(entry.name, path, folder):
+                    continue
+                if expression.fullmatch(path):
+                    yield path, entry.stat(follow_symlinks=False)
+                elif folder and (depth is None or path.count("/") + 1 < depth):
+                    pending.append(path + "/")
+
+    def _bring(self, path: str, status: os.stat_result, *, weights: bool, exact: bool) -> bool:
+        """Adds one file, or everything in one folder. False when nothing was added."""
+        parent = os.path.dirname(path)
+        if parent and os.path.realpath(f"{self.root}/{parent}") != f"{self.root}/{parent}":
+            # It is behind a link: the link goes along as a link, and what it leads to under its own path.
+            return self._follow(path, weights=weights, exact=exact)
+        if stat.S_ISDIR(status.st_mode):
+            found = False
+            for entry in self._entries(f"{path}/"):
+                folder = entry.is_dir(follow_symlinks=False)
+                inner = f"{path}/{entry.name}"
+                if not self.ignoring.never(entry.name, inner, folder):
+                    status = entry.stat(follow_symlinks=False)
+                    found = self._bring(inner, status, weights=weights, exact=False) or found
+            return found
+        if not exact and self.ignoring.never(os.path.basename(path), path, False):
+            return False
+        file = self._file(path, status)
+        if file is None:
+            return False
+        if file.link is not None:
+            self.code[path] = file
+            return self._follow(path, weights=weights, exact=exact)
+        if weights or _is_weight(file):
+            self.weights[path] = file
+        else:
+            self.code[path] = file
+        return True
+
+    def _follow(self, path: str, *, weights: bool, exact: bool) -> bool:
+        """Adds what a path leads to, when it passes through symbolic links, together with those links."""
+        target = os.path.realpath(f"{self.root}/{path}")
+        walked = ""
+        for part in path.split("/"):
+            walked = f"{walked}/{part}" if walked else part
+            if os.path.islink(f"{self.root}/{walked}"):
+                link = self._file(walked, os.lstat(f"{self.root}/{walked}"))
+                if link is not None:
+                    self.code[walked] = link
+                break
+        try:
+            status = os.lstat(target)
+        except OSError:
+            return False
+        return self._bring(target[len(self.root) + 1 :], status, weights=weights, exact=exact)
+
+    def _entries(self, prefix: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(f"{self.root}/{prefix}") as listing:
+                return list(listing)
+        except OSError as error:
+            raise ProjectError(
+                f"folder '{prefix or self.root}' cannot be read: {(error.strerror or 'error').lower()}",
+                hint=f'make it readable, or leave it out: exclude = ["/{prefix.rstrip("/")}"]'
+                if prefix
+                else None,
+            ) from error
+
+    def _file(self, path: str, status: os.stat_result) -> SourceFile | None:
+        """`status` as a SourceFile; None, with a word in `left_out`, for what is no file."""
+        _check_name(path.rpartition("/")[2], path)
+        mode = status.st_mode
+        link = None
+        if stat.S_ISLNK(mode):
+            link = self._link(path)
+        elif not stat.S_ISREG(mode):
+            self.left_out.add(f"{path} ({_SPECIAL.get(stat.S_IFMT(mode), 'special file')})")
+            return None
+        return SourceFile(
+            path,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+            mode & 0o111 != 0,
+            link,
+        )
+
+    def _link(self, path: str) -> str:
+        """The target of a link that stays inside the project, as a relative path that is true in the image too."""
+        full = f"{self.root}/{path}"
+        written = os.readlink(full)
+        here = os.path.dirname(full)
+        first = os.path.normpath(os.path.join(here, written))
+        real = os.path.realpath(full)
+        inside = f"{self.root}/"
+        if real != self.root and not real.startswith(inside):
+            raise ProjectError(
+                f"'{path}' is a symbolic link to '{written}', which is outside the project",
+                hint=f'copy what it points to into the project, or leave the link out: exclude = ["/{path}"]',
+            )
+        relative_depth = 0
+        climbs = written.startswith("/")
+        for part in written.split("/"):
+            relative_depth += 0 if part in ("", ".") else -1 if part == ".." else 1
+            climbs = climbs or relative_depth < -path.count("/")
+        if climbs or not first.startswith(inside):
+            return os.path.relpath(real, here)
+        return written
+
+
+def _is_weight(file: SourceFile) -> bool:
+    if file.link is not None:
+        return False
+    if file.size > WEIGHT_BYTES:
+        return not file.path.endswith(_CODE_ENDINGS)
+    return file.path.endswith(WEIGHT_ENDINGS)
+
+
+def _check_name(name: str, path: str) -> None:
+    """Raises ProjectError for a name that an image cannot hold everywhere."""
+    if name.isprintable():
+        if name.startswith(".wh."):
+            raise ProjectError(
+                f"'{path}' cannot be in an image: names that begin with '.wh.' mean deletion there",
+                hint="rename it, or leave it out with 'exclude'",
+            )
+        return
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise ProjectError(f"the name of '{shown}' is not UTF-8", hint="rename the file") from error
+    if any(character < " " or character == "\x7f" for character in name):
+        raise ProjectError(f"the name of {path!r} has a control character", hint="rename the file")

@@ -1,0 +1,158 @@
+"""What stays out of an image: the default excludes, git's ignore files, `.cortenignore`, and `exclude`.
+
+git's rules are read from the project's folder, from every folder in it, from the folders above it up to the one that
+holds `.git`, and from `.git/info/exclude`. A user's own global excludes are not read: two people's images would differ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from corten.errors import ProjectError
+from corten.project.patterns import Rules
+
+DEFAULT_NAMES = frozenset(
+    [
+        *(
+            ".git",
+            ".hg",
+            ".svn",
+            ".gitignore",
+            ".gitattributes",
+            ".gitmodules",
+            ".cortenignore",
+            ".dockerignore",
+        ),
+        *(".venv", "__pycache__", "node_modules", ".tox", ".nox", ".ipynb_checkpoints", ".DS_Store"),
+        *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".idea", ".vscode"),
+        *(".netrc", ".aws", ".ssh", ".gnupg", ".kube", ".docker", ".pypirc", ".pgpass", ".git-credentials"),
+        *("id_rsa", "id_ecdsa", "id_ed25519"),
+    ]
+)
+"""Files and folders of these names are left out wherever they are."""
+DEFAULT_ENDINGS = (".pem", ".key", ".pyc", ".pyo")
+"""Names with these endings are left out; so are those that begin with `.env`."""
+DEFAULT_PATHS = frozenset(["corten.lock", "uv.lock"])
+"""Left out of the project's own folder: locks say what is around the code, and would change its layer."""
+_MOST_BYTES = 1_000_000
+
+Scoped = tuple[int, Rules]
+"""Rules with the number of characters at the beginning of a path (relative to the project) that they do not see."""
+
+
+class Ignoring:
+    """Decides for one project. Paths are relative to its folder, with `/`; `rules` are those in force in a folder,
+    strongest first, as `outermost` and `within` give them."""
+
+    def __init__(self, root: str, exclude: Sequence[str]) -> None:
+        self.root = root
+        self._exclude = Rules(exclude)
+        self._own = _read(f"{root}/.cortenignore") or Rules(())
+        self._above: list[tuple[str, Rules]] = _rules_above(root)
+
+    def outermost(self) -> tuple[Scoped, ...]:
+        """git's rules that are in force before any `.gitignore` of the project is read."""
+        # A path seen from a folder above is longer; a negative number stands for the way that comes in front of it.
+        return tuple((-1 - index, rules) for index, (_, rules) in enumerate(self._above))
+
+    def within(self, prefix: str, rules: tuple[Scoped, ...]) -> tuple[Scoped, ...]:
+        """`rules` with those of the `.gitignore` in the folder `prefix` (`""`, or with a slash at its end)."""
+        read = _read(f"{self.root}/{prefix}.gitignore")
+        return ((len(prefix), read), *rules) if read else rules
+
+    def ignored(self, name: str, path: str, folder: bool, rules: tuple[Scoped, ...]) -> bool:
+        """Whether a file or folder stays out. What is in an ignored folder is not asked for: it stays out too."""
+        if self._exclude and self._exclude.verdict(name, path, folder):
+            return True
+        if self._own:
+            verdict = self._own.verdict(name, path, folder)
+            if verdict is not None:
+                return verdict
+        if _by_default(name, path):
+            return True
+        for skip, rule in rules:
+            seen = path[skip:] if skip >= 0 else self._above[-1 - skip][0] + path
+            verdict = rule.verdict(name, seen, folder)
+            if verdict is not None:
+                return verdict
+        return False
+
+    def never(self, name: str, path: str, folder: bool) -> bool:
+        """Whether a file or folder stays out although `models` or `include` name a folder or a glob that covers it."""
+        return _by_default(name, path) or bool(self._exclude and self._exclude.verdict(name, path, folder))
+
+
+def _by_default(name: str, path: str) -> bool:
+    return (
+        name in DEFAULT_NAMES
+        or name.startswith(".env")
+        or name.endswith(DEFAULT_ENDINGS)
+        or path in DEFAULT_PATHS
+    )
+
+
+def _read(path: str) -> Rules | None:
+    """The rules of an ignore file; None where there is none. Names in it need not be UTF-8."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise ProjectError(f"'{path}' cannot be read: {(error.strerror or 'error').lower()}") from error
+    if len(data) > _MOST_BYTES:
+        raise ProjectError(f"'{path}' is larger than a list of ignored files can be")
+    return Rules(os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n"))
+
+
+def _rules_above(root: str) -> list[tuple[str, Rules]]:
+    """git's rules from the folders above the project, strongest first, each with the way from its folder to the project.
+    Empty when the project is in no repository, or is itself ignored there."""
+    folder, way = root, ""
+    found: list[tuple[str, Rules]] = []
+    while not os.path.lexists(f"{folder}/.git"):
+        parent, name = os.path.split(folder)
+        if parent == folder:
+            return []
+        folder, way = parent, f"{name}/{way}"
+        rules = _read(f"{folder}/.gitignore")
+        if rules:
+            found.append((way, rules))
+    rules = _read(f"{_git_directory(folder)}/info/exclude")
+    if rules:
+        found.append((way, rules))
+    return [] if _ignored_itself(found) else found
+
+
+def _ignored_itself(found: list[tuple[str, Rules]]) -> bool:
+    """Whether the rules leave out the project's folder, or one above it in the repository."""
+    deepest = max((way.count("/") for way, _ in found), default=0)
+    for dropped in range(deepest):
+        for way, rules in found:
+            parts = way.split("/")[:-1]
+            seen = parts[: len(parts) - dropped]
+            verdict = rules.verdict(seen[-1], "/".join(seen), True) if seen else None
+            if verdict is not None:
+                if verdict:
+                    return True
+                break
+    return False
+
+
+def _git_directory(folder: str) -> str:
+    """Where `info/exclude` is: `.git`, or what a worktree's or submodule's `.git` file leads to (gitrepository-layout)."""
+    path = f"{folder}/.git"
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            line = file.readline(8192)
+    except OSError:
+        return path
+    if not line.startswith("gitdir:"):
+        return path
+    directory = os.path.normpath(os.path.join(folder, line[7:].strip()))
+    try:
+        with open(f"{directory}/commondir", encoding="utf-8", errors="surrogateescape") as file:
+            return os.path.normpath(os.path.join(directory, file.readline(8192).strip()))
+    except OSError:
+        return directory

@@ -1,0 +1,243 @@
+"""`[tool.corten]` as it is written: every key with its kind and its description, read strictly.
+
+This is the one place where a key is declared. Messages, the JSON schema (`corten.project.schema`) and the reference in
+docs/configuration.md (`corten.project.reference`) follow from it.
+"""
+
+# ruff: noqa: RUF009 -- `_key` returns a dataclass field, as the rule asks for
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from corten.errors import ProjectError
+from corten.oci.platform import Platform
+from corten.project import kinds
+from corten.project.kinds import TABLE, Kind
+from corten.project.model import Network
+
+_BASE = kinds.text(
+    "a base such as 'debian:bookworm'",
+    rf"{kinds.DEBIAN_BASE}|{kinds.LAYOUT_BASE}|{kinds.REGISTRY_BASE}",
+    hint="use debian:bookworm, debian:trixie (each also with -minimal), oci:PATH[:TAG], "
+    "registry/name:tag or registry/name@sha256:…",
+)
+
+
+def _key(kind: Kind, description: str, *, example: str, default: str = "", initial: Any = None) -> Any:
+    """A key of the table. `default` says in words what happens without it; `example` is TOML after the '='."""
+    metadata = {"kind": kind, "description": description, "example": example, "default": default}
+    if isinstance(initial, dict):
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(default=initial, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the project wrote, and None or empty for what it did not write."""
+
+    name: str | None = _key(
+        kinds.text(
+            "a name such as 'iris'",
+            kinds.NAME,
+            hint="a name has small letters and digits, with single '.', '_' or '-' between them",
+        ),
+        "The image's name.",
+        example='"iris"',
+        default="the project's name, else the folder's, in small letters",
+    )
+    python: str | None = _key(
+        kinds.text(
+            "a minor version such as '3.11'", kinds.PYTHON, hint="the patch version comes with the base"
+        ),
+        "The minor version of Python. Debian has one per release: 3.11 in bookworm, 3.13 in trixie.",
+        example='"3.11"',
+        default="what `.python-version`, `runtime.txt`, a Dockerfile or `requires-python` ask for, else the base's",
+    )
+    base: str | None = _key(
+        _BASE,
+        "What the image stands on: `debian:bookworm` or `debian:trixie`, with `-minimal` to leave the shell and the "
+        "small userland out; `oci:PATH[:TAG]`, an OCI layout on this disk; or an image in a registry, "
+        "`registry/name:tag` or `registry/name@sha256:…`.",
+        example='"debian:bookworm"',
+        default="the Debian release whose Python fits, `debian:bookworm` first",
+    )
+    system: tuple[str, ...] = _key(
+        kinds.listed(
+            kinds.text(
+                "a Debian package's name",
+                kinds.SYSTEM_PACKAGE,
+                hint='one package per item: system = ["libgl1", "ffmpeg"]',
+            ),
+            "a list of Debian packages",
+        ),
+        "Debian packages that are added with everything they depend on.",
+        example='["libgl1", "ffmpeg"]',
+        default="none",
+        initial=(),
+    )
+    predict: str | None = _key(
+        kinds.PREDICTOR,
+        "The predictor that is served: a class with a `predict` method (and an optional `setup`), or a function. "
+        "The project's folder and `src` are on the import path. Excludes `command`.",
+        example='"predict:Iris"',
+        default="found in `predict.py` or `predictor.py`",
+    )
+    command: tuple[str, ...] | None = _key(
+        kinds.COMMAND,
+        "What the image runs, where it has no predictor: a list, run as it is, or one text, split as a shell would. A "
+        "text with `$PORT`, a pipe or anything else that needs a shell is run by the image's `/bin/sh`. A web "
+        "application listens on the port that `$PORT` names. Excludes `predict`.",
+        example='"uvicorn app:app --host 0.0.0.0 --port $PORT"',
+        default="a web application with its server, `main.py`, or the only script",
+    )
+    models: tuple[str, ...] = _key(
+        kinds.PATHS,
+        "Weights: files, folders and globs (`*`, `?`, `[…]`, `**`) relative to the project's folder, also where git ignores "
+        "them. They are stored below `/models`, in layers of their own, with a link where the code expects "
+        "them. Files over 10 MB and with the endings of weights are treated so without being declared.",
+        example='["model.joblib", "weights/**/*.safetensors"]',
+        default="what is found",
+        initial=(),
+    )
+    include: tuple[str, ...] = _key(
+        kinds.PATHS,
+        "Files, folders and globs that belong in the image although git or the default excludes leave them out.",
+        example='["certs/ca.pem"]',
+        default="nothing",
+        initial=(),
+    )
+    exclude: tuple[str, ...] = _key(
+        kinds.EXCLUDES,
+        "What stays out of the image, in the patterns of `.gitignore`; it wins over everything but a file "
+        "that `models` or `include` name exactly. A file `.cortenignore` does the same.",
+        example='["notebooks/", "*.csv"]',
+        default="what git ignores, version control, caches, virtual environments, and files that hold secrets",
+        initial=(),
+    )
+    env: dict[str, str] = _key(
+        kinds.ENV,
+        "Environment variables of the image. They can be read by everybody who has the image: no secrets.",
+        example='{ OMP_NUM_THREADS = "1" }',
+        default="none",
+        initial={},
+    )
+    user: str | None = _key(
+        kinds.USERS,
+        "Whom the image runs as: `uid`, `uid:gid`, or a name that the base has.",
+        example='"1000:1000"',
+        default="`nonroot`, 65532:65532",
+    )
+    workdir: str | None = _key(
+        kinds.WORKDIR,
+        "The folder in which the image's command starts.",
+        example='"/app"',
+        default="`/app`, where the project's files are",
+    )
+    platforms: tuple[Platform, ...] | None = _key(
+        kinds.PLATFORMS,
+        "The platforms that the lock is made for: `linux/amd64`, `linux/arm64`.",
+        example='["linux/amd64", "linux/arm64"]',
+        default="this machine's",
+    )
+    gpu: str | None = _key(
+        kinds.text("'auto', 'none' or a CUDA version such as 'cu126'", kinds.GPU),
+        'Which builds of PyTorch and its kin: `"auto"` as they are resolved, `"none"` those for CPUs (and an error if a wheel '
+        'of CUDA is left), `"cuNNN"` those for that CUDA.',
+        example='"none"',
+        default='`"auto"`',
+    )
+    network: Network | None = _key(
+        kinds.choice("none", "host", "private"),
+        'What the container sees of the network: `"none"`, `"host"` (the machine\'s own), or `"private"` (its own, with a way out).',
+        example='"host"',
+        default='`"none"`; the port of a predictor or web application is reachable all the same',
+    )
+    labels: dict[str, str] = _key(
+        kinds.LABELS,
+        "Labels of the image.",
+        example='{ "org.opencontainers.image.source" = "https://example.org/iris" }',
+        default="none",
+        initial={},
+    )
+    strict: bool = _key(
+        kinds.BOOLEAN,
+        "Whether two wheels that write different bytes to one path are an error instead of a warning.",
+        example="true",
+        default="`false`",
+        initial=False,
+    )
+    requirements: tuple[str, ...] | None = _key(
+        kinds.FILES,
+        "Where the dependencies are: one or more requirements files, `uv.lock` or `pyproject.toml`.",
+        example='"requirements/production.txt"',
+        default="`uv.lock`, else `requirements.txt` and its like (with hashes first), else `[project]` in `pyproject.toml`",
+    )
+    groups: tuple[str, ...] = _key(
+        kinds.listed(kinds.text("a dependency group's name"), "a list of dependency groups"),
+        "Dependency groups of `pyproject.toml` that belong in the image.",
+        example='["serving"]',
+        default="none",
+        initial=(),
+    )
+    extras: tuple[str, ...] = _key(
+        kinds.listed(kinds.text("an extra's name"), "a list of extras"),
+        "Extras (`[project.optional-dependencies]`) that belong in the image.",
+        example='["gpu"]',
+        default="none",
+        initial=(),
+    )
+    compression: str | None = _key(
+        kinds.choice("gzip", "zstd", "raw"),
+        "How layers are compressed when they are pushed or saved. Old engines and some platforms know gzip only.",
+        example='"zstd"',
+        default='`"gzip"`',
+    )
+
+
+KEYS: dict[str, dataclasses.Field[Any]] = {
+    field.name.replace("_", "-"): field for field in dataclasses.fields(Settings)
+}
+"""Every key as users write it, in the order of the documentation."""
+
+
+def read(table: object) -> Settings:
+    """`[tool.corten]` as TOML gave it → Settings. Raises ProjectError for an unknown key, a value of the wrong form, and
+    keys that exclude one another."""
+    if not isinstance(table, dict):
+        raise ProjectError(
+            f"'tool.corten' must be a table, not {kinds.described(table)}", hint=f"write {TABLE}"
+        )
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        field = KEYS.get(key)
+        if field is None:
+            raise _unknown(key)
+        values[field.name] = field.metadata["kind"].read(key, value)
+    settings = Settings(**values)
+    if settings.predict is not None and settings.command is not None:
+        raise ProjectError(
+            f"{TABLE} has both 'predict' and 'command', and an image runs one of them",
+            hint="keep 'predict' to serve a predictor, or 'command' to run a program",
+        )
+    return settings
+
+
+def _unknown(key: str) -> ProjectError:
+    import difflib
+
+    usual = {
+        "module": "predict",
+        "entrypoint": "command",
+        "cmd": "command",
+        "volumes": "models",
+        "weights": "models",
+    }
+    usual |= {"environment": "env", "packages": "system", "apt": "system", "dependencies": "requirements"}
+    written = key.lower().replace("_", "-")
+    near = [written] if written in KEYS else difflib.get_close_matches(written, KEYS, n=1, cutoff=0.7)
+    meant = near[0] if near else usual.get(written)
+    message = f"unknown key '{key}' in {TABLE}" + (f"; did you mean '{meant}'?" if meant else "")
+    return ProjectError(message, hint=f"the keys are {', '.join(KEYS)}")
