@@ -1,0 +1,52 @@
+# Every target sets up what it needs by itself, and again in seconds when that is already done.
+# A target's system packages come through apt as root or with sudo; otherwise a message lists them.
+
+SHELL := /bin/bash
+VENV := .venv
+PYTHON ?= python3
+RUN := $(VENV)/bin
+SYSTEM_DEMO := python3-venv runc crun uidmap
+SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt sudo
+
+.PHONY: help demo test lint bench clean setup system-demo system-test
+
+help:
+	@echo "make demo    build the iris example, train it in its own image, serve it, and ask it"
+	@echo "make test    every check: format, lint, types, imports, tests"
+	@echo "make lint    the checks without the tests"
+	@echo "make bench   measure builds beside docker and buildah, where they are installed"
+	@echo "make clean   remove everything that these targets made in this folder"
+
+$(VENV)/.ready: pyproject.toml Makefile
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV) || { echo "error: cannot make a virtual environment; install python3-venv" >&2; exit 1; }
+	@$(RUN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Corten needs Python 3.11 or newer; set PYTHON=" >&2; exit 1; }
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv pip install --quiet --editable . --group dev
+	@touch $@
+
+setup: $(VENV)/.ready
+
+system-demo:
+	@tools/system-packages $(SYSTEM_DEMO)
+
+system-test:
+	@tools/system-packages $(SYSTEM_TEST)
+
+demo: system-demo setup
+	@env -u PYTHONDONTWRITEBYTECODE tools/demo
+
+lint: setup
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+test: system-test lint
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest $(PYTEST)
+
+bench: setup
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/build.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build bench/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

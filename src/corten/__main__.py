@@ -1,0 +1,5 @@
+"""`python -m corten` is the `corten` command."""
+
+from corten.cli.main import main
+
+main()

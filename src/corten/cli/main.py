@@ -1,0 +1,153 @@
+"""The entry point of the `corten` command: picks the verb, imports only that, renders errors, decides the exit code.
+
+Exit codes: 0 done; 1 a failure with a reason; 2 wrong usage; 130 interrupted; a container's own code passes through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, NoReturn
+
+from corten import __version__
+from corten.errors import CortenError, UsageError
+
+if TYPE_CHECKING:
+    from corten.cli.terminal import Terminal
+
+VERBS: dict[str, tuple[str, str]] = {
+    "init": ("init", "write down what was found in a project, with comments"),
+    "lock": ("lock", "resolve a project's packages into corten.lock"),
+    "build": ("build", "assemble a project's image"),
+    "run": ("run", "run a command in an image or a project, isolated"),
+    "up": ("up", "build a project, start it, and serve it on a port"),
+    "ps": ("ps", "list running containers"),
+    "logs": ("logs", "show what a container printed"),
+    "stop": ("stop", "stop a container"),
+    "images": ("images", "list the images on this machine"),
+    "inspect": ("inspect", "show an image's configuration and layers"),
+    "history": ("history", "show an image's layers, bottom to top"),
+    "rmi": ("rmi", "forget an image's name"),
+    "prune": ("prune", "delete what no image or container reaches"),
+    "save": ("save", "write an image as an OCI layout"),
+    "doctor": ("doctor", "tell what this machine can do, and how to mend what it cannot"),
+    "schema": ("schema", "print the JSON schema of [tool.corten]"),
+    "completion": ("completion", "print a completion script for bash, zsh or fish"),
+}
+"""Every verb with its module in `corten.cli` and one line about it."""
+
+REPORT = "this is a bug in Corten; please report it with the lines above and 'corten --version'"
+
+
+def main() -> NoReturn:
+    """Run the command with this process's arguments and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with `argv` and return its exit code. Errors are rendered on standard error."""
+    from corten.cli.terminal import Terminal
+
+    terminal = Terminal.standard()
+    try:
+        return _dispatch(argv, terminal)
+    except CortenError as error:
+        terminal.error(error.message, error.hint)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        terminal.close()
+        terminal.say("interrupted")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left (`corten images | head -1`): there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        terminal.error(f"'{error.filename}': {(error.strerror or 'cannot be used').lower()}", None)
+        return 1
+    except Exception:
+        import traceback
+
+        terminal.close()
+        terminal.say(traceback.format_exc().rstrip())
+        terminal.error(REPORT, None)
+        return 1
+
+
+def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
+    from corten.cli.context import Context
+
+    verb = argv[0] if argv else ""
+    if verb in ("", "-h", "--help", "help") and len(argv) <= 1:
+        terminal.print(_overview())
+        return 0 if argv else 2
+    if verb == "help":
+        argv, verb = [argv[1], "--help"], argv[1]
+    if verb in ("--version", "-V", "version"):
+        terminal.print(f"corten {__version__}")
+        return 0
+    if verb not in VERBS:
+        import difflib
+
+        close = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f"did you mean 'corten {close[0]}'?" if close else "run 'corten --help' for the verbs"
+        raise UsageError(f"unknown verb '{verb}'", hint=hint)
+    parser, module = parser_of(verb)
+    arguments = parser.parse_args(list(argv[1:]))
+    terminal.configure(quiet=arguments.quiet, verbose=arguments.verbose)
+    try:
+        return int(module.run(arguments, Context(terminal)))
+    finally:
+        terminal.close()
+
+
+def parser_of(verb: str) -> tuple[argparse.ArgumentParser, ModuleType]:
+    """The argument parser of `verb` and its module."""
+    name, summary = VERBS[verb]
+    module = importlib.import_module(f"corten.cli.{name}")
+    parser = _Parser(
+        prog=f"corten {verb}",
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=getattr(module, "EXAMPLES", None),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress, only results and errors")
+    if not any("-v" in action.option_strings for action in parser._actions):
+        group.add_argument("-v", "--verbose", action="store_true", help="say more about what happens")
+    else:
+        group.add_argument("--verbose", action="store_true", help="say more about what happens")
+    return parser, module
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"run '{self.prog} --help'")
+
+
+def _overview() -> str:
+    lines = [
+        "usage: corten VERB [ARGUMENTS]",
+        "",
+        "Turns a Python machine-learning project into a container image and runs it.",
+        "",
+        "verbs:",
+        *(f"  {verb:<11} {summary}" for verb, (_, summary) in VERBS.items()),
+        "",
+        "first steps, in a project's folder:",
+        "  corten up            build it, start it, and print how to call it",
+        "  corten VERB --help   arguments and examples of a verb",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What the command shows: results on standard output, everything else on standard error; live progress on a terminal,
+plain lines in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from corten.events import Event, Note, TaskAdvanced, TaskFinished, TaskStarted, Warned
+
+if TYPE_CHECKING:
+    from corten.cli.live import Live
+
+_DONE = {
+    "resolve": "resolved",
+    "download": "downloaded",
+    "install": "installed",
+    "compile": "compiled",
+    "hash": "hashed",
+    "verify": "verified",
+    "start": "started",
+    "copy": "copied",
+}
+# A terminal shows nothing for work that is over sooner than one can read it, and imports no display for it.
+_PATIENCE = 0.15
+
+
+class Terminal:
+    """Standard output and error of one command. Its `observe` is the observer that verbs pass down."""
+
+    def __init__(self, out: TextIO, err: TextIO, live: bool, colour: bool) -> None:
+        self._out, self._err = out, err
+        self._may_be_live, self.colour = live, colour
+        self.quiet = self.verbose = False
+        self._guard = threading.RLock()
+        self._running: dict[tuple[str, str], tuple[TaskStarted, float]] = {}
+        self._amounts: dict[tuple[str, str], int] = {}
+        self._live: Live | None = None
+        self._first: float | None = None
+
+    @classmethod
+    def standard(cls) -> Terminal:
+        """This process's own streams, by the usual rules for colour (NO_COLOR, FORCE_COLOR) and for progress."""
+        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        colour = bool(os.environ.get("FORCE_COLOR")) or (terminal and not os.environ.get("NO_COLOR"))
+        return cls(sys.stdout, sys.stderr, terminal, colour)
+
+    def configure(self, *, quiet: bool, verbose: bool) -> None:
+        """Set how much is said."""
+        self.quiet, self.verbose = quiet, verbose
+
+    def print(self, text: str) -> None:
+        """Write a result to standard output."""
+        self.close()
+        self._out.write(text + "\n")
+        self._out.flush()
+
+    def say(self, text: str) -> None:
+        """Write a line for people to standard error, unless quiet."""
+        if not self.quiet:
+            self._line(text)
+
+    def error(self, message: str, hint: str | None) -> None:
+        """Render a failure. It is shown even when quiet."""
+        self.close()
+        self._line(f"{self.styled('error:', '1;31')} {message}")
+        if hint:
+            self._line(f"{self.styled('hint:', '1;36')} {hint}")
+
+    def styled(self, text: str, code: str) -> str:
+        """`text` in the terminal's style `code` (SGR), where colours are on."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+
+    def observe(self, event: Event) -> None:
+        """Show an event. Safe from any thread."""
+        with self._guard:
+            match event:
+                case Note():
+                    if not event.verbose or self.verbose:
+                        self.say(event.message)
+                case Warned():
+                    self._line(f"{self.styled('warning:', '1;33')} {event.message}")
+                    if event.hint:
+                        self._line(f"{self.styled('hint:', '1;36')} {event.hint}")
+                case TaskStarted():
+                    self._started(event)
+                case TaskAdvanced():
+                    self._advanced(event)
+                case TaskFinished():
+                    self._finished(event)
+
+    def close(self) -> None:
+        """Take the live display away."""
+        with self._guard:
+            if self._live:
+                self._live.stop()
+                self._live = None
+            self._running.clear()
+
+    def _started(self, event: TaskStarted) -> None:
+        key = (event.phase, event.name)
+        self._first = self._first or time.monotonic()
+        self._running[key] = (event, time.monotonic())
+        self._amounts[key] = 0
+        if self._live:
+            self._live.start_task(event)
+
+    def _advanced(self, event: TaskAdvanced) -> None:
+        key = (event.phase, event.name)
+        self._amounts[key] = self._amounts.get(key, 0) + event.amount
+        if self._live:
+            self._live.advance_task(event)
+        elif self._may_be_live and not self.quiet and time.monotonic() - (self._first or 0) > _PATIENCE:
+            self._begin_live()
+
+    def _finished(self, event: TaskFinished) -> None:
+        key = (event.phase, event.name)
+        started = self._running.pop(key, None)
+        amount = self._amounts.pop(key, 0)
+        if self._live:
+            self._live.finish_task(event)
+        elif self._may_be_live and not self.quiet and self._running:
+            if time.monotonic() - (self._first or 0) > _PATIENCE:
+                self._begin_live()
+        if started and not self.quiet and (self.verbose or not self._may_be_live):
+            seconds = time.monotonic() - started[1]
+            size = f", {size_text(amount)}" if event.phase in ("download", "copy") and amount else ""
+            self._line(f"{_DONE[event.phase]} {event.name} ({seconds:.1f} s{size})")
+
+    def _begin_live(self) -> None:
+        from corten.cli.live import Live
+
+        self._live = Live(self._err)
+        for key, (event, _) in self._running.items():
+            self._live.start_task(event)
+            if self._amounts.get(key):
+                self._live.advance_task(TaskAdvanced(event.phase, event.name, self._amounts[key]))
+
+    def _line(self, text: str) -> None:
+        with self._guard:
+            if self._live:
+                self._live.line(text)
+                return
+            try:
+                self._err.write(text + "\n")
+                self._err.flush()
+            except (OSError, ValueError):
+                # A log that cannot be written must not stop the work that it tells of.
+                return
+
+
+def size_text(size: int) -> str:
+    """Bytes for people, in powers of 1000 as disks and registries count them: `107 MB`."""
+    value = float(size)
+    for unit in ("B", "kB", "MB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def table(rows: list[list[str]], header: list[str]) -> str:
+    """Rows in columns, as the container tools print them."""
+    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
+    pad: Callable[[list[str]], str] = lambda row: "   ".join(  # noqa: E731
+        cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+    ).rstrip()
+    return "\n".join(pad(row) for row in [header, *rows])

@@ -1,0 +1,84 @@
+"""Clean-up: removes what no image, container or running build reaches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from corten.oci.descriptor import Manifest
+from corten.oci.digest import Digest
+from corten.store.disk import remove_tree
+from corten.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed. `bytes` is what the disk got back, as far as it can be told."""
+
+    layers: int
+    blobs: int
+    files: int
+    bytes: int
+
+
+def prune(store: Store, in_use: Iterable[Digest] = (), *, everything: bool = False) -> Pruned:
+    """Remove layers and blobs that no name reaches and that are not `in_use` (layers of containers), and what killed
+    processes left behind. With `everything` also fetched files and caches, which the next build would fetch again.
+
+    Waits for running builds, and keeps new ones waiting. Killed at any moment, it leaves a store in order."""
+    with store.lock("store"):
+        store.sweep()
+        blobs: set[Digest] = set()
+        layers: set[Digest] = set(in_use)
+        for image in store.images.all():
+            manifest = Manifest.decode(store.blobs.read(image.digest))
+            blobs |= {image.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+            layers |= set(image.config.diff_ids)
+        removed = [diff_id for diff_id in store.layers.all() if diff_id not in layers]
+        freed = 0
+        trash = store.root / "tmp"
+        trash.mkdir(parents=True, exist_ok=True)
+        for diff_id in removed:
+            freed += _disk_usage(store.layers.directory / diff_id.hex)
+            store.layers.remove(diff_id, trash)
+        _forget_keys(store, set(store.layers.all()))
+        stale = _stale_blobs(store, blobs)
+        for path in stale:
+            freed += path.stat().st_size
+            path.unlink()
+        files = 0
+        if everything:
+            for directory in (store.files.directory, store.root / "caches"):
+                files += sum(1 for path in directory.rglob("*") if path.is_file())
+                freed += _disk_usage(directory)
+                remove_tree(directory)
+        return Pruned(len(removed), len(stale), files, freed)
+
+
+def _forget_keys(store: Store, present: set[Digest]) -> None:
+    """Drop the keys of layers that are gone. A key without a layer is harmless; many of them are litter."""
+    if not store.layers.keys.is_dir():
+        return
+    for path in store.layers.keys.glob("*/*"):
+        if not path.name.startswith(".") and path.read_text().strip() not in present:
+            path.unlink()
+
+
+def _stale_blobs(store: Store, reached: set[Digest]) -> list[Path]:
+    if not store.blobs.directory.is_dir():
+        return []
+    names = {digest.hex for digest in reached}
+    return [path for path in store.blobs.directory.iterdir() if path.name not in names]
+
+
+def _disk_usage(path: Path) -> int:
+    """Bytes that removing `path` frees: blocks of files without further hard links."""
+    total = 0
+    for parent, _, names in os.walk(path):
+        for name in names:
+            status = os.lstat(f"{parent}/{name}")
+            if status.st_nlink == 1:
+                total += status.st_blocks * 512
+    return total
