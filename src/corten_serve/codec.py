@@ -1,0 +1,159 @@
+"""JSON in, JSON out: a request's bytes to checked arguments, a result to bytes.
+
+Requests are strict JSON (RFC 8259): no NaN, no infinities. Results are too: where a result holds NaN or an infinity, the
+JSON says null, as JavaScript's and pandas' writers do, because JSON has no word for them.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import json
+import math
+import uuid
+from typing import Any, NoReturn
+
+from corten_serve.hints import enum_value
+from corten_serve.signature import Signature
+
+
+class BadRequest(Exception):
+    """The request cannot be used. `problems` holds (field, message) pairs; the field of the whole body is empty."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+class ResultError(Exception):
+    """The predictor returned something that JSON cannot express."""
+
+
+def decode(signature: Signature, body: bytes, content_type: str = "") -> tuple[list[Any], dict[str, Any]]:
+    """The arguments that `body` asks for. An empty body is an empty object. Raises BadRequest, and nothing else."""
+    if content_type.startswith("multipart/"):
+        raise BadRequest([("", f"expected JSON, got the content type '{content_type[:60]}'")])
+    try:
+        value = json.loads(body, parse_constant=_constant) if body.strip() else {}
+        arguments, keywords, problems = signature.bind(value)
+    except json.JSONDecodeError as error:
+        raise BadRequest(
+            [("", f"not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}")]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BadRequest([("", f"not JSON: byte {error.start} is not UTF-8")]) from error
+    except RecursionError as error:
+        raise BadRequest([("", "nested too deeply")]) from error
+    except ValueError as error:
+        raise BadRequest([("", f"not JSON: {error}")]) from error
+    if problems.found:
+        raise BadRequest(problems.found)
+    return arguments, keywords
+
+
+def encode(result: Any) -> bytes:
+    """`result` as JSON in UTF-8. Raises ResultError for what has no form in JSON."""
+    try:
+        text = _FAST(result)
+    except (ValueError, TypeError):
+        # NaN, keys that are not strings, or something that has no form: go through it piece by piece.
+        try:
+            text = _FAST(_plain(result, "the result"))
+        except RecursionError as error:
+            raise ResultError("the result contains itself") from error
+    except RecursionError as error:
+        raise ResultError("the result is nested too deeply") from error
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text)).encode()
+
+
+def problems_body(problems: list[tuple[str, str]]) -> bytes:
+    """The body of a 422: one sentence for people in `error`, every problem apart in `problems`."""
+    from corten_serve.kinds import MOST_PROBLEMS
+
+    shown = problems[:MOST_PROBLEMS]
+    lines = [f"{field}: {message}" if field else message for field, message in shown]
+    more = " (and more)" if len(problems) > MOST_PROBLEMS else ""
+    document: dict[str, Any] = {
+        "error": "; ".join(lines[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else ""),
+        "problems": [{"field": field, "message": message} for field, message in shown],
+    }
+    if more:
+        document["truncated"] = True
+    return json.dumps(document).encode()
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _simple(value: Any) -> Any:
+    """One step towards JSON for a value that the encoder does not know. Raises TypeError."""
+    if isinstance(value, enum.Enum):
+        return enum_value(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, pandas series, tensors
+        return value.tolist()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode()
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    if isinstance(value, (uuid.UUID, decimal.Decimal)):
+        return str(value)
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas data frames
+        return value.to_dict(orient="records")
+    if hasattr(value, "keys") and hasattr(value, "__getitem__"):
+        return {key: value[key] for key in value.keys()}  # noqa: SIM118 (a mapping need not be iterable)
+    if hasattr(value, "__iter__") and hasattr(value, "__len__"):
+        return list(value)
+    raise TypeError(type(value).__name__)
+
+
+def _plain(value: Any, place: str) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, enum.Enum):
+        return enum_value(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, place) for item in value]
+    if isinstance(value, dict):
+        return {_key(key): _plain(item, f"'{_key(key)}' in {place}"[:200]) for key, item in value.items()}
+    try:
+        return _plain(_simple(value), place)
+    except TypeError as error:
+        kind = type(value)
+        raise ResultError(
+            f"{place} is of the type '{kind.__module__}.{kind.__qualname__}', which JSON cannot express"
+        ) from error
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str) and not isinstance(key, enum.Enum):
+        return key
+    if isinstance(key, tuple):
+        return ",".join(_key(part) for part in key)
+    try:
+        key = enum_value(key) if isinstance(key, enum.Enum) else key
+        key = key.item() if hasattr(key, "item") else key
+        return key if isinstance(key, str) else json.dumps(key, default=_simple).strip('"')
+    except TypeError as error:
+        raise ResultError(f"a key of the type '{type(key).__qualname__}' cannot be a JSON key") from error
+
+
+_FAST = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_simple).encode

@@ -1,0 +1,94 @@
+"""What server and worker say to each other over a Unix socket: frames of one or more items.
+
+A frame is a 4-byte little-endian length and that many bytes of items, back to back. An item is a fixed header (`_ITEM`),
+then its meta bytes, then its body. One frame for many small requests is what makes two processes as fast as one: the
+switch between them is paid once per frame. Bodies are opaque here; the server never parses one.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+CALL = 1
+"""Server to worker: answer this. `meta` is `endpoint NUL content-type`, `body` the request's body."""
+ANSWER = 2
+"""Worker to server: `status` and `body` for `id`. `meta` is the content type; empty means JSON."""
+READY = 3
+"""Worker to server, once: the predictor is set up. `body` is the OpenAPI document."""
+FAILED = 4
+"""Worker to server, once: the predictor cannot be used. `body` is a message, NUL, a hint (may be empty)."""
+
+_LENGTH = struct.Struct("<I")
+_ITEM = struct.Struct("<QIIIHB")
+LIMIT = 1 << 30
+"""The longest frame that a reader accepts, in bytes."""
+
+
+class FrameError(Exception):
+    """The other side sent something that is not a frame."""
+
+
+class Item(NamedTuple):
+    """One request or answer. `micros` is how long the worker took, in microseconds."""
+
+    id: int
+    kind: int
+    status: int = 0
+    micros: int = 0
+    meta: bytes = b""
+    body: bytes = b""
+
+
+def encode(items: Iterable[Item]) -> bytes:
+    """One frame that holds `items` in order."""
+    parts = [b""]
+    length = 0
+    for identity, kind, status, micros, meta, body in items:
+        parts.append(_ITEM.pack(identity, len(meta), len(body), min(micros, 0xFFFFFFFF), status, kind))
+        parts.append(meta)
+        parts.append(body)
+        length += _ITEM.size + len(meta) + len(body)
+    parts[0] = _LENGTH.pack(length)
+    return b"".join(parts)
+
+
+class Reader:
+    """Turns the bytes of a stream back into items. A frame counts only when it is complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Item]:
+        """The items of all frames that `data` completes. Raises FrameError for what no sender of ours produces."""
+        buffer = self._buffer
+        buffer += data
+        items: list[Item] = []
+        start = 0
+        while len(buffer) - start >= 4:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > LIMIT:
+                raise FrameError(f"a frame of {length} bytes is longer than {LIMIT}")
+            end = start + 4 + length
+            if len(buffer) < end:
+                break
+            self._items(bytes(memoryview(buffer)[start + 4 : end]), items)
+            start = end
+        if start:
+            del buffer[:start]
+        return items
+
+    def _items(self, frame: bytes, items: list[Item]) -> None:
+        position, end, header = 0, len(frame), _ITEM.size
+        while position < end:
+            if end - position < header:
+                raise FrameError("a frame ends inside an item's header")
+            identity, meta_length, body_length, micros, status, kind = _ITEM.unpack_from(frame, position)
+            position += header
+            middle = position + meta_length
+            after = middle + body_length
+            if after > end:
+                raise FrameError("an item is longer than its frame")
+            items.append(Item(identity, kind, status, micros, frame[position:middle], frame[middle:after]))
+            position = after

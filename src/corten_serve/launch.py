@@ -1,0 +1,62 @@
+"""The entry of an image with a predictor: `serve` (the default), `train`, or any command.
+
+Started as process 1 it has that process's duties: the server reaps orphans itself, a command is run by `init`.
+Only light imports happen before the worker is started; the server's own are done while the worker does its.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from corten_serve.settings import Settings, SettingsError
+
+
+def main(argv: Sequence[str]) -> int:
+    """The exit code of what the arguments ask for: 1 for a failure with a reason, 2 for wrong usage."""
+    verb = argv[0] if argv else "serve"
+    if verb == "serve":
+        if len(argv) > 1:
+            return _fail(
+                f"'serve' takes no arguments, got '{argv[1]}'", "it is configured by the environment", 2
+            )
+        return _serve()
+    if verb == "train":
+        return _fail(
+            "this image serves a predictor and has no training command",
+            "run the training script as a command: 'python train.py'",
+            2,
+        )
+    from corten_serve.init import run_command
+
+    return run_command(argv)
+
+
+def _serve() -> int:
+    begun = time.perf_counter()
+    # Process 1 ignores signals that it has no handler for. Until the server has its own, the end is immediate.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    environment = dict(os.environ)
+    try:
+        from corten_serve.listener import open_listener
+        from corten_serve.process import spawn
+
+        settings = Settings.from_environment(environment)
+        listener = open_listener(settings)
+        worker = spawn(settings, environment)
+    except SettingsError as error:
+        return _fail(error.message, error.hint, 1)
+    from corten_serve.server import run
+
+    return run(settings, listener, worker, environment, begun)
+
+
+def _fail(message: str, hint: str | None, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    return code

@@ -1,0 +1,92 @@
+"""Worker processes as the server sees them: started with a socket and a board, spoken to in frames, and reaped."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from corten_serve.settings import Settings, SettingsError
+
+_CHANNEL, _BOARD, _BOARD_SIZE = 3, 4, 8  # as in corten_serve.worker, which is not imported into the server
+_CODE = "import sys; sys.path.append(sys.argv.pop()); from corten_serve.worker import main; sys.exit(main())"
+_OURS_ALONE = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PYTHONHOME")
+
+
+@dataclass(slots=True)
+class Spawned:
+    """A worker process that has been started. `channel` is our end of its socket, not blocking."""
+
+    pid: int
+    channel: socket.socket
+    board: mmap.mmap
+
+    def working_on(self) -> int:
+        """The id of the request that the worker began last; 0 before the first."""
+        return int.from_bytes(self.board[:_BOARD_SIZE], "little")
+
+    def kill(self) -> None:
+        """End the process at once. It is no error when it has ended already."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def spawn(settings: Settings, environment: Mapping[str, str]) -> Spawned:
+    """Start a worker in a session of its own, so that a terminal's Ctrl-C does not reach it while it still has work.
+
+    Raises SettingsError where the interpreter cannot be started."""
+    ours, theirs = socket.socketpair()
+    descriptor = os.memfd_create("corten-board")
+    high: list[int] = []
+    try:
+        os.ftruncate(descriptor, _BOARD_SIZE)
+        board = mmap.mmap(descriptor, _BOARD_SIZE)
+        # Descriptors above the targets, so that putting one in its place never overwrites the other.
+        import fcntl
+
+        high += [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (theirs.fileno(), descriptor)]
+        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        pid = os.posix_spawn(
+            settings.python,
+            [settings.python, "-c", _CODE, package],
+            {name: value for name, value in environment.items() if name not in _OURS_ALONE},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, high[0], _CHANNEL),
+                (os.POSIX_SPAWN_DUP2, high[1], _BOARD),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGXFSZ),
+        )
+    except OSError as error:
+        ours.close()
+        raise SettingsError(
+            f"the worker's interpreter '{settings.python}' cannot be started: {(error.strerror or str(error)).lower()}",
+            hint="rebuild the image, or set CORTEN_WORKER_PYTHON",
+        ) from error
+    finally:
+        theirs.close()
+        os.close(descriptor)
+        for fd in high:
+            os.close(fd)
+    ours.setblocking(False)
+    return Spawned(pid, ours, board)
+
+
+def ending(status: int) -> str:
+    """A wait status in words: `was killed by SIGSEGV`, `exited with code 3`."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}" + (
+        ", perhaps for using too much memory" if -code == signal.SIGKILL else ""
+    )

@@ -1,0 +1,153 @@
+"""The server process: Granian in front, the pool behind, signals, and an end that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server as GranianServer
+
+from corten_serve.app import App
+from corten_serve.listener import BACKLOG
+from corten_serve.log import Log
+from corten_serve.pool import Pool, StartFailed
+from corten_serve.process import Spawned
+from corten_serve.settings import Settings
+
+_SWEEP = 5.0
+_LAST_WORDS = 2.0
+"""Seconds in which Granian has to write the last answers and close, once nothing is in flight any more."""
+
+
+class _Front(GranianServer):
+    """Granian on one event loop, with a listening socket that already exists."""
+
+    def __init__(self, app: App, listener: socket.socket, connections: int) -> None:
+        super().__init__(
+            app,
+            interface=Interfaces.RSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=BACKLOG,
+            backpressure=connections,
+            log_enabled=False,
+        )
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        # Granian closes the descriptor when it stops; it gets one of its own.
+        holder: Any = SocketHolder
+        self._shd: Any = holder(
+            os.dup(self._listener.fileno()), self._listener.family == socket.AF_UNIX, BACKLOG
+        )
+        self._ssp: Any = None
+
+
+async def serve(
+    settings: Settings, listener: socket.socket, worker: Spawned, environment: Mapping[str, str], begun: float
+) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Returns the exit code: 0 after a drain, 1 if the first worker failed.
+
+    `begun` is the time of the process's start on the clock of `time.perf_counter`."""
+    loop = asyncio.get_running_loop()
+    log = Log(settings.log)
+    pool = Pool(settings, environment, log)
+    app = App(settings, pool, log)
+    ending: asyncio.Future[int] = loop.create_future()
+    _on_signals(loop, ending, pool)
+    pool.adopt(worker)
+    pool.reap()  # It may have ended before anybody listened.
+    front = _Front(app, listener, settings.connections)
+    accepting: asyncio.Future[Any] = loop.create_task(front.serve())
+    sweeper = _sweep_regularly(loop, app)
+    try:
+        code = await _until_end(pool, accepting, ending, log, begun)
+        if code == 0:
+            await _drain(settings, app, front, accepting, listener, urgent=ending.result() == signal.SIGINT)
+            await pool.stop()
+        else:
+            pool.kill()
+        return code
+    finally:
+        sweeper.cancel()
+        log.close()
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, ending: asyncio.Future[int], pool: Pool) -> None:
+    def end(number: int) -> None:
+        if not ending.done():
+            ending.set_result(number)
+        elif number == signal.SIGINT:
+            # Asked a second time from a terminal: at once.
+            pool.kill()
+            os._exit(130)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
+    loop.add_signal_handler(signal.SIGCHLD, pool.reap)
+
+
+def _sweep_regularly(loop: asyncio.AbstractEventLoop, app: App) -> asyncio.Task[None]:
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(_SWEEP)
+            app.sweep()
+
+    return loop.create_task(sweep())
+
+
+async def _until_end(
+    pool: Pool, accepting: asyncio.Future[Any], ending: asyncio.Future[int], log: Log, begun: float
+) -> int:
+    """Wait for the end's cause: 0 for a signal, 1 when the first worker fails or Granian does."""
+    await asyncio.wait({pool.first, accepting, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if pool.first.done():
+        try:
+            pool.first.result()
+        except StartFailed as failure:
+            log.say(f"error: {failure.message}", failure.hint)
+            return 1
+        log.say(f"ready after {time.perf_counter() - begun:.2f} s")
+        gc.collect()
+        gc.freeze()
+        await asyncio.wait({accepting, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if ending.done():
+        pool.first.cancel()
+        return 0
+    log.say("error: the HTTP server ended unexpectedly")
+    return 1
+
+
+async def _drain(
+    settings: Settings,
+    app: App,
+    front: _Front,
+    accepting: asyncio.Future[Any],
+    listener: socket.socket,
+    urgent: bool,
+) -> None:
+    """Finish what is in flight. A socket of our own is kept open for a while first, because load balancers send requests
+    until they have seen that we are not ready; a socket that was passed in lives on elsewhere and loses nothing."""
+    app.draining = True
+    if not settings.inherited and not urgent:
+        await asyncio.sleep(settings.drain)
+    front.stop()  # type: ignore[no-untyped-call]
+    listener.close()
+    while app.active:
+        await asyncio.sleep(0.01)
+    await asyncio.wait({accepting}, timeout=_LAST_WORDS)
+
+
+def run(
+    settings: Settings, listener: socket.socket, worker: Spawned, environment: Mapping[str, str], begun: float
+) -> int:
+    """The event loop around `serve`."""
+    return asyncio.run(serve(settings, listener, worker, environment, begun))
