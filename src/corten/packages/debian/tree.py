@@ -87,6 +87,14 @@ class Tree:
         self._remove(real)
         os.symlink(target, self._at(real))
 
+    def remove_directory(self, path: str) -> None:
+        """Remove the empty directory `path` of this tree, so that something else can take its place."""
+        real = self._real(path)
+        if real:
+            os.rmdir(self._at(real))
+            # What was looked up through it has to be looked up again.
+            self._resolved = {"": ""}
+
     def unpack(self, package: Path, control: Control, keep: Keep) -> dict[str, str]:
         """Unpack `package`. Returns where its files landed, by the path in the package; for what was already there from
         a package that replaces this one, and for what `keep` refuses, there is no item. Raises FormatError, and

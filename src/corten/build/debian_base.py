@@ -1,0 +1,84 @@
+"""A Debian base, and system packages above it, as file trees: packages unpacked, and what their scripts would have made.
+
+No maintainer script is run. The trees depend on the packages alone: no time, locale, user, umask or order of a directory has
+a part in them. Owners and times are the layer writer's; modes are 0644 and 0755, and 1777 for what everybody writes to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from corten.build import debian_alternatives, debian_configuration, debian_linker, debian_records
+from corten.errors import FormatError
+from corten.packages.debian.deb import Control, read_control
+from corten.packages.debian.tree import Tree
+from corten.packages.files import Deb
+
+# Manual pages, translations and the like: 40 % of some packages, and nobody reads them in a container. Copyright
+# files stay, and the links between directories of documentation that lead to them.
+_LEFT_OUT = re.compile(
+    r"usr/share/(?:bug|doc-base|gtk-doc|help|info|linda|lintian|locale|man|menu)(?:/|$)"
+    r"|usr/share/doc/[^/]+/(?!copyright)"
+    r"|usr/share/zoneinfo/right(?:/|$)"
+)
+
+
+def stdlib_directories(python: str) -> tuple[str, ...]:
+    """Where a base has the standard library of `python` (`3.11` or `3.11.2`), relative to its root."""
+    return (f"usr/lib/python{_minor(python)}",)
+
+
+def kept(path: str) -> bool:
+    """Whether a package's file goes into an image."""
+    return _LEFT_OUT.match(path) is None
+
+
+def place_base(debs: Sequence[tuple[Deb, Path]], tree: Path, *, python: str) -> None:
+    """Make a base of `debs`, in this order, in the empty directory `tree`. A part of a base does as well (an
+    interpreter to compile with). Raises FormatError for a broken package, BuildError when two have the same file."""
+    base = Tree(tree)
+    debian_configuration.merge_usr(base)
+    scripts = _unpack(base, debs)
+    debian_configuration.configure(base, _minor(python))
+    debian_alternatives.write_alternatives(base, scripts, kept)
+    debian_linker.write_cache(base)
+
+
+def place_system(
+    debs: Sequence[tuple[Deb, Path]], tree: Path, *, base_debs: Sequence[Deb], base_tree: Path
+) -> None:
+    """Make the layer of `debs` above the base in `base_tree` in the empty directory `tree`: what is new or different.
+    Packages that are in the base are passed over. Raises as `place_base`."""
+    there = {(deb.name, deb.version) for deb in base_debs}
+    layer = Tree(tree, [base_tree])
+    scripts = _unpack(layer, [(deb, path) for deb, path in debs if (deb.name, deb.version) not in there])
+    if (tree / "usr/share/ca-certificates").is_dir():
+        debian_configuration.write_bundle(layer)
+    debian_alternatives.write_alternatives(layer, scripts, kept)
+    debian_linker.write_cache(layer)
+
+
+def _unpack(tree: Tree, debs: Sequence[tuple[Deb, Path]]) -> list[str]:
+    """Unpack and record `debs`. Returns their post-installation scripts."""
+    scripts = []
+    for deb, path in debs:
+        control = read_control(path)
+        _check(deb, control)
+        debian_records.write_record(tree, control, tree.unpack(path, control, kept))
+        scripts.append(control.scripts.get("postinst", ""))
+    return scripts
+
+
+def _check(deb: Deb, control: Control) -> None:
+    found = (control.name, control.fields.get("version", ""))
+    if found != (deb.name, deb.version):
+        raise FormatError(
+            f"'{deb.file}' holds '{found[0]}' {found[1]} instead of '{deb.name}' {deb.version}",
+            hint="run 'corten lock' again",
+        )
+
+
+def _minor(python: str) -> str:
+    return ".".join(python.split(".")[:2])
