@@ -114,7 +114,7 @@ class Terminal:
         self._amounts[key] = self._amounts.get(key, 0) + event.amount
         if self._live:
             self._live.advance_task(event)
-        elif self._may_be_live and not self.quiet and time.monotonic() - (self._first or 0) > _PATIENCE:
+        elif self._is_time_to_show():
             self._begin_live()
 
     def _finished(self, event: TaskFinished) -> None:
@@ -123,13 +123,15 @@ class Terminal:
         amount = self._amounts.pop(key, 0)
         if self._live:
             self._live.finish_task(event)
-        elif self._may_be_live and not self.quiet and self._running:
-            if time.monotonic() - (self._first or 0) > _PATIENCE:
-                self._begin_live()
+        elif self._is_time_to_show() and self._running:
+            self._begin_live()
         if started and not self.quiet and (self.verbose or not self._may_be_live):
             seconds = time.monotonic() - started[1]
             size = f", {size_text(amount)}" if event.phase in ("download", "copy") and amount else ""
             self._line(f"{_DONE[event.phase]} {event.name} ({seconds:.1f} s{size})")
+
+    def _is_time_to_show(self) -> bool:
+        return self._may_be_live and not self.quiet and time.monotonic() - (self._first or 0) > _PATIENCE
 
     def _begin_live(self) -> None:
         from corten.cli.live import Live

@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from corten.store.blobs import Blobs
@@ -81,8 +81,9 @@ class Store:
         for path in list(parent.iterdir()):
             if path.name.endswith(".lock"):
                 # A lock without its directory is a process between two steps, or one that was killed there.
-                if not path.with_suffix("").exists() and time.time() - path.stat().st_mtime > 3600:
-                    path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    if not path.with_suffix("").exists() and time.time() - path.stat().st_mtime > 3600:
+                        path.unlink()
                 continue
             lock = parent / f"{path.name}.lock"
             try:

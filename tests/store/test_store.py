@@ -1,0 +1,241 @@
+"""What the store promises about layers, names, locks and clean-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from corten.errors import FormatError, ImageNotFound, StoreError, UsageError
+from corten.oci import media
+from corten.oci.config import ImageConfig
+from corten.oci.descriptor import Descriptor, Manifest
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.store.export import save_layout
+from corten.store.locks import Busy, locked
+from corten.store.prune import prune
+from corten.store.store import Store
+
+AMD64 = Platform("linux", "amd64")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "home with space")
+
+
+def add_layer(store: Store, name: str, key: str | None = None) -> Digest:
+    with store.temporary_directory() as directory:
+        (directory / "fs/etc").mkdir(parents=True)
+        (directory / "fs/etc" / name).write_text(name * 100)
+        return store.layers.commit(directory, key).diff_id
+
+
+def add_image(store: Store, name: str, *layers: Digest, platform: Platform = AMD64) -> Digest:
+    config = ImageConfig(platform=platform, diff_ids=layers).encode()
+    descriptors = tuple(Descriptor(media.LAYER, layer, store.layers.get(layer).size) for layer in layers)
+    manifest = Manifest(Descriptor(media.CONFIG, store.blobs.put(config), len(config)), descriptors)
+    digest = store.blobs.put(manifest.encode())
+    store.images.set(name, platform, digest)
+    return digest
+
+
+def test_a_layer_streams_back_to_its_diff_id(store: Store) -> None:
+    diff_id = add_layer(store, "passwd", "key")
+    assert store.layers.find("key") == diff_id
+    assert store.layers.find("other key") is None
+    assert Digest.of(b"".join(store.layers.stream(diff_id))) == diff_id
+    assert store.layers.tree(diff_id).joinpath("etc/passwd").read_text() == "passwd" * 100
+
+
+def test_equal_layers_are_one(store: Store) -> None:
+    assert add_layer(store, "a", "first") == add_layer(store, "a", "second")
+    assert len(store.layers.all()) == 1
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_many_commits_of_one_layer_at_once(store: Store) -> None:
+    found: list[Digest] = []
+    threads = [threading.Thread(target=lambda: found.append(add_layer(store, "same", "k"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+def test_a_layer_from_before_a_power_loss_counts_only_when_synced(store: Store) -> None:
+    diff_id = add_layer(store, "a", "k")
+    about = store.layers.directory / diff_id.hex / "layer.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "boot": "an earlier one"}))
+    assert store.layers.find("k") is None
+    with pytest.raises(StoreError):
+        store.layers.tree(diff_id)
+    assert add_layer(store, "a", "k") == diff_id
+    assert store.layers.find("k") == diff_id
+    about.write_text(json.dumps({**json.loads(about.read_text()), "boot": "an earlier one"}))
+    assert store.layers.unsynced() == [diff_id]
+    store.layers.mark_synced([diff_id])
+    assert store.layers.find("k") == diff_id
+
+
+def test_names(store: Store) -> None:
+    layer = add_layer(store, "a")
+    digest = add_image(store, "team/iris", layer)
+    image = store.images.get("team/iris:latest")
+    assert (
+        image
+        == store.images.get("team/iris")
+        == store.images.get(image.id)
+        == store.images.get(image.id.hex[:8])
+    )
+    assert image.digest == digest
+    assert image.size == store.layers.get(layer).size
+    add_image(store, "team/iris", layer, platform=Platform("linux", "arm64"))
+    assert store.images.get("team/iris", AMD64).digest == digest
+    assert store.images.get("team/iris", Platform("linux", "arm64")).digest != digest
+    assert store.images.remove("team/iris") == ["team/iris:latest"]
+    assert store.images.all() == []
+
+
+@pytest.mark.parametrize("name", ["Upper", "../etc", "a//b", "a:b:c", "", "ü", "a" * 300, "-x"])
+def test_names_that_no_registry_would_take(store: Store, name: str) -> None:
+    with pytest.raises(UsageError):
+        store.images.set(name, AMD64, Digest.of(b""))
+
+
+def test_an_unknown_name_says_what_is_known(store: Store) -> None:
+    with pytest.raises(ImageNotFound, match="'nope'") as caught:
+        store.images.get("nope")
+    assert "corten build" in str(caught.value.hint)
+    add_image(store, "iris", add_layer(store, "a"))
+    with pytest.raises(ImageNotFound) as caught:
+        store.images.get("nope")
+    assert "iris:latest" in str(caught.value.hint)
+
+
+def test_a_damaged_blob_is_noticed(store: Store) -> None:
+    digest = store.blobs.put(b"data")
+    store.blobs.path(digest).write_bytes(b"other")
+    with pytest.raises(FormatError, match="damaged"):
+        store.blobs.read(digest)
+
+
+def test_prune_keeps_what_is_reached(store: Store) -> None:
+    kept, used, lost = (
+        add_layer(store, "kept", "1"),
+        add_layer(store, "used", "2"),
+        add_layer(store, "lost", "3"),
+    )
+    add_image(store, "iris", kept)
+    store.blobs.put(b"nobody's")
+    (store.root / "tmp" / "left-behind").mkdir()
+    pruned = prune(store, [used])
+    assert (pruned.layers, pruned.blobs) == (1, 1)
+    assert store.layers.all() == sorted([kept, used])
+    assert store.layers.find("3") is None
+    assert not store.layers.has(lost)
+    assert list((store.root / "tmp").iterdir()) == []
+    assert store.images.get("iris").config.diff_ids == (kept,)
+
+
+def test_prune_waits_for_a_build(store: Store) -> None:
+    add_layer(store, "a")
+    done = threading.Event()
+    with store.lock("store", shared=True):
+        thread = threading.Thread(target=lambda: (prune(store), done.set()))
+        thread.start()
+        assert not done.wait(0.3)
+        assert len(store.layers.all()) == 1
+    thread.join(5)
+    assert store.layers.all() == []
+
+
+def test_sweep_leaves_the_living_alone(store: Store) -> None:
+    with store.temporary_directory() as mine:
+        dead = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import os, signal, sys; from pathlib import Path; from corten.store.store import Store\n"
+                "with Store.open(Path(sys.argv[1])).temporary_directory() as d: print(d, flush=True); os.kill(os.getpid(), 9)",
+                str(store.root),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert Path(dead.stdout.strip()).is_dir()
+        assert store.sweep() == 1
+        assert mine.is_dir()
+        assert not Path(dead.stdout.strip()).exists()
+
+
+def test_locks_exclude(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with locked(lock, shared=True), locked(lock, shared=True), pytest.raises(Busy), locked(lock, blocking=False):
+        pass
+    with locked(tmp_path / "lock", blocking=False):
+        pass
+
+
+def test_a_store_that_may_not_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = Store.open(tmp_path / "file" / "below")
+    with pytest.raises((StoreError, NotADirectoryError)):
+        add_layer(store, "a")
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """In a mount namespace of its own, with a file system of one megabyte."""
+    script = (
+        "import sys; from pathlib import Path; from corten.errors import StoreError; from corten.store.store import Store\n"
+        "store = Store.open(Path(sys.argv[1]))\n"
+        "try:\n"
+        "    with store.temporary_directory() as d:\n"
+        "        (d / 'fs').mkdir(); (d / 'fs' / 'big').write_bytes(bytes(700_000))\n"
+        "        store.layers.commit(d, 'k')\n"
+        "    store.blobs.put(bytes(900_000)); print('fits')\n"
+        "except StoreError as error:\n"
+        "    print(error.message, '|', error.hint, '|', list(store.blobs.directory.iterdir()))\n"
+    )
+    command = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
+    result = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command, "sh", str(tmp_path), sys.executable, script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert "is full | run 'corten prune'" in result.stdout, result.stderr
+    assert result.stdout.rstrip().endswith("[]")
+
+
+def test_an_oci_layout_is_what_skopeo_and_umoci_read(store: Store, tmp_path: Path) -> None:
+    layers = add_layer(store, "a"), add_layer(store, "b")
+    digest = add_image(store, "iris:1", *layers)
+    target = tmp_path / "layout"
+    save_layout(store, store.images.get("iris:1"), target, lambda event: None)
+    save_layout(store, store.images.get("iris:1"), target, lambda event: None)
+    said = subprocess.run(
+        ["skopeo", "inspect", f"oci:{target}:1"], capture_output=True, text=True, check=True
+    ).stdout
+    assert json.loads(said)["Digest"] == digest
+    assert json.loads(said)["Layers"] == list(layers)
+    subprocess.run(
+        ["umoci", "unpack", "--rootless", "--image", f"{target}:1", str(tmp_path / "bundle")],
+        capture_output=True,
+        check=True,
+    )
+    assert (tmp_path / "bundle/rootfs/etc/b").read_text() == "b" * 100
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_text("")
+    with pytest.raises(UsageError, match="neither"):
+        save_layout(store, store.images.get("iris:1"), tmp_path / "other", lambda event: None)
