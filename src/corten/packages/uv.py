@@ -1,0 +1,218 @@
+"""The one module that runs uv: resolving requirements for a target, and reading uv.lock.
+
+uv never builds anything here (`--no-build`), never downloads a Python, and sees only the configuration that
+`corten.packages.indexes` gathered, through a file that only this user can read. What it writes lies in a directory of the store.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corten.errors import CortenError, FormatError
+from corten.packages.compatibility import Target
+from corten.packages.indexes import Indexes
+from corten.packages.requirements import normal_name
+
+_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;]+)|@\s*(\S+))")
+_LONGEST = 900
+
+
+class UvFailed(Exception):
+    """uv ended with an error; the argument is what it printed, without credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to resolve: `files` (requirements files or a pyproject.toml) and `lines` of requirements, with `extras` and
+    `groups` of the pyproject.toml. `preferences` are versions that hold as long as they can. `backend` is uv's torch
+    backend; `alone` leaves dependencies out."""
+
+    target: Target
+    files: tuple[Path, ...] = ()
+    lines: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    preferences: Mapping[str, str] = field(default_factory=dict)
+    backend: str | None = None
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How far uv may trust what it knows: answers of its default index count for `seconds` (None: as long as the index
+    itself says), those about `again` for no time."""
+
+    seconds: int | None = 600
+    again: tuple[str, ...] = ()
+    everything: bool = False
+
+
+class Uv:
+    """uv with these `indexes`. `directory` is empty and private, and lives as long as this."""
+
+    def __init__(self, indexes: Indexes, directory: Path, cache: Path) -> None:
+        self.indexes = indexes
+        self._directory = directory
+        self._environment = indexes.uv_environment()
+        self._cache = cache
+        self._default: str | None = None
+        self._count = 0
+
+    def default_index(self) -> str:
+        """The address of the index that uv asks where nobody configured one, by uv's own word."""
+        if self._default is None:
+            printed = self._run(
+                ["pip", "compile", "-", "--no-config", "--offline", "--emit-index-url"], text="\n"
+            )
+            match = re.search(r"^--index-url\s+(\S+)", printed, re.MULTILINE)
+            if match is None:
+                raise CortenError("uv does not say what its default index is", hint="set PIP_INDEX_URL")
+            self._default = match[1]
+        return self._default
+
+    def pins(self, request: Request, fresh: Freshness) -> dict[str, str]:
+        """Every package of the resolution with its version, or with the address that it comes from. Reads no wheel.
+        Raises UvFailed."""
+        work = self._work()
+        output = work / "requirements.txt"
+        output.write_text("".join(f"{name}=={version}\n" for name, version in request.preferences.items()))
+        self._compile(request, fresh, work, output, "requirements.txt")
+        pins: dict[str, str] = {}
+        for line in output.read_text().splitlines():
+            match = _PIN.match(line)
+            if match is not None:
+                pins[normal_name(match[1])] = match[2] or match[3]
+        return pins
+
+    def packages(self, request: Request, fresh: Freshness) -> list[dict[str, Any]]:
+        """Every package of the resolution as pylock.toml's `packages` has it (PEP 751). Raises UvFailed."""
+        work = self._work()
+        output = work / "pylock.toml"
+        if request.preferences:
+            lines = ['lock-version = "1.0"', 'created-by = "corten"']
+            for name, version in request.preferences.items():
+                lines += ["[[packages]]", f'name = "{name}"', f'version = "{version}"']
+            output.write_text("\n".join(lines) + "\n")
+        self._compile(request, fresh, work, output, "pylock.toml")
+        return _packages(output.read_text())
+
+    def export(self, root: Path, extras: Sequence[str], groups: Sequence[str]) -> list[dict[str, Any]]:
+        """Every package that uv.lock has for the project at `root`, for all platforms, as pylock.toml's `packages`.
+        Nothing in `root` is written. Raises UvFailed."""
+        command = [
+            "export",
+            "--frozen",
+            "--format",
+            "pylock.toml",
+            "--no-emit-project",
+            "--no-default-groups",
+        ]
+        command += ["--no-header", "--project", str(root), "--no-config"]
+        command += [f"--extra={name}" for name in extras] + [f"--group={name}" for name in groups]
+        return _packages(self._run(command))
+
+    def _work(self) -> Path:
+        self._count += 1
+        work = self._directory / str(self._count)
+        work.mkdir(mode=0o700)
+        return work
+
+    def _compile(self, request: Request, fresh: Freshness, work: Path, output: Path, form: str) -> None:
+        config = work / "uv.toml"
+        descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            default = "" if self.indexes.default or self.indexes.no_index else self.default_index()
+            file.write(self.indexes.uv_toml(default, fresh.seconds))
+        command = ["pip", "compile", *(str(path) for path in request.files)]
+        if request.lines or not request.files:
+            lines = work / "requirements.in"
+            lines.write_text("\n".join(request.lines) + "\n")
+            command.append(str(lines))
+        if request.constraints:
+            constraints = work / "constraints.in"
+            constraints.write_text("\n".join(request.constraints) + "\n")
+            command.append(f"--constraint={constraints}")
+        command += [f"--extra={name}" for name in request.extras]
+        command += [f"--group={file}:{name}" for file in request.files[:1] for name in request.groups]
+        command += [f"--output-file={output}", f"--format={form}", f"--config-file={config}"]
+        command += ["--no-header", "--no-annotate", "--only-binary=:all:", f"--python={sys.executable}"]
+        command += [
+            f"--python-version={request.target.python}",
+            f"--python-platform={request.target.uv_platform}",
+        ]
+        if request.backend is not None:
+            command.append(f"--torch-backend={request.backend}")
+        if request.alone:
+            command.append("--no-deps")
+        if fresh.everything:
+            command.append("--refresh")
+        command += [f"--refresh-package={name}" for name in fresh.again]
+        self._run(command, work)
+
+    def _run(self, arguments: Sequence[str], work: Path | None = None, text: str | None = None) -> str:
+        """What uv prints. Raises UvFailed."""
+        from uv import find_uv_bin
+
+        try:
+            program = find_uv_bin()
+        except FileNotFoundError as error:
+            raise CortenError(
+                "uv is not installed beside Corten", hint="install Corten again, or: pip install uv"
+            ) from error
+        environment = dict(self._environment)
+        if "UV_CACHE_DIR" not in environment and not _own_cache_works(environment):
+            environment["UV_CACHE_DIR"] = str(self._cache)
+        try:
+            done = subprocess.run(
+                [program, *arguments, "--quiet"],
+                input=text,
+                stdin=None if text is not None else subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd=work or self._directory,
+                env=environment,
+                timeout=_LONGEST,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CortenError(
+                f"uv did not finish within {_LONGEST // 60} minutes", hint="check the network and the index"
+            ) from error
+        except OSError as error:
+            raise CortenError(f"uv cannot be started: {(error.strerror or str(error)).lower()}") from error
+        if done.returncode != 0:
+            raise UvFailed(self.indexes.redacted(done.stderr.replace(f"{self._directory}/", "")))
+        return done.stdout
+
+
+def _own_cache_works(environment: Mapping[str, str]) -> bool:
+    """Whether uv can use its usual cache, which it shares with the user's own uv."""
+    home = environment.get("XDG_CACHE_HOME") or os.path.join(environment.get("HOME", ""), ".cache")
+    place = os.path.join(home, "uv")
+    while place and not os.path.exists(place):
+        parent = os.path.dirname(place)
+        if parent == place:
+            return False
+        place = parent
+    return bool(place) and os.access(place, os.W_OK | os.X_OK)
+
+
+def _packages(text: str) -> list[dict[str, Any]]:
+    import tomllib
+
+    try:
+        packages = tomllib.loads(text).get("packages", [])
+    except ValueError as error:
+        raise FormatError("uv's answer is not TOML", hint="update uv") from error
+    if not isinstance(packages, list) or not all(isinstance(item, dict) for item in packages):
+        raise FormatError("uv's answer has no packages", hint="update uv")
+    return packages
