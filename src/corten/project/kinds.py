@@ -20,6 +20,7 @@ Schema = dict[str, Any]
 Reader = Callable[[str, object], Any]
 
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+VARIABLE = rf"\$(?:{ENV_NAME}|\{{{ENV_NAME}\}})"
 NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 """One component of a repository's name (distribution-spec, "Pulling manifests")."""
 PYTHON = r"3\.[0-9]{1,2}"
@@ -141,8 +142,8 @@ def quoting(key: str, value: object) -> str | None:
 
 
 def split_command(key: str, command: str) -> tuple[str, ...]:
-    """`command` in exec form. What only a shell can do (`$PORT`, pipes, `&&`) makes it `/bin/sh -c …`; a simple command
-    is then started with `exec`, so that signals reach it."""
+    """`command` in exec form, split as a shell would. Words keep plain variables (`$PORT`, `${PORT}`) for whoever starts
+    them; a command with anything else that only a shell can do (pipes, `&&`, `$(…)`) becomes `/bin/sh -c …`."""
     import shlex
 
     try:
@@ -151,13 +152,12 @@ def split_command(key: str, command: str) -> tuple[str, ...]:
         raise ProjectError(f"'{key}' in {TABLE} has an unclosed quotation: '{command}'") from error
     if not words or "\x00" in command:
         raise wrong(key, "a command: a list of texts, or one text", command)
-    outside_single = re.sub(r"'[^']*'", "", re.sub(r"\\.", "", command))
+    outside_single = re.sub(r"\\.|'[^']*'", "", command)
     outside_quotes = re.sub(r'"[^"]*"', "", outside_single)
-    if re.search(r"[|&;<>()\n]", outside_quotes) or re.match(rf"{ENV_NAME}=", words[0]):
-        return ("/bin/sh", "-c", command)
-    if "$" in outside_single or "`" in outside_single:
-        return ("/bin/sh", "-c", f"exec {command}")
-    return tuple(words)
+    plain = len(re.findall(VARIABLE, outside_single)) == command.count("$") and "`" not in outside_single
+    if plain and not re.search(r"[|&;<>()\n]", outside_quotes) and not re.match(rf"{ENV_NAME}=", words[0]):
+        return tuple(words)
+    return ("/bin/sh", "-c", command)
 
 
 def _read_boolean(key: str, value: object) -> bool:

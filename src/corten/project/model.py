@@ -44,7 +44,8 @@ class Project:
 
     `python` is a minor version that the project asks for (`3.11`), or None when any will do. `base` is
     `debian:bookworm`, `debian:trixie` (each also with `-minimal`), `oci:PATH[:TAG]` or `registry/name@sha256:…`.
-    `user` is `uid:gid`. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
+    `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
+    not written was found. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
     `scripts` are `[project.scripts]` as (name, "module:function")."""
 
     root: Path
@@ -68,6 +69,7 @@ class Project:
     strict: bool = False
     scripts: tuple[tuple[str, str], ...] = ()
     version: str | None = None
+    compression: str = "gzip"
     notes: tuple[str, ...] = ()
 
 

@@ -87,9 +87,9 @@ class Settings:
     )
     command: tuple[str, ...] | None = _key(
         kinds.COMMAND,
-        "What the image runs, where it has no predictor: a list, run as it is, or one text, split as a shell would. A "
-        "text with `$PORT`, a pipe or anything else that needs a shell is run by the image's `/bin/sh`. A web "
-        "application listens on the port that `$PORT` names. Excludes `predict`.",
+        "What the image runs, where it has no predictor: a list, or one text, split as a shell would. "
+        "`$PORT` and other variables are filled in when it starts; a text with pipes and the like is run by the "
+        "image's `/bin/sh`. A web application listens on the port that `$PORT` names. Excludes `predict`.",
         example='"uvicorn app:app --host 0.0.0.0 --port $PORT"',
         default="a web application with its server, `main.py`, or the only script",
     )

@@ -1,0 +1,228 @@
+"""Where a project's dependencies are written (DESIGN section 5), and which packages those files name."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corten.errors import ProjectError
+from corten.project.kinds import TABLE
+from corten.project.model import Dependencies
+from corten.project.settings import Settings
+
+UNREAD_LOCKS = {
+    "pylock.toml": "uv pip compile pyproject.toml --generate-hashes -o requirements.txt",
+    "poetry.lock": "poetry export -o requirements.txt",
+    "pdm.lock": "pdm export -o requirements.txt",
+    "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
+}
+"""Locks of other tools, which Corten does not read yet, each with the command that turns it into one that it does."""
+
+_NOT_FOR_IMAGES = re.compile(
+    r"(?:^|[-_.])(?:dev|develop|development|test|tests|testing|doc|docs|lint|ci|typing)(?:[-_.]|$)"
+)
+_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
+_INCLUDED = re.compile(r"\s*(?:-r|--requirement)[\s=]*(\S+)")
+_MOST_BYTES = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The dependencies, with what is worth saying about how they were found."""
+
+    dependencies: Dependencies
+    notes: tuple[str, ...] = ()
+
+
+def find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
+    """The first that is there of: what `requirements` names, `uv.lock`, requirements files (with hashes first),
+    `[project.dependencies]`. Raises ProjectError for several files that could be meant, for a lock that Corten cannot
+    read, and for groups and extras that are not there."""
+    names = {entry.name for entry in os.scandir(root)}
+    table = pyproject.get("project") or {}
+    extras, groups = _wanted(settings, pyproject)
+    if settings.requirements is not None:
+        return Found(_written(root, settings, pyproject))
+    if "uv.lock" in names:
+        return Found(
+            Dependencies("uv.lock", (root / "uv.lock",), extras, groups), ("dependencies are in 'uv.lock'",)
+        )
+    chosen = _requirements_file(root, names)
+    if chosen is not None:
+        _refuse_choice_within(settings, chosen.relative_to(root).as_posix())
+        shown = chosen.relative_to(root).as_posix()
+        note = f"dependencies are in '{shown}'"
+        if table.get("dependencies"):
+            note += "; those in 'pyproject.toml' are not read"
+        return Found(Dependencies("requirements", (chosen,)), (note,))
+    for lock, export in UNREAD_LOCKS.items():
+        if lock in names:
+            way_out = (
+                ' or write requirements = "pyproject.toml" to resolve anew'
+                if table.get("dependencies")
+                else ""
+            )
+            raise ProjectError(f"'{lock}' cannot be read yet", hint=f"run '{export}'{way_out}")
+    if table.get("dependencies") or extras or groups:
+        file = root / "pyproject.toml"
+        return Found(
+            Dependencies("pyproject", (file,), extras, groups), ("dependencies are in 'pyproject.toml'",)
+        )
+    return Found(Dependencies("none"), _unread(names, pyproject))
+
+
+def _unread(names: set[str], pyproject: dict[str, Any]) -> tuple[str, ...]:
+    """Notes about, or an error for, dependencies that are written where Corten does not look."""
+    if "dependencies" in (pyproject.get("project") or {}).get("dynamic", []):
+        raise ProjectError(
+            "the dependencies in 'pyproject.toml' are dynamic, and Corten runs no build backend to learn them",
+            hint=f'name their file in {TABLE}: requirements = "requirements.txt"',
+        )
+    if (pyproject.get("tool") or {}).get("poetry", {}).get("dependencies"):
+        raise ProjectError(
+            "the dependencies in [tool.poetry.dependencies] cannot be read",
+            hint="move them to [project], or run 'poetry export -o requirements.txt'",
+        )
+    for name in ("Pipfile", "environment.yml", "environment.yaml", "conda.yaml", "setup.py", "setup.cfg"):
+        if name in names:
+            return (f"no dependencies: those in '{name}' are not read",)
+    return ("no dependencies",)
+
+
+def _wanted(settings: Settings, pyproject: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The extras and groups that are asked for, all of which exist."""
+    extras = (pyproject.get("project") or {}).get("optional-dependencies") or {}
+    groups = pyproject.get("dependency-groups") or {}
+    for key, wanted, known, where in (
+        ("extras", settings.extras, extras, "[project.optional-dependencies]"),
+        ("groups", settings.groups, groups, "[dependency-groups]"),
+    ):
+        normal = {_normal(name) for name in known}
+        for name in wanted:
+            if _normal(name) not in normal:
+                there = ", ".join(f"'{name}'" for name in known) or "none"
+                raise ProjectError(
+                    f"'{key}' in {TABLE} names '{name}', which is not in {where}", hint=f"there: {there}"
+                )
+    return settings.extras, settings.groups
+
+
+def _written(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Dependencies:
+    assert settings.requirements is not None
+    files = tuple(root / name for name in settings.requirements)
+    for name, file in zip(settings.requirements, files, strict=True):
+        if not file.is_file():
+            raise ProjectError(f"'requirements' in {TABLE} names '{name}', and there is no such file")
+    for special in ("uv.lock", "pyproject.toml"):
+        if special in [file.name for file in files]:
+            if files != (root / special,):
+                raise ProjectError(
+                    f"'requirements' in {TABLE} can name '{special}' of the project's folder alone"
+                )
+            return Dependencies(
+                "uv.lock" if special == "uv.lock" else "pyproject", files, settings.extras, settings.groups
+            )
+    for name in settings.requirements:
+        lock = name.rsplit("/", 1)[-1]
+        if lock in UNREAD_LOCKS:
+            raise ProjectError(f"'{lock}' cannot be read yet", hint=f"run '{UNREAD_LOCKS[lock]}'")
+    _refuse_choice_within(settings, settings.requirements[0])
+    return Dependencies("requirements", files)
+
+
+def _refuse_choice_within(settings: Settings, file: str) -> None:
+    for key, wanted in (("extras", settings.extras), ("groups", settings.groups)):
+        if wanted:
+            raise ProjectError(
+                f"'{key}' in {TABLE} has no meaning for dependencies from '{file}'",
+                hint='write requirements = "pyproject.toml" to take them from there',
+            )
+
+
+def _requirements_file(root: Path, names: set[str]) -> Path | None:
+    """`requirements.txt`, else the one file among `requirements*.txt`, `requirements.lock` and `requirements/*.txt` that is
+    not for development or tests. A file with hashes wins over those without."""
+    nested: list[str] = []
+    if "requirements" in names and (root / "requirements").is_dir():
+        nested = [f"requirements/{entry.name}" for entry in os.scandir(root / "requirements")]
+    top = [name for name in names if re.fullmatch(r"requirements[-_.]?[\w.-]*\.(?:txt|lock)", name)]
+    candidates = sorted(
+        name
+        for name in [*top, *(name for name in nested if name.endswith((".txt", ".lock")))]
+        if not _NOT_FOR_IMAGES.search(name.removeprefix("requirements/").rsplit(".", 1)[0])
+    )
+    if len(candidates) > 1:
+        hashed = [name for name in candidates if _has_hashes(root / name)]
+        candidates = hashed or candidates
+        for preferred in ("requirements.txt", "requirements.lock", "requirements/requirements.txt"):
+            if preferred in candidates:
+                candidates = [preferred]
+    if len(candidates) > 1:
+        raise ProjectError(
+            "several files could hold the dependencies: " + ", ".join(f"'{name}'" for name in candidates),
+            hint=f'write one into {TABLE}: requirements = "{candidates[0]}"',
+        )
+    return root / candidates[0] if candidates else None
+
+
+def _has_hashes(path: Path) -> bool:
+    return "--hash=" in (_text(path) or "")
+
+
+def package_names(dependencies: Dependencies, pyproject: dict[str, Any]) -> frozenset[str]:
+    """The normalised names of the packages that the files name (for uv.lock, of all that it holds). An extra is there as
+    `name[extra]`. Environment markers are not evaluated."""
+    found: set[str] = set()
+    if dependencies.kind == "uv.lock":
+        for path in dependencies.files:
+            found.update(re.findall(r'^name = "([^"]+)"$', _text(path) or "", re.MULTILINE))
+    elif dependencies.kind == "requirements":
+        pending, seen = list(dependencies.files), set()
+        while pending:
+            path = pending.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            for line in (_text(path) or "").splitlines():
+                included = _INCLUDED.match(line)
+                if included:
+                    pending.append(path.parent / included[1])
+                else:
+                    found.update(_names(line))
+    elif dependencies.kind == "pyproject":
+        table = pyproject.get("project") or {}
+        lines = list(table.get("dependencies") or [])
+        optional = table.get("optional-dependencies") or {}
+        groups = pyproject.get("dependency-groups") or {}
+        for known, wanted in ((optional, dependencies.extras), (groups, dependencies.groups)):
+            chosen = {_normal(name) for name in wanted}
+            lines += [line for name, lines in known.items() if _normal(name) in chosen for line in lines]
+        found.update(name for line in lines if isinstance(line, str) for name in _names(line))
+    return frozenset(found)
+
+
+def _names(line: str) -> list[str]:
+    match = _NAME.match(line)
+    if not match:
+        return []
+    name = _normal(match[1])
+    return [
+        name,
+        *(f"{name}[{_normal(extra.strip())}]" for extra in (match[2] or "").split(",") if extra.strip()),
+    ]
+
+
+def _normal(name: str) -> str:
+    """PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _text(path: Path) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_MOST_BYTES)
+    except OSError:
+        return None

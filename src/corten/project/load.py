@@ -1,0 +1,199 @@
+"""A folder → Project: reads pyproject.toml, validates `[tool.corten]`, and finds what is not written."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from corten.errors import ProjectError
+from corten.oci.platform import Platform
+from corten.project import dependencies, detect, interpreter
+from corten.project import settings as written
+from corten.project.kinds import TABLE, VARIABLE, described
+from corten.project.model import Command, Predictor, Project
+from corten.project.settings import Settings
+
+NONROOT = "65532:65532"
+_USERS = {"root": 0, "daemon": 1, "bin": 2, "sys": 3, "www-data": 33, "nobody": 65534, "nonroot": 65532}
+"""Users that an image on Debian has (base-passwd, and Corten's own)."""
+_MARKS = ("pyproject.toml", "uv.lock", "setup.py", "setup.cfg", ".python-version")
+_MOST_BYTES = 10_000_000
+
+
+def load(path: Path) -> Project:
+    """The project in the folder `path`, complete and validated. Nothing of the project is imported or run, and nothing is
+    written. Raises ProjectError."""
+    root = Path(os.path.realpath(path))
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise ProjectError(f"'{path}' {what}", hint="give the folder that has the project's pyproject.toml")
+    pyproject = read_pyproject(root)
+    tool = (pyproject or {}).get("tool", {})
+    if not isinstance(tool, dict):
+        raise ProjectError("'tool' in pyproject.toml must be a table")
+    settings = written.read(tool.get("corten", {}))
+    if pyproject is None and not _is_project(root):
+        raise ProjectError(
+            f"there is no Python project in '{path}'",
+            hint="go to the project's folder, or start one with 'corten init --example'",
+        )
+    return complete(root, settings, pyproject or {})
+
+
+def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Project:
+    """The project that `settings` and the files in `root` make together. `root` is absolute, without links."""
+    table = _project_table(pyproject)
+    found = dependencies.find(root, settings, pyproject)
+    requires = table.get("requires-python")
+    hint = interpreter.find_hint(root) if settings.python is None and settings.base is None else None
+    chosen = interpreter.choose(settings.python, settings.base, requires, hint)
+    scripts = detect.names_of_scripts(table)
+    notes = [*found.notes, *chosen.notes]
+    entry: Predictor | Command | None
+    if settings.predict is not None:
+        entry = Predictor(settings.predict)
+    elif settings.command is not None:
+        entry = Command(settings.command)
+    else:
+        names = [name for name, _ in scripts]
+        looked = detect.find(
+            str(root), names, lambda: dependencies.package_names(found.dependencies, pyproject)
+        )
+        entry = looked.entry
+        notes.insert(0, looked.note)
+    _refuse_shell_without_one(entry, chosen.base)
+    return Project(
+        root=root,
+        name=settings.name or normal_name(str(table.get("name") or root.name)),
+        entry=entry,
+        dependencies=found.dependencies,
+        platforms=settings.platforms or (Platform.host(),),
+        python=chosen.python,
+        requires_python=requires,
+        base=chosen.base,
+        system=settings.system,
+        models=settings.models,
+        include=settings.include,
+        exclude=settings.exclude,
+        env=settings.env,
+        user=_user(settings.user, chosen.base),
+        workdir=settings.workdir or "/app",
+        gpu=settings.gpu or "auto",
+        network=settings.network or "none",
+        labels=settings.labels,
+        strict=settings.strict,
+        scripts=scripts,
+        version=table.get("version"),
+        compression=settings.compression or "gzip",
+        notes=tuple(notes),
+    )
+
+
+def read_pyproject(root: Path) -> dict[str, Any] | None:
+    """pyproject.toml in `root`; None when there is none. Raises ProjectError, with the line, for broken TOML."""
+    try:
+        with open(root / "pyproject.toml", "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ProjectError(
+            f"'pyproject.toml' cannot be read: {(error.strerror or 'error').lower()}"
+        ) from error
+    if len(data) > _MOST_BYTES:
+        raise ProjectError("'pyproject.toml' is larger than 10 MB")
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode().replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ProjectError(f"'pyproject.toml' is not UTF-8 in line {line}") from error
+    except tomllib.TOMLDecodeError as error:
+        reason, _, place = str(error).rpartition(" (at ")
+        said = reason[:1].lower() + reason[1:]
+        raise ProjectError(f"'pyproject.toml' is not valid TOML at {place.rstrip(')')}: {said}") from error
+    except RecursionError as error:
+        raise ProjectError("'pyproject.toml' is nested too deeply") from error
+
+
+def normal_name(text: str) -> str:
+    """`text` as one component of a repository's name (distribution-spec): small ASCII letters, digits, single separators."""
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    words = re.findall(r"[a-z0-9]+|[^a-z0-9]+", plain)
+    joined = "".join(
+        word if word.isalnum() else word if word in (".", "_", "__") or not word.strip("-") else "-"
+        for word in words
+    )
+    return re.sub(r"^[^a-z0-9]+|[^a-z0-9]+$", "", joined[:100]) or "project"
+
+
+def _is_project(root: Path) -> bool:
+    with os.scandir(root) as listing:
+        names = [entry.name for entry in listing]
+    return (
+        any(
+            name in _MARKS or name.endswith(".py") or re.fullmatch(r"requirements.*\.txt", name)
+            for name in names
+        )
+        or (root / "requirements").is_dir()
+    )
+
+
+def _project_table(pyproject: dict[str, Any]) -> dict[str, Any]:
+    """`[project]`, with the keys that Corten reads in the form that PEP 621 gives them."""
+    table = pyproject.get("project", {})
+    expected: tuple[tuple[dict[str, Any], str, type, str], ...] = (
+        (pyproject, "project", dict, "a table"),
+        (pyproject, "dependency-groups", dict, "a table"),
+    )
+    if isinstance(table, dict):
+        expected += (
+            (table, "name", str, "text"),
+            (table, "version", str, "text"),
+            (table, "requires-python", str, "text"),
+            (table, "dependencies", list, "a list"),
+            (table, "dynamic", list, "a list"),
+            (table, "optional-dependencies", dict, "a table"),
+            (table, "scripts", dict, "a table"),
+        )
+    for holder, key, kind, words in expected:
+        if key in holder and not isinstance(holder[key], kind):
+            where = "[project] of pyproject.toml" if holder is table else "pyproject.toml"
+            raise ProjectError(f"'{key}' in {where} must be {words}, not {described(holder[key])}")
+    for item in table.get("dependencies", []):
+        if not isinstance(item, str):
+            raise ProjectError("'dependencies' in [project] of pyproject.toml must be a list of texts")
+    return dict(table)
+
+
+def _user(user: str | None, base: str) -> str:
+    """`uid:gid`; a name stays one where the base is an image, whose users are not known yet."""
+    if user is None:
+        return NONROOT
+    parts = user.split(":")
+    if base.startswith("debian:"):
+        for part in parts:
+            if not part.isdigit() and part not in _USERS:
+                raise ProjectError(
+                    f"'user' in {TABLE} is '{user}', and the base has no '{part}'",
+                    hint=f"use a number, or one of {', '.join(_USERS)}",
+                )
+        parts = [part if part.isdigit() else str(_USERS[part]) for part in parts]
+    elif not all(part.isdigit() for part in parts):
+        return user
+    return f"{int(parts[0])}:{int(parts[-1])}"
+
+
+def _refuse_shell_without_one(entry: Predictor | Command | None, base: str) -> None:
+    if not isinstance(entry, Command) or not base.endswith("-minimal"):
+        return
+    if entry.argv[:2] == ("/bin/sh", "-c") or any(re.search(VARIABLE, word) for word in entry.argv):
+        raise ProjectError(
+            f"the command needs a shell, and '{base}' has none: {' '.join(entry.argv)}",
+            hint=f'use base = "{base.removesuffix("-minimal")}", or a command without variables and pipes',
+        )

@@ -1,0 +1,53 @@
+"""Finding a project's predictor: a class with a `predict` method, or a function `predict`, in a file of a known name."""
+
+from __future__ import annotations
+
+import ast
+
+from corten.project import syntax
+from corten.project.syntax import Module
+
+FILES = ("predict.py", "predictor.py", "src/predict.py", "src/predictor.py")
+"""Where a predictor is looked for. One in another file is named by `predict`."""
+
+_BASES = {"Predictor", "BasePredictor"}
+
+
+def find(root: str) -> list[tuple[str, str]]:
+    """Every predictor in the known files as (`module:name`, the file)."""
+    found: list[tuple[str, str]] = []
+    for path in syntax.files_of(root, FILES):
+        module = syntax.parse(root, path, containing=(b"predict",))
+        if module is not None:
+            found += [(f"{module.name}:{name}", path) for name in names(module)]
+    return found
+
+
+def names(module: Module) -> list[str]:
+    """The predictors of one module. Classes that say what they are, by deriving from `Predictor`, win over others, and a
+    class over those that it derives from; names with an underscore in front are private."""
+    classes: dict[str, tuple[list[str], bool]] = {}
+    functions: list[str] = []
+    for node in syntax.statements(module.tree.body):
+        if isinstance(node, ast.ClassDef):
+            bases = [base for base in map(syntax.dotted, node.bases) if base]
+            classes[node.name] = (bases, any(_is_predict(part) for part in node.body))
+        elif _is_predict(node):
+            functions.append("predict")
+
+    def predicts(name: str, seen: frozenset[str] = frozenset()) -> bool:
+        bases, own = classes[name]
+        return own or any(
+            base in classes and predicts(base, seen | {base}) for base in bases if base not in seen
+        )
+
+    derived_from = {base for bases, _ in classes.values() for base in bases}
+    public = [
+        name for name in classes if not name.startswith("_") and name not in derived_from and predicts(name)
+    ]
+    declared = [name for name in public if any(base.split(".")[-1] in _BASES for base in classes[name][0])]
+    return declared or public + functions
+
+
+def _is_predict(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == "predict"

@@ -1,0 +1,99 @@
+"""Reading a project's Python files without importing them: only what stands at the top of a module is looked at."""
+
+from __future__ import annotations
+
+import ast
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the project: its path and its name as an import sees it, `source`, and its tree."""
+
+    path: str
+    name: str
+    tree: ast.Module
+
+    def imports(self) -> dict[str, str]:
+        """What each imported name stands for: `Flask` → `flask.Flask`, `np` → `numpy`."""
+        names: dict[str, str] = {}
+        for node in statements(self.tree.body):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    first = alias.name.split(".")[0]
+                    names[alias.asname or first] = alias.name if alias.asname else first
+            elif isinstance(node, ast.ImportFrom):
+                module = "." * node.level + (node.module or "")
+                for alias in node.names:
+                    names[alias.asname or alias.name] = f"{module}.{alias.name}".lstrip(".")
+        return names
+
+
+def parse(root: str, path: str, *, containing: tuple[bytes, ...]) -> Module | None:
+    """The module in `path` (relative to `root`), or None when it has none of the words `containing`, cannot be read,
+    or is no Python of this version: whoever runs it will say so better."""
+    try:
+        with open(f"{root}/{path}", "rb") as file:
+            source = file.read(_MOST_BYTES + 1)
+    except OSError:
+        return None
+    if len(source) > _MOST_BYTES or not any(word in source for word in containing):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return Module(path, module_name(path), tree)
+
+
+def module_name(path: str) -> str:
+    """`src/service/app.py` → `service.app`, as /app and /app/src are on the import path."""
+    name = path.removesuffix(".py").removeprefix("src/").replace("/", ".")
+    return name.removesuffix(".__init__")
+
+
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that run when a module is imported, also those within `if` and `try`, but not those of
+    `if __name__ == "__main__"`."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If):
+            if not is_main_guard(node):
+                yield from statements(node.body)
+            yield from statements(node.orelse)
+        elif isinstance(node, ast.Try):
+            yield from statements(node.body)
+            for handler in node.handlers:
+                yield from statements(handler.body)
+            yield from statements(node.orelse)
+        elif isinstance(node, ast.With):
+            yield from statements(node.body)
+
+
+def is_main_guard(node: ast.If) -> bool:
+    """Whether this is `if __name__ == "__main__":`."""
+    test = node.test
+    return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
+
+
+def dotted(node: ast.expr) -> str | None:
+    """`flask.Flask` for that expression; None for one that is no dotted name."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    return ".".join([node.id, *reversed(parts)])
+
+
+def files_of(root: str, names: tuple[str, ...]) -> list[str]:
+    """Those of the paths `names` that are files in `root`, in that order."""
+    return [name for name in names if os.path.isfile(f"{root}/{name}")]
