@@ -64,11 +64,11 @@ class Built:
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """`name` of the image, the project's by default; `without_models`: leave declared weights out, to train in the
-    image that will serve; `serving_package`: the folder of `corten_serve`; `jobs`: compile servers, 0 for all cores."""
+    image that will serve; `server`: the files of `corten_serve`, path and place; `jobs`: compile servers, 0 for all cores."""
 
     name: str | None = None
     without_models: bool = False
-    serving_package: Path | None = None
+    server: tuple[tuple[str, Path], ...] = ()
     jobs: int = 0
 
 
@@ -134,9 +134,7 @@ def _workshop(
     # Imported when there is something to make: a build that finds everything never needs it.
     from corten.build.workshop import Workshop
 
-    return Workshop(
-        store, lock, part, supply, observe, jobs=options.jobs, serving_package=options.serving_package
-    )
+    return Workshop(store, lock, part, supply, observe, jobs=options.jobs, server=options.server)
 
 
 def _built(store: Store, key: str, title: str, reused: bool) -> BuiltLayer:

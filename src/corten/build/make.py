@@ -109,24 +109,23 @@ def make_bucket(layer: BucketLayer, trees: Sequence[Path], tree: Path) -> None:
 
 
 def make_serving(
-    layer: ServingLayer, files: Mapping[str, Path], package: Path, tree: Path, compiler: Compiler
+    layer: ServingLayer,
+    files: Mapping[str, Path],
+    server: Sequence[tuple[str, Path]],
+    tree: Path,
+    compiler: Compiler,
 ) -> None:
-    """The model server: its environment, its packages and `corten_serve` from the folder `package`."""
+    """The model server: its environment, its packages and `corten_serve`, whose files are `server`."""
     make_environment(layer.environment, tree)
     environment = Environment(layer.environment.prefix, layer.wheels[0].python if layer.wheels else "3")
     for wheel in layer.wheels:
         place_wheel(files[wheel.wheel.sha256], wheel.wheel.file, environment, tree)
     target = tree / "opt/corten/app/corten_serve"
-    for source in package_files(package):
-        place = target / source.relative_to(package)
+    for name, source in server:
+        place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
         copy_file(source, place)
     compiler.compile(tree, sources_below(tree, environment.prefix), "unchecked")
-
-
-def package_files(package: Path) -> list[Path]:
-    """The files of an importable package that belong to it, sorted; no caches."""
-    return sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 def make_weights(layer: WeightLayer, root: Path, tree: Path) -> None:

@@ -49,11 +49,11 @@ class Workshop:
         observe: Observer,
         *,
         jobs: int = 0,
-        serving_package: Path | None = None,
+        server: Sequence[tuple[str, Path]] = (),
     ) -> None:
         self._store, self._lock, self._part, self._supply, self._observe = store, lock, part, supply, observe
         self._jobs = jobs or len(os.sched_getaffinity(0))
-        self._serving_package = serving_package
+        self._server = server
         self._files: dict[str, Path] = {}
         self._compiler: Compiler | None = None
         self.made: set[str] = set()
@@ -184,9 +184,7 @@ class Workshop:
         with self._making(layer) as tree:
             if tree is None:
                 return
-            if self._serving_package is None:
-                raise BuildError("the model server's files are not known", hint="reinstall Corten")
-            make.make_serving(layer, self._files, self._serving_package, tree, self.compiler())
+            make.make_serving(layer, self._files, self._server, tree, self.compiler())
 
     def _bucket(self, layer: BucketLayer) -> None:
         with self._making(layer) as tree:

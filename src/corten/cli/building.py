@@ -1,0 +1,151 @@
+"""From a folder to images in the store: load, scan, lock when needed, build. What `build`, `run` and `up` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.build.build import BuildOptions, Built, build
+from corten.errors import LockOutdated, UsageError
+from corten.events import Note, Observer
+from corten.lock.format import LOCK_NAME, read_lock, write_lock
+from corten.lock.inputs import inputs_digest
+from corten.lock.model import Lock
+from corten.lock.serving import serving_files
+from corten.oci.platform import Platform
+from corten.project.files import scan
+from corten.project.load import load
+from corten.project.model import Project
+from corten.store.store import Store
+
+if TYPE_CHECKING:
+    from corten.packages.files import Deb, Wheel
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What a verb asks for. No platforms: this machine's. `offline`: a folder that files come from, instead of the
+    network. `locked`: a lock that is missing or stale is an error."""
+
+    path: Path
+    platforms: tuple[Platform, ...] = ()
+    locked: bool = False
+    offline: Path | None = None
+    name: str | None = None
+    without_models: bool = False
+    jobs: int = 0
+
+
+def build_project(request: BuildRequest, store: Store, observe: Observer) -> list[Built]:
+    """Build the project at `request.path` for every platform asked for. Raises what its steps raise."""
+    project = load(request.path)
+    for note in project.notes:
+        observe(Note(note, verbose=True))
+    platforms = request.platforms or (Platform.host(),)
+    lock = current_lock(project, store, observe, platforms, locked=request.locked, offline=request.offline)
+    files = scan(project)
+    for path in files.left_out:
+        observe(Note(f"left out: {path}", verbose=True))
+    if request.without_models and (files.missing or files.weights):
+        names = [*files.missing, *(file.path for file in files.weights)]
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        if files.missing:
+            observe(Note(f"the image is built without models: '{names[0]}'{more}"))
+        else:
+            request = replace(request, without_models=False)
+    options = BuildOptions(
+        name=request.name,
+        without_models=request.without_models,
+        server=serving_files() if lock.serving else (),
+        jobs=request.jobs,
+    )
+    supply = _Supply(project, store, observe, request.offline)
+    built = [build(project, files, lock, platform, store, supply, observe, options) for platform in platforms]
+    if any(not layer.reused for one in built for layer in one.layers):
+        _sync_later(store)
+    return built
+
+
+def current_lock(
+    project: Project,
+    store: Store,
+    observe: Observer,
+    platforms: Sequence[Platform],
+    *,
+    locked: bool,
+    offline: Path | None,
+) -> Lock:
+    """The project's lock, made or brought up to date first where it is missing or stale, but never with `locked`."""
+    path = project.root / LOCK_NAME
+    lock = read_lock(path) if path.exists() else None
+    wanted = {*project.platforms, *platforms}
+    reason = None
+    if lock is None:
+        reason = f"there is no {LOCK_NAME} in '{project.root}'"
+    elif lock.project != inputs_digest(project):
+        reason = f"{LOCK_NAME} does not belong to the project's dependencies any more"
+    elif not wanted <= {part.platform for part in lock.platforms}:
+        reason = f"{LOCK_NAME} has no packages for {min(wanted - {part.platform for part in lock.platforms})}"
+    if lock is not None and reason is None:
+        return lock
+    if locked or offline is not None:
+        flag = "--locked" if locked else "--offline"
+        raise LockOutdated(
+            f"{reason}, and {flag} forbids to make it", hint="run 'corten lock' and commit the lock"
+        )
+
+    from corten.lock.resolve import lock_project
+
+    fresh = lock_project(
+        replace(project, platforms=tuple(sorted(wanted))), store, previous=lock, observe=observe
+    )
+    if set(project.platforms) != wanted:
+        fresh = replace(fresh, project=inputs_digest(project))
+    write_lock(path, fresh)
+    from corten.lock.diff import changes, summary
+
+    observe(Note(f"locked {LOCK_NAME}: {summary(changes(lock, fresh))}"))
+    return fresh
+
+
+class _Supply:
+    """Files through the cache from the configured indexes and mirrors, or from one folder."""
+
+    def __init__(self, project: Project, store: Store, observe: Observer, offline: Path | None) -> None:
+        if offline is not None and not offline.is_dir():
+            raise UsageError(
+                f"'{offline}' is not a folder", hint="make one with 'corten lock --download DIR'"
+            )
+        self._project, self._store, self._observe, self._offline = project, store, observe, offline
+
+    def wheels(self, wheels: Sequence[Wheel]) -> Mapping[str, Path]:
+        from corten.packages.fetch import fetch_wheels
+        from corten.packages.indexes import read_indexes
+
+        indexes = read_indexes(self._project.root)
+        return fetch_wheels(self._store, wheels, indexes, self._observe, offline=self._offline)
+
+    def debs(self, debs: Sequence[Deb]) -> Mapping[str, Path]:
+        from corten.packages.debian.archive import locate
+        from corten.packages.fetch import fetch_debs
+
+        return fetch_debs(
+            self._store, debs, lambda deb: locate(self._store, deb), self._observe, offline=self._offline
+        )
+
+
+def _sync_later(store: Store) -> None:
+    """Flush new layers to the disk without letting anybody wait for it (DECISIONS 32)."""
+    import subprocess
+    import sys
+
+    subprocess.Popen(
+        [sys.executable, "-P", "-m", "corten.store.sync", str(store.root)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
