@@ -103,13 +103,20 @@ def _wheels(report: _Report, target: Target, survey: Survey) -> ResolutionError 
             continue
         version = pinned[1]
         mine = [file for file in wheels if _version_in(file) == _plain(version)]
-        if not mine:
-            return _no_wheels(name, version, _versions(wheels))
-        pythons = pythons_of(mine)
-        if pythons and target.minor not in pythons:
-            return _no_python(name, version, target, pythons)
-        return _no_platform(name, version, target, platforms_of(mine))
+        return missing_wheel(name, version, target, mine, _versions(wheels))
     return None
+
+
+def missing_wheel(
+    name: str, version: str, target: Target, wheels: Sequence[str], others: Sequence[str] = ()
+) -> ResolutionError:
+    """The error for a version none of whose `wheels` runs on `target`; `others` are versions that have wheels."""
+    if not wheels:
+        return _no_wheels(name, version, others)
+    pythons = pythons_of(wheels)
+    if pythons and target.minor not in pythons:
+        return _no_python(name, version, target, pythons)
+    return _no_platform(name, version, target, platforms_of(wheels))
 
 
 def _no_wheels(name: str, version: str | None, others: Sequence[str]) -> ResolutionError:

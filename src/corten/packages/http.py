@@ -15,7 +15,7 @@ import random
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -101,7 +101,7 @@ class Http:
 
     def download(
         self,
-        urls: Sequence[str],
+        urls: Iterable[str],
         target: Path,
         *,
         sha256: str,
@@ -111,6 +111,7 @@ class Http:
         cancelled: threading.Event | None = None,
     ) -> int:
         """Fill `target` with the file that has `sha256`, from the first of `urls` that gives it; the number of bytes.
+        `urls` is asked for the next address only when the ones before have failed.
 
         What `target` already holds is kept and continued. Afterwards it is complete and verified, or it holds a beginning
         worth continuing, or it does not exist. The caller makes sure that nobody else writes to it. Raises Absent
@@ -423,7 +424,7 @@ def get(url: str, *, limit: int, headers: Mapping[str, str] | None = None, page:
 
 
 def download(
-    urls: Sequence[str],
+    urls: Iterable[str],
     target: Path,
     size: int | None,
     sha256: str,

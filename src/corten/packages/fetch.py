@@ -1,0 +1,167 @@
+"""The files that a lock names, brought into the store's file cache: what is there is not fetched again, what is missing comes
+in parallel, and nothing gets in whose sha256 is not the lock's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from corten.errors import FetchError
+from corten.events import Observer
+from corten.packages.files import Deb, Wheel
+from corten.packages.http import Absent, Http
+from corten.packages.indexes import Indexes
+from corten.packages.locations import Locator, offline_file
+from corten.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    name: str
+    sha256: str
+    size: int
+    addresses: Callable[[], Iterable[str]]
+    remember: Callable[[str], None] | None = None
+
+
+def fetch_wheels(
+    store: Store,
+    wheels: Iterable[Wheel],
+    indexes: Indexes,
+    observe: Observer,
+    *,
+    offline: Path | None = None,
+    jobs: int = 8,
+    http: Http | None = None,
+) -> dict[str, Path]:
+    """The place of every wheel in the store, by sha256. With `offline` only that directory is looked at, and no
+    connection is opened. Raises FetchError naming the file, HashMismatch when what was found is another file."""
+    wanted = {wheel.sha256: wheel for wheel in wheels}
+    missing = [wheel for sha256, wheel in wanted.items() if store.files.path(sha256) is None]
+    if missing:
+        http = http or Http(indexes.network())
+        if offline is not None:
+            _bring(store, _from_directory(offline, "wheels", missing), observe, jobs, http)
+        else:
+            locator = Locator(store, indexes, http)
+            work = [
+                _Wanted(
+                    item.file,
+                    item.sha256,
+                    item.size,
+                    partial(locator.wheel, item),
+                    partial(locator.remember, item.sha256),
+                )
+                for item in missing
+            ]
+            _bring(store, work, observe, jobs, http)
+    return _places(store, wanted)
+
+
+def fetch_debs(
+    store: Store,
+    debs: Iterable[Deb],
+    locate: Callable[[Deb], Iterable[str]],
+    observe: Observer,
+    *,
+    offline: Path | None = None,
+    jobs: int = 8,
+    http: Http | None = None,
+) -> dict[str, Path]:
+    """The place of every Debian package in the store, by sha256; `locate` says which addresses may serve one, the best
+    first. With `offline` only that directory is looked at. Raises FetchError, HashMismatch."""
+    wanted = {deb.sha256: deb for deb in debs}
+    missing = [deb for sha256, deb in wanted.items() if store.files.path(sha256) is None]
+    if missing:
+        http = http or Http()
+        if offline is not None:
+            _bring(store, _from_directory(offline, "debs", missing), observe, jobs, http)
+        else:
+            work = [_Wanted(deb.file, deb.sha256, deb.size, partial(locate, deb)) for deb in missing]
+            _bring(store, work, observe, jobs, http)
+    return _places(store, wanted)
+
+
+def _from_directory(directory: Path, kind: str, missing: Sequence[Wheel] | Sequence[Deb]) -> list[_Wanted]:
+    """The work when everything lies in one directory. Raises FetchError that names what does not."""
+    work = []
+    absent = []
+    for item in missing:
+        path = offline_file(directory, kind, item.file)
+        if path is None:
+            absent.append(item.file)
+        else:
+            work.append(
+                _Wanted(item.file, item.sha256, item.size, partial(tuple, (path.absolute().as_uri(),)))
+            )
+    if absent:
+        names = "', '".join(absent[:3])
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise FetchError(
+            f"the offline directory '{directory}' has no '{names}'{more}",
+            hint="make it again with 'corten lock --download DIR' where there is a network",
+        )
+    return work
+
+
+def _bring(store: Store, work: Sequence[_Wanted], observe: Observer, jobs: int, http: Http) -> None:
+    """Fetch everything in `work`, the largest first. The first failure stops the rest."""
+    cancelled = threading.Event()
+    ordered = sorted(work, key=lambda item: item.size, reverse=True)
+    pool = ThreadPoolExecutor(max_workers=max(1, min(jobs, len(ordered))), thread_name_prefix="fetch")
+    try:
+        futures = [pool.submit(_one, store, item, observe, http, cancelled) for item in ordered]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+    finally:
+        cancelled.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one(store: Store, item: _Wanted, observe: Observer, http: Http, cancelled: threading.Event) -> None:
+    # A lock of its own for every file would leave a lock file behind for every file; 256 do as well.
+    with store.lock(f"fetch-{item.sha256[:2]}"):
+        if store.files.path(item.sha256) is not None:
+            return
+        incoming = store.files.incoming(item.sha256)
+        asked = ""
+
+        def addresses() -> Iterator[str]:
+            nonlocal asked
+            for url in item.addresses():
+                asked = url
+                yield url
+
+        try:
+            http.download(
+                addresses(),
+                incoming,
+                sha256=item.sha256,
+                size=item.size,
+                observe=observe,
+                name=item.name,
+                cancelled=cancelled,
+            )
+        except Absent as error:
+            raise FetchError(
+                f"'{item.name}' is not to be had any more: {error.message}",
+                hint="lock again, or configure an index that still has it",
+            ) from error
+        store.files.add(incoming, item.sha256)
+        if item.remember is not None:
+            item.remember(asked)
+
+
+def _places(store: Store, wanted: Iterable[str]) -> dict[str, Path]:
+    places = {}
+    for sha256 in wanted:
+        path = store.files.path(sha256)
+        if path is None:
+            raise FetchError("a fetched file has vanished from the store", hint="run the command again")
+        places[sha256] = path
+    return places

@@ -1,0 +1,349 @@
+"""From requirements to wheels for one target: exactly one file for every package, with its sha256 and size.
+
+A first lock takes uv's whole answer. Later ones ask for versions alone, which reads no wheel and no folder, keep the files
+that the last lock had for them, and look up only what is new.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from corten.errors import CortenError, FetchError, HashMismatch, ProjectError, ResolutionError
+from corten.events import Observer
+from corten.packages.compatibility import Target, best, tags_of
+from corten.packages.connection import local_path
+from corten.packages.credentials import split_login
+from corten.packages.explain import explain, missing_wheel
+from corten.packages.fetch import fetch_wheels
+from corten.packages.files import Wheel
+from corten.packages.http import Http
+from corten.packages.indexes import Indexes
+from corten.packages.locations import Locator
+from corten.packages.requirements import Requirement, normal_name
+from corten.packages.uv import Freshness, Request, Uv, UvFailed
+from corten.store.store import Store
+
+_FRESH = 600
+_FRESH_WHILE_LOCKED = 3600
+_TORCH = {"torch", "torchvision", "torchaudio", "triton", "pytorch-triton"}
+_BACKEND = re.compile(r"cu[0-9]{2,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What wheels are asked for. `allowed` holds the hashes that the project pins, by name (`hashed`: a package without
+    one is an error); `named` are the packages that the project names itself; `scattered` says that single packages
+    have indexes of their own, so that a package cannot be looked up by its name and version alone."""
+
+    request: Request
+    gpu: str = "auto"
+    allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hashed: bool = False
+    named: frozenset[str] = frozenset()
+    scattered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A wheel and where it was seen. `size` is None while unknown."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    url: str
+    size: int | None = None
+
+
+class WheelResolver:
+    """Resolves wheels over `indexes`. `directory` is empty, private, and lives as long as this."""
+
+    def __init__(self, store: Store, indexes: Indexes, directory: Path, observe: Observer) -> None:
+        self.store = store
+        self.indexes = indexes
+        self.observe = observe
+        self.http = Http(indexes.network())
+        self.uv = Uv(indexes, directory, store.root / "caches" / "uv")
+        self.locator = Locator(store, indexes, self.http)
+
+    def resolve(
+        self, wanted: Wanted, previous: Sequence[Wheel] = (), upgrade: bool = False, again: Sequence[str] = ()
+    ) -> tuple[Wheel, ...]:
+        """The wheels for `wanted`, sorted by name. Versions of `previous` hold as long as they can, but for those named in
+        `again`, and all with `upgrade`. Raises ResolutionError, FetchError, ProjectError."""
+        if not wanted.request.files and not wanted.request.lines:
+            return ()
+        kept = {wheel.name: wheel for wheel in previous if not upgrade and wheel.name not in again}
+        fresh = Freshness(_FRESH)
+        if upgrade:
+            fresh = Freshness(0, everything=True)
+        elif kept:
+            unknown = sorted(wanted.named - kept.keys() | {name for name in again})
+            fresh = Freshness(_FRESH_WHILE_LOCKED, tuple(unknown))
+        request = replace(wanted.request, preferences={name: wheel.version for name, wheel in kept.items()})
+        try:
+            return self._resolved(replace(wanted, request=request), kept, fresh)
+        except UvFailed as error:
+            failure = error
+        if fresh.seconds:
+            try:  # what failed may have failed for an answer that was a few minutes old
+                return self._resolved(replace(wanted, request=request), kept, Freshness(0, everything=True))
+            except UvFailed as error:
+                failure = error
+        raise explain(str(failure), request.target, self._survey) from None
+
+    def from_uv_lock(
+        self,
+        root: Path,
+        target: Target,
+        extras: Sequence[str],
+        groups: Sequence[str],
+        previous: Sequence[Wheel],
+    ) -> tuple[Wheel, ...]:
+        """The wheels that uv.lock has for the project at `root` on `target`. Raises ResolutionError, ProjectError."""
+        try:
+            packages = self.uv.export(root, extras, groups)
+        except UvFailed as error:
+            raise explain(str(error), target, self._survey) from None
+        found = [_chosen(item, target) for item in packages if _applies(item, target)]
+        return self._complete(found, {wheel.sha256: wheel for wheel in previous})
+
+    def _resolved(self, wanted: Wanted, kept: Mapping[str, Wheel], fresh: Freshness) -> tuple[Wheel, ...]:
+        """Raises UvFailed."""
+        request = wanted.request
+        if wanted.gpu == "none":
+            request = self._without_gpu(request, fresh)
+        elif wanted.gpu != "auto":
+            if not _BACKEND.fullmatch(wanted.gpu):
+                raise ProjectError(
+                    f"'{wanted.gpu}' is not a value of `gpu`", hint="use auto, none or one such as cu126"
+                )
+            request = replace(request, backend=wanted.gpu)
+        same: dict[str, Wheel] = {}
+        if kept and not wanted.hashed:
+            pins = self.uv.pins(request, fresh)
+            same = {name: wheel for name, wheel in kept.items() if pins.get(name) == wheel.version}
+            new = {name: pin for name, pin in pins.items() if name not in same}
+            if not new:
+                return _sorted(same.values())
+            if not wanted.scattered:
+                lines = [
+                    f"{name} @ {pin}" if "://" in pin else f"{name}=={pin}"
+                    for name, pin in sorted(new.items())
+                ]
+                request = replace(
+                    request, files=(), lines=tuple(lines), extras=(), groups=(), alone=True, preferences={}
+                )
+        packages = self.uv.packages(request, fresh)
+        found = [
+            _chosen(item, request.target)
+            for item in packages
+            if normal_name(str(item.get("name"))) not in same
+        ]
+        found = [self._pinned(item, wanted) for item in found]
+        known = {wheel.sha256: wheel for wheel in kept.values()}
+        return _sorted([*same.values(), *self._complete(found, known)])
+
+    def _without_gpu(self, request: Request, fresh: Freshness) -> Request:
+        """`request` so that no CUDA comes with it: as it is where that is so, with CPU builds of torch from the project's own
+        folders, or with uv's torch backend `cpu`. Raises ResolutionError when CUDA stays."""
+        backed = replace(request, backend="cpu")
+        if not _nvidia(self.uv.pins(request, fresh)):
+            return request
+        plain = {
+            name: version
+            for name, version in request.preferences.items()
+            if name not in _TORCH and not _nvidia([name])
+        }
+        own = self._own_cpu_builds(request.target)
+        if own:
+            trial = replace(request, preferences=plain, constraints=(*request.constraints, *own))
+            try:
+                if not _nvidia(self.uv.pins(trial, fresh)):
+                    return trial
+            except UvFailed:
+                pass  # the project asks for another version than the folders have
+        backed = replace(backed, preferences=plain)
+        left = _nvidia(self.uv.pins(backed, fresh))
+        if left:
+            raise ResolutionError(
+                f"`gpu` is none, but the project needs '{left[0]}'",
+                hint="leave out what depends on it, or remove `gpu`",
+            )
+        return backed
+
+    def _own_cpu_builds(self, target: Target) -> list[str]:
+        """Pins of the newest `+cpu` builds that the configured folders have for `target`."""
+        from packaging.utils import parse_wheel_filename
+
+        pins: dict[str, Any] = {}
+        for place in self.indexes.find_links:
+            path = local_path(place) if "://" in place else Path(place)
+            for file in sorted(path.glob("*+cpu-*.whl")) if path is not None and path.is_dir() else ():
+                if tags_of(file.name) and best([_Named(file.name)], target):
+                    name, version, _, _ = parse_wheel_filename(file.name)
+                    if name in _TORCH and (name not in pins or version > pins[name]):
+                        pins[name] = version
+        return [f"{name}=={version}" for name, version in sorted(pins.items())]
+
+    def _pinned(self, found: _Found, wanted: Wanted) -> _Found:
+        """`found`, or the file of the same version whose hash the project allows. Raises HashMismatch when there is none."""
+        if not wanted.hashed:
+            return found
+        allowed = wanted.allowed.get(found.name, ())
+        if not allowed:
+            raise ProjectError(
+                f"'{found.name}' has no hash in the requirements, while others have",
+                hint=f"add '{found.name}=={found.version}' with its hashes, or take all hashes out",
+            )
+        if found.sha256 in allowed:
+            return found
+        listed = [
+            item
+            for item in self.locator.files_of(found.name)
+            if item.sha256 in allowed and item.file.endswith(".whl") and tags_of(item.file)
+        ]
+        chosen = best(
+            [item for item in listed if _parts(item.file)[1] == _plain(found.version)], wanted.request.target
+        )
+        if chosen is None or chosen.sha256 is None:
+            raise HashMismatch(
+                f"no wheel of '{found.name}' {found.version} that runs on {wanted.request.target.platform} has a hash that the "
+                "requirements allow",
+                hint="make the requirements' hashes again, for this platform too",
+            )
+        return replace(found, file=chosen.file, sha256=chosen.sha256, url=chosen.url, size=chosen.size)
+
+    def _complete(self, found: Sequence[_Found], known: Mapping[str, Wheel]) -> tuple[Wheel, ...]:
+        """Wheels with their sizes, which not every index says."""
+        with ThreadPoolExecutor(16) as pool:
+            sizes = list(pool.map(lambda item: self._size(item, known), found))
+        for item in found:
+            self.locator.remember(item.sha256, item.url)
+        return _sorted(
+            Wheel(item.name, item.version, item.file, size, item.sha256)
+            for item, size in zip(found, sizes, strict=True)
+        )
+
+    def _size(self, item: _Found, known: Mapping[str, Wheel]) -> int:
+        if item.size is not None:
+            return item.size
+        if item.sha256 in known:
+            return known[item.sha256].size
+        cached = self.store.files.path(item.sha256)
+        if cached is not None:
+            return cached.stat().st_size
+        size = self.http.size(item.url)
+        if size is not None:
+            return size
+        # A server that does not say how long a file is: it will be needed anyway.
+        unsized = Wheel(item.name, item.version, item.file, -1, item.sha256)
+        self.locator.remember(item.sha256, item.url)
+        places = fetch_wheels(self.store, [unsized], self.indexes, self.observe, http=self.http)
+        return places[item.sha256].stat().st_size
+
+    def _survey(self, name: str) -> Sequence[str]:
+        try:
+            return [item.file for item in self.locator.files_of(name)]
+        except CortenError:
+            return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    file: str
+
+
+def refuse_uninstallable(requirements: Iterable[Requirement]) -> None:
+    """Raises ResolutionError for the first requirement that is not a name or a wheel."""
+    for item in requirements:
+        what = item.name or (item.location or item.text).rsplit("/", 1)[-1]
+        where = f"{item.where}: " if item.where else ""
+        if item.kind == "vcs":
+            raise ResolutionError(
+                f"{where}'{what}' comes from version control, which Corten does not build yet",
+                hint="make a wheel of it ('pip wheel --no-deps') and name the wheel, or a folder with --find-links",
+            )
+        if item.kind in {"archive", "path"}:
+            raise ResolutionError(
+                f"{where}'{what}' is source, and Corten does not build sources yet",
+                hint="name a wheel, or a folder of wheels with --find-links; the project's own code needs no requirement",
+            )
+
+
+def _chosen(item: Mapping[str, Any], target: Target) -> _Found:
+    """The file of one package of a pylock.toml for `target`. Raises ResolutionError when none fits."""
+    name = normal_name(str(item.get("name")))
+    version = str(item.get("version", ""))
+    for key, kind in (("vcs", "vcs"), ("directory", "path")):
+        if key in item:
+            refuse_uninstallable([Requirement(name, kind, name)])  # type: ignore[arg-type]
+    archive = item.get("archive")
+    if isinstance(archive, dict):
+        file = _entry(archive, name, version)
+        if file is None or not file.file.endswith(".whl"):
+            refuse_uninstallable([Requirement(name, "archive", name)])
+            raise ResolutionError(f"'{name}' has no sha256")
+        return replace(file, version=version or _parts(file.file)[1])
+    wheels = [entry for raw in item.get("wheels", ()) if (entry := _entry(raw, name, version)) is not None]
+    chosen = best(wheels, target)
+    if chosen is None:
+        files = [entry.file for entry in wheels]
+        raise missing_wheel(name, version, target, files)
+    return chosen
+
+
+def _entry(raw: Mapping[str, Any], name: str, version: str) -> _Found | None:
+    hashes = raw.get("hashes")
+    sha256 = hashes.get("sha256") if isinstance(hashes, dict) else None
+    url = str(raw.get("url") or "")
+    if not url and raw.get("path"):
+        url = Path(str(raw["path"])).absolute().as_uri()
+    bare, _ = split_login(url)
+    file = str(raw.get("name") or urllib.parse.unquote(bare.split("#")[0].split("?")[0].rsplit("/", 1)[-1]))
+    if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256) or "/" in file:
+        return None
+    size = raw.get("size")
+    return _Found(name, version, file, sha256, bare.split("#")[0], size if isinstance(size, int) else None)
+
+
+def _applies(item: Mapping[str, Any], target: Target) -> bool:
+    """Whether a package's marker holds on `target`."""
+    marker = item.get("marker")
+    if not marker:
+        return True
+    from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
+
+    try:
+        return Marker(str(marker)).evaluate({**target.environment(), "extra": ""}, context="lock_file")
+    except (InvalidMarker, UndefinedEnvironmentName) as error:
+        raise FetchError(
+            f"the marker of '{item.get('name')}' in uv.lock is not understood", hint="update Corten"
+        ) from error
+
+
+def _nvidia(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if name.startswith("nvidia-"))
+
+
+def _parts(file: str) -> tuple[str, str]:
+    from packaging.utils import parse_wheel_filename
+
+    name, version, _, _ = parse_wheel_filename(file)
+    return str(name), str(version)
+
+
+def _plain(version: str) -> str:
+    from packaging.version import Version
+
+    return str(Version(version))
+
+
+def _sorted(wheels: Iterable[Wheel]) -> tuple[Wheel, ...]:
+    return tuple(sorted(wheels, key=lambda wheel: wheel.name))
