@@ -37,6 +37,11 @@ def scan(project: Project) -> SourceFiles:
     return _Scan(project).run()
 
 
+def ignored_weights(files: SourceFiles) -> tuple[str, ...]:
+    """What was left out although it looks like weights: often what git ignores and `models` should name."""
+    return tuple(path for path in files.left_out if path.endswith(WEIGHT_ENDINGS))
+
+
 class _Scan:
     def __init__(self, project: Project) -> None:
         self.project = project

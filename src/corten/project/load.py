@@ -25,21 +25,32 @@ _MOST_BYTES = 10_000_000
 def load(path: Path) -> Project:
     """The project in the folder `path`, complete and validated. Nothing of the project is imported or run, and nothing is
     written. Raises ProjectError."""
+    root, pyproject, table = _read(path)
+    return complete(root, written.read(table), pyproject)
+
+
+def find(path: Path) -> Project:
+    """The same without what `[tool.corten]` says: only what is found."""
+    root, pyproject, _ = _read(path)
+    return complete(root, Settings(), pyproject)
+
+
+def _read(path: Path) -> tuple[Path, dict[str, Any], object]:
+    """The project's folder (absolute, without links), its pyproject.toml, and `[tool.corten]` as it is written."""
     root = Path(os.path.realpath(path))
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise ProjectError(f"'{path}' {what}", hint="give the folder that has the project's pyproject.toml")
     pyproject = read_pyproject(root)
-    tool = (pyproject or {}).get("tool", {})
-    if not isinstance(tool, dict):
-        raise ProjectError("'tool' in pyproject.toml must be a table")
-    settings = written.read(tool.get("corten", {}))
     if pyproject is None and not _is_project(root):
         raise ProjectError(
             f"there is no Python project in '{path}'",
-            hint="go to the project's folder, or start one with 'corten init --example'",
+            hint="go to the project's folder, or start one with 'corten init --example NAME'",
         )
-    return complete(root, settings, pyproject or {})
+    tool = (pyproject or {}).get("tool", {})
+    if not isinstance(tool, dict):
+        raise ProjectError("'tool' in pyproject.toml must be a table")
+    return root, pyproject or {}, tool.get("corten", {})
 
 
 def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Project:

@@ -1,0 +1,101 @@
+"""docs/configuration.md, from the declarations in `corten.project.settings`. Write it with
+`python -m corten.project.reference docs/configuration.md`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from corten.project import dependencies, files, ignoring, interpreter, predictors
+from corten.project.settings import KEYS
+
+_HEAD = """\
+# Configuration
+
+Everything is optional. What a project does not write, Corten finds by looking; `corten init` shows what it found and
+writes it down. What is written goes into `pyproject.toml`:
+
+```toml
+{example}
+```
+
+An unknown key is an error, with a suggestion. For completion in an editor, `corten schema` prints the JSON schema of
+the table, and `corten schema --pyproject` one of the whole file.
+
+## Keys
+
+"""
+
+_TAIL = """\
+## What is found without being written
+
+Files are read for this, never imported. When two things could be meant, Corten names both and the line that decides.
+
+**What runs.** First a predictor: in {predictors}, a class with a `predict` method or a
+function `predict`. A class that derives from `Predictor` wins over others; names that begin with `_` do not count. Or a web
+application (Flask, FastAPI, Starlette, Django, Quart, Litestar, Falcon, Bottle) in files such as `app.py`,
+`main.py`, `wsgi.py` and `asgi.py`, of the project's folder or a package in it, with the server that is among its
+dependencies: gunicorn, waitress, hypercorn or granian for WSGI; uvicorn, hypercorn, granian or daphne for ASGI. Otherwise the
+only command of `[project.scripts]`, `main.py`, or the only script in the folder. When nothing is left, the image runs nothing by
+default, and `corten run . -- COMMAND` still works.
+
+**Dependencies.** `uv.lock`; else `requirements.txt`, or the only file among `requirements*.txt`, `requirements.lock` and
+`requirements/*.txt` that is not for development or tests (a file with hashes wins); else
+`[project.dependencies]`. Locks of other tools ({locks}) are an error that says how to convert them.
+
+**Python and the base.** {pythons}. `.python-version`, `runtime.txt` and the `FROM`
+of a Dockerfile are hints: they choose the release that has that Python. `requires-python` chooses among the rest.
+
+## What goes into the image
+
+The project's files go to `/app`, as they are on disk, whether committed or not. Empty folders do not. Left out are, strongest first:
+
+1. what `exclude` names;
+2. what `.cortenignore` names, in the patterns of `.gitignore`; a pattern with `!` in front brings back what follows here;
+3. files and folders named {names};
+   those that begin with `.env` or end with {endings}; {paths} in the project's folder; and virtual environments;
+4. what git ignores, by every `.gitignore` and by `.git/info/exclude`.
+
+`models` and `include` bring back what they name; inside a folder or glob that they name, 1 and 3 still hold.
+`corten build -v` lists what was left out. A symbolic link stays a link; one that leads out of the project is an error.
+
+Files over {megabytes} MB, and files that end with {weights}, are weights even when `models`
+does not name them: they are stored below `/models`, in layers of their own, with a link where the code expects them.
+"""
+
+
+def reference() -> str:
+    """The page."""
+    shown = ("name", "predict", "system", "models", "env")
+    example = "\n".join(["[tool.corten]", *(f"{key} = {KEYS[key].metadata['example']}" for key in shown)])
+    sections = []
+    for key, field in KEYS.items():
+        metadata = field.metadata
+        sections.append(
+            f"### `{key}`\n\n{metadata['description']}\n\n"
+            f"- Form: {metadata['kind'].words}\n- Default: {metadata['default']}\n"
+            f"- Example: `{key} = {metadata['example']}`\n"
+        )
+    pythons = "; ".join(
+        f"`debian:{suite}` has Python {version}" for suite, version in interpreter.DEBIAN_PYTHONS.items()
+    )
+    tail = _TAIL.format(
+        predictors=_listed(predictors.FILES),
+        locks=_listed(dependencies.UNREAD_LOCKS),
+        pythons=pythons,
+        names=_listed(sorted(ignoring.DEFAULT_NAMES)),
+        endings=_listed(ignoring.DEFAULT_ENDINGS),
+        paths=_listed(sorted(ignoring.DEFAULT_PATHS)),
+        megabytes=files.WEIGHT_BYTES // 1_000_000,
+        weights=_listed(files.WEIGHT_ENDINGS),
+    )
+    return _HEAD.format(example=example) + "\n".join([*sections, tail])
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")

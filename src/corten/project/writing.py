@@ -1,0 +1,161 @@
+"""What was found, as a `[tool.corten]` table with comments, and putting it into pyproject.toml without touching the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from corten.errors import ProjectError
+from corten.project.kinds import TABLE
+from corten.project.model import Predictor, Project, SourceFiles
+from corten.project.settings import KEYS
+
+EXAMPLE_FILES = {
+    "predict.py": '''\
+"""A first predictor: how long a text takes to read. The types of its arguments are the types of a request."""
+
+
+class ReadingTime:
+    def setup(self) -> None:
+        """Runs once, before the first prediction: load weights here."""
+        self.words_per_minute = 230
+
+    def predict(self, text: str, attention: float = 1.0) -> float:
+        """Minutes to read `text`."""
+        return round(len(text.split()) / (self.words_per_minute * attention), 2)
+''',
+    "pyproject.toml": """\
+[project]
+name = "{name}"
+version = "0.1.0"
+requires-python = ">=3.11"
+dependencies = []
+
+[tool.corten]
+predict = "predict:ReadingTime"
+# models = ["model.joblib"]
+# system = ["libgl1", "ffmpeg"]
+""",
+}
+"""The files of `corten init --example`."""
+
+_SUGGESTED = ("models", "system", "env", "exclude", "platforms", "gpu")
+
+
+def render(project: Project, files: SourceFiles, ignored_weights: Sequence[str]) -> str:
+    """The table: what was found as keys that hold, with the reason; what could be wanted as comments."""
+    lines = [TABLE]
+    notes = {key: note for note in project.notes for key in (_key_of(note),) if key}
+    if isinstance(project.entry, Predictor):
+        lines += [f"# {notes.get('entry', '')}", f"predict = {_toml(project.entry.target)}"]
+    elif project.entry is not None:
+        lines += [f"# {notes.get('entry', '')}", f"command = {_toml(project.entry.argv)}"]
+    else:
+        lines += [f"# {notes.get('entry', '')}", f"# command = {KEYS['command'].metadata['example']}"]
+    lines += [f"# name = {_toml(project.name)}"]
+    if project.python is not None:
+        lines += [f"# {notes.get('python', '')}", f"python = {_toml(project.python)}"]
+    lines += [f"# base = {_toml(project.base)}"]
+    if project.dependencies.kind == "requirements":
+        names = [path.relative_to(project.root).as_posix() for path in project.dependencies.files]
+        lines += [f"# {notes['dependencies']}"] if "dependencies" in notes else []
+        lines += [f"requirements = {_toml(names[0] if len(names) == 1 else names)}"]
+    weights = sorted({*(file.path for file in files.weights), *ignored_weights})
+    if weights:
+        lines += [
+            "# weights: in layers of their own, also where git ignores them",
+            f"models = {_toml(weights)}",
+        ]
+    lines += [
+        "#",
+        "# what else there is: docs/configuration.md, or completion in an editor by 'corten schema'",
+    ]
+    lines += [
+        f"# {key} = {KEYS[key].metadata['example']}"
+        for key in _SUGGESTED
+        if not (key == "models" and weights)
+    ]
+    return "\n".join(line.rstrip() for line in lines if line.strip() != "#" or line == "#") + "\n"
+
+
+def insert(text: str, table: str, *, force: bool = False) -> str:
+    """`text` of a pyproject.toml with `table` at its end; with `force`, in the place of the table that it has. Line ends
+    are kept. Raises ProjectError when there is one already, or when the rest would not stay what it is."""
+    before = _parse(text)
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    if "corten" in before.get("tool", {}):
+        if not force:
+            raise ProjectError(
+                f"pyproject.toml has a {TABLE} table already",
+                hint="edit it, or replace it by what is found now with 'corten init --force'",
+            )
+        result = _replaced(text.replace("\r\n", "\n"), table)
+    else:
+        kept = text.replace("\r\n", "\n")
+        gap = "" if not kept.strip() else "\n" if kept.endswith("\n") else "\n\n"
+        result = kept + gap + table
+    result = result.replace("\n", line_end)
+    try:
+        after = _parse(result)
+    except ProjectError:
+        after = {}
+    if _without(before) != _without(after) or "corten" not in after.get("tool", {}):
+        raise ProjectError(
+            f"{TABLE} cannot be written into this pyproject.toml without changing the rest",
+            hint=f"write it by hand: {' ; '.join(line for line in table.splitlines() if not line.startswith('#'))}",
+        )
+    return result
+
+
+def _replaced(text: str, table: str) -> str:
+    """`text` with the lines from `[tool.corten]` to the next header that is not below it replaced."""
+    header = re.compile(r"^[ \t]*\[\[?[ \t]*tool[ \t]*\.[ \t]*[\"']?corten[\"']?[ \t]*[\].]")
+    lines, kept, inside, placed = text.splitlines(keepends=True), [], False, False
+    for line in lines:
+        if header.match(line):
+            inside = True
+            if not placed:
+                kept.append(table)
+                placed = True
+            continue
+        if inside and re.match(r"^[ \t]*\[", line):
+            inside = False
+            kept.append("\n")
+        if not inside:
+            kept.append(line)
+    return "".join(kept)
+
+
+def _without(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without `[tool.corten]`, and without a `tool` that then is empty."""
+    tool = {key: value for key, value in document.get("tool", {}).items() if key != "corten"}
+    rest = {key: value for key, value in document.items() if key != "tool"}
+    return rest | ({"tool": tool} if tool else {})
+
+
+def _parse(text: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text.replace("\r\n", "\n"))
+    except tomllib.TOMLDecodeError as error:
+        raise ProjectError(f"'pyproject.toml' is not valid TOML: {error}") from error
+
+
+def _key_of(note: str) -> str | None:
+    """Which decision a note of the project is about."""
+    if note.startswith(("dependencies", "no dependencies")):
+        return "dependencies"
+    return "python" if "Python" in note else "entry"
+
+
+def _toml(value: str | Sequence[str]) -> str:
+    """A text or a list of texts as TOML. JSON's strings are TOML's, but for DEL, which a name in a project cannot have."""
+    import json
+
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    items = [json.dumps(item, ensure_ascii=False) for item in value]
+    joined = ", ".join(items)
+    return f"[{joined}]" if len(joined) < 90 else "[\n" + "".join(f"  {item},\n" for item in items) + "]"
