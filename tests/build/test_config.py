@@ -1,0 +1,90 @@
+"""The image configuration that follows from a project."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corten.build.config import SERVE, created_at, expandable, image_config
+from corten.errors import UsageError
+from corten.lock.model import DebianBase, PlatformLock
+from corten.oci.config import ImageConfig
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.packages.files import Wheel
+from corten.project.model import Command, Dependencies, Predictor, Project
+
+AMD64 = Platform("linux", "amd64")
+PROJECT = Project(
+    root=Path("/project"),
+    name="iris",
+    entry=Predictor("predict:Iris"),
+    dependencies=Dependencies("none"),
+    platforms=(AMD64,),
+    env={"THREADS": "2", "LANG": "de_DE.UTF-8"},
+    labels={"team": "ml"},
+    version="1.2",
+)
+PART = PlatformLock(AMD64, DebianBase("bookworm", "default", "3.11.2", ()))
+LAYERS = [(Digest.of(b"base"), "debian"), (Digest.of(b"code"), "code")]
+
+
+def environment(config: ImageConfig) -> dict[str, str]:
+    return dict(item.split("=", 1) for item in config.env)
+
+
+def test_a_predictor() -> None:
+    config = image_config(PROJECT, PART, LAYERS, "2020-01-01T00:00:00Z")
+    assert (config.entrypoint, config.cmd) == (SERVE, ("serve",))
+    assert config.diff_ids == (Digest.of(b"base"), Digest.of(b"code"))
+    assert len(config.history) == 2
+    assert (config.user, config.workdir) == ("65532:65532", "/app")
+    values = environment(config)
+    assert values["PATH"].startswith("/opt/venv/bin:")
+    assert values["VIRTUAL_ENV"] == "/opt/venv"
+    assert values["CORTEN_PREDICT"] == "predict:Iris"
+    assert (values["THREADS"], values["LANG"]) == ("2", "de_DE.UTF-8")
+    assert config.labels["team"] == "ml"
+    assert config.labels["org.opencontainers.image.version"] == "1.2"
+    assert "NVIDIA_VISIBLE_DEVICES" not in values
+
+
+def test_gpu_variables_come_with_gpu_wheels() -> None:
+    wheel = Wheel("nvidia-cublas-cu12", "1", "nvidia_cublas_cu12-1-py3-none-any.whl", 1, "0" * 64)
+    config = image_config(PROJECT, replace(PART, wheels=(wheel,)), LAYERS, "x")
+    assert environment(config)["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
+
+
+def test_a_command_is_in_exec_form() -> None:
+    config = image_config(replace(PROJECT, entry=Command(("python", "main.py"))), PART, LAYERS, "x")
+    assert (config.entrypoint, config.cmd) == ((), ("python", "main.py"))
+    assert config.labels["dev.corten.entry"] == "command"
+
+
+@given(
+    st.lists(
+        st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=8),
+        max_size=4,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_expanding_changes_nothing_but_variables(words: list[str]) -> None:
+    argv = ["printf", "%s\\0", *words, "$PORT", "a${PORT}b"]
+    command = expandable(argv)
+    said = subprocess.run(command, env={"PORT": "80 81"}, capture_output=True, check=True).stdout.decode()
+    expected = [word for word in words]
+    for name in ("$PORT", "${PORT}"):
+        expected = [word.replace(name, "80 81") for word in expected]
+    assert said.split("\0")[:-1] == [*expected, "80 81", "a80 81b"]
+
+
+def test_source_date_epoch() -> None:
+    assert created_at({}) == "1980-01-01T00:00:00Z"
+    assert created_at({"SOURCE_DATE_EPOCH": "1700000000"}) == "2023-11-14T22:13:20Z"
+    with pytest.raises(UsageError, match="'soon'"):
+        created_at({"SOURCE_DATE_EPOCH": "soon"})
