@@ -77,7 +77,7 @@ def test_expanding_changes_nothing_but_variables(words: list[str]) -> None:
     argv = ["printf", "%s\\0", *words, "$PORT", "a${PORT}b"]
     command = expandable(argv)
     said = subprocess.run(command, env={"PORT": "80 81"}, capture_output=True, check=True).stdout.decode()
-    expected = [word for word in words]
+    expected = list(words)
     for name in ("$PORT", "${PORT}"):
         expected = [word.replace(name, "80 81") for word in expected]
     assert said.split("\0")[:-1] == [*expected, "80 81", "a80 81b"]

@@ -13,7 +13,6 @@ import os
 import posixpath
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import BinaryIO
 
 from installer import install
 from installer.destinations import WheelDestination
-from installer.exceptions import InstallerError
 from installer.records import Hash, RecordEntry
 from installer.scripts import Script
 from installer.sources import WheelFile
@@ -79,17 +77,14 @@ def place_wheel(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
                 install(source, destination, {"INSTALLER": b"corten\n"})
-    except (
-        InstallerError,
-        zipfile.BadZipFile,
-        zlib.error,
-        KeyError,
-        ValueError,
-        AssertionError,
-        EOFError,
-    ) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        # A wheel is foreign input with a zip archive, a CSV file, an INI file and mail headers in it: whatever a parser
+        # of those stumbles over is the wheel's fault.
+        reason = str(error).splitlines()[:1] or [type(error).__name__]
         raise BuildError(
-            f"the wheel '{file_name}' cannot be installed: {str(error) or type(error).__name__}",
+            f"the wheel '{file_name}' cannot be installed: {reason[0]}",
             hint="its bytes are the ones that the lock names; report it to the package's authors",
         ) from error
 
