@@ -79,13 +79,14 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
 
 def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
     where = str(platform)
-    _only(table, {"base", "debs", "system", "wheels", "serving"}, where)
+    _only(table, {"base", "debs", "system-names", "system", "wheels", "serving"}, where)
     return PlatformLock(
         platform=platform,
         base=_base(table, where),
         system=_debs(table, "system", where),
         wheels=_wheels(table, "wheels", where),
         serving=_wheels(table, "serving", where),
+        system_names=_names(table, "system-names", where),
     )
 
 
@@ -159,6 +160,13 @@ def _debs(table: dict[str, Any], key: str, where: str) -> tuple[Deb, ...]:
             )
         )
     return tuple(debs)
+
+
+def _names(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
+    names = table.get(key, [])
+    if not isinstance(names, list):
+        raise FormatError(f"'{key}' of {where} is not a list of names")
+    return tuple(_text({key: name}, key, _NAME, where) for name in names)
 
 
 def _items(table: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:

@@ -83,6 +83,8 @@ def encode(lock: Lock) -> str:
                 "interpreter": part.base.interpreter,
             }
             lines.append(f"base = {_inline(base)}")
+        if part.system_names:
+            lines.append(f"system-names = [{', '.join(map(_quoted, part.system_names))}]")
         lines += _array("system", (_deb(deb) for deb in part.system))
         lines += _array("wheels", (_wheel(wheel) for wheel in part.wheels))
         lines += _array("serving", (_wheel(wheel) for wheel in part.serving))
@@ -157,6 +159,7 @@ _FAST_DEB = re.compile(
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in DEB_KEYS)
     + " \\},"
 )
+_NAMES = re.compile(rf"system-names = \[({_S}(?:, {_S})*)\]")
 _TABLE = re.compile(rf"\[(platform|compiler)\.{_S}\]")
 
 
@@ -197,6 +200,11 @@ def _lines(text: str) -> dict[str, Any] | None:
             if name not in {"debs", "system", "wheels", "serving"} or name in table:
                 return None
             array = table[name] = []
+        elif line.startswith("system-names = ["):
+            names = _NAMES.fullmatch(line)
+            if names is None or "system-names" in table:
+                return None
+            table["system-names"] = re.findall(_S, names[1])
         elif line.startswith("base = { ") and line.endswith(" }"):
             if "base" in table:
                 return None

@@ -44,13 +44,15 @@ Base = DebianBase | ImageBase
 class PlatformLock:
     """Everything that an image for one platform is made of, but the project's own files.
 
-    `serving` holds the model server's own packages; it is empty where the project has no predictor."""
+    `system` is the closure of the Debian packages `system_names` beyond the base. `serving` holds the model server's own
+    packages; it is empty where the project has no predictor."""
 
     platform: Platform
     base: Base
     system: tuple[Deb, ...] = ()
     wheels: tuple[Wheel, ...] = ()
     serving: tuple[Wheel, ...] = ()
+    system_names: tuple[str, ...] = ()
 
     @property
     def python(self) -> str:

@@ -21,6 +21,8 @@ from corten.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
+    """A file to bring. `size` is negative when nobody said it."""
+
     name: str
     sha256: str
     size: int
@@ -142,7 +144,7 @@ def _one(store: Store, item: _Wanted, observe: Observer, http: Http, cancelled: 
                 addresses(),
                 incoming,
                 sha256=item.sha256,
-                size=item.size,
+                size=item.size if item.size >= 0 else None,
                 observe=observe,
                 name=item.name,
                 cancelled=cancelled,

@@ -84,7 +84,7 @@ class WheelResolver:
         if upgrade:
             fresh = Freshness(0, everything=True)
         elif kept:
-            unknown = sorted(wanted.named - kept.keys() | {name for name in again})
+            unknown = sorted(wanted.named - kept.keys() | set(again))
             fresh = Freshness(_FRESH_WHILE_LOCKED, tuple(unknown))
         request = replace(wanted.request, preferences={name: wheel.version for name, wheel in kept.items()})
         try:

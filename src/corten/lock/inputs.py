@@ -1,0 +1,167 @@
+"""What a lock depends on, in normal form, and its hash: a lock is stale when this changed, and only then.
+
+Comments, spacing and order in a requirements file, a description or a tool's settings in pyproject.toml change nothing
+here. Addresses count without their credentials. What only this machine says (environment variables, pip.conf, uv.toml of
+the user) does not count: a lock names no hosts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from corten.errors import ProjectError
+from corten.lock.serving import serving_digest
+from corten.oci.config import canonical_json
+from corten.oci.digest import Digest
+from corten.packages.requirements import (
+    normal_name,
+    parse_requirement,
+    read_requirements,
+    without_credentials,
+)
+from corten.project.model import Predictor, Project
+
+_UV_KEYS = (
+    "sources",
+    "index",
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "no-index",
+    "index-strategy",
+    "prerelease",
+    "resolution",
+    "exclude-newer",
+    "exclude-newer-package",
+    "constraint-dependencies",
+    "override-dependencies",
+    "exclude-dependencies",
+    "dependency-metadata",
+)
+_OWN_EXTRA = re.compile(r"\s*([A-Za-z0-9._-]+)\s*\[([^\]]*)\]")
+
+
+def inputs_digest(project: Project) -> Digest:
+    """The hash of everything that `project`'s lock depends on. Raises ProjectError when an input is missing or damaged."""
+    return Digest.of(canonical_json(inputs(project)))
+
+
+def inputs(project: Project) -> dict[str, Any]:
+    """Everything that `project`'s lock depends on, in normal form."""
+    dependencies = project.dependencies
+    document: dict[str, Any] = {
+        "inputs": 1,
+        "kind": dependencies.kind,
+        "python": project.python,
+        "requires-python": re.sub(r"\s+", "", project.requires_python or ""),
+        "base": project.base,
+        "system": sorted(set(project.system)),
+        "platforms": sorted(str(platform) for platform in project.platforms),
+        "gpu": project.gpu,
+        "extras": sorted(normal_name(name) for name in dependencies.extras),
+        "groups": sorted(normal_name(name) for name in dependencies.groups),
+        "serving": serving_digest() if isinstance(project.entry, Predictor) else None,
+    }
+    if dependencies.kind == "requirements":
+        read = read_requirements(dependencies.files)
+        document["requirements"] = [_relative(item.text, project.root) for item in read.requirements]
+        document["constraints"] = [_relative(item.text, project.root) for item in read.constraints]
+        document["options"] = list(read.options)
+    if dependencies.kind == "uv.lock":
+        document["uv.lock"] = [_file_hash(path) for path in dependencies.files]
+    if dependencies.kind in {"uv.lock", "pyproject"}:
+        document |= _pyproject(project)
+    return document
+
+
+def read_pyproject(root: Path) -> dict[str, Any]:
+    """`pyproject.toml` in `root`; empty when there is none. Raises ProjectError when it is not TOML."""
+    import tomllib
+
+    path = root / "pyproject.toml"
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"'{path}' cannot be read: {error}") from error
+
+
+def _pyproject(project: Project) -> dict[str, Any]:
+    document = read_pyproject(project.root)
+    table = _table(document, "project")
+    optional = {
+        normal_name(name): _strings(items) for name, items in _table(table, "optional-dependencies").items()
+    }
+    groups = {normal_name(name): items for name, items in _table(document, "dependency-groups").items()}
+    own = normal_name(str(table.get("name") or project.name))
+    requirements = set(_strings(table.get("dependencies")))
+    wanted = [normal_name(name) for name in project.dependencies.groups]
+    seen: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for item in groups.get(name) or []:
+            if isinstance(item, dict):
+                wanted.append(normal_name(str(item.get("include-group", ""))))
+            else:
+                requirements.add(str(item))
+    extras = [normal_name(name) for name in project.dependencies.extras]
+    taken: set[str] = set()
+    while True:
+        for item in requirements:
+            match = _OWN_EXTRA.match(item)
+            if (
+                match and normal_name(match[1]) == own
+            ):  # an extra that is made of other extras of the same project
+                extras += [normal_name(name) for name in match[2].split(",") if name.strip()]
+        fresh = [name for name in extras if name not in taken]
+        if not fresh:
+            break
+        taken |= set(fresh)
+        for name in fresh:
+            requirements |= set(optional.get(name, ()))
+    uv = _table(_table(document, "tool"), "uv")
+    return {
+        "requirements": sorted(parse_requirement(item).text for item in requirements),
+        "uv": {key: _bare(uv[key]) for key in _UV_KEYS if key in uv},
+    }
+
+
+def _bare(value: Any) -> Any:
+    """A TOML value as JSON, without credentials."""
+    if isinstance(value, dict):
+        return {key: _bare(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_bare(item) for item in value]
+    if isinstance(value, str):
+        return without_credentials(value)
+    return value if isinstance(value, (bool, int, float)) else str(value)
+
+
+def _relative(text: str, root: Path) -> str:
+    """`text` without the place of the project on this machine."""
+    return text.replace(f"{root}/", "./")
+
+
+def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
+    value = table.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _strings(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ProjectError(f"'{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error

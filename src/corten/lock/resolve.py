@@ -1,0 +1,276 @@
+"""Project → Lock: for each platform the base, the system packages, the wheels and the model server's wheels.
+
+What the last lock decided holds as long as it can: a base is looked at again only when it is another one or when an
+upgrade is asked for, versions of wheels stay while the project's requirements allow them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from corten import __version__
+from corten.errors import ProjectError, ResolutionError
+from corten.events import Observer, TaskFinished, TaskStarted, ignore
+from corten.lock.inputs import inputs_digest, read_pyproject
+from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
+from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
+from corten.lock.uvlock import check_current
+from corten.lock.wanted import resolving_indexes, wanted_wheels
+from corten.oci.platform import Platform
+from corten.packages.compatibility import Target
+from corten.packages.debian.archive import ARCHITECTURES, DebianArchive, check_python
+from corten.packages.files import Deb, Wheel
+from corten.packages.indexes import Indexes, read_indexes
+from corten.packages.requirements import normal_name
+from corten.packages.uv import Request
+from corten.packages.wheels import Wanted, WheelResolver
+from corten.project.model import Predictor, Project
+from corten.store.store import Store
+
+_GLIBC = {"bookworm": 36, "trixie": 41}
+_GLIBC_OF_UNKNOWN = 28
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """A base image as it was found: its part of the lock, and the second number of its glibc (36 for 2.36) or None."""
+
+    base: ImageBase
+    glibc: int | None = None
+
+
+class BaseResolver(Protocol):
+    """Finds base images: `oci:PATH[:TAG]`, `registry/name@sha256:…`."""
+
+    def resolve(self, reference: str, root: Path, platform: Platform) -> ResolvedImage:
+        """The image that `reference` names for `platform`; paths are relative to `root`. Raises CortenError."""
+
+
+def lock_project(
+    project: Project,
+    store: Store,
+    *,
+    previous: Lock | None = None,
+    upgrade: bool = False,
+    upgrade_packages: Sequence[str] = (),
+    observe: Observer = ignore,
+    images: BaseResolver | None = None,
+    environment: Mapping[str, str] | None = None,
+    debian: DebianArchive | None = None,
+) -> Lock:
+    """The lock of `project`. With `upgrade` nothing of `previous` holds; the packages in `upgrade_packages` are free to
+    move. Raises ProjectError, ResolutionError, FetchError, SignatureError, LockOutdated (a stale uv.lock)."""
+    digest = inputs_digest(project)
+    locking = _Locking(
+        project,
+        store,
+        None if upgrade else previous,
+        frozenset(normal_name(name) for name in upgrade_packages),
+        observe,
+        images,
+        environment,
+        debian or DebianArchive(store),
+        upgrade,
+    )
+    locking.check_names()
+    platforms = tuple(locking.platform(platform) for platform in sorted(set(project.platforms)))
+    return Lock(
+        corten=__version__,
+        project=digest,
+        platforms=platforms,
+        serving=serving_digest() if isinstance(project.entry, Predictor) else None,
+        compilers=locking.compilers(platforms),
+    )
+
+
+@dataclass(frozen=True)
+class _Locking:
+    """One making of a lock. `previous` is what holds of the last one."""
+
+    project: Project
+    store: Store
+    previous: Lock | None
+    again: frozenset[str]
+    observe: Observer
+    images: BaseResolver | None
+    environment: Mapping[str, str] | None
+    debian: DebianArchive
+    upgrade: bool
+
+    def platform(self, platform: Platform) -> PlatformLock:
+        before = None
+        if self.previous is not None:
+            before = next((part for part in self.previous.platforms if part.platform == platform), None)
+        base, glibc, kept = self._base(platform, before)
+        system = self._system(platform, base, before if kept else None)
+        target = Target(platform, base.python, glibc)
+        same_python = before is not None and before.python == target.minor
+        wheels = self._wheels(target, before.wheels if before and same_python else ())
+        serving = self._serving(target, before.serving if before and same_python else ())
+        return PlatformLock(platform, base, system, wheels, serving, tuple(sorted(set(self.project.system))))
+
+    def check_names(self) -> None:
+        """Raises ProjectError when a package to upgrade is in no part of the last lock: it is misspelt."""
+        if self.previous is None:
+            return
+        known = {wheel.name for part in self.previous.platforms for wheel in (*part.wheels, *part.serving)}
+        known |= {deb.name for part in self.previous.platforms for deb in _debs(part)}
+        for name in sorted(self.again - known):
+            raise ProjectError(
+                f"there is no package '{name}' in the lock to upgrade", hint="check its spelling"
+            )
+
+    def _base(self, platform: Platform, before: PlatformLock | None) -> tuple[Base, int, bool]:
+        """The base, its glibc, and whether it is the last lock's."""
+        written = self.project.base
+        if not written.startswith("debian:"):
+            return self._image(platform, before)
+        suite, _, variant = written.removeprefix("debian:").partition("-")
+        variant = variant or "default"
+        check_python(suite, self.project.python)
+        glibc = _GLIBC.get(suite, _GLIBC_OF_UNKNOWN)
+        if before is not None and isinstance(before.base, DebianBase):
+            same = (before.base.suite, before.base.variant) == (suite, variant)
+            if same and not self.again & {deb.name for deb in _debs(before)}:
+                return before.base, glibc, True
+        found = self.debian.base(suite, variant, platform.architecture, self.observe)
+        return DebianBase(suite, variant, found.python, found.debs), glibc, False
+
+    def _image(self, platform: Platform, before: PlatformLock | None) -> tuple[Base, int, bool]:
+        written = self.project.base
+        if self.images is None:
+            raise ProjectError(
+                f"the base '{written}' cannot be used here",
+                hint="use debian:bookworm, debian:trixie or oci:PATH",
+            )
+        found = self.images.resolve(written, self.project.root, platform)
+        minor = ".".join(found.base.python.split(".")[:2])
+        if self.project.python is not None and self.project.python != minor:
+            raise ProjectError(
+                f"the base '{written}' has Python {minor}, not {self.project.python}",
+                hint=f'set python = "{minor}", or use an image with Python {self.project.python}',
+            )
+        kept = before is not None and before.base == found.base
+        return found.base, found.glibc or _GLIBC_OF_UNKNOWN, kept
+
+    def _system(self, platform: Platform, base: Base, before: PlatformLock | None) -> tuple[Deb, ...]:
+        names = tuple(sorted(set(self.project.system)))
+        if not names:
+            return ()
+        if not isinstance(base, DebianBase):
+            raise ProjectError(
+                "`system` needs a Debian base", hint='leave out `system`, or set base = "debian:bookworm"'
+            )
+        if before is not None and before.system_names == names:
+            return before.system
+        return self.debian.system(base.suite, platform.architecture, names, base.debs, self.observe)
+
+    def _wheels(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        dependencies = self.project.dependencies
+        if dependencies.kind == "none":
+            return ()
+        with self._watched(f"Python packages for {target.platform}"):
+            if dependencies.kind == "uv.lock":
+                return self._from_uv_lock(target, before)
+            wanted = wanted_wheels(self.project, target)
+            return self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
+
+    def _from_uv_lock(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        dependencies = self.project.dependencies
+        check_current(dependencies.files[0], read_pyproject(self.project.root))
+        indexes = resolving_indexes(self.project, self.environment)
+        with self.store.temporary_directory("lock") as directory:
+            resolver = WheelResolver(self.store, indexes, directory, self.observe)
+            wheels = resolver.from_uv_lock(
+                self.project.root, target, dependencies.extras, dependencies.groups, before
+            )
+        _check_gpu(self.project.gpu, wheels)
+        return wheels
+
+    def _serving(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        if not isinstance(self.project.entry, Predictor):
+            return ()
+        if tuple(int(part) for part in target.minor.split(".")) < OLDEST_PYTHON:
+            oldest = ".".join(map(str, OLDEST_PYTHON))
+            raise ProjectError(
+                f"the model server needs Python {oldest}, and the base has {target.minor}",
+                hint="use a newer base, or a `command` that serves by itself",
+            )
+        if _satisfies(before, REQUIREMENTS) and not self.again & {wheel.name for wheel in before}:
+            return tuple(before)
+        wanted = Wanted(Request(target, lines=REQUIREMENTS), named=frozenset(normal_name("granian")))
+        with self._watched(f"the model server for {target.platform}"):
+            return self._resolve(read_indexes(self.project.root, self.environment), wanted, before)
+
+    def _resolve(self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        with self.store.temporary_directory("lock") as directory:
+            resolver = WheelResolver(self.store, indexes, directory, self.observe)
+            again = sorted(self.again & {wheel.name for wheel in before})
+            return resolver.resolve(wanted, before, upgrade=self.upgrade, again=again)
+
+    def compilers(self, platforms: Sequence[PlatformLock]) -> dict[str, tuple[Deb, ...]]:
+        """The interpreters for builders whose architecture the lock has no platform for."""
+        base = platforms[0].base
+        if not isinstance(base, DebianBase):
+            return {}
+        kept: Mapping[str, tuple[Deb, ...]] = {}
+        if self.previous is not None and all(
+            isinstance(part.base, DebianBase) and part.base.suite == base.suite
+            for part in self.previous.platforms
+        ):
+            kept = self.previous.compilers
+        missing = sorted(set(ARCHITECTURES) - {part.platform.architecture for part in platforms})
+        return {
+            name: kept[name] if name in kept else self.debian.compiler(base.suite, name, self.observe)
+            for name in missing
+        }
+
+    def _watched(self, name: str) -> _Watched:
+        return _Watched(self.observe, name)
+
+
+class _Watched:
+    """Tells the observer that work begins and ends."""
+
+    def __init__(self, observe: Observer, name: str) -> None:
+        self._observe = observe
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._observe(TaskStarted("resolve", self._name))
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._observe(TaskFinished("resolve", self._name))
+
+
+def _debs(part: PlatformLock) -> tuple[Deb, ...]:
+    return (*(part.base.debs if isinstance(part.base, DebianBase) else ()), *part.system)
+
+
+def _satisfies(wheels: Sequence[Wheel], requirements: Sequence[str]) -> bool:
+    """Whether `wheels` hold a version of every requirement."""
+    from packaging.requirements import Requirement
+
+    versions = {wheel.name: wheel.version for wheel in wheels}
+    parsed = [Requirement(text) for text in requirements]
+    return all(
+        normal_name(item.name) in versions and versions[normal_name(item.name)] in item.specifier
+        for item in parsed
+    )
+
+
+def _check_gpu(gpu: str, wheels: Sequence[Wheel]) -> None:
+    """Raises ResolutionError when uv.lock has pinned other builds than `gpu` asks for: Corten does not change them."""
+    hint = "choose torch's index in [tool.uv.sources] and run 'uv lock', or remove `gpu`"
+    if gpu == "none":
+        for wheel in wheels:
+            if wheel.name.startswith("nvidia-"):
+                raise ResolutionError(f"`gpu` is none, but uv.lock has '{wheel.name}'", hint=hint)
+    elif gpu != "auto":
+        for wheel in wheels:
+            if wheel.name == "torch" and not wheel.version.endswith(f"+{gpu}"):
+                raise ResolutionError(f"`gpu` is {gpu}, but uv.lock has torch {wheel.version}", hint=hint)
