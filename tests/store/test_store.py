@@ -54,6 +54,16 @@ def test_a_layer_streams_back_to_its_diff_id(store: Store) -> None:
     assert store.layers.tree(diff_id).joinpath("etc/passwd").read_text() == "passwd" * 100
 
 
+def test_modes_on_disk_are_those_of_the_stream(store: Store) -> None:
+    """A layer made with a private umask is readable for the user that runs in the container."""
+    old = os.umask(0o077)
+    try:
+        tree = store.layers.tree(add_layer(store, "a"))
+    finally:
+        os.umask(old)
+    assert [path.stat().st_mode & 0o7777 for path in (tree, tree / "etc", tree / "etc/a")] == [0o755, 0o755, 0o644]
+
+
 def test_equal_layers_are_one(store: Store) -> None:
     assert add_layer(store, "a", "first") == add_layer(store, "a", "second")
     assert len(store.layers.all()) == 1

@@ -109,16 +109,23 @@ def _padded(data: bytes) -> bytes:
     return data + b"\0" * (-len(data) % _BLOCK)
 
 
-def scan(tree: Path, on_entry: Callable[[Entry], None] | None = None) -> list[Entry]:
+def scan(tree: Path) -> list[Entry]:
     """The canonical entries of the directory `tree`: sorted by path, parents first; regular files become 0644 or 0755
     by their executable bit, directories 0755, or 1777 where the sticky bit is set. The root itself has no entry.
     Raises FormatError for anything that is not a file, a directory or a symbolic link."""
     entries: list[Entry] = []
-    _scan_directory(os.fspath(tree), "", entries)
+    _scan_directory(os.fspath(tree), "", entries, mend=False)
     entries.sort(key=_order)
-    if on_entry:
-        for entry in entries:
-            on_entry(entry)
+    return entries
+
+
+def settle(tree: Path) -> list[Entry]:
+    """The same, after giving everything below `tree`, and `tree` itself, the mode on this disk that its entry has:
+    whatever umask it was written with, containers see what the tar stream says."""
+    entries: list[Entry] = []
+    os.chmod(tree, 0o755)
+    _scan_directory(os.fspath(tree), "", entries, mend=True)
+    entries.sort(key=_order)
     return entries
 
 
@@ -127,21 +134,25 @@ def _order(entry: Entry) -> bytes:
     return entry.path.encode("utf-8", "surrogateescape").replace(b"/", b"\0")
 
 
-def _scan_directory(directory: str, prefix: str, entries: list[Entry]) -> None:
+def _scan_directory(directory: str, prefix: str, entries: list[Entry], mend: bool) -> None:
     with os.scandir(directory) as listing:
         for item in listing:
             path = prefix + item.name
             status = item.stat(follow_symlinks=False)
             mode = status.st_mode
             if stat.S_ISDIR(mode):
-                entries.append(Entry(path, "directory", 0o1777 if mode & stat.S_ISVTX else 0o755))
-                _scan_directory(item.path, path + "/", entries)
+                entry = Entry(path, "directory", 0o1777 if mode & stat.S_ISVTX else 0o755)
             elif stat.S_ISREG(mode):
-                entries.append(Entry(path, "file", 0o755 if mode & 0o100 else 0o644, status.st_size))
+                entry = Entry(path, "file", 0o755 if mode & 0o100 else 0o644, status.st_size)
             elif stat.S_ISLNK(mode):
-                entries.append(Entry(path, "symlink", 0o777, 0, os.readlink(item.path)))
+                entry = Entry(path, "symlink", 0o777, 0, os.readlink(item.path))
             else:
                 raise FormatError(f"'{path}' is neither a file, a directory nor a symbolic link")
+            if mend and entry.kind != "symlink" and stat.S_IMODE(mode) != entry.mode:
+                os.chmod(item.path, entry.mode)
+            entries.append(entry)
+            if entry.kind == "directory":
+                _scan_directory(item.path, path + "/", entries, mend)
 
 
 def stream(entries: Iterable[Entry], tree: Path) -> Iterator[bytes]:

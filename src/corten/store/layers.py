@@ -106,7 +106,7 @@ class Layers:
         """Turn `temporary`, a directory of this store that holds a finished tree in `fs`, into a layer and note that
         `key` gives it. Idempotent: an equal layer that is already here stays. `temporary` is gone afterwards."""
         with explained(self.root):
-            entries = tar.scan(temporary / "fs")
+            entries = tar.settle(temporary / "fs")
             diff_id, size = tar.digest(entries, temporary / "fs", advance)
             layer = Layer(diff_id, size, len(entries), new=not self.has(diff_id))
             if layer.new:
