@@ -15,7 +15,7 @@ from corten.events import Observer
 from corten.packages.files import Deb, Wheel
 from corten.packages.http import Absent, Http
 from corten.packages.indexes import Indexes
-from corten.packages.locations import Locator, offline_file
+from corten.packages.locations import Locator, offline_files
 from corten.store.store import Store
 
 
@@ -93,13 +93,13 @@ def _from_directory(directory: Path, kind: str, missing: Sequence[Wheel] | Seque
     work = []
     absent = []
     for item in missing:
-        path = offline_file(directory, kind, item.file)
-        if path is None:
-            absent.append(item.file)
+        urls = tuple(
+            path.absolute().as_uri() for path in offline_files(directory, kind, item.file, item.sha256)
+        )
+        if urls:
+            work.append(_Wanted(item.file, item.sha256, item.size, partial(tuple, urls)))
         else:
-            work.append(
-                _Wanted(item.file, item.sha256, item.size, partial(tuple, (path.absolute().as_uri(),)))
-            )
+            absent.append(item.file)
     if absent:
         names = "', '".join(absent[:3])
         more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""

@@ -165,9 +165,8 @@ def _spelled(file: str) -> set[str]:
     return {file, file.replace("+", "%2B"), file.replace("+", "%2b")}
 
 
-def offline_file(directory: Path, kind: str, file: str) -> Path | None:
-    """A file in a directory made by `corten lock --download`, or lying flat in any directory."""
-    for path in (directory / kind / file, directory / file):
-        if path.is_file():
-            return path
-    return None
+def offline_files(directory: Path, kind: str, file: str, sha256: str) -> list[Path]:
+    """The places of a file in a directory made by `corten lock --download`, or lying flat in any directory. Two files
+    of one name lie below their hashes."""
+    places = (directory / kind / sha256 / file, directory / kind / file, directory / file)
+    return [path for path in places if path.is_file()]

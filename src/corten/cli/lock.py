@@ -1,0 +1,121 @@
+"""`corten lock`: what exactly goes into a project's image, written down."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from corten.cli.context import Context
+from corten.cli.terminal import size_text
+from corten.errors import LockOutdated, UsageError
+from corten.events import Note
+from corten.lock.format import LOCK_NAME, read_lock, write_lock
+from corten.lock.inputs import inputs_digest
+from corten.lock.model import Lock
+from corten.project.load import load
+from corten.project.model import Project
+
+EXAMPLES = """\
+examples:
+  corten lock                                lock the project in this folder
+  corten lock --upgrade                      everything as new as the project allows
+  corten lock --upgrade-package numpy        numpy alone, and what it needs
+  corten lock --check                        in CI: fail if corten.lock is missing or stale
+  corten lock --download ./bundle            with all files, to build where there is no network"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "path", nargs="?", type=Path, default=Path(), help="the project's folder (default: this one)"
+    )
+    parser.add_argument(
+        "--upgrade", "-U", action="store_true", help="let every package move to its newest version"
+    )
+    parser.add_argument(
+        "--upgrade-package", "-P", action="append", default=[], metavar="NAME", help="let one package move"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; fail if the lock is missing or stale"
+    )
+    parser.add_argument(
+        "--download", type=Path, metavar="DIR", help="put every file that the lock names into DIR"
+    )
+    parser.add_argument("--json", action="store_true", help="print what changed as one JSON document")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Bring the lock up to date, say what changed, and fetch the files when asked to."""
+    project = load(arguments.path)
+    for note in project.notes:
+        context.observe(Note(note, verbose=True))
+    if arguments.check:
+        if arguments.upgrade or arguments.upgrade_package:
+            raise UsageError("--check changes nothing, so it cannot upgrade", hint="leave out one of them")
+        lock = _checked(project)
+        if not arguments.json:
+            context.terminal.say(f"{LOCK_NAME} is up to date")
+    else:
+        lock = _locked(project, arguments, context)
+    if arguments.download is not None:
+        _download(project, lock, arguments.download, context)
+    return 0
+
+
+def _checked(project: Project) -> Lock:
+    lock = read_lock(project.root / LOCK_NAME)
+    if lock.project != inputs_digest(project):
+        raise LockOutdated(
+            f"{LOCK_NAME} does not belong to the project's dependencies any more", hint="run 'corten lock'"
+        )
+    for platform in project.platforms:
+        lock.for_platform(platform)
+    return lock
+
+
+def _locked(project: Project, arguments: argparse.Namespace, context: Context) -> Lock:
+    from corten.lock.diff import changes, summary
+    from corten.lock.resolve import lock_project
+
+    path = project.root / LOCK_NAME
+    try:
+        previous = read_lock(path) if path.exists() else None
+    except LockOutdated:  # of an older layer format: there is nothing in it to hold on to
+        previous = None
+    lock = lock_project(
+        project,
+        context.store,
+        previous=previous,
+        upgrade=arguments.upgrade,
+        upgrade_packages=arguments.upgrade_package,
+        observe=context.observe,
+    )
+    written = write_lock(path, lock)
+    found = changes(previous, lock)
+    if arguments.json:
+        import json
+        from dataclasses import asdict
+
+        document = {"lock": str(path), "written": written, "changes": [asdict(change) for change in found]}
+        context.terminal.print(json.dumps(document, indent=2))
+    else:
+        if previous is not None:  # of a first lock everything is new, and the file says it all
+            for change in found:
+                context.terminal.say(f"  {change}")
+        context.terminal.say(f"{LOCK_NAME}: {summary(found)}" + ("" if written else " (not written again)"))
+    return lock
+
+
+def _download(project: Project, lock: Lock, directory: Path, context: Context) -> None:
+    from corten.lock.bundle import download
+    from corten.lock.wanted import fetching_indexes
+    from corten.packages.debian.archive import locate
+
+    store = context.store
+    bundle = download(
+        lock, directory, store, fetching_indexes(project), lambda deb: locate(store, deb), context.observe
+    )
+    context.terminal.say(
+        f"'{directory}' has {bundle.wheels} wheels and {bundle.debs} Debian packages, {size_text(bundle.size)}; "
+        f"build from it with 'corten build --offline {directory}'"
+    )

@@ -1,0 +1,88 @@
+"""`corten lock --download DIR`: every file that a lock names in one directory, from which a build needs no network.
+
+Wheels lie in `wheels/`, Debian packages in `debs/`, under their own names. The directory may be copied, and made again over
+itself: what is there and right is not written again, what is not of this lock stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from corten.errors import StoreError
+from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted
+from corten.lock.model import DebianBase, Lock
+from corten.packages.fetch import fetch_debs, fetch_wheels
+from corten.packages.files import Deb, Wheel
+from corten.packages.indexes import Indexes
+from corten.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What lies in a directory: how many files of the lock, and their bytes together."""
+
+    wheels: int
+    debs: int
+    size: int
+
+
+def files_of(lock: Lock) -> tuple[tuple[Wheel, ...], tuple[Deb, ...]]:
+    """Every wheel and every Debian package that `lock` names, for all platforms and compilers, each once."""
+    wheels: dict[str, Wheel] = {}
+    debs: dict[str, Deb] = {}
+    for part in lock.platforms:
+        wheels |= {wheel.sha256: wheel for wheel in (*part.wheels, *part.serving)}
+        if isinstance(part.base, DebianBase):
+            debs |= {deb.sha256: deb for deb in part.base.debs}
+        debs |= {deb.sha256: deb for deb in part.system}
+    for compiler in lock.compilers.values():
+        debs |= {deb.sha256: deb for deb in compiler}
+    return tuple(wheels.values()), tuple(debs.values())
+
+
+def download(
+    lock: Lock,
+    directory: Path,
+    store: Store,
+    indexes: Indexes,
+    locate: Callable[[Deb], Iterable[str]],
+    observe: Observer,
+) -> Bundle:
+    """Put every file of `lock` into `directory`. Raises FetchError, HashMismatch, StoreError (the disk is full)."""
+    wheels, debs = files_of(lock)
+    places = fetch_wheels(store, wheels, indexes, observe)
+    places |= fetch_debs(store, debs, locate, observe)
+    total = sum(item.size for item in (*wheels, *debs))
+    observe(TaskStarted("copy", f"files into {directory}", total))
+    for kind, items in (("wheels", wheels), ("debs", debs)):
+        taken: set[str] = set()
+        for item in items:
+            folder = directory / kind / item.sha256 if item.file in taken else directory / kind
+            taken.add(item.file)
+            _put(places[item.sha256], folder / item.file, item.sha256)
+            observe(TaskAdvanced("copy", f"files into {directory}", item.size))
+    observe(TaskFinished("copy", f"files into {directory}"))
+    return Bundle(len(wheels), len(debs), total)
+
+
+def _put(source: Path, target: Path, sha256: str) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        if target.is_file() and target.stat().st_size == source.stat().st_size and _sha256(target) == sha256:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"'{target}' cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
