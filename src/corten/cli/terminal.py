@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from corten.events import Event, Note, TaskAdvanced, TaskFinished, TaskStarted, Warned
+from corten.events import Event, Note, Phase, TaskAdvanced, TaskFinished, TaskStarted, Warned
 
 if TYPE_CHECKING:
     from corten.cli.live import Live
 
-_DONE = {
+_DONE: dict[Phase, str] = {
     "resolve": "resolved",
     "download": "downloaded",
     "install": "installed",
@@ -27,6 +27,30 @@ _DONE = {
 }
 # A terminal shows nothing for work that is over sooner than one can read it, and imports no display for it.
 _PATIENCE = 0.15
+
+
+# Plain lines are for what takes a while; below this many seconds work is only counted.
+_BRIEF = 0.5
+_SIZED = ("download", "copy")
+
+
+class _Brief:
+    """Finished tasks that are told together."""
+
+    def __init__(self) -> None:
+        self._phases: dict[Phase, list[int]] = {}
+
+    def add(self, phase: Phase, amount: int) -> None:
+        self._phases.setdefault(phase, []).append(amount)
+
+    def lines(self) -> list[str]:
+        lines = []
+        for phase, amounts in self._phases.items():
+            size = f", {size_text(sum(amounts))}" if phase in _SIZED and sum(amounts) else ""
+            things = "file" if phase in _SIZED else "layer" if phase == "install" else "task"
+            plural = "" if len(amounts) == 1 else "s"
+            lines.append(f"{_DONE[phase]} {len(amounts)} {things}{plural}{size}")
+        return lines
 
 
 class Terminal:
@@ -41,6 +65,7 @@ class Terminal:
         self._amounts: dict[tuple[str, str], int] = {}
         self._live: Live | None = None
         self._first: float | None = None
+        self._brief = _Brief()
 
     @classmethod
     def standard(cls) -> Terminal:
@@ -100,6 +125,8 @@ class Terminal:
                 self._live.stop()
                 self._live = None
             self._running.clear()
+            if not self.quiet and (self.verbose or not self._may_be_live):
+                self._tell_brief()
 
     def _started(self, event: TaskStarted) -> None:
         key = (event.phase, event.name)
@@ -127,8 +154,19 @@ class Terminal:
             self._begin_live()
         if started and not self.quiet and (self.verbose or not self._may_be_live):
             seconds = time.monotonic() - started[1]
-            size = f", {size_text(amount)}" if event.phase in ("download", "copy") and amount else ""
-            self._line(f"{_DONE[event.phase]} {event.name} ({seconds:.1f} s{size})")
+            if seconds < _BRIEF and not self.verbose:
+                self._brief.add(event.phase, amount)
+            else:
+                size = f", {size_text(amount)}" if event.phase in _SIZED and amount else ""
+                self._line(f"{_DONE[event.phase]} {event.name} ({seconds:.1f} s{size})")
+            if not self._running:
+                self._tell_brief()
+
+    def _tell_brief(self) -> None:
+        """Sum up in a line what was over too soon for lines of its own: 60 small downloads are one fact."""
+        for line in self._brief.lines():
+            self._line(line)
+        self._brief = _Brief()
 
     def _is_time_to_show(self) -> bool:
         return self._may_be_live and not self.quiet and time.monotonic() - (self._first or 0) > _PATIENCE
