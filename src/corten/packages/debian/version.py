@@ -8,7 +8,7 @@ from typing import Any
 
 from corten.errors import FormatError
 
-_FORM = re.compile(r"(?:([0-9]{1,9}):)?([A-Za-z0-9.+~:-]{1,200}?)(?:-([A-Za-z0-9.+~]{1,200}))?")
+_FORM = re.compile(r"(?:([0-9]{1,9}):)?([A-Za-z0-9.+~-]{1,200}?)(?:-([A-Za-z0-9.+~]{1,200}))?")
 _PIECE = re.compile(r"([^0-9]*)([0-9]*)")
 
 Key = tuple[Any, ...]
