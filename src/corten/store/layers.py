@@ -1,7 +1,8 @@
 """Unpacked layers.
 
     layers/<diff ID>/fs            the tree, mounted read-only by containers, never written again
-    layers/<diff ID>/entries       the entries of its canonical tar, as JSON lines
+    layers/<diff ID>/entries       the entries of its canonical tar, as JSON lines; or, for a layer made elsewhere,
+    layers/<diff ID>/recipe        what its tar stream holds beside the files' bytes (`corten.oci.unpack`)
     layers/<diff ID>/layer.json    sizes, and the boot in which it was written
     layers/<diff ID>/synced        present once the tree is known to have reached the disk
     keys/<sha256 of an input key>  the diff ID that these inputs give
@@ -13,14 +14,15 @@ counts only if it was synced, or was written since the machine started (DECISION
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from corten.errors import StoreError
-from corten.oci import tar
+from corten.errors import FormatError, StoreError
+from corten.oci import tar, unpack
 from corten.oci.digest import Digest
 from corten.store.disk import boot_identity, explained, remove_tree, write_atomically
 
@@ -100,6 +102,9 @@ class Layers:
 
     def stream(self, diff_id: Digest) -> Iterator[bytes]:
         """The layer's exact tar stream in pieces; it hashes to `diff_id`."""
+        recipe = self.directory / diff_id.hex / "recipe"
+        if recipe.exists():
+            return unpack.replay(recipe, self.tree(diff_id))
         return tar.stream(self.entries(diff_id), self.tree(diff_id))
 
     def commit(self, temporary: Path, key: str | None, advance: Callable[[int], None] | None = None) -> Layer:
@@ -111,13 +116,35 @@ class Layers:
             layer = Layer(diff_id, size, len(entries), new=not self.has(diff_id))
             if layer.new:
                 (temporary / "entries").write_bytes(tar.encode_entries(entries))
-                about = {"size": size, "files": len(entries), "boot": self._boot_identity()}
-                (temporary / "layer.json").write_text(json.dumps(about))
-                self._place(temporary, diff_id)
+                self._finish(temporary, layer)
             remove_tree(temporary)
         if key is not None:
             self.remember(key, diff_id)
         return layer
+
+    def commit_foreign(self, temporary: Path, archive: Path, diff_id: Digest) -> Layer:
+        """Unpack the plain tar file `archive`, a layer made elsewhere, and keep it as `diff_id`. `temporary` is an empty
+        directory of this store, gone afterwards. Raises FormatError when it is not safe or not that layer."""
+        with explained(self.root):
+            found, size = _file_digest(archive)
+            if found != diff_id:
+                raise FormatError(f"a layer should be '{diff_id}' when it is unpacked, and is '{found}'")
+            tree, recipe = temporary / "fs", temporary / "recipe"
+            tree.mkdir(mode=0o755)
+            unpacked = unpack.unpack(archive, tree, recipe)
+            if Digest.from_hex(_hash_pieces(unpack.replay(recipe, tree))) != diff_id:
+                # Entries that overwrite each other in a way that the tree cannot tell: keep the stream itself.
+                unpack.keep_whole(archive, recipe)
+            layer = Layer(diff_id, size, unpacked.entries, new=not self.has(diff_id))
+            if layer.new:
+                self._finish(temporary, layer)
+            remove_tree(temporary)
+        return layer
+
+    def _finish(self, temporary: Path, layer: Layer) -> None:
+        about = {"size": layer.size, "files": layer.files, "boot": self._boot_identity()}
+        (temporary / "layer.json").write_text(json.dumps(about))
+        self._place(temporary, layer.diff_id)
 
     def _place(self, temporary: Path, diff_id: Digest) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -170,3 +197,16 @@ class Layers:
         if self._boot is None:
             self._boot = boot_identity()
         return self._boot
+
+
+def _hash_pieces(pieces: Iterable[bytes]) -> str:
+    sha256 = hashlib.sha256()
+    for piece in pieces:
+        sha256.update(piece)
+    return sha256.hexdigest()
+
+
+def _file_digest(path: Path) -> tuple[Digest, int]:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Digest.from_hex(digest), file.tell()
