@@ -26,7 +26,7 @@ from corten.build.plan import (
 from corten.build.sources import Digests, is_settled, stamp
 from corten.errors import BuildError
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, Warned
-from corten.lock.model import LAYER_FORMAT, Lock, PlatformLock
+from corten.lock.model import LAYER_FORMAT, ImageBase, Lock, PlatformLock
 from corten.oci import media
 from corten.oci.config import canonical_json
 from corten.oci.descriptor import Descriptor, Manifest
@@ -38,6 +38,7 @@ from corten.store.images import Image, full_name
 from corten.store.store import Store
 
 if TYPE_CHECKING:
+    from corten.build.base_image import BaseImage
     from corten.build.make import Supply
     from corten.build.workshop import Workshop
 
@@ -96,12 +97,29 @@ def build(
         )
     part = lock.for_platform(platform)
     with store.lock("store", shared=True):
-        layers = _package_layers(project, lock, part, store, supply, observe, options)
+        base = _base_image(project, part, store, observe)
+        layers = _base_layers(base, store) + _package_layers(
+            project, lock, part, store, supply, observe, options, base
+        )
         if not options.without_models:
             layers += _weight_layers(project, files, store, observe, LAYER_BUDGET - len(layers) - 1)
         layers.append(_code_layer(project, files, lock, part, store, supply, observe, options))
-        image = _name(name, project, part, layers, store)
+        image = _name(name, project, part, layers, store, base)
     return Built(image, tuple(layers), time.monotonic() - started)
+
+
+def _base_image(project: Project, part: PlatformLock, store: Store, observe: Observer) -> BaseImage | None:
+    if not isinstance(part.base, ImageBase):
+        return None
+    from corten.build.base_image import BaseImages
+
+    return BaseImages(store, observe).ensure(part.base, project.root, part.platform)
+
+
+def _base_layers(base: BaseImage | None, store: Store) -> list[BuiltLayer]:
+    if base is None:
+        return []
+    return [BuiltLayer(item, "base", store.layers.get(item).size, True) for item in base.config.diff_ids]
 
 
 def _package_layers(
@@ -112,8 +130,11 @@ def _package_layers(
     supply: Supply,
     observe: Observer,
     options: BuildOptions,
+    base: BaseImage | None,
 ) -> list[BuiltLayer]:
-    plan = package_layers(part, lock.serving)
+    # Two layers are kept free for weights and code.
+    reserved = 2 + (len(base.config.diff_ids) if base else 0)
+    plan = package_layers(part, lock.serving, reserved=reserved)
     made: set[str] = set()
     if any(store.layers.find(layer.key) is None for layer in plan):
         workshop = _workshop(lock, part, store, supply, observe, options)
@@ -121,7 +142,7 @@ def _package_layers(
         made = workshop.made
     apart = _conflicting(plan, store, observe, project.strict)
     if apart and any(isinstance(layer, BucketLayer) for layer in plan):
-        plan = package_layers(part, lock.serving, apart)
+        plan = package_layers(part, lock.serving, apart, reserved)
         workshop = _workshop(lock, part, store, supply, observe, options)
         workshop.ensure(plan)
         made |= workshop.made
@@ -271,9 +292,18 @@ def _remembered(memory: Path, state: Digest, store: Store) -> Digest | None:
 
 
 def _name(
-    name: str, project: Project, part: PlatformLock, layers: Sequence[BuiltLayer], store: Store
+    name: str,
+    project: Project,
+    part: PlatformLock,
+    layers: Sequence[BuiltLayer],
+    store: Store,
+    base: BaseImage | None,
 ) -> Image:
-    config = image_config(project, part, [(layer.digest, layer.title) for layer in layers], created_at())
+    beneath = base.config if base else None
+    own = layers[len(beneath.diff_ids) if beneath else 0 :]
+    config = image_config(
+        project, part, [(layer.digest, layer.title) for layer in own], created_at(), beneath
+    )
     config_bytes = config.encode()
     manifest = Manifest(
         config=Descriptor(media.CONFIG, store.blobs.put(config_bytes), len(config_bytes)),

@@ -46,7 +46,8 @@ class _Brief:
     def lines(self) -> list[str]:
         lines = []
         for phase, amounts in self._phases.items():
-            size = f", {size_text(sum(amounts))}" if phase in _SIZED and sum(amounts) else ""
+            total = sum(amounts, 0)
+            size = f", {size_text(total)}" if phase in _SIZED and total else ""
             things = "file" if phase in _SIZED else "layer" if phase == "install" else "task"
             plural = "" if len(amounts) == 1 else "s"
             lines.append(f"{_DONE[phase]} {len(amounts)} {things}{plural}{size}")
