@@ -32,23 +32,24 @@ _PATIENCE = 0.15
 # Plain lines are for what takes a while; below this many seconds work is only counted.
 _BRIEF = 0.5
 _SIZED = ("download", "copy")
+_COUNTED = ("download", "copy", "install", "hash")
 
 
 class _Brief:
     """Finished tasks that are told together."""
 
     def __init__(self) -> None:
-        self._phases: dict[Phase, list[int]] = {}
+        self.phases: dict[Phase, list[int]] = {}
 
     def add(self, phase: Phase, amount: int) -> None:
-        self._phases.setdefault(phase, []).append(amount)
+        self.phases.setdefault(phase, []).append(amount)
 
     def lines(self) -> list[str]:
         lines = []
-        for phase, amounts in self._phases.items():
+        for phase, amounts in self.phases.items():
             total = sum(amounts, 0)
             size = f", {size_text(total)}" if phase in _SIZED and total else ""
-            things = "file" if phase in _SIZED else "layer" if phase == "install" else "task"
+            things = "layer" if phase == "install" else "file"
             plural = "" if len(amounts) == 1 else "s"
             lines.append(f"{_DONE[phase]} {len(amounts)} {things}{plural}{size}")
         return lines
@@ -131,6 +132,8 @@ class Terminal:
 
     def _started(self, event: TaskStarted) -> None:
         key = (event.phase, event.name)
+        if event.phase not in self._brief.phases and not self._running:
+            self._tell_brief()
         self._first = self._first or time.monotonic()
         self._running[key] = (event, time.monotonic())
         self._amounts[key] = 0
@@ -155,13 +158,11 @@ class Terminal:
             self._begin_live()
         if started and not self.quiet and (self.verbose or not self._may_be_live):
             seconds = time.monotonic() - started[1]
-            if seconds < _BRIEF and not self.verbose:
+            if seconds < _BRIEF and not self.verbose and event.phase in _COUNTED:
                 self._brief.add(event.phase, amount)
             else:
                 size = f", {size_text(amount)}" if event.phase in _SIZED and amount else ""
                 self._line(f"{_DONE[event.phase]} {event.name} ({seconds:.1f} s{size})")
-            if not self._running:
-                self._tell_brief()
 
     def _tell_brief(self) -> None:
         """Sum up in a line what was over too soon for lines of its own: 60 small downloads are one fact."""
