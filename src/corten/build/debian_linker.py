@@ -121,8 +121,8 @@ def _configured(tree: Tree, path: str, depth: int) -> Iterator[str]:
 
 
 def _libraries(tree: Tree, directory: str) -> list[tuple[str, str, int]]:
-    """What ldconfig's search_dir() finds in one directory: each soname once, a real file before a link, then the later
-    name in its own order."""
+    """What ldconfig's search_dir() finds in one directory: each soname once, a real file before a link, then the
+    later name in the loader's order."""
     found: dict[str, tuple[bool, str, int]] = {}
     for name in tree.listing(directory):
         if (
@@ -134,15 +134,12 @@ def _libraries(tree: Tree, directory: str) -> list[tuple[str, str, int]]:
             continue
         path = tree.find(f"{directory}/{name}")
         library = read_library(path) if path is not None and path.is_file() else None
-        if path is None or library is None or library.machine not in _FLAGS:
+        if library is None or library.machine not in _FLAGS:
             continue
         soname = library.soname or name
         is_link = tree.kind(f"{directory}/{name}") == "symlink"
-        if is_link:
-            # A link to something that is neither the soname nor its name for the linker counts as a file.
-            target = path.name
-            if target != soname and not (target.endswith(".so") and soname.startswith(target)):
-                is_link = False
+        if is_link and name != soname and not (name.endswith(".so") and soname.startswith(name)):
+            is_link = False  # neither the soname nor its name for the linker: it counts as a file
         if is_link:
             soname = name
         known = found.get(soname)

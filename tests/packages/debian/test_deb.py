@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import lzma
 from pathlib import Path
@@ -37,6 +38,11 @@ def listed(path: Path) -> dict[str, tuple[Member, bytes]]:
             member.path: (member, b"".join(content()) if member.kind == "file" else b"")
             for member, content in entries
         }
+
+
+def everything(path: Path) -> None:
+    read_control(path)
+    listed(path)
 
 
 @pytest.mark.parametrize("suffix", [".xz", ".gz", ""])
@@ -100,8 +106,7 @@ def test_a_cut_package_is_an_error_wherever_it_is_cut(tmp_path: Path, suffix: st
     for length in [*range(0, len(raw) - 1, max(1, len(raw) // 60)), len(raw) - 2]:
         path = save(tmp_path, raw[:length])
         with pytest.raises(FormatError) as caught:
-            read_control(path)
-            listed(path)
+            everything(path)
         assert "'package.deb'" in caught.value.message
 
 
@@ -131,13 +136,13 @@ def test_zstd_is_read_or_named(tmp_path: Path) -> None:
 
     path = save(tmp_path, make_deb("tool", data=b"\x28\xb5\x2f\xfd", suffix=".zst"))
     known = importlib.util.find_spec("compression") is not None
-    with pytest.raises(FormatError, match="is cut|damaged" if known else "packed with zstd") as caught:
+    with pytest.raises(FormatError, match=r"is cut|damaged" if known else "packed with zstd") as caught:
         listed(path)
     assert caught.value.hint
 
 
 def test_unknown_compression_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="'.br'"):
+    with pytest.raises(FormatError, match=r"'.br'"):
         listed(save(tmp_path, make_deb("tool", data=b"x", suffix=".br")))
 
 
@@ -161,7 +166,7 @@ def test_devices_pax_headers_and_unknown_kinds_are_refused(tmp_path: Path, flag:
 
 def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deb, "LARGEST", 1 << 20)
-    with pytest.raises(FormatError, match="more bytes than any package|header is wrong"):
+    with pytest.raises(FormatError, match=r"more bytes than any package|header is wrong"):
         listed(save(tmp_path, make_deb("bomb", files={"a": bytes(2 << 20)})))
     many = lzma.compress(tar({"a": b"x"}) + bytes(4 << 20))
     with pytest.raises(FormatError, match="more bytes than any package"):
@@ -180,12 +185,12 @@ def test_a_hostile_xz_header_does_not_take_memory(tmp_path: Path) -> None:
 
 def test_what_is_no_package_is_named(tmp_path: Path) -> None:
     for raw in (b"", b"<html>", b"!<arch>\n", ar([("other", b"x")]), ar([("debian-binary", b"3.0\n")])):
-        with pytest.raises(FormatError, match="is not a Debian package|is cut"):
+        with pytest.raises(FormatError, match=r"is not a Debian package|is cut"):
             read_control(save(tmp_path, raw))
     without = ar([("debian-binary", b"2.0\n"), ("control.tar.gz", gzip.compress(tar({"md5sums": b""})))])
     with pytest.raises(FormatError, match="no control file"):
         read_control(save(tmp_path, without))
-    with pytest.raises(FormatError, match="'data.tar'"):
+    with pytest.raises(FormatError, match=r"'data.tar'"):
         listed(save(tmp_path, without))
 
 
@@ -222,7 +227,5 @@ def test_no_damage_ends_in_anything_but_a_format_error(
 def test_any_tar_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.deb"
     path.write_bytes(make_deb("any", data=data, suffix=""))
-    try:
+    with contextlib.suppress(FormatError):
         assert listed(path) == {}  # nothing but zeros
-    except FormatError:
-        pass

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 
 import pytest
@@ -9,7 +10,52 @@ from hypothesis import strategies as st
 from corten.errors import FormatError
 from corten.packages.debian.version import compare, satisfies, upstream
 
-CORPUS = ["1", "1-0", "1.0", "1.0-0", "1.0-1", "1.0-1+b1", "1.0-1~bpo12+1", "1.0~rc1-1", "1.0~~", "1.0~", "1.0+dfsg-1", "1.0.1", "1.00", "1.a", "1a", "1a0", "1.0-10", "1.0-9", "0:1", "1:0.1", "2.36-9+deb12u10", "2.36-9+deb12u9", "3.11.2-6+deb12u6", "7:5.1.6-0+deb12u1", "1:1.2.13.dfsg-1", "2022.5-1", "20230311+deb12u1", "12.4+deb12u11", "1.2.3-4-5", "1.2.3-4.5", "1.2.3+git20200101-1", "5.2.15-2+b13", "0~20200101", "0", "0-0", "000", "1-1-1", "1.1-1", "9:1", "10:1", "1.0a~1", "1.0a", "1.0Z", "1.0z"]
+CORPUS = [
+    "1",
+    "1-0",
+    "1.0",
+    "1.0-0",
+    "1.0-1",
+    "1.0-1+b1",
+    "1.0-1~bpo12+1",
+    "1.0~rc1-1",
+    "1.0~~",
+    "1.0~",
+    "1.0+dfsg-1",
+    "1.0.1",
+    "1.00",
+    "1.a",
+    "1a",
+    "1a0",
+    "1.0-10",
+    "1.0-9",
+    "0:1",
+    "1:0.1",
+    "2.36-9+deb12u10",
+    "2.36-9+deb12u9",
+    "3.11.2-6+deb12u6",
+    "7:5.1.6-0+deb12u1",
+    "1:1.2.13.dfsg-1",
+    "2022.5-1",
+    "20230311+deb12u1",
+    "12.4+deb12u11",
+    "1.2.3-4-5",
+    "1.2.3-4.5",
+    "1.2.3+git20200101-1",
+    "5.2.15-2+b13",
+    "0~20200101",
+    "0",
+    "0-0",
+    "000",
+    "1-1-1",
+    "1.1-1",
+    "9:1",
+    "10:1",
+    "1.0a~1",
+    "1.0a",
+    "1.0Z",
+    "1.0z",
+]
 
 
 def dpkg(left: str, right: str) -> int:
@@ -26,7 +72,7 @@ def test_orders_a_corpus_as_dpkg_does() -> None:
     from functools import cmp_to_key
 
     ordered = sorted(CORPUS, key=cmp_to_key(compare))
-    for left, right in zip(ordered, ordered[1:], strict=False):
+    for left, right in itertools.pairwise(ordered):
         assert dpkg(left, right) == compare(left, right), (left, right)
 
 

@@ -73,7 +73,7 @@ class Tree:
         """Make the directory `path`. Idempotent."""
         real = self._directory(path)
         if sticky:
-            os.chmod(self._at(real), 0o1777)  # noqa: S103 - as /tmp is everywhere
+            os.chmod(self._at(real), 0o1777)
 
     def write(self, path: str, data: bytes, executable: bool = False) -> None:
         """Write a file of Corten's own, in place of what is there."""
