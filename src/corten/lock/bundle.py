@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,8 @@ def download(
     places |= fetch_debs(store, debs, locate, observe)
     total = sum(item.size for item in (*wheels, *debs))
     observe(TaskStarted("copy", f"files into {directory}", total))
-    for kind, items in (("wheels", wheels), ("debs", debs)):
+    kinds: tuple[tuple[str, Sequence[Wheel | Deb]], ...] = (("wheels", wheels), ("debs", debs))
+    for kind, items in kinds:
         taken: set[str] = set()
         for item in items:
             folder = directory / kind / item.sha256 if item.file in taken else directory / kind

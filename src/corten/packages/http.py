@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import random
+import stat
 import threading
 import time
 import zlib
@@ -207,6 +208,8 @@ class _Download:
 
     def _take_in(self, file: IO[bytes]) -> None:
         """Hash what an earlier attempt has left."""
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise StoreError(f"'{self.target}' is not a file, so nothing can be downloaded into it")
         self._count(-self.done)
         self.hash = hashlib.sha256()
         file.seek(0)
@@ -379,9 +382,10 @@ def _write(file: IO[bytes], data: bytes) -> None:
 
 
 def _disk_error(error: OSError, target: Path) -> StoreError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return StoreError(
-            f"the disk is full: '{target.name}' does not fit", hint="free some space, or run 'corten prune'"
+            f"the disk (or this user's share of it) is full: '{target.name}' does not fit",
+            hint="free some space, or run 'corten prune'",
         )
     return StoreError(f"'{target}' cannot be written: {(error.strerror or str(error)).lower()}")
 
