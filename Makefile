@@ -6,7 +6,7 @@ VENV := .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin
 SYSTEM_DEMO := python3-venv runc crun uidmap
-SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt sudo
+SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace util-linux
 
 .PHONY: help demo test lint bench clean setup system-demo system-test
 

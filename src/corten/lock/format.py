@@ -48,6 +48,9 @@ def write_lock(path: Path, lock: Lock) -> bool:
             return False
     except OSError:
         pass
+    # Killed between the two steps, this leaves a file that the next write takes away and no image holds.
+    for litter in target.parent.glob(f".{target.name}.*.tmp"):
+        litter.unlink(missing_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(data)

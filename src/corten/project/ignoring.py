@@ -89,6 +89,7 @@ def _by_default(name: str, path: str) -> bool:
         or name.startswith(".env")
         or name.endswith(DEFAULT_ENDINGS)
         or path in DEFAULT_PATHS
+        or (path.startswith(".corten.lock.") and path.endswith(".tmp"))
     )
 
 

@@ -1,0 +1,73 @@
+"""A build that is killed at any write leaves nothing wrong behind: the next one just works, and gives the same image."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corten.store.store import Store
+from support.command import Corten
+from support.wheels import make_wheel
+
+# How often each call is made in this small build decides how many kills there are.
+WRITES = ["rename", "mkdir", "unlink", "symlink", "fchmod", "ftruncate", "write"]
+KILLS = 6
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("call", WRITES)
+def test_a_build_killed_at_any_write(
+    call: str, corten: Corten, base_home: Path, project: Callable[..., Path], tmp_path: Path
+) -> None:
+    """strace kills the process at the n-th call of one kind, for n = 1, 2, …, until a build gets through."""
+    expected = corten.at(tmp_path / "reference")
+    subprocess.run(["cp", "-al", base_home, expected.home], check=True)
+    victim = corten.at(tmp_path / "victim")
+    subprocess.run(["cp", "-al", base_home, victim.home], check=True)
+    wheels = tmp_path / "wheels"
+    killed = 0
+    # The later, the wider they are spread: 1, 2, 4, 8, …
+    nth = 1
+    while killed < KILLS:
+        make_wheel(
+            wheels, "demo", f"1.{nth}", {"demo/__init__.py": f"n = {nth}\n", "demo/data.txt": "x" * 2000}
+        )
+        root = project(
+            {
+                "requirements.txt": f"--no-index\n--find-links ../wheels\ndemo==1.{nth}\n",
+                "main.py": f"import demo\nprint(demo.n, {nth})\n",
+            }
+        )
+        reference = expected.build(root)
+        (root / "corten.lock").rename(tmp_path / "kept.lock")
+        trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={nth}"]
+        first = subprocess.run(
+            [*trace, *victim.command("build", root)], env=victim.variables(), capture_output=True, check=False
+        )
+        again = victim.build(root)
+        assert again["digest"] == reference["digest"]
+        assert (root / "corten.lock").read_bytes() == (tmp_path / "kept.lock").read_bytes()
+        check_whole(victim.home)
+        shutil.rmtree(root)
+        if first.returncode == 0:
+            break
+        killed += 1
+        nth += max(1, nth)
+    assert killed > 0, f"no build makes the call {call}"
+    victim("prune")
+    assert not list(root.parent.rglob(".corten.lock*"))
+    assert not [path for path in (victim.home / "tmp").iterdir() if path.is_dir()]
+
+
+def check_whole(home: Path) -> None:
+    """Every layer that the store shows streams back to its own digest; every key leads to a layer or nowhere."""
+    store = Store.open(home)
+    for image in store.images.all():
+        for diff_id in image.config.diff_ids[1:]:
+            if store.layers.get(diff_id).size < 1 << 20:
+                store.layers.tree(diff_id)
+                list(store.layers.stream(diff_id))
