@@ -12,9 +12,10 @@ from pathlib import Path
 
 from corten.build import debian_alternatives, debian_configuration, debian_linker, debian_records
 from corten.errors import FormatError
-from corten.packages.debian.deb import Control, read_control
+from corten.packages.debian.deb import Control, contents_of, read_control
 from corten.packages.debian.tree import Tree
 from corten.packages.files import Deb
+from corten.store.disk import explained
 
 # Manual pages, translations and the like: 40 % of some packages, and nobody reads them in a container. Copyright
 # files stay, and the links between directories of documentation that lead to them. Of iconv's tables (64 KiB each on
@@ -42,11 +43,12 @@ def place_base(debs: Sequence[tuple[Deb, Path]], tree: Path, *, python: str) -> 
     """Make a base of `debs`, in this order, in the empty directory `tree`. A part of a base does as well (an
     interpreter to compile with). Raises FormatError for a broken package, BuildError when two have the same file."""
     base = Tree(tree)
-    debian_configuration.merge_usr(base)
-    scripts = _unpack(base, debs)
-    debian_configuration.configure(base, _minor(python))
-    debian_alternatives.write_alternatives(base, scripts, kept)
-    debian_linker.write_cache(base)
+    with explained(tree):
+        debian_configuration.merge_usr(base)
+        scripts = _unpack(base, debs)
+        debian_configuration.configure(base, _minor(python))
+        debian_alternatives.write_alternatives(base, scripts, kept)
+        debian_linker.write_cache(base)
 
 
 def place_system(
@@ -56,21 +58,24 @@ def place_system(
     Packages that are in the base are passed over. Raises as `place_base`."""
     there = {(deb.name, deb.version) for deb in base_debs}
     layer = Tree(tree, [base_tree])
-    scripts = _unpack(layer, [(deb, path) for deb, path in debs if (deb.name, deb.version) not in there])
-    if (tree / "usr/share/ca-certificates").is_dir():
-        debian_configuration.write_bundle(layer)
-    debian_alternatives.write_alternatives(layer, scripts, kept)
-    debian_linker.write_cache(layer)
+    added = [(deb, path) for deb, path in debs if (deb.name, deb.version) not in there]
+    with explained(tree):
+        scripts = _unpack(layer, added)
+        if (tree / "usr/share/ca-certificates").is_dir():
+            debian_configuration.write_bundle(layer)
+        debian_alternatives.write_alternatives(layer, scripts, kept)
+        debian_linker.write_cache(layer)
 
 
 def _unpack(tree: Tree, debs: Sequence[tuple[Deb, Path]]) -> list[str]:
     """Unpack and record `debs`. Returns their post-installation scripts."""
     scripts = []
-    for deb, path in debs:
-        control = read_control(path)
-        _check(deb, control)
-        debian_records.write_record(tree, control, tree.unpack(path, control, kept))
-        scripts.append(control.scripts.get("postinst", ""))
+    with contents_of([path for _, path in debs]) as contents:
+        for (deb, path), entries in zip(debs, contents, strict=True):
+            control = read_control(path)
+            _check(deb, control)
+            debian_records.write_record(tree, control, tree.unpack(entries, control, kept))
+            scripts.append(control.scripts.get("postinst", ""))
     return scripts
 
 

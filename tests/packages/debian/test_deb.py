@@ -3,6 +3,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import lzma
+import threading
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten.errors import FormatError
-from corten.packages.debian import deb
+from corten.packages.debian import ahead, deb
 from corten.packages.debian.deb import Member, read_control
 from debian_parts import File, HardLink, Link, Special, ar, make_deb, tar
 
@@ -229,3 +232,50 @@ def test_any_tar_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, da
     path.write_bytes(make_deb("any", data=data, suffix=""))
     with contextlib.suppress(FormatError):
         assert listed(path) == {}  # nothing but zeros
+
+
+def read_all(paths: list[Path]) -> None:
+    with deb.contents_of(paths) as packages:
+        for entries in packages:
+            list(entries)
+
+
+def test_several_packages_are_read_in_turn_while_the_next_are_decompressed(tmp_path: Path) -> None:
+    paths = []
+    for number in range(7):
+        path = tmp_path / f"{number}.deb"
+        path.write_bytes(make_deb(f"p{number}", files={"a": bytes([number]) * (3 << 20), "b": b"end"}))
+        paths.append(path)
+    before = threading.active_count()
+    with deb.contents_of(paths) as packages:
+        sums = [
+            {member.path: sum(map(sum, content())) for member, content in entries} for entries in packages
+        ]
+    assert [found["a"] for found in sums] == [number * (3 << 20) for number in range(7)]
+    # Whoever stops in the middle, or meets a damaged one, leaves no thread behind.
+    paths[3].write_bytes(paths[3].read_bytes()[:-500])
+    with pytest.raises(FormatError, match=r"'3\.deb' is cut"):
+        read_all(paths)
+    with deb.contents_of(paths) as packages:
+        next(next(packages))
+    assert threading.active_count() == before
+
+
+def test_little_waits_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "LARGEST", 100)
+    alive: set[int] = set()
+    most = 0
+
+    def stream(number: int) -> Iterator[bytes]:
+        nonlocal most
+        for piece in range(50):
+            alive.add(number * 100 + piece)
+            most = max(most, len(alive))
+            yield number.to_bytes(10, "big")
+
+    with ahead.read_ahead([partial(stream, number) for number in range(6)], threads=3) as streams:
+        for number, pieces in enumerate(streams):
+            for place, piece in enumerate(pieces):
+                assert piece == number.to_bytes(10, "big")
+                alive.discard(number * 100 + place)
+    assert most <= 10 + 2 * 3 + 1

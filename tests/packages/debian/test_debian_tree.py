@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten.errors import BuildError, CortenError, FormatError
-from corten.packages.debian.deb import read_control
+from corten.packages.debian.deb import contents, read_control
 from corten.packages.debian.tree import Tree, walk
 from debian_parts import Entries, File, HardLink, Link, written
 
@@ -29,7 +29,8 @@ class Unpacked:
 
     def add(self, name: str, files: Entries, **fields: str) -> dict[str, str]:
         _, path = written(self.debs, name, files=files, **fields)
-        return self.tree.unpack(path, read_control(path), everything)
+        with contents(path) as entries:
+            return self.tree.unpack(entries, read_control(path), everything)
 
 
 @pytest.fixture

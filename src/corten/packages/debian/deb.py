@@ -9,14 +9,16 @@ from __future__ import annotations
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from corten.errors import FormatError
 from corten.packages.debian import paragraph
+from corten.packages.debian.ahead import read_ahead
 
 Kind = Literal["file", "directory", "symlink", "hardlink"]
 
@@ -79,7 +81,8 @@ def read_control(path: Path) -> Control:
     text: str | None = None
     md5sums: dict[str, str] = {}
     scripts: dict[str, str] = {}
-    with _opened(path, "control.tar") as reader:
+    with _opened(path, "control.tar") as pieces:
+        reader = _Reader(pieces, _LARGEST_CONTROL, path.name)
         for member, content in _entries(reader, path.name):
             if member.kind != "file" or member.path not in ("control", "md5sums", *_SCRIPTS):
                 continue
@@ -96,24 +99,42 @@ def read_control(path: Path) -> Control:
     return Control(text, paragraph.parse(text, f"the control file of '{path.name}'"), md5sums, scripts)
 
 
+Entries = Iterator[tuple[Member, Content]]
+
+
 @contextmanager
-def contents(path: Path) -> Iterator[Iterator[tuple[Member, Content]]]:
+def contents(path: Path) -> Iterator[Entries]:
     """The entries of the package at `path` in its own order, each with its bytes. Raises FormatError: also at the very
     end, when the file turns out to be cut or damaged."""
-    with _opened(path, "data.tar") as reader:
-        yield _entries(reader, path.name)
+    with _opened(path, "data.tar") as pieces:
+        yield _entries(_Reader(pieces, LARGEST, path.name), path.name)
+
+
+@contextmanager
+def contents_of(paths: Sequence[Path]) -> Iterator[Iterator[Entries]]:
+    """`contents` of each package in turn, while the next ones are being decompressed. Use each before the next."""
+
+    def unpacked(path: Path) -> Iterator[bytes]:
+        with _opened(path, "data.tar") as pieces:
+            yield from pieces
+
+    with read_ahead([partial(unpacked, path) for path in paths]) as streams:
+        yield (
+            _entries(_Reader(pieces, LARGEST, path.name), path.name)
+            for path, pieces in zip(paths, streams, strict=True)
+        )
 
 
 # --- ar ------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _opened(path: Path, wanted: str) -> Iterator[_Reader]:
+def _opened(path: Path, wanted: str) -> Iterator[Iterator[bytes]]:
+    """The unpacked bytes of a member, in pieces."""
     with path.open("rb") as file:
         offset, size, suffix = _ar_member(file, wanted, path.name)
         file.seek(offset)
-        limit = _LARGEST_CONTROL if wanted.startswith("control") else LARGEST
-        yield _Reader(_unpacked(_window(file, size, path.name), suffix, path.name), limit, path.name)
+        yield _unpacked(_window(file, size, path.name), suffix, path.name)
 
 
 def _ar_member(file: IO[bytes], wanted: str, name: str) -> tuple[int, int, str]:

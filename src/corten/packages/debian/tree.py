@@ -95,12 +95,12 @@ class Tree:
             # What was looked up through it has to be looked up again.
             self._resolved = {"": ""}
 
-    def unpack(self, package: Path, control: Control, keep: Keep) -> dict[str, str]:
-        """Unpack `package`. Returns where its files landed, by the path in the package; for what was already there from
+    def unpack(self, entries: deb.Entries, control: Control, keep: Keep) -> dict[str, str]:
+        """Unpack a package, given by what `deb.contents` reads in it. Returns where its files landed, by the path in the package; for what was already there from
         a package that replaces this one, and for what `keep` refuses, there is no item. Raises FormatError, and
         BuildError when another package has the same path and neither replaces the other."""
         placed: dict[str, str] = {}
-        with explained(self.root), deb.contents(package) as entries:
+        with explained(self.root):
             for member, content in entries:
                 if not member.path or not keep(member.path):
                     continue
