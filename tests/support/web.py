@@ -76,12 +76,14 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"Content-Type": web.types.get(path, "application/octet-stream"), "Accept-Ranges": "bytes"}
         span = self.headers.get("Range")
         if span and web.ranges:
-            start = int(span.removeprefix("bytes=").rstrip("-"))
+            first, _, last = span.removeprefix("bytes=").partition("-")
+            start = int(first) if first else max(len(data) - int(last), 0)
+            end = min(int(last), len(data) - 1) if first and last else len(data) - 1
             if start >= len(data):
                 self.reply(416, b"", {"Content-Range": f"bytes */{len(data)}"})
                 return
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            self.reply(206, data[start:], headers)
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
+            self.reply(206, data[start : end + 1], headers)
             return
         self.reply(200, data, headers)
 

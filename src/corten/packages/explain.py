@@ -18,6 +18,7 @@ Survey = Callable[[str], Sequence[str]]
 _MISSING = re.compile(
     r"([a-z0-9][a-z0-9._-]*) was not found in (?:the package registry|the provided package locations)"
 )
+_EMPTY = re.compile(r"there are no versions of ([a-z0-9][a-z0-9._-]*)(?=[ ,.]|$)")
 _ABI = re.compile(
     r"we only found wheels for `([^`]+)` \(v([^)]+)\) with the following Python (?:ABI|implementation) tags?: (.*)"
 )
@@ -53,6 +54,12 @@ def explain(printed: str, target: Target, survey: Survey) -> CortenError:
             return ResolutionError(
                 f"no index has a package '{missing[1]}'",
                 hint="check its spelling; a private index is named in uv's or pip's configuration",
+            )
+        empty = _EMPTY.search(whole)
+        if empty is not None:
+            return ResolutionError(
+                f"the indexes list no file of '{empty[1]}'",
+                hint="open the index's address in a browser: a login page or a proxy may answer in its place",
             )
         single = _wheels(report, target, survey)
         if single is not None:

@@ -91,7 +91,7 @@ class WheelResolver:
             return self._resolved(replace(wanted, request=request), kept, fresh)
         except UvFailed as error:
             failure = error
-        if fresh.seconds:
+        if fresh.seconds and "No solution found" in str(failure):
             try:  # what failed may have failed for an answer that was a few minutes old
                 return self._resolved(replace(wanted, request=request), kept, Freshness(0, everything=True))
             except UvFailed as error:
