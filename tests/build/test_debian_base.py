@@ -21,6 +21,7 @@ if [ "$1" = configure ]; then
         --slave /usr/share/man/man1/awk.1.gz awk.1.gz /usr/share/man/man1/mawk.1.gz \\
         --slave /usr/bin/nawk nawk /usr/bin/mawk
     update-alternatives --install /usr/bin/$tool $tool /usr/bin/mawk 5
+    update-alternatives --install "/usr/bin/$tool" fixed /usr/bin/mawk 5
     update-alternatives --quiet --install /usr/bin/gone gone /usr/bin/nothing 1 || true
     update-alternatives --install /etc/../../evil evil /usr/bin/mawk 1
     touch /tmp/script-was-run
@@ -136,6 +137,7 @@ def test_sets_alternatives_from_literal_lines_and_runs_nothing(base: Path) -> No
     assert os.readlink(base / "etc/alternatives/nawk") == "/usr/bin/mawk"
     assert sorted(path.name for path in (base / "etc/alternatives").iterdir()) == ["awk", "nawk"]
     assert not (base / "evil").exists()
+    assert not (base / "usr/bin/$tool").is_symlink()
     assert not Path("/tmp/script-was-run").exists()
     record = (base / "var/lib/dpkg/alternatives/awk").read_text()
     assert record == "auto\n/usr/bin/awk\nnawk\n/usr/bin/nawk\n\n/usr/bin/mawk\n5\n/usr/bin/mawk\n\n"

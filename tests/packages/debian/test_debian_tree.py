@@ -92,6 +92,12 @@ def test_a_link_out_of_the_tree_leads_back_into_it(unpacked: Unpacked, tmp_path:
     assert (inside / "file2").read_bytes() == b"2"
 
 
+def test_an_absolute_link_begins_at_the_root_and_a_relative_one_where_it_is(unpacked: Unpacked) -> None:
+    unpacked.add("links", {"a/b/absolute": Link("/bin"), "a/b/relative": Link("../c"), "a/c/x": b""})
+    placed = unpacked.add("through", {"a/b/absolute/f": b"", "a/b/relative/g": b""})
+    assert placed == {"a/b/absolute/f": "usr/bin/f", "a/b/relative/g": "a/c/g"}
+
+
 def test_links_in_a_circle_are_refused(unpacked: Unpacked) -> None:
     unpacked.add("circle", {"x": Link("y"), "y": Link("x")})
     with pytest.raises(FormatError, match="too many symbolic links"):
