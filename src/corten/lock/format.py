@@ -188,8 +188,11 @@ def _lines(text: str) -> dict[str, Any] | None:
                 array = None
             else:
                 return None
-        elif not line or line.startswith("#"):
+        elif not line:
             continue
+        elif line.startswith("#"):
+            if not line.isprintable():
+                return None
         elif line.startswith("["):
             match = _TABLE.fullmatch(line)
             if match is None:

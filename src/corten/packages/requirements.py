@@ -90,11 +90,8 @@ def parse_requirement(text: str, where: str = "", directory: Path | None = None)
     name = extras = ""
     if direct is None or "@" in body[: body.find(direct)]:
         name = normal_name(match[1]) if match else ""
-        extras = (
-            ",".join(sorted(normal_name(item) for item in (match[2] or "")[1:-1].split(",") if item.strip()))
-            if match
-            else ""
-        )
+        inside = (match[2] or "")[1:-1] if match else ""
+        extras = ",".join(sorted(normal_name(item.strip()) for item in inside.split(",") if item.strip()))
     if direct is None:
         rest, _, marker = body[match.end() if match else 0 :].partition(";")
         normal = re.sub(r"\s+", "", rest).strip("()")
@@ -227,8 +224,9 @@ def _text(file: Path, included_by: str | None) -> str:
     except FileNotFoundError as error:
         reason = f", which {included_by} includes" if included_by else ""
         raise ProjectError(f"there is no '{file.name}' in '{file.parent}'{reason}") from error
-    except OSError as error:
-        raise ProjectError(f"'{file}' cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ProjectError(f"{str(file)!r} cannot be read: {reason.lower()}") from error
     if len(data) > _LARGEST:
         raise ProjectError(f"'{file.name}' is larger than a requirements file can be")
     try:
