@@ -41,7 +41,8 @@ def write(form: str, file: str, path: str) -> None:
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     except FileNotFoundError:
-        os.mkdir(cache, 0o755)
+        # Another server may compile the rest of this directory, and be faster.
+        os.makedirs(cache, 0o755, exist_ok=True)
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     with open(descriptor, "wb", buffering=0) as stream:
         view = memoryview(data)
