@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from corten_serve.log import Log
@@ -22,11 +22,55 @@ _JSON = ("content-type", "application/json")
 _DISCARD_SECONDS = 5.0
 """How long the rest of a refused body is read and dropped, so that a client that sends first and reads later gets the
 answer instead of a broken connection."""
+_SMALL = 64 << 10
+"""Bodies up to this many bytes are read in one go; larger ones piece by piece, counting."""
 _LEFT = 499
 
 
-class BodyTooLarge(Exception):
-    """The body is, or says that it is, larger than the limit."""
+class _Body:
+    """A request's body. `announced` is its length by the header, None where it comes in chunks; `size` what was read."""
+
+    def __init__(self, proto: HTTPProtocol, length: str | None) -> None:
+        # The HTTP library has refused what is not a number; absurdly long numbers are only too large.
+        self.announced = None if length is None else int(length[:18]) if length.isdigit() else 0
+        self.size = 0
+        self._proto = proto
+        self._begun = False
+
+    async def whole(self) -> bytes:
+        """All of it at once. Raises CancelledError when the client goes away."""
+        try:
+            data: bytes = await self._proto()
+        except Exception as error:  # Granian's protocol errors
+            raise asyncio.CancelledError from error
+        self._begun = True
+        self.size = len(data)
+        return data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if not self._begun:
+            self._begun = True
+            self._proto.__aiter__()
+        while True:
+            try:
+                chunk: bytes = await self._proto.__anext__()  # type: ignore[attr-defined]
+            except Exception:
+                return
+            if not chunk:
+                return
+            self.size += len(chunk)
+            yield chunk
+
+    async def discard(self, seconds: float) -> None:
+        """Read on for a while without keeping anything."""
+        if self._begun and self.announced is not None and self.size >= self.announced:
+            return
+        end = time.monotonic() + seconds
+        before = self.size
+        async for _ in self:
+            self.size = before
+            if time.monotonic() > end:
+                return
 
 
 class App:
@@ -78,71 +122,54 @@ class App:
         return result if isinstance(result, int) else await result
 
     async def _predict(self, scope: Scope, proto: HTTPProtocol) -> int:
-        size = 0
+        headers = scope.headers
+        body = _Body(proto, headers.get("content-length"))
         try:
-            headers = scope.headers
-            length = headers.get("content-length")
-            body = await self._body(proto, length)
-            size = len(body)
-            self._bytes += size
-            if self._bytes > self._settings.queue_bytes and size < self._bytes:
-                raise Refused(503, "too many bytes are waiting", self._pool.queue.retry_after())
+            data = await self._read(body)
             meta = b"predict\0" + (headers.get("content-type") or "").encode("latin-1", "replace")[:200]
-            status, answer = await self._pool.submit(meta, body, proto.client_disconnect)
-            del body
+            status, answer = await self._pool.submit(meta, data, proto.client_disconnect)
             return self._send(proto, status, answer)
-        except BodyTooLarge:
-            status = self._error(
-                proto,
-                413,
-                f"the body is larger than {_size(self._settings.body)}",
-                [("connection", "close")],
-            )
-            await self._discard(proto)
-            return status
         except Refused as refused:
-            extra = [("retry-after", str(refused.after))] if refused.after else []
-            return self._error(proto, refused.status, refused.reason, extra)
+            # A full server is better off without the connections of those that it sends away.
+            extra = [("connection", "close")]
+            if refused.after:
+                extra.append(("retry-after", str(refused.after)))
+            status = self._error(proto, refused.status, refused.reason, extra)
+            await body.discard(_DISCARD_SECONDS)
+            return status
         finally:
-            self._bytes -= size
+            self._bytes -= body.size
 
-    async def _body(self, proto: HTTPProtocol, length: str | None) -> bytes:
-        """The whole body. Raises BodyTooLarge before reading more than the limit, CancelledError when it takes too long."""
+    async def _read(self, body: _Body) -> bytes:
+        """The whole body. Raises Refused instead of keeping more than one body, or all of them, may have; and
+        CancelledError for a client that goes away or takes too long."""
         limit = self._settings.body
+        if body.announced is not None and body.announced > limit:
+            raise self._too_large()
         task = asyncio.current_task()
         assert task is not None
         self._reading[task] = time.monotonic()
         try:
-            if length is not None:
-                if not length.isdigit() or len(length) > 15 or int(length) > limit:
-                    raise BodyTooLarge
-                return await proto()
+            if body.announced is not None and body.announced <= _SMALL:
+                data = await body.whole()
+                self._bytes += len(data)
+                return data
             chunks: list[bytes] = []
-            size = 0
-            async for chunk in proto:
-                size += len(chunk)
-                if size > limit:
-                    raise BodyTooLarge
+            async for chunk in body:
+                self._bytes += len(chunk)
+                if body.size > limit:
+                    raise self._too_large()
+                if self._bytes > max(limit, self._settings.queue_bytes):
+                    raise Refused(503, "too many bytes are waiting", self._pool.queue.retry_after())
                 chunks.append(chunk)
+            if body.announced is not None and body.size < body.announced:
+                raise asyncio.CancelledError  # The connection broke in the middle of the body.
             return b"".join(chunks)
-        except (BodyTooLarge, asyncio.CancelledError):
-            raise
-        except (
-            Exception
-        ) as error:  # granian's protocol errors: the connection broke in the middle of the body
-            raise asyncio.CancelledError from error
         finally:
             del self._reading[task]
 
-    async def _discard(self, proto: HTTPProtocol) -> None:
-        """Read on for a while without keeping anything."""
-        end = time.monotonic() + _DISCARD_SECONDS
-        try:
-            async for chunk in proto:
-                if not chunk or time.monotonic() > end:
-                    return
-        except Exception:
-            return  # The body has been taken already, or the client is gone: either way there is nothing to read.
+    def _too_large(self) -> Refused:
+        return Refused(413, f"the body is larger than {_size(self._settings.body)}")
 
     def sweep(self) -> None:
         """Drop clients that have been sending their body for too long. To be called every few seconds."""
@@ -183,7 +210,7 @@ class App:
         extra: Headers | None = None,
     ) -> int:
         headers = [kind, ("server", "corten"), *(extra or ())]
-        if self.draining:
+        if self.draining and not extra:
             headers.append(("connection", "close"))
         proto.response_bytes(status, headers, body)
         return status

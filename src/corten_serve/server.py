@@ -7,9 +7,10 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
@@ -75,6 +76,8 @@ async def serve(
             await pool.stop()
         else:
             pool.kill()
+            front.stop()  # type: ignore[no-untyped-call]
+            await asyncio.wait({accepting}, timeout=_LAST_WORDS)
         return code
     finally:
         sweeper.cancel()
@@ -148,6 +151,15 @@ async def _drain(
 
 def run(
     settings: Settings, listener: socket.socket, worker: Spawned, environment: Mapping[str, str], begun: float
-) -> int:
-    """The event loop around `serve`."""
-    return asyncio.run(serve(settings, listener, worker, environment, begun))
+) -> NoReturn:
+    """The event loop around `serve`; ends the process with its exit code.
+
+    The interpreter is not taken down: threads of Granian's that are still around would abort it (exit code 134)."""
+    code = 1
+    try:
+        code = asyncio.run(serve(settings, listener, worker, environment, begun))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
