@@ -121,10 +121,10 @@ class _Supply:
         self._project, self._store, self._observe, self._offline = project, store, observe, offline
 
     def wheels(self, wheels: Sequence[Wheel]) -> Mapping[str, Path]:
+        from corten.lock.wanted import fetching_indexes
         from corten.packages.fetch import fetch_wheels
-        from corten.packages.indexes import read_indexes
 
-        indexes = read_indexes(self._project.root)
+        indexes = fetching_indexes(self._project)
         return fetch_wheels(self._store, wheels, indexes, self._observe, offline=self._offline)
 
     def debs(self, debs: Sequence[Deb]) -> Mapping[str, Path]:

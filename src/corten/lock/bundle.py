@@ -57,7 +57,7 @@ def download(
     wheels, debs = files_of(lock)
     places = fetch_wheels(store, wheels, indexes, observe)
     places |= fetch_debs(store, debs, locate, observe)
-    total = sum(item.size for item in (*wheels, *debs))
+    total = sum(wheel.size for wheel in wheels) + sum(deb.size for deb in debs)
     observe(TaskStarted("copy", f"files into {directory}", total))
     kinds: tuple[tuple[str, Sequence[Wheel | Deb]], ...] = (("wheels", wheels), ("debs", debs))
     for kind, items in kinds:
