@@ -15,6 +15,7 @@ from corten.oci.platform import Platform
 from corten.packages.compatibility import Target
 from corten.packages.files import Wheel
 from corten.packages.indexes import read_indexes
+from corten.packages.requirements import parse_requirement
 from corten.packages.uv import Request
 from corten.packages.wheels import Wanted, WheelResolver
 from corten.store.store import Store
@@ -59,7 +60,8 @@ class Machine:
     ) -> dict[str, Wheel]:
         indexes = read_indexes(None, self.environment)
         wanted = wanted or Wanted(
-            Request(target, lines=lines), named=frozenset(line.split("=")[0] for line in lines)
+            Request(target, lines=lines),
+            named=frozenset(parse_requirement(line).name for line in lines) - {""},
         )
         with self.store.temporary_directory() as directory:
             resolver = WheelResolver(self.store, indexes, directory, ignore)

@@ -18,6 +18,7 @@ Survey = Callable[[str], Sequence[str]]
 _MISSING = re.compile(
     r"([a-z0-9][a-z0-9._-]*) was not found in (?:the package registry|the provided package locations)"
 )
+_UNASKED = re.compile(r"index URL \((\S+)\) (?:could not be queried|returned a `?40[13])")
 _EMPTY = re.compile(r"there are no versions of ([a-z0-9][a-z0-9._-]*)(?=[ ,.]|$)")
 _ABI = re.compile(
     r"we only found wheels for `([^`]+)` \(v([^)]+)\) with the following Python (?:ABI|implementation) tags?: (.*)"
@@ -49,6 +50,9 @@ def explain(printed: str, target: Target, survey: Survey) -> CortenError:
         return network
     solving = "No solution found" in whole
     if solving:
+        unasked = _UNASKED.search(whole)
+        if unasked is not None:
+            return _refused(_host(unasked[1]))
         missing = _MISSING.search(whole)
         if missing is not None:
             return ResolutionError(
@@ -163,13 +167,10 @@ def _network(whole: str) -> FetchError | None:
     if "Failed to fetch" not in whole and "HTTP status" not in whole and "error sending request" not in whole:
         return None
     address = _ADDRESS.search(whole)
-    host = address[0].split("//", 1)[1].split("/")[0].rpartition("@")[2] if address else "the index"
+    host = _host(address[0]) if address else "the index"
+    if re.search(r"\b40[13]\b|Unauthorized|Forbidden", whole):
+        return _refused(host)
     reasons = (
-        (
-            r"\b401\b|Unauthorized|\b403\b|Forbidden",
-            "refused access",
-            "put its credentials into ~/.netrc, or into the index's address or variables",
-        ),
         (
             r"dns error|Name or service not known|failed to lookup",
             "is not known to this machine's name resolution",
@@ -192,6 +193,17 @@ def _network(whole: str) -> FetchError | None:
         if re.search(pattern, whole, re.IGNORECASE):
             return FetchError(f"the index at '{host}' {what}", hint=hint)
     return FetchError(f"the index at '{host}' could not be read", hint="check the address and the network")
+
+
+def _host(address: str) -> str:
+    return address.split("//", 1)[-1].split("/")[0].rpartition("@")[2]
+
+
+def _refused(host: str) -> FetchError:
+    return FetchError(
+        f"the index at '{host}' refused access",
+        hint="put its credentials into ~/.netrc, or into the index's address or variables",
+    )
 
 
 def _report(printed: str) -> _Report:

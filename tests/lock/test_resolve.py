@@ -1,0 +1,538 @@
+"""Project → Lock with the real uv and a real signed Debian archive, both served by the test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from corten.errors import CortenError, LockOutdated, ProjectError, ResolutionError
+from corten.events import Event, TaskFinished
+from corten.lock.bundle import download, files_of
+from corten.lock.diff import changes
+from corten.lock.format import decode, encode
+from corten.lock.inputs import inputs_digest
+from corten.lock.model import DebianBase, ImageBase, Lock
+from corten.lock.resolve import ResolvedImage, lock_project
+from corten.lock.serving import serving_digest
+from corten.lock.wanted import fetching_indexes
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.packages.debian.archive import DebianArchive
+from corten.packages.debian.archive import locate as locate_deb
+from corten.packages.fetch import fetch_wheels
+from corten.project.load import load
+from corten.project.model import Project
+from corten.store.store import Store
+from debian_parts import NOW, Archive, public, quick_http, signing_key, sources
+from debian_parts import serving as mirroring
+from support.index import publish
+from support.web import Web, serving
+from support.wheels import make_wheel
+
+BASE = [
+    *(
+        "base-files",
+        "ca-certificates",
+        "libc-bin",
+        "libgomp1",
+        "libstdc++6",
+        "media-types",
+        "netbase",
+        "tzdata",
+    ),
+    *("bash", "coreutils", "dash", "debianutils", "findutils", "grep", "gzip", "hostname", "sed", "tar"),
+    *("python3-distutils", "python3-lib2to3"),
+]
+PYTHON = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib")
+ARCHITECTURES = ("amd64", "arm64")
+
+
+class World:
+    """An index, a Debian mirror, a store and a project."""
+
+    def __init__(self, web: Web, mirror: str, archive: Archive, root: Path) -> None:
+        self.web, self.mirror, self.archive, self.root = web, mirror, archive, root
+        self.pool = root / "pool"
+        self.folder = root / "project"
+        self.folder.mkdir()
+        (root / "home").mkdir()
+        self.store = Store(root / "store")
+        self.environment = {
+            "HOME": str(root / "home"),
+            "PATH": os.environ["PATH"],
+            "PIP_CONFIG_FILE": os.devnull,
+            "UV_DEFAULT_INDEX": f"{web.url}/simple",
+            "UV_HTTP_RETRIES": "0",
+        }
+        self.events: list[Event] = []
+        for name in ("alpha", "beta", "granian"):
+            self.make(name, "2.5.0" if name == "granian" else "1.0")
+
+    def make(self, name: str, version: str = "1.0", *requires: str, tag: str = "py3-none-any") -> None:
+        make_wheel(self.pool, name, version, requires=requires, tag=tag)
+        publish(self.web, self.pool)
+
+    def write(self, file: str, text: str) -> Path:
+        path = self.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def debian(self) -> DebianArchive:
+        return DebianArchive(
+            self.store, sources(self.mirror), quick_http(), keys=[public(signing_key())], now=NOW
+        )
+
+    def lock(self, project: Project | None = None, previous: Lock | None = None, **options: object) -> Lock:
+        made = lock_project(
+            project or load(self.folder),
+            self.store,
+            previous=previous,
+            observe=self.events.append,
+            environment=self.environment,
+            debian=self.debian(),
+            **options,  # type: ignore[arg-type]
+        )
+        assert decode(encode(made).encode()) == made
+        assert self.web.url not in encode(made)
+        assert str(self.root) not in encode(made)
+        return made
+
+    def fails(self, kind: type[CortenError], **options: object) -> CortenError:
+        with pytest.raises(kind) as caught:
+            self.lock(**options)  # type: ignore[arg-type]
+        assert caught.value.hint
+        return caught.value
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    archive = Archive(tmp_path / "mirror")
+    for architecture in ARCHITECTURES:
+        for name in BASE:
+            archive.add(name, architecture=architecture)
+        for name in PYTHON:
+            needs = {} if name.startswith("lib") else {"depends": "libpython3.11-minimal"}
+            archive.add(name, "3.11.2-6", architecture=architecture, **needs)
+        archive.add("libgl1", "1.6", depends="libglx0", architecture=architecture)
+        archive.add("libglx0", "1.6", architecture=architecture)
+    archive.publish()
+    with serving() as web, mirroring(tmp_path / "mirror") as mirror:
+        yield World(web, mirror.url, archive, tmp_path)
+
+
+def versions(lock: Lock, platform: str = "linux/amd64") -> dict[str, str]:
+    return {wheel.name: wheel.version for wheel in lock.for_platform(Platform.parse(platform)).wheels}
+
+
+def test_a_whole_project(world: World) -> None:
+    world.write("requirements.txt", "alpha\n")
+    world.write("predict.py", "def predict(x: float) -> float:\n    return x\n")
+    world.write(
+        "pyproject.toml", '[tool.corten]\nsystem = ["libgl1"]\nplatforms = ["linux/amd64", "linux/arm64"]\n'
+    )
+    project = load(world.folder)
+    lock = world.lock(project)
+    assert [str(part.platform) for part in lock.platforms] == ["linux/amd64", "linux/arm64"]
+    for part in lock.platforms:
+        assert isinstance(part.base, DebianBase)
+        assert part.base.python == "3.11.2"
+        assert {deb.name for deb in part.base.debs} == {*BASE, *PYTHON}
+        assert {deb.architecture for deb in part.base.debs} == {part.platform.architecture}
+        assert [deb.name for deb in part.system] == ["libglx0", "libgl1"]
+        assert [wheel.file for wheel in part.wheels] == ["alpha-1.0-py3-none-any.whl"]
+        assert [wheel.file for wheel in part.serving] == ["granian-2.5.0-py3-none-any.whl"]
+    assert lock.project == inputs_digest(project)
+    assert lock.serving == serving_digest()
+    assert lock.compilers == {}
+    one = world.lock(replace(project, platforms=project.platforms[:1]))
+    assert {deb.name for deb in one.compilers["arm64"]} == {"python3.11-minimal", "libpython3.11-minimal"}
+    assert "Python packages for linux/amd64" in {
+        item.name for item in world.events if isinstance(item, TaskFinished)
+    }
+
+
+def test_without_a_predictor_there_is_no_server(world: World) -> None:
+    world.write("requirements.txt", "alpha\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
+    lock = world.lock()
+    assert lock.serving is None
+    assert lock.platforms[0].serving == ()
+
+
+def test_what_is_locked_stays_until_an_upgrade(world: World) -> None:
+    world.write("requirements.txt", "alpha\nbeta\n")
+    world.write("pyproject.toml", '[tool.corten]\nsystem = ["libgl1"]\ncommand = ["python", "x.py"]\n')
+    first = world.lock()
+    world.make("alpha", "2.0"), world.make("beta", "2.0"), world.make("gamma")
+    world.archive.add("dash", "2.0")
+    world.archive.add("libglx0", "1.7")
+    world.archive.publish()
+    world.mirror = "http://127.0.0.1:9"  # nothing of Debian is even asked for
+    assert world.lock(previous=first) == first
+    world.write("requirements.txt", "alpha\nbeta\ngamma\n")
+    second = world.lock(previous=first)
+    assert [str(change) for change in changes(first, second)] == ["added gamma 1.0"]
+    third = world.lock(previous=second, upgrade_packages=["Alpha"])
+    assert versions(third) == {"alpha": "2.0", "beta": "1.0", "gamma": "1.0"}
+    assert world.fails(ProjectError, previous=third, upgrade_packages=["alfa"]).message == (
+        "there is no package 'alfa' in the lock to upgrade"
+    )
+
+
+def test_an_upgrade_moves_everything(world: World) -> None:
+    world.write("requirements.txt", "alpha\nbeta\n")
+    world.write("pyproject.toml", '[tool.corten]\nsystem = ["libgl1"]\ncommand = ["python", "x.py"]\n')
+    first = world.lock()
+    world.make("alpha", "2.0")
+    world.archive.add("dash", "2.0")
+    world.archive.add("libglx0", "1.7")
+    world.archive.publish()
+    upgraded = world.lock(previous=first, upgrade=True)
+    assert {str(change) for change in changes(first, upgraded)} >= {
+        "updated alpha 1.0 → 2.0",
+        "updated dash (base) 1.0-1 → 2.0",
+        "updated libglx0 (system) 1.6 → 1.7",
+    }
+    assert "updated dash (base) 1.0-1 → 2.0" in map(
+        str, changes(first, world.lock(previous=first, upgrade_packages=["dash"]))
+    )
+
+
+def test_system_packages_follow_the_project(world: World) -> None:
+    world.write("requirements.txt", "alpha\n")
+    settings = '[tool.corten]\ncommand = ["python", "x.py"]\n'
+    world.write("pyproject.toml", settings)
+    first = world.lock()
+    world.write("pyproject.toml", settings + 'system = ["libglx0"]\n')
+    second = world.lock(previous=first)
+    assert [deb.name for deb in second.platforms[0].system] == ["libglx0"]
+    assert second.platforms[0].base == first.platforms[0].base
+    world.write("pyproject.toml", settings)
+    assert world.lock(previous=second).platforms[0].system == ()
+
+
+def test_a_pyproject_with_extras_and_groups(world: World) -> None:
+    for name in ("gamma", "delta", "unwanted"):
+        world.make(name)
+    world.write(
+        "pyproject.toml",
+        '[project]\nname = "demo"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["alpha"]\n'
+        '[project.optional-dependencies]\nweb = ["gamma", "demo[more]"]\nmore = ["beta"]\nno = ["unwanted"]\n'
+        '[dependency-groups]\ntrain = [{include-group = "base"}]\nbase = ["delta"]\ndev = ["unwanted"]\n'
+        '[tool.corten]\ncommand = ["python", "x.py"]\nextras = ["web"]\ngroups = ["train"]\n',
+    )
+    assert set(versions(world.lock())) == {"alpha", "beta", "gamma", "delta"}
+    assert {path.name for path in world.folder.iterdir()} == {
+        "pyproject.toml"
+    }  # nothing was written beside it
+
+
+def test_a_package_with_an_index_of_its_own(world: World) -> None:
+    make_wheel(world.root / "own", "alpha", "1.0+cpu")
+    publish(world.web, world.root / "own", root="/own")
+    world.write(
+        "pyproject.toml",
+        '[project]\nname = "demo"\nversion = "1"\ndependencies = ["alpha", "beta"]\n'
+        '[tool.uv.sources]\nalpha = { index = "own" }\n'
+        f'[[tool.uv.index]]\nname = "own"\nurl = "{world.web.url}/own"\nexplicit = true\n'
+        '[tool.corten]\ncommand = ["python", "x.py"]\n',
+    )
+    first = world.lock()
+    assert versions(first) == {"alpha": "1.0+cpu", "beta": "1.0"}
+    assert world.lock(previous=replace(first, platforms=()))
+    part = replace(first.platforms[0], wheels=first.platforms[0].wheels[1:])
+    assert versions(world.lock(previous=replace(first, platforms=(part,)))) == {
+        "alpha": "1.0+cpu",
+        "beta": "1.0",
+    }
+
+
+def test_requirements_with_hashes(world: World) -> None:
+    wheel = make_wheel(world.root / "x", "alpha", "1.0")
+    world.write("requirements.txt", f"alpha==1.0 --hash=sha256:{wheel.sha256}\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
+    assert versions(world.lock()) == {"alpha": "1.0"}
+    world.write("requirements.txt", f"alpha==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(CortenError, match="has a hash that the requirements allow"):
+        world.lock()
+
+
+def test_options_of_requirements_files(world: World) -> None:
+    make_wheel(world.folder / "my wheels", "gamma", "3.0")
+    publish(world.web, world.pool, root="/other")
+    world.environment["UV_DEFAULT_INDEX"] = "http://127.0.0.1:9/simple"
+    world.write(
+        "requirements.txt",
+        f"--index-url {world.web.url}/other\n--find-links 'my wheels'\n-r more.txt\n-c limits.txt\nalpha[x] ; os_name == 'posix'\n",
+    )
+    world.write("more.txt", "gamma\nbeta ; sys_platform == 'win32'\n")
+    world.make("alpha", "2.0")
+    publish(world.web, world.pool, root="/other")
+    world.write("limits.txt", "alpha<2\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
+    lock = world.lock()
+    assert versions(lock) == {"alpha": "1.0", "gamma": "3.0"}
+    # Another machine has no memory of it, and finds the files by what the requirements name.
+    indexes = fetching_indexes(load(world.folder), world.environment)
+    assert (
+        len(fetch_wheels(Store(world.root / "other"), lock.platforms[0].wheels, indexes, world.events.append))
+        == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("requirement", "message"),
+    [
+        ("git+https://h.invalid/a.git", "'a.git' comes from version control"),
+        ("a @ git+ssh://git@h.invalid/a@v1", "requirements.txt:1: 'a' comes from version control"),
+        ("-e .", "is source, and Corten does not build sources yet"),
+        ("./sub", "'sub' is source"),
+        ("https://h.invalid/a-1.tar.gz", "'a-1.tar.gz' is source"),
+    ],
+)
+def test_what_is_not_a_wheel_is_refused_before_anything_is_asked(
+    world: World, requirement: str, message: str
+) -> None:
+    world.write("requirements.txt", requirement + "\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
+    world.web.seen.clear()
+    assert message in world.fails(ResolutionError).message
+    assert world.web.seen == []
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ('{ git = "https://h.invalid/alpha" }', "[tool.uv.sources]: 'alpha' comes from version control"),
+        ('{ path = "../alpha" }', "'alpha' is source"),
+        ("{ workspace = true }", "'alpha' is a package of the same workspace"),
+    ],
+)
+def test_sources_of_uv_that_are_not_wheels(world: World, source: str, message: str) -> None:
+    world.write(
+        "pyproject.toml",
+        '[project]\nname = "demo"\nversion = "1"\ndependencies = ["alpha"]\n'
+        f'[tool.uv.sources]\nalpha = {source}\n[tool.corten]\ncommand = ["python", "x.py"]\n',
+    )
+    assert message in world.fails(ResolutionError).message
+
+
+def test_a_python_that_the_base_does_not_have(world: World) -> None:
+    world.write("requirements.txt", "alpha\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
+    project = replace(load(world.folder), python="3.12", base="debian:bookworm")
+    error = world.fails(ProjectError, project=project)
+    assert "the base 'debian:bookworm' has Python 3.11, not 3.12" in error.message
+    assert "3.13" in str(error.hint)
+
+
+class Images:
+    """Base images from nowhere: what the lock asks of them is only this."""
+
+    def __init__(self, python: str, glibc: int | None) -> None:
+        self.python, self.glibc = python, glibc
+
+    def resolve(self, reference: str, root: Path, platform: Platform) -> ResolvedImage:
+        base = ImageBase(reference, Digest.of(str(platform).encode()), self.python, "/usr/bin/python3")
+        return ResolvedImage(base, self.glibc)
+
+
+def test_an_image_as_base_decides_python_and_glibc(world: World) -> None:
+    world.make("gamma", tag="cp312-cp312-manylinux_2_31_x86_64")
+    world.write("requirements.txt", "gamma\n")
+    world.write("pyproject.toml", '[tool.corten]\nbase = "oci:./base"\ncommand = ["python", "x.py"]\n')
+    lock = world.lock(images=Images("3.12.4", 36))
+    assert lock.platforms[0].wheels[0].file == "gamma-1.0-cp312-cp312-manylinux_2_31_x86_64.whl"
+    assert isinstance(lock.platforms[0].base, ImageBase)
+    for images, message in ((Images("3.11.4", 36), "Python 3.11"), (Images("3.12.4", None), "glibc 2.28")):
+        assert message in world.fails(ResolutionError, images=images).message
+    world.write("requirements.txt", "alpha\n")
+    world.write("predict.py", "def predict(x: float) -> float:\n    return x\n")
+    world.write("pyproject.toml", '[tool.corten]\nbase = "oci:./base"\n')
+    assert (
+        "the model server needs Python 3.10" in world.fails(ProjectError, images=Images("3.9.1", 31)).message
+    )
+    world.write("pyproject.toml", '[tool.corten]\nbase = "oci:./base"\nsystem = ["libgl1"]\n')
+    assert "`system` needs a Debian base" in world.fails(ProjectError, images=Images("3.12.4", 36)).message
+
+
+def uv_lock(world: World, dependencies: str, extra: str = "") -> None:
+    world.write(
+        "pyproject.toml",
+        f'[project]\nname = "demo"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = {dependencies}\n{extra}'
+        '[tool.corten]\ncommand = ["python", "x.py"]\n',
+    )
+    command = [
+        find_uv_bin(),
+        "lock",
+        "--no-config",
+        "--quiet",
+        "--default-index",
+        f"{world.web.url}/simple",
+        "--refresh",
+    ]
+    subprocess.run(
+        command, cwd=world.folder, check=True, env={**world.environment, "UV_CACHE_DIR": f"{world.root}/uvc"}
+    )
+
+
+def test_uv_lock_decides_alone(world: World) -> None:
+    world.make("gamma", "1.0", tag="cp311-cp311-manylinux_2_28_x86_64")
+    world.make("gamma", "1.0", tag="cp311-cp311-manylinux_2_28_aarch64")
+    world.make("gamma", "1.0", tag="cp313-cp313-manylinux_2_28_x86_64")
+    world.make("epsilon")
+    groups = '[dependency-groups]\ndev = ["epsilon"]\n'
+    uv_lock(world, '["alpha", "gamma", "beta ; sys_platform == \'win32\'"]', groups)
+    before = {path.name: path.stat().st_mtime_ns for path in world.folder.iterdir()}
+    world.make("alpha", "2.0")
+    project = replace(load(world.folder), platforms=(Platform.parse("amd64"), Platform.parse("arm64")))
+    world.web.files.clear()  # everything is in uv.lock but the sizes
+    publish(world.web, world.pool)
+    lock = world.lock(project)
+    assert versions(lock) == {"alpha": "1.0", "gamma": "1.0"}
+    files = [part.wheels[1].file.rsplit("_", 1)[-1] for part in lock.platforms]
+    assert files == ["64.whl", "aarch64.whl"]
+    assert {path.name: path.stat().st_mtime_ns for path in world.folder.iterdir()} == before
+    assert world.lock(project, previous=lock, upgrade=True) == lock
+    # Another machine, with another index configured, finds them by what uv.lock says.
+    world.environment["UV_DEFAULT_INDEX"] = "http://127.0.0.1:9/simple"
+    indexes = fetching_indexes(project, world.environment)
+    assert fetch_wheels(Store(world.root / "other"), lock.platforms[0].wheels, indexes, world.events.append)
+
+
+def test_uv_lock_that_is_stale_or_has_no_wheel(world: World) -> None:
+    uv_lock(world, '["alpha"]')
+    text = (world.folder / "pyproject.toml").read_text()
+    world.write("pyproject.toml", text.replace('"alpha"', '"alpha", "beta"'))
+    error = world.fails(LockOutdated)
+    assert error.message == "'uv.lock' does not belong to pyproject.toml any more: 'beta' differs"
+    world.make("gamma", tag="cp312-cp312-manylinux_2_28_x86_64")
+    uv_lock(world, '["gamma"]')
+    assert "'gamma' 1.0 has no wheel for Python 3.11" in world.fails(ResolutionError).message
+    world.make("nvidia-cublas")
+    uv_lock(world, '["nvidia-cublas"]')
+    assert (
+        "`gpu` is none, but uv.lock has 'nvidia-cublas'"
+        in world.fails(ResolutionError, project=replace(load(world.folder), gpu="none")).message
+    )
+
+
+def test_everything_can_be_gathered_in_a_directory(world: World) -> None:
+    world.write("requirements.txt", "alpha\nbeta\n")
+    world.write("predict.py", "def predict(x: float) -> float:\n    return x\n")
+    world.write("pyproject.toml", '[tool.corten]\nsystem = ["libgl1"]\n')
+    project = load(world.folder)
+    lock = world.lock(project)
+    target = world.root / "my bundle"
+    found = sources(world.mirror)
+
+    def gather() -> None:
+        download(
+            lock,
+            target,
+            world.store,
+            fetching_indexes(project, world.environment),
+            lambda deb: locate_deb(world.store, deb, found),
+            world.events.append,
+        )
+
+    gather()
+    wheels, debs = files_of(lock)
+    assert {path.name for path in (target / "wheels").iterdir()} == {wheel.file for wheel in wheels}
+    assert {path.name for path in (target / "debs").iterdir()} == {deb.file for deb in debs}
+    assert {"granian", "alpha", "beta"} == {wheel.name for wheel in wheels}
+    assert any(deb.architecture == "arm64" for deb in debs)  # the compiler of the other kind of builder
+    damaged = target / "wheels" / wheels[0].file
+    untouched = target / "debs" / debs[0].file
+    stamp = untouched.stat().st_mtime_ns
+    damaged.write_bytes(b"x" * wheels[0].size)
+    gather()
+    assert damaged.read_bytes() != b"x" * wheels[0].size
+    assert untouched.stat().st_mtime_ns == stamp
+    dead = fetching_indexes(project, {**world.environment, "UV_DEFAULT_INDEX": "http://127.0.0.1:9/s"})
+    assert fetch_wheels(Store(world.root / "o"), wheels, dead, world.events.append, offline=target)
+
+
+SECRET = "hush-hush-4711"
+
+
+@pytest.mark.parametrize("way", ["netrc", "address", "variables", "requirements", "file"])
+def test_a_private_index_leaves_no_trace(world: World, way: str, capfd: pytest.CaptureFixture[str]) -> None:
+    world.web.login = ("me", SECRET)
+    world.write("requirements.txt", "alpha\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
+    address = world.web.with_login("me", SECRET)
+    if way == "netrc":
+        host = world.web.host.split(":")[0]
+        path = world.root / "home/.netrc"
+        path.write_text(f"machine {host}\nlogin me\npassword {SECRET}\n")
+        path.chmod(0o600)
+    elif way == "address":
+        world.environment["UV_DEFAULT_INDEX"] = f"{address}/simple"
+    elif way == "variables":
+        world.environment |= {
+            "UV_DEFAULT_INDEX": f"corp={world.web.url}/simple",
+            "UV_INDEX_CORP_USERNAME": "me",
+            "UV_INDEX_CORP_PASSWORD": SECRET,
+        }
+    elif way == "requirements":
+        world.environment |= {"TOKEN": SECRET}
+        world.write("requirements.txt", f"-i {address}/simple\nalpha\n")
+    else:
+        del world.environment["PIP_CONFIG_FILE"], world.environment["UV_DEFAULT_INDEX"]
+        path = world.root / "home/.config/pip/pip.conf"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"[global]\nindex-url = {address}/simple\n")
+    shown: list[bytes] = []
+
+    def watch(handler: object, before: int) -> bool:
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                shown.append(entry.read_bytes())
+            except OSError:
+                continue
+        return False
+
+    world.web.misbehave["/simple/alpha/"] = watch
+    project = load(world.folder)
+    lock = world.lock(project)
+    indexes = fetching_indexes(project, world.environment)
+    fetch_wheels(world.store, lock.platforms[0].wheels, indexes, world.events.append)
+    for path in (world.store.files._place(lock.platforms[0].wheels[0].sha256),):
+        path.unlink()
+    fetch_wheels(world.store, lock.platforms[0].wheels, indexes, world.events.append)
+    world.write("requirements.txt", (world.folder / "requirements.txt").read_text() + "alpha>99\n")
+    error = world.fails(ResolutionError)
+    assert any(b"uv\0pip\0compile" in line for line in shown)
+    assert not any(SECRET.encode() in line for line in shown)
+    printed = capfd.readouterr()
+    texts = [
+        encode(lock),
+        repr(lock),
+        repr(indexes),
+        repr(world.events),
+        error.message,
+        str(error.hint),
+        *printed,
+    ]
+    assert not any(SECRET in text for text in texts)
+    for path in world.store.root.rglob("*"):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_a_wrong_password_is_said(world: World) -> None:
+    world.web.login = ("me", SECRET)
+    world.environment["UV_DEFAULT_INDEX"] = f"{world.web.with_login('me', 'wrong-wrong')}/simple"
+    world.write("requirements.txt", "alpha\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
+    error = world.fails(CortenError)
+    assert error.message == f"the index at '{world.web.host}' refused access"
+    assert "wrong-wrong" not in str(error.hint)
