@@ -89,6 +89,8 @@ class Terminal:
     def say(self, text: str) -> None:
         """Write a line for people to standard error, unless quiet."""
         if not self.quiet:
+            if not self._running:
+                self._tell_brief()
             self._line(text)
 
     def error(self, message: str, hint: str | None) -> None:
