@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING
 from corten.build.config import created_at, image_config
 from corten.build.plan import (
     LAYER_BUDGET,
+    VENV,
     BucketLayer,
     PackageLayer,
     Weight,
     WheelLayer,
+    compiler_identity,
     package_layers,
     weight_layers,
 )
@@ -95,25 +98,52 @@ def build(
             hint="make it first, in the image itself: corten run . -- python train.py; "
             "or take it out of `models` in [tool.corten]",
         )
-    part = lock.for_platform(platform)
+    job = _Job(project, files, lock, lock.for_platform(platform), store, supply, observe, options)
     with store.lock("store", shared=True):
-        base = _base_image(project, part, store, observe)
-        layers = _base_layers(base, store) + _package_layers(
-            project, lock, part, store, supply, observe, options, base
-        )
+        base = _base_image(job)
+        layers = [*_base_layers(base, store), *_package_layers(job, base)]
         if not options.without_models:
-            layers += _weight_layers(project, files, store, observe, LAYER_BUDGET - len(layers) - 1)
-        layers.append(_code_layer(project, files, lock, part, store, supply, observe, options))
-        image = _name(name, project, part, layers, store, base)
+            layers += _weight_layers(job, LAYER_BUDGET - len(layers) - 1)
+        layers.append(_code_layer(job))
+        image = _name(name, job, layers, base)
     return Built(image, tuple(layers), time.monotonic() - started)
 
 
-def _base_image(project: Project, part: PlatformLock, store: Store, observe: Observer) -> BaseImage | None:
-    if not isinstance(part.base, ImageBase):
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What the steps of one build share."""
+
+    project: Project
+    files: SourceFiles
+    lock: Lock
+    part: PlatformLock
+    store: Store
+    supply: Supply
+    observe: Observer
+    options: BuildOptions
+
+    def workshop(self) -> Workshop:
+        # Imported when there is something to make: a build that finds everything never needs it.
+        from corten.build.workshop import Workshop
+
+        return Workshop(
+            self.store,
+            self.lock,
+            self.part,
+            self.supply,
+            self.observe,
+            jobs=self.options.jobs,
+            server=self.options.server,
+            root=self.project.root,
+        )
+
+
+def _base_image(job: _Job) -> BaseImage | None:
+    if not isinstance(job.part.base, ImageBase):
         return None
     from corten.build.base_image import BaseImages
 
-    return BaseImages(store, observe).ensure(part.base, project.root, part.platform)
+    return BaseImages(job.store, job.observe).ensure(job.part.base, job.project.root, job.part.platform)
 
 
 def _base_layers(base: BaseImage | None, store: Store) -> list[BuiltLayer]:
@@ -122,40 +152,22 @@ def _base_layers(base: BaseImage | None, store: Store) -> list[BuiltLayer]:
     return [BuiltLayer(item, "base", store.layers.get(item).size, True) for item in base.config.diff_ids]
 
 
-def _package_layers(
-    project: Project,
-    lock: Lock,
-    part: PlatformLock,
-    store: Store,
-    supply: Supply,
-    observe: Observer,
-    options: BuildOptions,
-    base: BaseImage | None,
-) -> list[BuiltLayer]:
+def _package_layers(job: _Job, base: BaseImage | None) -> list[BuiltLayer]:
     # Two layers are kept free for weights and code.
     reserved = 2 + (len(base.config.diff_ids) if base else 0)
-    plan = package_layers(part, lock.serving, reserved=reserved)
+    plan = package_layers(job.part, job.lock.serving, reserved=reserved)
     made: set[str] = set()
-    if any(store.layers.find(layer.key) is None for layer in plan):
-        workshop = _workshop(lock, part, store, supply, observe, options)
+    if any(job.store.layers.find(layer.key) is None for layer in plan):
+        workshop = job.workshop()
         workshop.ensure(plan)
         made = workshop.made
-    apart = _conflicting(plan, store, observe, project.strict)
+    apart = _conflicting(plan, job.store, job.observe, job.project.strict)
     if apart and any(isinstance(layer, BucketLayer) for layer in plan):
-        plan = package_layers(part, lock.serving, apart, reserved)
-        workshop = _workshop(lock, part, store, supply, observe, options)
+        plan = package_layers(job.part, job.lock.serving, apart, reserved)
+        workshop = job.workshop()
         workshop.ensure(plan)
         made |= workshop.made
-    return [_built(store, layer.key, layer.title, layer.key not in made) for layer in plan]
-
-
-def _workshop(
-    lock: Lock, part: PlatformLock, store: Store, supply: Supply, observe: Observer, options: BuildOptions
-) -> Workshop:
-    # Imported when there is something to make: a build that finds everything never needs it.
-    from corten.build.workshop import Workshop
-
-    return Workshop(store, lock, part, supply, observe, jobs=options.jobs, server=options.server)
+    return [_built(job.store, layer.key, layer.title, layer.key not in made) for layer in plan]
 
 
 def _built(store: Store, key: str, title: str, reused: bool) -> BuiltLayer:
@@ -202,9 +214,8 @@ def _memory(store: Store, project: Project, kind: str) -> Path:
     return store.cache_directory("projects") / f"{Digest.of(str(project.root).encode()).hex[:32]}-{kind}.json"
 
 
-def _weight_layers(
-    project: Project, files: SourceFiles, store: Store, observe: Observer, room: int
-) -> list[BuiltLayer]:
+def _weight_layers(job: _Job, room: int) -> list[BuiltLayer]:
+    project, files, store, observe = job.project, job.files, job.store, job.observe
     if not files.weights:
         return []
     digests = Digests(project.root, _memory(store, project, "weights"))
@@ -238,19 +249,9 @@ def _weight_layers(
     return built
 
 
-def _code_layer(
-    project: Project,
-    files: SourceFiles,
-    lock: Lock,
-    part: PlatformLock,
-    store: Store,
-    supply: Supply,
-    observe: Observer,
-    options: BuildOptions,
-) -> BuiltLayer:
+def _code_layer(job: _Job) -> BuiltLayer:
     """The layer of /app. It is made again when any file of it has changed; `lstat` of the files says whether."""
-    from corten.build.plan import VENV, compiler_identity
-
+    project, files, part, store = job.project, job.files, job.part, job.store
     state = canonical_json(
         {
             "layer-format": LAYER_FORMAT,
@@ -270,9 +271,9 @@ def _code_layer(
     from corten.build.wheel import Environment
 
     read_at = time.time_ns()
-    workshop = _workshop(lock, part, store, supply, observe, options)
-    with store.temporary_directory("layer") as directory, workshop.compiler() as compiler:
-        place_code(project, files.code, Environment(VENV, part.python), directory / "fs", compiler)
+    with closing(job.workshop()) as workshop, workshop.directory() as directory:
+        environment = Environment(VENV, part.python)
+        place_code(project, files.code, environment, directory / "fs", workshop.compiler())
         layer = store.layers.commit(directory, None)
     if all(is_settled(file, read_at) for file in files.code):
         write_atomically(memory, json.dumps([Digest.of(state), layer.diff_id]).encode())
@@ -291,14 +292,8 @@ def _remembered(memory: Path, state: Digest, store: Store) -> Digest | None:
     return Digest.parse(diff_id) if known == state and store.layers.has(Digest.parse(diff_id)) else None
 
 
-def _name(
-    name: str,
-    project: Project,
-    part: PlatformLock,
-    layers: Sequence[BuiltLayer],
-    store: Store,
-    base: BaseImage | None,
-) -> Image:
+def _name(name: str, job: _Job, layers: Sequence[BuiltLayer], base: BaseImage | None) -> Image:
+    project, part, store = job.project, job.part, job.store
     beneath = base.config if base else None
     own = layers[len(beneath.diff_ids) if beneath else 0 :]
     config = image_config(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from corten.build import sandbox
 from corten.errors import BuildError
 from corten.oci.platform import Platform
 
@@ -32,10 +34,24 @@ _LOADERS = {"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A CPython that can be started here: its command line, and the exact version that it must say it is."""
+    """A CPython that can be started here: its command line, and the exact version that it must say it is. `server` is
+    where it sees the compile server, `view` a folder of this machine and where it sees that, None for everything as it
+    is here."""
 
     argv: tuple[str, ...]
     version: str
+    server: str = str(SERVER)
+    view: tuple[str, str] | None = None
+
+    def seen(self, path: str) -> str:
+        """Where this interpreter sees `path`."""
+        if self.view is None:
+            return path
+        return self.view[1] + path.removeprefix(self.view[0])
+
+    def environment(self) -> dict[str, str]:
+        """What this machine's Python needs to start the sandbox: where Corten's own modules are."""
+        return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} if self.view else {}
 
 
 def interpreter_in(tree: Path, python: str) -> Interpreter:
@@ -59,6 +75,13 @@ def interpreter_in(tree: Path, python: str) -> Interpreter:
         raise BuildError(f"there is no Python {minor} for {host} in '{tree}'")
     libraries = ":".join(str(tree / name) for name in (f"usr/lib/{triplet}", "usr/lib", "usr/local/lib"))
     return Interpreter((str(loader), "--library-path", libraries, str(binary)), python)
+
+
+def confined_interpreter(root: Path, work: Path, interpreter: str, python: str) -> Interpreter:
+    """The interpreter of a base image that was made elsewhere and lies merged at `root`, in a sandbox in which it can
+    write below `work` and nowhere else."""
+    command = (sys.executable, "-P", "-m", "corten.build.sandbox", str(root), str(work), interpreter)
+    return Interpreter(command, python, f"{sandbox.SERVER}/{SERVER.name}", (str(work), sandbox.WORK))
 
 
 class Compiler:
@@ -99,7 +122,7 @@ class Compiler:
     def _chunk(self, tree: Path, files: list[str], form: Form, advance: Callable[[int], None] | None) -> int:
         server = self._idle.get() or self._start()
         try:
-            root = os.fspath(tree)
+            root = self._interpreter.seen(os.fspath(tree))
             lines = [f"{form[0]}\t{len(files)}"]
             for file in files:
                 lines += [f"{root}/{file}", f"/{file}"]
@@ -121,12 +144,12 @@ class Compiler:
 
     def _start(self) -> subprocess.Popen[bytes]:
         server = subprocess.Popen(
-            [*self._interpreter.argv, "-s", "-S", "-B", "-W", "ignore", str(SERVER)],
+            [*self._interpreter.argv, "-s", "-S", "-B", "-W", "ignore", self._interpreter.server],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # Frozen sets are marshalled in the order of their hashes: the seed is fixed, whoever builds.
-            env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+            env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", **self._interpreter.environment()},
             cwd="/",
         )
         with self._guard:

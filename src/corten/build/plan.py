@@ -40,7 +40,10 @@ def compiler_identity(part: PlatformLock) -> str:
     the form of the pycs. Debian's builds of one package compile to equal bytes on amd64 and arm64."""
     base = part.base
     package = ""
-    if isinstance(base, DebianBase):
+    if isinstance(base, ImageBase):
+        # A base from elsewhere may not have a say in layers that other bases share.
+        package = f" {base.digest}"
+    else:
         name = f"python{part.python}-minimal"
         package = next((f" {deb.version}" for deb in base.debs if deb.name == name), "")
     return f"cpython {base.python}{package} form {FORM}"

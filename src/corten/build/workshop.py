@@ -7,13 +7,16 @@ its own.
 from __future__ import annotations
 
 import os
+import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from corten.build import make
-from corten.build.bytecode import Compiler, Interpreter, interpreter_in
+from corten.build.base_image import BaseImages, merged_tree
+from corten.build.bytecode import Compiler, Interpreter, confined_interpreter, interpreter_in
 from corten.build.plan import (
     BaseLayer,
     BucketLayer,
@@ -26,11 +29,12 @@ from corten.build.plan import (
 )
 from corten.errors import BuildError
 from corten.events import Observer, Phase, TaskAdvanced, TaskFinished, TaskStarted
-from corten.lock.model import DebianBase, Lock, PlatformLock
+from corten.lock.model import DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
+from corten.store.disk import remove_tree
 from corten.store.store import Store
 
 # Locks that layer keys share: a build waits only for one that makes the same layer, give or take one in 256.
@@ -50,12 +54,17 @@ class Workshop:
         *,
         jobs: int = 0,
         server: Sequence[tuple[str, Path]] = (),
+        root: Path = Path(),
     ) -> None:
         self._store, self._lock, self._part, self._supply, self._observe = store, lock, part, supply, observe
         self._jobs = jobs or len(os.sched_getaffinity(0))
         self._server = server
+        self._project_root = root
+        self._guard = threading.Lock()
         self._files: dict[str, Path] = {}
         self._compiler: Compiler | None = None
+        self._confined: ExitStack | None = None
+        self._room: Path | None = None
         self.made: set[str] = set()
 
     def ensure(self, plan: Sequence[PackageLayer]) -> dict[str, Digest]:
@@ -68,10 +77,17 @@ class Workshop:
             try:
                 self._make_all(missing)
             finally:
-                if self._compiler:
-                    self._compiler.__exit__(None, None, None)
-                    self._compiler = None
+                self.close()
         return {layer.key: known[layer.key] or self._expect(layer) for layer in plan}
+
+    def close(self) -> None:
+        """End the compile servers."""
+        if self._compiler:
+            self._compiler.__exit__(None, None, None)
+            self._compiler = None
+        if self._confined:
+            self._confined.close()
+            self._confined = self._room = None
 
     def _expect(self, layer: PackageLayer) -> Digest:
         found = self._store.layers.find(layer.key)
@@ -97,8 +113,6 @@ class Workshop:
                 case BucketLayer():
                     lacking = [inner for inner in layer.wheels if self._store.layers.find(inner.key) is None]
                     wheels |= {inner.wheel.sha256: inner.wheel for inner in lacking}
-        if self._store.layers.find(self._compiler_key()) is None and not self._base_runs_here():
-            debs |= {deb.sha256: deb for deb in self._compiler_debs()}
         if debs:
             self._files |= self._supply.debs(list(debs.values()))
         if wheels:
@@ -143,7 +157,7 @@ class Workshop:
                 yield None
                 return
             self._observe(TaskStarted(phase, layer.title, total))
-            with self._store.temporary_directory("layer") as directory:
+            with self.directory() as directory:
                 tree = directory / "fs"
                 tree.mkdir()
                 yield tree
@@ -194,10 +208,32 @@ class Workshop:
 
     # The compiler.
 
+    @contextmanager
+    def directory(self) -> Iterator[Path]:
+        """A temporary directory for a layer, where the compiler can reach it."""
+        if not isinstance(self._part.base, ImageBase):
+            with self._store.temporary_directory("layer") as directory:
+                yield directory
+            return
+        self.compiler()
+        assert self._room is not None
+        directory = self._room / secrets.token_hex(8)
+        directory.mkdir()
+        try:
+            yield directory
+        finally:
+            remove_tree(directory)
+
     def compiler(self) -> Compiler:
         """The compile servers for this platform's Python, started when they are first needed."""
+        with self._guard:
+            return self._started_compiler()
+
+    def _started_compiler(self) -> Compiler:
         if self._compiler is None:
-            if self._base_runs_here():
+            if isinstance(self._part.base, ImageBase):
+                self._compiler = Compiler(self._foreign(self._part.base), self._jobs)
+            elif self._base_runs_here():
                 assert isinstance(self._part.base, DebianBase)
                 base = self._store.layers.tree(
                     self._expect(BaseLayer(self._part.base, compiler_identity(self._part)))
@@ -210,6 +246,18 @@ class Workshop:
     def _base_runs_here(self) -> bool:
         return isinstance(self._part.base, DebianBase) and self._part.platform == Platform.host()
 
+    def _foreign(self, base: ImageBase) -> Interpreter:
+        """The Python of a base image, confined to a folder of this build."""
+        if self._part.platform != Platform.host():
+            raise BuildError(
+                f"a base image for {self._part.platform} cannot compile bytecode on {Platform.host()}",
+                hint='build on such a machine, or use `base = "debian:bookworm"`',
+            )
+        kept = BaseImages(self._store, self._observe).ensure(base, self._project_root, self._part.platform)
+        self._confined = ExitStack()
+        self._room = self._confined.enter_context(self._store.temporary_directory("confined"))
+        return confined_interpreter(merged_tree(self._store, kept), self._room, base.interpreter, base.python)
+
     def _cross(self) -> Interpreter:
         """The same Debian package for this machine's processor, unpacked beside the layers (DECISIONS 9)."""
         key = self._compiler_key()
@@ -217,7 +265,8 @@ class Workshop:
         if found is None:
             with self._store.temporary_directory("compiler") as directory:
                 (directory / "fs").mkdir()
-                chosen = [(deb, self._files[deb.sha256]) for deb in self._compiler_debs()]
+                files = self._supply.debs(self._compiler_debs())
+                chosen = [(deb, files[deb.sha256]) for deb in self._compiler_debs()]
                 make.make_compiler(chosen, directory / "fs", self._part.python)
                 found = self._store.layers.commit(directory, key).diff_id
         return interpreter_in(self._store.layers.tree(found), self._part.base.python)

@@ -96,16 +96,16 @@ def current_lock(
             f"{reason}, and {flag} forbids to make it", hint="run 'corten lock' and commit the lock"
         )
 
+    from corten.build.base_image import BaseImages
+    from corten.lock.diff import changes, summary
     from corten.lock.resolve import lock_project
 
-    fresh = lock_project(
-        replace(project, platforms=tuple(sorted(wanted))), store, previous=lock, observe=observe
-    )
+    asked = replace(project, platforms=tuple(sorted(wanted)))
+    fresh = lock_project(asked, store, previous=lock, observe=observe, images=BaseImages(store, observe))
     if set(project.platforms) != wanted:
+        # A platform that was asked for once does not make the project's lock stale.
         fresh = replace(fresh, project=inputs_digest(project))
     write_lock(path, fresh)
-    from corten.lock.diff import changes, summary
-
     observe(Note(f"locked {LOCK_NAME}: {summary(changes(lock, fresh))}"))
     return fresh
 
