@@ -93,7 +93,9 @@ def _script(root: str, scripts: Collection[str]) -> Entry:
         files = sorted(
             entry.name
             for entry in listing
-            if entry.name.endswith(".py") and entry.is_file() and not _NO_SCRIPT.fullmatch(entry.name)
+            if entry.name.endswith(".py")
+            and os.path.isfile(entry.path)
+            and not _NO_SCRIPT.fullmatch(entry.name)
         )
     if "main.py" in files:
         return Entry(Command(("python", "main.py")), "'main.py' is the script")

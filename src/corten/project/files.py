@@ -50,6 +50,8 @@ class _Scan:
         self.code: dict[str, SourceFile] = {}
         self.weights: dict[str, SourceFile] = {}
         self.left_out: set[str] = set()
+        self.folders: set[str] = set()
+        """Those known to be folders, and no links to folders."""
 
     def run(self) -> SourceFiles:
         missing = tuple(
@@ -107,19 +109,15 @@ class _Scan:
 
     def _declare(self, pattern: str, *, weights: bool) -> bool:
         """Adds what an entry of `models` or `include` names. False when that is nothing."""
-        found = False
-        if is_glob(pattern):
-            for path, status in self._glob(pattern):
-                found = self._bring(path, status, weights=weights, exact=False) or found
-            return found
-        path = pattern.rstrip("/")
-        try:
-            status = os.lstat(f"{self.root}/{path}")
-        except OSError:
-            return False
-        return self._bring(path, status, weights=weights, exact=True)
+        seen: set[str] = set()
+        if is_glob(pattern) and not os.path.lexists(f"{self.root}/{pattern}"):
+            paths, exact = list(self._glob(pattern)), False
+        else:
+            paths, exact = [pattern.rstrip("/")], True
+        brought = [self._bring(path, seen, weights=weights, exact=exact) for path in paths]
+        return any(brought)
 
-    def _glob(self, pattern: str) -> Iterator[tuple[str, os.stat_result]]:
+    def _glob(self, pattern: str) -> Iterator[str]:
         """What matches a glob: files and folders, searched below the glob's fixed part only."""
         segments = pattern.rstrip("/").split("/")
         fixed = next(index for index, segment in enumerate(segments) if is_glob(segment))
@@ -137,55 +135,48 @@ class _Scan:
                 if self.ignoring.never(entry.name, path, folder):
                     continue
                 if expression.fullmatch(path):
-                    yield path, entry.stat(follow_symlinks=False)
+                    yield path
                 elif folder and (depth is None or path.count("/") + 1 < depth):
                     pending.append(path + "/")
 
-    def _bring(self, path: str, status: os.stat_result, *, weights: bool, exact: bool) -> bool:
-        """Adds one file, or everything in one folder. False when nothing was added."""
-        parent = os.path.dirname(path)
-        if parent and os.path.realpath(f"{self.root}/{parent}") != f"{self.root}/{parent}":
-            # It is behind a link: the link goes along as a link, and what it leads to under its own path.
-            return self._follow(path, weights=weights, exact=exact)
-        if stat.S_ISDIR(status.st_mode):
-            found = False
-            for entry in self._entries(f"{path}/"):
-                folder = entry.is_dir(follow_symlinks=False)
-                inner = f"{path}/{entry.name}"
-                if not self.ignoring.never(entry.name, inner, folder):
-                    status = entry.stat(follow_symlinks=False)
-                    found = self._bring(inner, status, weights=weights, exact=False) or found
-            return found
-        if not exact and self.ignoring.never(os.path.basename(path), path, False):
+    def _bring(self, path: str, seen: set[str], *, weights: bool, exact: bool) -> bool:
+        """Adds one file, or everything in one folder. A symbolic link on the way goes along as a link, and what it leads to
+        under its own path. `seen` has the paths that were brought already. False when nothing was added."""
+        if path in seen:
             return False
+        seen.add(path)
+        parts = path.split("/")
+        for end in range(1, len(parts) + 1):
+            above = "/".join(parts[:end])
+            if above in self.folders:
+                continue
+            if os.path.islink(f"{self.root}/{above}"):
+                link = self._file(above, os.lstat(f"{self.root}/{above}"))
+                target = os.path.realpath(f"{self.root}/{above}")
+                if link is None or target == self.root:
+                    return False
+                self.code[above] = link
+                inner = "/".join([target[len(self.root) + 1 :], *parts[end:]])
+                return self._bring(inner, seen, weights=weights, exact=exact)
+        try:
+            status = os.lstat(f"{self.root}/{path}")
+        except OSError:
+            return False
+        if not exact and self.ignoring.never(parts[-1], path, stat.S_ISDIR(status.st_mode)):
+            return False
+        if stat.S_ISDIR(status.st_mode):
+            self.folders.add(path)
+            names = sorted(entry.name for entry in self._entries(f"{path}/"))
+            brought = [self._bring(f"{path}/{name}", seen, weights=weights, exact=False) for name in names]
+            return any(brought)
         file = self._file(path, status)
         if file is None:
             return False
-        if file.link is not None:
-            self.code[path] = file
-            return self._follow(path, weights=weights, exact=exact)
         if weights or _is_weight(file):
             self.weights[path] = file
         else:
             self.code[path] = file
         return True
-
-    def _follow(self, path: str, *, weights: bool, exact: bool) -> bool:
-        """Adds what a path leads to, when it passes through symbolic links, together with those links."""
-        target = os.path.realpath(f"{self.root}/{path}")
-        walked = ""
-        for part in path.split("/"):
-            walked = f"{walked}/{part}" if walked else part
-            if os.path.islink(f"{self.root}/{walked}"):
-                link = self._file(walked, os.lstat(f"{self.root}/{walked}"))
-                if link is not None:
-                    self.code[walked] = link
-                break
-        try:
-            status = os.lstat(target)
-        except OSError:
-            return False
-        return self._bring(target[len(self.root) + 1 :], status, weights=weights, exact=exact)
 
     def _entries(self, prefix: str) -> list[os.DirEntry[str]]:
         try:

@@ -36,8 +36,9 @@ def is_glob(pattern: str) -> bool:
 @lru_cache(maxsize=512)
 def compile_glob(pattern: str) -> re.Pattern[str]:
     """The whole-path regular expression of a glob with `*`, `?`, `[…]`, `**` and backslash. Matching never backtracks
-    exponentially: within a name each star is an atomic group, as in `fnmatch.translate`."""
-    segments = pattern.split("/")
+    exponentially: within a name each star is an atomic group, as in `fnmatch.translate`. `?` is a character, where git's is
+    a byte."""
+    segments = _split(pattern)
     expression: list[str] = []
     for index, segment in enumerate(segments):
         last = index == len(segments) - 1
@@ -47,6 +48,27 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
         else:
             expression.append(_segment(segment) + ("" if last else "/"))
     return re.compile("".join(expression), re.DOTALL)
+
+
+def _split(pattern: str) -> list[str]:
+    """The names of a glob. A slash in brackets separates nothing (and is matched by nothing)."""
+    if "[" not in pattern:
+        return pattern.split("/")
+    segments = [""]
+    position = 0
+    while position < len(pattern):
+        character = pattern[position]
+        length = 1
+        if character == "[":
+            length = _bracket(pattern, position + 1)[1] - position
+        elif character == "\\":
+            length = 2
+        if character == "/":
+            segments.append("")
+        else:
+            segments[-1] += pattern[position : position + length]
+        position += length
+    return segments
 
 
 def _segment(segment: str) -> str:
@@ -89,7 +111,7 @@ def _segment(segment: str) -> str:
 
 def _bracket(segment: str, position: int) -> tuple[str, int]:
     """A bracket expression after its `[` → (regular expression, position behind it)."""
-    negated = segment[position : position + 1] in ("!", "^") and bool(segment[position : position + 1])
+    negated = segment[position : position + 1] in ("!", "^")
     position += negated
     items: list[str] = []
     first = True

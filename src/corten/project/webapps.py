@@ -109,7 +109,7 @@ def _candidates(root: str) -> Iterator[str]:
         for child in children:
             if child.name in _SKIPPED or child.name.startswith((".", "_")) or not child.name.isidentifier():
                 continue
-            if child.is_dir() and not (above == "" and child.name == "src"):
+            if os.path.isdir(child.path) and not (above == "" and child.name == "src"):
                 inner = (f"{above}{child.name}/{name}" for name in (*_ENTRY_FILES, *_FILES))
                 yield from syntax.files_of(root, tuple(inner))
 
