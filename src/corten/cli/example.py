@@ -47,6 +47,8 @@ def example_request(document: Mapping[str, Any], path: str = "/predict") -> Any:
 def curl(url: str, body: Any, path: str = "/predict") -> str:
     """A command for a shell that sends `body` as JSON."""
     text = json.dumps(body, ensure_ascii=False)
+    if not text.isprintable():
+        text = json.dumps(body)  # The document is the project's; a terminal shows it and must not obey it.
     return f"curl {url}{path} -H 'content-type: application/json' -d {shlex.quote(text)}"
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -24,7 +25,13 @@ _TAIL = 64 << 10
 
 
 class Served(Protocol):
-    """A container that serves, as far as `up` needs to know it."""
+    """A container that serves, as far as `up` needs to know it. `log` is where a detached one's output is kept."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def log(self) -> Path | None: ...
 
     def poll(self) -> int | None:
         """Its exit code as a shell gives it, or None while it runs."""
@@ -183,6 +190,15 @@ class Output:
         if rest:
             self._write(rest.decode(errors="replace"))
         os.close(self._reading)
+
+
+def last_lines(log: Path | None, most: int = 50) -> list[str]:
+    """The end of a log, for whoever has not seen it; empty where there is none."""
+    if log is None or not log.is_file():
+        return []
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        return file.read().decode(errors="replace").splitlines()[-most:]
 
 
 class Interrupts:

@@ -110,6 +110,8 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
                     return 0
                 code = serving.follow(served, asked, context.terminal.say)
             except BaseException:
+                for line in serving.last_lines(served.log):
+                    context.terminal.say(line)
                 serving.stop(served, grace=0)
                 raise
             finally:

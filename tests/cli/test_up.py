@@ -1,0 +1,334 @@
+"""`up` around a server that is a plain process here: what the container adds is tried where containers are."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from corten.cli import serving, up
+from corten.cli.context import Context
+from corten.cli.terminal import Terminal
+from corten.errors import RuntimeFailure, UsageError
+from corten.oci.config import ImageConfig
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.store.images import Image
+
+SOURCE = Path(__file__).parents[2] / "src"
+GOOD = "def predict(x: float) -> float: return x * 2\n"
+# `corten up` as a process of its own, so that it gets real signals.
+DRIVER = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+from test_up import drive
+sys.exit(drive(sys.argv[3], sys.argv[4:]))
+"""
+
+
+class ProcessServed:
+    """A served project that is a process of this machine."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path | None) -> None:
+        self.process, self.log, self.name = process, log, "demo"
+
+    def poll(self) -> int | None:
+        code = self.process.poll()
+        return None if code is None else code if code >= 0 else 128 - code
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+
+class Here(Context):
+    """A context whose build is done: the project's code is in `path`."""
+
+    def build(self, path: Path, *, without_models: bool = False) -> Image:
+        kind = (path / "kind").read_text() if (path / "kind").exists() else "predict"
+        labels = {"dev.corten.entry": kind} if kind != "none" else {}
+        config = ImageConfig(Platform.host(), (), env=("PORT=8080",), labels=labels)
+        return Image("demo", Digest.of(b""), Digest.of(b""), config, 0, 0.0)
+
+
+def starter(path: Path) -> up.Starter:
+    def start(image: Image, how: up.Start) -> ProcessServed:
+        log = None
+        if how.output is None:
+            log = path / "log"
+        output = log.open("wb") if log else how.output
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(SOURCE),
+            "CORTEN_PREDICT": "predict:predict",
+            "CORTEN_APP": str(path),
+            "CORTEN_WORKER_PYTHON": sys.executable,
+            "LISTEN_FDS": "1",
+            **dict(how.environment),
+        }
+        number = how.listener.fileno()
+        shift = f"import os, sys; os.dup2({number}, 3); os.execv(sys.executable, sys.argv[1:])"
+        command = [sys.executable, "-m", "corten_serve"]
+        if how.forward is not None:
+            command = [sys.executable, str(path / "command.py"), str(how.forward)]
+        process = subprocess.Popen(
+            [sys.executable, "-c", shift, *command],
+            env=environment,
+            stdout=output,
+            stderr=output,
+            pass_fds=(number,),
+            start_new_session=True,
+        )
+        (path / "pid").write_text(str(process.pid))
+        return ProcessServed(process, log)
+
+    return start
+
+
+def drive(path: str, arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    up.add_arguments(parser)
+    terminal = Terminal(sys.stdout, sys.stderr, live=False, colour=False)
+    return up.run(parser.parse_args([path, *arguments]), Here(terminal), starter(Path(path)))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "a project ü"
+    folder.mkdir()
+    (folder / "predict.py").write_text(GOOD)
+    return folder
+
+
+class Up:
+    """A `corten up` that runs. `url` is what it printed."""
+
+    def __init__(self, project: Path, *arguments: str) -> None:
+        here = Path(__file__).parent
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, str(SOURCE), str(here), str(project), "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.said: list[str] = []
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
+        self.url = self.process.stdout.readline().strip()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip("\n"))
+
+    def wait(self) -> int:
+        code = self.process.wait(20)
+        self._listening.join(5)
+        return code
+
+    def has_said(self, text: str) -> bool:
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            if any(text in line for line in self.said):
+                return True
+            time.sleep(0.02)
+        return False
+
+
+def post(url: str, value: object) -> object:
+    request = urllib.request.Request(url + "/predict", json.dumps(value).encode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_says_how_to_call_it_and_stops_cleanly(project, number):
+    running = Up(project)
+    assert running.url.startswith("http://127.0.0.1:")
+    assert post(running.url, {"x": 2}) == 4.0
+    assert running.has_said("Ctrl-C stops it")
+    example = next(line.strip() for line in running.said if "curl" in line)
+    assert example == f"""curl {running.url}/predict -H 'content-type: application/json' -d '{{"x": 1.5}}'"""
+    shown = subprocess.run(["sh", "-c", example + " -s"], capture_output=True, text=True, check=True)
+    assert shown.stdout == "3.0"
+    assert running.has_said("POST /predict 200"), "the server's log is followed"
+    running.process.send_signal(number)
+    assert running.wait() == 0
+    with pytest.raises(OSError):
+        post(running.url, {"x": 2})
+
+
+def test_what_is_in_flight_is_finished_and_a_second_interrupt_is_not_waited_for(project):
+    (project / "predict.py").write_text(
+        "import time\ndef predict(x: float) -> float: time.sleep(x); return x\n"
+    )
+    for impatient in (False, True):
+        running = Up(project)
+        answers: list[object] = []
+
+        def ask(
+            url: str = running.url, answers: list[object] = answers, x: float = 20 if impatient else 0.6
+        ) -> None:
+            try:
+                answers.append(post(url, {"x": x}))
+            except OSError as error:
+                answers.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.3)
+        running.process.send_signal(signal.SIGINT)
+        assert running.has_said("what is in flight is finished first")
+        if impatient:
+            running.process.send_signal(signal.SIGINT)
+        assert running.wait() == 0
+        asking.join(5)
+        assert answers == [0.6] if not impatient else isinstance(answers[0], OSError)
+
+
+def test_a_predictor_that_fails_is_told_at_once_with_its_traceback(project):
+    (project / "predict.py").write_text(
+        "def predict(x: float) -> float: return x\nraise RuntimeError('no weights')\n"
+    )
+    running = Up(project)
+    assert running.url == ""
+    assert running.wait() == 1
+    text = "\n".join(running.said)
+    assert 'predict.py", line 2, in <module>' in text
+    assert "cannot be imported: RuntimeError: no weights" in text
+    assert "it ended before it was ready, with exit code 1" in text
+
+
+def test_the_containers_own_end_is_told_with_its_code(project):
+    running = Up(project)
+    served = int(subprocess.check_output(["pgrep", "-P", str(running.process.pid)]).split()[0])
+    os.kill(served, signal.SIGKILL)
+    assert running.wait() == 137
+    assert any("the container ended by itself, with exit code 137" in line for line in running.said)
+
+
+def test_detached_it_returns_when_ready_and_serves_on(project):
+    running = Up(project, "--detach")
+    assert running.wait() == 0
+    try:
+        assert post(running.url, {"x": 3}) == 6.0
+        assert any("corten stop demo" in line for line in running.said)
+        assert "POST /predict" in _eventually(project / "log")
+    finally:
+        os.kill(int((project / "pid").read_text()), signal.SIGTERM)
+
+
+def test_detached_a_failure_shows_the_log(project):
+    (project / "predict.py").write_text("raise RuntimeError('no weights')\n")
+    running = Up(project, "--detach")
+    assert running.wait() == 1
+    assert any("RuntimeError: no weights" in line for line in running.said)
+
+
+def test_a_command_is_served_when_its_port_answers(project):
+    (project / "kind").write_text("command")
+    (project / "command.py").write_text(
+        "import http.server, socket, sys, time\n"
+        "assert sys.argv[1] == '9001'\n"
+        "time.sleep(0.3)\n"
+        "class Handler(http.server.SimpleHTTPRequestHandler): pass\n"
+        "server = http.server.HTTPServer(('', 0), Handler, bind_and_activate=False)\n"
+        "server.socket = socket.socket(fileno=3)\n"
+        "server.serve_forever()\n"
+    )
+    running = Up(project, "-e", "PORT=9001")
+    assert running.has_said(f"curl {running.url}/")
+    with urllib.request.urlopen(running.url, timeout=5) as answer:
+        assert answer.status == 200
+    running.process.send_signal(signal.SIGINT)
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 0
+
+
+def test_nothing_to_serve_is_an_error(project):
+    (project / "kind").write_text("none")
+    terminal = Terminal(io.StringIO(), io.StringIO(), live=False, colour=False)
+    parser = argparse.ArgumentParser()
+    up.add_arguments(parser)
+    with pytest.raises(UsageError, match="nothing to serve"):
+        up.run(parser.parse_args([str(project), "--port", "0"]), Here(terminal), starter(project))
+
+
+def test_a_port_in_use_is_told_with_another_one():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(serving.PortInUse, match=f"port {port} is in use on 127.0.0.1") as error:
+            serving.listen("127.0.0.1", port)
+    assert error.value.hint is not None
+    assert "--port" in error.value.hint
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "::zz"])
+def test_addresses_that_are_not_ours(host):
+    with pytest.raises(UsageError) as error:
+        serving.listen(host, 0)
+    assert error.value.hint
+
+
+def test_every_address_is_reached_by_loopback():
+    with serving.listen("0.0.0.0", 0) as listener:
+        assert serving.url_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_silence_and_nonsense_are_not_http():
+    class Alive:
+        name, log = "x", None
+
+        def poll(self) -> int | None:
+            return None
+
+        def signal(self, number: int) -> None: ...
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()[:2]
+
+        def answer(data: bytes) -> None:
+            connection, _ = listener.accept()
+            connection.recv(1000)
+            connection.sendall(data)
+            connection.close()
+
+        for data, expected in ((b"", None), (b"SSH-2.0\r\n", None), (b"HTTP/1.1 204 No\r\n\r\n", (204, b""))):
+            thread = threading.Thread(target=answer, args=(data,))
+            thread.start()
+            assert serving.get(address, "/", Alive()) == expected
+            thread.join()
+
+
+def test_an_end_before_ready_is_a_runtime_failure():
+    class Dead:
+        name, log = "x", None
+
+        def poll(self) -> int | None:
+            return 3
+
+        def signal(self, number: int) -> None: ...
+
+    with serving.listen("127.0.0.1", 0) as listener, pytest.raises(RuntimeFailure, match="exit code 3"):
+        serving.wait_until_ready(Dead(), serving.address_of(listener), "/readyz")
+
+
+def _eventually(path: Path) -> str:
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        if "POST" in path.read_text():
+            break
+        time.sleep(0.05)
+    return path.read_text()
