@@ -24,6 +24,7 @@ _DISCARD_SECONDS = 5.0
 answer instead of a broken connection."""
 _SMALL = 64 << 10
 """Bodies up to this many bytes are read in one go; larger ones piece by piece, counting."""
+_TOO_LATE = -1.0
 _LEFT = 499
 
 
@@ -103,6 +104,13 @@ class App:
             status = await self._route(method, path, scope, proto)
         except asyncio.CancelledError:
             status = _LEFT  # The client left; there is nobody to answer.
+        except Exception:
+            import traceback
+
+            self._log.say(
+                "error: this is a bug in Corten's model server; please report it\n" + traceback.format_exc()
+            )
+            status = self._error(proto, 500, "the server failed; its log says more")
         finally:
             self.active -= 1
             self._log.request(method, path, status, time.perf_counter() - begun, scope.client)
@@ -165,6 +173,10 @@ class App:
             if body.announced is not None and body.size < body.announced:
                 raise asyncio.CancelledError  # The connection broke in the middle of the body.
             return b"".join(chunks)
+        except asyncio.CancelledError:
+            if self._reading[task] == _TOO_LATE:
+                raise Refused(408, f"the body took longer than {self._settings.body_seconds:g} s") from None
+            raise
         finally:
             del self._reading[task]
 
@@ -175,7 +187,8 @@ class App:
         """Drop clients that have been sending their body for too long. To be called every few seconds."""
         limit = time.monotonic() - self._settings.body_seconds
         for task, begun in list(self._reading.items()):
-            if begun < limit:
+            if begun < limit and begun != _TOO_LATE:
+                self._reading[task] = _TOO_LATE
                 task.cancel()
 
     def _livez(self, scope: Scope, proto: HTTPProtocol) -> int:

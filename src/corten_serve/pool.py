@@ -109,9 +109,12 @@ class Pool:
                 self._link.exited(status)
 
     async def stop(self) -> None:
-        """Let the worker end; after five seconds it is killed."""
-        self.state = "stopping"
+        """Let the worker end; after five seconds it is killed. One that is still starting has nothing to finish."""
+        before, self.state = self.state, "stopping"
         if self._link is None or self._link.status is not None:
+            return
+        if before != "ready":
+            self._link.spawned.kill()
             return
         self._stopped = self._loop.create_future()
         self._link.close()

@@ -68,7 +68,7 @@ async def serve(
     pool.reap()  # It may have ended before anybody listened.
     front = _Front(app, listener, settings.connections)
     accepting: asyncio.Future[Any] = loop.create_task(front.serve())
-    sweeper = _sweep_regularly(loop, app)
+    sweeper = _sweep_regularly(loop, app, settings.body_seconds)
     try:
         code = await _until_end(pool, accepting, ending, log, begun)
         if code == 0:
@@ -98,10 +98,10 @@ def _on_signals(loop: asyncio.AbstractEventLoop, ending: asyncio.Future[int], po
     loop.add_signal_handler(signal.SIGCHLD, pool.reap)
 
 
-def _sweep_regularly(loop: asyncio.AbstractEventLoop, app: App) -> asyncio.Task[None]:
+def _sweep_regularly(loop: asyncio.AbstractEventLoop, app: App, seconds: float) -> asyncio.Task[None]:
     async def sweep() -> None:
         while True:
-            await asyncio.sleep(_SWEEP)
+            await asyncio.sleep(min(_SWEEP, max(0.1, seconds / 4)))
             app.sweep()
 
     return loop.create_task(sweep())

@@ -67,6 +67,7 @@ class Settings:
             queue=_whole(environment, "CORTEN_QUEUE", 1000, 1, 1_000_000),
             queue_bytes=_size(environment, "CORTEN_QUEUE_BYTES", 256 << 20),
             body=_size(environment, "CORTEN_BODY_LIMIT", 64 << 20),
+            body_seconds=_seconds(environment, "CORTEN_BODY_SECONDS", 60.0),
             log=level,
             drain=_seconds(environment, "CORTEN_DRAIN", 3.0),
             inherited=_inherited(environment),

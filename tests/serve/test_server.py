@@ -456,6 +456,25 @@ def test_a_client_that_never_finishes_its_header_or_body_stops_nobody(start):
     assert server.stop() == 0
 
 
+def test_a_body_that_takes_too_long_is_given_up(start):
+    server = start(SLOW, CORTEN_BODY_SECONDS="0.3")
+    for header in (b"content-length: 9", b"content-length: 900000", b"transfer-encoding: chunked"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 408"
+    assert server.predict({"value": 3}).json == 3
+
+
+def test_sigterm_while_starting_ends_at_once(start):
+    server = start("import time; time.sleep(30)", ready=False, CORTEN_DRAIN="0")
+    while not server.children():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    begun = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - begun < 2
+
+
 def _memory(pid: int) -> int:
     """Resident bytes of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
