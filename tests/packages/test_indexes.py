@@ -73,7 +73,7 @@ def test_uv_files_and_variables_come_before_pips(tmp_path: Path) -> None:
     assert found.default == Index("https://user/simple", default=True)
     assert found.extra == (Index("https://corp/simple", "corp", explicit=True), Index("https://extra/simple"))
     assert found.find_links == ("/own/wheels", "/user/wheels")
-    settings = tomllib.loads(found.uv_toml("unused", 600))
+    settings = tomllib.loads(found.uv_toml())
     assert settings["index-strategy"] == "first-index"
     assert settings["constraint-dependencies"] == ["x<2"]
     assert settings["prerelease"] == "allow"
@@ -98,13 +98,7 @@ def test_uv_files_and_variables_come_before_pips(tmp_path: Path) -> None:
 def test_without_any_configuration_uv_decides(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found.default is None
-    assert tomllib.loads(found.uv_toml("https://d/simple", 600))["index"] == [
-        {
-            "url": "https://d/simple",
-            "default": True,
-            "cache-control": {"api": "max-age=600", "files": "max-age=31536000, immutable"},
-        }
-    ]
+    assert found.uv_toml().strip() == ""
 
 
 @pytest.mark.parametrize(
@@ -122,6 +116,12 @@ def test_a_damaged_file_is_named_and_not_quoted(tmp_path: Path, file: str, text:
     assert "hush-hush" not in caught.value.message
 
 
+def test_what_uv_alone_knows_of_an_index_is_handed_on(tmp_path: Path) -> None:
+    text = '[[index]]\nurl = "https://own/simple"\ncache-control = { api = "max-age=5" }\nformat = "flat"\n'
+    write(tmp_path / ".config/uv/uv.toml", text)
+    assert tomllib.loads(read(tmp_path).uv_toml()) == tomllib.loads(text)
+
+
 def test_credentials_are_taken_out_of_addresses(tmp_path: Path) -> None:
     found = read(
         tmp_path,
@@ -135,7 +135,7 @@ def test_credentials_are_taken_out_of_addresses(tmp_path: Path) -> None:
     assert found.logins.for_url("https://host/simple/") is None
     assert found.logins.for_url("http://host:8443/simple/") is None
     assert found.logins.for_url("https://b.host/s/x/") == ("token", "")
-    text = found.uv_toml("unused", 600)
+    text = found.uv_toml()
     assert "https://me:hush%40hush@host:8443/simple/" in text
     assert found.redacted("at https://me:hush%40hush@host/x: hush@hush") == "at https://host/x: ****"
     assert "hush" not in str(found.uv_environment().get("UV_DEFAULT_INDEX"))

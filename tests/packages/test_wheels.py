@@ -26,6 +26,10 @@ from support.wheels import make_wheel
 BOOKWORM = Target(Platform.parse("linux/amd64"), "3.11.2", 36)
 
 
+def named(*lines: str) -> dict[str, tuple[str, ...]]:
+    return {parse_requirement(line).name: (line,) for line in lines if parse_requirement(line).name}
+
+
 class Machine:
     """A machine of its own: a home, a store, uv's cache, and an index on `web` over the wheels in `pool`."""
 
@@ -61,7 +65,7 @@ class Machine:
         indexes = read_indexes(None, self.environment)
         wanted = wanted or Wanted(
             Request(target, lines=lines),
-            named=frozenset(parse_requirement(line).name for line in lines) - {""},
+            named=named(*lines),
         )
         with self.store.temporary_directory() as directory:
             resolver = WheelResolver(self.store, indexes, directory, ignore)
@@ -110,17 +114,54 @@ def test_versions_hold_until_they_may_move(machine: Machine) -> None:
 
 
 def test_what_is_locked_keeps_its_file_and_is_not_asked_for(machine: Machine) -> None:
-    locked = machine.make("alpha", "1.0")
+    locked = (machine.make("alpha", "1.0", "gamma"), machine.make("gamma", "1.0"))
     machine.publish()
     machine.resolve("alpha")
-    machine.make(
-        "alpha", "1.0", tag="cp311-cp311-manylinux_2_28_x86_64"
-    )  # a better file for the same version, later
-    machine.make("beta", "1.0")
+    machine.make("alpha", "1.0", "gamma", tag="cp311-cp311-manylinux_2_28_x86_64")  # a better file, later
+    machine.make("alpha", "2.0"), machine.make("beta", "1.0", "delta"), machine.make("delta", "1.0")
     machine.publish()
     machine.web.seen.clear()
-    assert machine.resolve("alpha", "beta", previous=(locked,))["alpha"] == locked
-    assert machine.web.asked(f"/files/{locked.file}") == []
+    assert tuple(machine.resolve("alpha", previous=locked).values()) == locked
+    assert machine.web.seen == []
+    found = machine.resolve("alpha", "beta", previous=locked)
+    assert {name: wheel.version for name, wheel in found.items()} == {
+        "alpha": "1.0",
+        "beta": "1.0",
+        "delta": "1.0",
+        "gamma": "1.0",
+    }
+    assert found["alpha"] == locked[0]
+    assert {item.path for item in machine.web.seen if item.path.startswith("/simple")} == {
+        "/simple/beta/",
+        "/simple/delta/",
+    }
+
+
+def test_a_loosened_or_tightened_requirement_asks_again(machine: Machine) -> None:
+    locked = (machine.make("alpha", "1.0"),)
+    machine.publish()
+    machine.resolve("alpha")
+    machine.make("alpha", "2.0"), machine.make("alpha", "2.1")
+    machine.publish()
+    assert machine.resolve("alpha>=1", previous=locked)["alpha"].version == "1.0"
+    assert machine.resolve("alpha>=2", previous=locked)["alpha"].version == "2.1"
+
+
+def test_a_version_holds_where_an_extra_index_has_it_for_others_only(
+    machine: Machine, tmp_path: Path
+) -> None:
+    make_wheel(tmp_path / "extra", "alpha", "1.9.1", tag="cp310-cp310-manylinux_2_28_x86_64")
+    publish(machine.web, tmp_path / "extra", root="/extra")
+    machine.environment["PIP_EXTRA_INDEX_URL"] = f"{machine.web.url}/extra"
+    machine.make("alpha", "1.9.0", tag="cp311-cp311-manylinux_2_28_x86_64")
+    locked = machine.make("alpha", "1.9.1", tag="cp311-cp311-manylinux_2_28_x86_64")
+    beta = machine.make("beta", "1.0")
+    machine.make("beta", "0.9")
+    machine.publish()
+    assert machine.resolve("alpha", "beta") == {"alpha": locked, "beta": beta}
+    assert machine.resolve("alpha", "beta", previous=(locked, beta)) == {"alpha": locked, "beta": beta}
+    found = machine.resolve("alpha", "beta<1", previous=(locked, beta))
+    assert {wheel.version for wheel in found.values()} == {"1.9.1", "0.9"}
 
 
 def test_the_wheel_fits_the_platform(machine: Machine) -> None:

@@ -6,7 +6,10 @@ upgrade is asked for, versions of wheels stay while the project's requirements a
 
 from __future__ import annotations
 
+import re
+import sysconfig
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +33,7 @@ from corten.packages.wheels import Wanted, WheelResolver
 from corten.project.model import Predictor, Project
 from corten.store.store import Store
 
+_SERVING = {re.split(r"[^a-z0-9-]", line)[0]: (line,) for line in REQUIREMENTS}
 _GLIBC = {"bookworm": 36, "trixie": 41}
 _GLIBC_OF_UNKNOWN = 28
 
@@ -76,7 +80,10 @@ def lock_project(
         upgrade,
     )
     locking.check_names()
-    platforms = tuple(locking.platform(platform) for platform in sorted(set(project.platforms)))
+    wanted = sorted(set(project.platforms))
+    sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once
+    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+        platforms = tuple(pool.map(locking.platform, wanted))
     return Lock(
         corten=__version__,
         project=digest,
@@ -201,7 +208,7 @@ class _Locking:
             )
         if _satisfies(before, REQUIREMENTS) and not self.again & {wheel.name for wheel in before}:
             return tuple(before)
-        wanted = Wanted(Request(target, lines=REQUIREMENTS), named=frozenset(normal_name("granian")))
+        wanted = Wanted(Request(target, lines=REQUIREMENTS), named=_SERVING)
         with self._watched(f"the model server for {target.platform}"):
             return self._resolve(read_indexes(self.project.root, self.environment), wanted, before)
 

@@ -75,14 +75,14 @@ def wanted_wheels(project: Project, target: Target) -> Wanted:
             gpu=project.gpu,
             allowed=_allowed(read),
             hashed=read.hashed,
-            named=_names(read.requirements),
+            named=_named(read.requirements),
         )
     if dependencies.kind == "pyproject":
         requirements = _pyproject_requirements(project)
         refuse_uninstallable(requirements)
         sources = _sources(project.root)
-        named = _names(requirements)
-        for name in sorted(named & sources.keys()):
+        named = _named(requirements)
+        for name in sorted(named.keys() & sources.keys()):
             _refuse_source(name, sources[name])
         return Wanted(
             Request(
@@ -148,5 +148,10 @@ def _allowed(read: Requirements) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(hashes)) for name, hashes in allowed.items()}
 
 
-def _names(requirements: tuple[Requirement, ...]) -> frozenset[str]:
-    return frozenset(item.name for item in requirements if item.name)
+def _named(requirements: tuple[Requirement, ...]) -> dict[str, tuple[str, ...]]:
+    """The requirements by the names they have."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in requirements:
+        if item.name:
+            found[item.name] = (*found.get(item.name, ()), item.text)
+    return found

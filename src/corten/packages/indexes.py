@@ -24,6 +24,7 @@ from corten.packages.http import network_from
 from corten.packages.pipconfig import read_pip, truth, words
 from corten.packages.requirements import Requirements
 
+_FURTHER = ("format", "authenticate", "ignore-error-codes", "cache-control", "exclude-newer")
 _KEPT_VARIABLES = re.compile(
     r"UV_(CACHE_DIR|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|CONCURRENT_.*|NATIVE_TLS|SYSTEM_CERTS|OFFLINE"
     r"|INDEX_.*_(USERNAME|PASSWORD)|REQUEST_TIMEOUT|LINK_MODE)"
@@ -32,12 +33,14 @@ _KEPT_VARIABLES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One index (PEP 503). `url` has no credentials; an `explicit` one serves only packages that name it."""
+    """One index (PEP 503). `url` has no credentials; an `explicit` one serves only packages that name it; `further` are
+    uv's other settings for it."""
 
     url: str
     name: str | None = None
     default: bool = False
     explicit: bool = False
+    further: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +72,15 @@ class Indexes:
             changes["client_certificate"] = self.client_certificate
         return network_from(self.environment, **changes)
 
-    def uv_toml(self, default_url: str, fresh: int | None) -> str:
-        """The configuration file for uv. It holds credentials: for a file that only this user can read.
-
-        `default_url` is uv's own default index; where nobody configured another, its pages count as fresh for `fresh`
-        seconds and its files, which never change, for ever."""
+    def uv_toml(self) -> str:
+        """The configuration file for uv. It holds credentials: for a file that only this user can read. Where nobody
+        configured a default index it names none, and uv takes its own."""
         settings = dict(self.settings)
         entries = [self._entry(index, explicit=index.explicit) for index in self.extra]
-        if not self.no_index:
-            if self.default is not None:
-                entries.append(self._entry(self.default, default=True))
-            else:
-                caching = {"api": f"max-age={fresh}", "files": "max-age=31536000, immutable"}
-                entries.append(
-                    {"url": default_url, "default": True}
-                    | ({"cache-control": caching} if fresh is not None else {})
-                )
         if self.no_index:
             settings["no-index"] = True
+        elif self.default is not None:
+            entries.append(self._entry(self.default, default=True))
         if self.find_links:
             settings["find-links"] = [self.logins.with_login(place) for place in self.find_links]
         if self.insecure:
@@ -96,7 +90,7 @@ class Indexes:
     def _entry(self, index: Index, **flags: bool) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": index.name} if index.name else {}
         entry["url"] = self.logins.with_login(index.url)
-        return entry | {key: True for key, value in flags.items() if value}
+        return entry | {key: True for key, value in flags.items() if value} | dict(index.further)
 
     def uv_environment(self) -> dict[str, str]:
         """The variables for uv: this process's, without what would shape a resolution behind Corten's back."""
@@ -179,7 +173,10 @@ def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None
         if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
             continue
         name = entry.get("name") if isinstance(entry.get("name"), str) else None
-        index = Index(place(entry["url"]), name, bool(entry.get("default")), bool(entry.get("explicit")))
+        further = {key: entry[key] for key in _FURTHER if key in entry}
+        index = Index(
+            place(entry["url"]), name, bool(entry.get("default")), bool(entry.get("explicit")), further
+        )
         named = _named_login(index, environment)
         if named is not None:
             logins.append(named)

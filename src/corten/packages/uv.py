@@ -46,13 +46,13 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Freshness:
-    """How far uv may trust what it knows: answers of its default index count for `seconds` (None: as long as the index
-    itself says), those about `again` for no time."""
+class Memory:
+    """What uv may take from its cache. `alone`: everything, however old, and nothing else; otherwise what the indexes
+    allow, but nothing about the packages `without`, or about any with `anew`."""
 
-    seconds: int | None = 600
-    again: tuple[str, ...] = ()
-    everything: bool = False
+    alone: bool = False
+    without: tuple[str, ...] = ()
+    anew: bool = False
 
 
 class Uv:
@@ -78,13 +78,13 @@ class Uv:
             self._default = match[1]
         return self._default
 
-    def pins(self, request: Request, fresh: Freshness) -> dict[str, str]:
+    def pins(self, request: Request, memory: Memory) -> dict[str, str]:
         """Every package of the resolution with its version, or with the address that it comes from. Reads no wheel.
         Raises UvFailed."""
         work = self._work()
         output = work / "requirements.txt"
         output.write_text("".join(f"{name}=={version}\n" for name, version in request.preferences.items()))
-        self._compile(request, fresh, work, output, "requirements.txt")
+        self._compile(request, memory, work, output, "requirements.txt")
         pins: dict[str, str] = {}
         for line in output.read_text().splitlines():
             match = _PIN.match(line)
@@ -92,7 +92,7 @@ class Uv:
                 pins[normal_name(match[1])] = match[2] or match[3]
         return pins
 
-    def packages(self, request: Request, fresh: Freshness) -> list[dict[str, Any]]:
+    def packages(self, request: Request, memory: Memory) -> list[dict[str, Any]]:
         """Every package of the resolution as pylock.toml's `packages` has it (PEP 751). Raises UvFailed."""
         work = self._work()
         output = work / "pylock.toml"
@@ -101,7 +101,7 @@ class Uv:
             for name, version in request.preferences.items():
                 lines += ["[[packages]]", f'name = "{name}"', f'version = "{version}"']
             output.write_text("\n".join(lines) + "\n")
-        self._compile(request, fresh, work, output, "pylock.toml")
+        self._compile(request, memory, work, output, "pylock.toml")
         return _packages(output.read_text())
 
     def export(self, root: Path, extras: Sequence[str], groups: Sequence[str]) -> list[dict[str, Any]]:
@@ -125,12 +125,11 @@ class Uv:
         work.mkdir(mode=0o700)
         return work
 
-    def _compile(self, request: Request, fresh: Freshness, work: Path, output: Path, form: str) -> None:
+    def _compile(self, request: Request, memory: Memory, work: Path, output: Path, form: str) -> None:
         config = work / "uv.toml"
         descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            default = "" if self.indexes.default or self.indexes.no_index else self.default_index()
-            file.write(self.indexes.uv_toml(default, fresh.seconds))
+            file.write(self.indexes.uv_toml())
         command = ["pip", "compile", *(str(path) for path in request.files)]
         if request.lines or not request.files:
             lines = work / "requirements.in"
@@ -152,9 +151,11 @@ class Uv:
             command.append(f"--torch-backend={request.backend}")
         if request.alone:
             command.append("--no-deps")
-        if fresh.everything:
+        if memory.anew:
             command.append("--refresh")
-        command += [f"--refresh-package={name}" for name in fresh.again]
+        if memory.alone:
+            command.append("--offline")
+        command += [f"--refresh-package={name}" for name in memory.without]
         self._run(command, work)
 
     def _run(self, arguments: Sequence[str], work: Path | None = None, text: str | None = None) -> str:

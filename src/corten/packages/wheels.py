@@ -1,7 +1,8 @@
 """From requirements to wheels for one target: exactly one file for every package, with its sha256 and size.
 
 A first lock takes uv's whole answer. Later ones ask for versions alone, which reads no wheel and no folder, keep the files
-that the last lock had for them, and look up only what is new.
+that the last lock had for them, and look up only what is new: first the new packages by themselves, then everything
+from uv's cache, however old that is. Only where the two do not agree are the indexes asked about all.
 """
 
 from __future__ import annotations
@@ -26,11 +27,10 @@ from corten.packages.http import Http
 from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator
 from corten.packages.requirements import Requirement, normal_name
-from corten.packages.uv import Freshness, Request, Uv, UvFailed
+from corten.packages.uv import Memory, Request, Uv, UvFailed
 from corten.store.store import Store
 
-_FRESH = 600
-_FRESH_WHILE_LOCKED = 3600
+_RETRIED = 8
 _TORCH = {"torch", "torchvision", "torchaudio", "triton", "pytorch-triton"}
 _BACKEND = re.compile(r"cu[0-9]{2,3}")
 
@@ -38,14 +38,14 @@ _BACKEND = re.compile(r"cu[0-9]{2,3}")
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What wheels are asked for. `allowed` holds the hashes that the project pins, by name (`hashed`: a package without
-    one is an error); `named` are the packages that the project names itself; `scattered` says that single packages
-    have indexes of their own, so that a package cannot be looked up by its name and version alone."""
+    one is an error); `named` holds, by name, the requirements that the project itself writes; `scattered` says that
+    single packages have indexes of their own, so that a package cannot be looked up by its name and version alone."""
 
     request: Request
     gpu: str = "auto"
     allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hashed: bool = False
-    named: frozenset[str] = frozenset()
+    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scattered: bool = False
 
 
@@ -80,23 +80,19 @@ class WheelResolver:
         if not wanted.request.files and not wanted.request.lines:
             return ()
         kept = {wheel.name: wheel for wheel in previous if not upgrade and wheel.name not in again}
-        fresh = Freshness(_FRESH)
-        if upgrade:
-            fresh = Freshness(0, everything=True)
-        elif kept:
-            unknown = sorted(wanted.named - kept.keys() | set(again))
-            fresh = Freshness(_FRESH_WHILE_LOCKED, tuple(unknown))
-        request = replace(wanted.request, preferences={name: wheel.version for name, wheel in kept.items()})
+        preferences = {name: wheel.version for name, wheel in kept.items()}
+        wanted = replace(wanted, request=replace(wanted.request, preferences=preferences))
+        memory = Memory(without=tuple(again), anew=upgrade)
         try:
-            return self._resolved(replace(wanted, request=request), kept, fresh)
+            return self._resolved(wanted, kept, again, memory)
         except UvFailed as error:
             failure = error
-        if fresh.seconds and "No solution found" in str(failure):
+        if not upgrade and "No solution found" in str(failure):
             try:  # what failed may have failed for an answer that was a few minutes old
-                return self._resolved(replace(wanted, request=request), kept, Freshness(0, everything=True))
+                return self._resolved(wanted, kept, again, Memory(anew=True))
             except UvFailed as error:
                 failure = error
-        raise explain(str(failure), request.target, self._survey) from None
+        raise explain(str(failure), wanted.request.target, self._survey) from None
 
     def from_uv_lock(
         self,
@@ -114,33 +110,26 @@ class WheelResolver:
         found = [_chosen(item, target) for item in packages if _applies(item, target)]
         return self._complete(found, {wheel.sha256: wheel for wheel in previous})
 
-    def _resolved(self, wanted: Wanted, kept: Mapping[str, Wheel], fresh: Freshness) -> tuple[Wheel, ...]:
+    def _resolved(
+        self, wanted: Wanted, kept: Mapping[str, Wheel], again: Sequence[str], memory: Memory
+    ) -> tuple[Wheel, ...]:
         """Raises UvFailed."""
-        request = wanted.request
-        if wanted.gpu == "none":
-            request = self._without_gpu(request, fresh)
-        elif wanted.gpu != "auto":
-            if not _BACKEND.fullmatch(wanted.gpu):
-                raise ProjectError(
-                    f"'{wanted.gpu}' is not a value of `gpu`", hint="use auto, none or one such as cu126"
-                )
-            request = replace(request, backend=wanted.gpu)
         same: dict[str, Wheel] = {}
-        if kept and not wanted.hashed:
-            pins = self.uv.pins(request, fresh)
+        if not kept or wanted.hashed:
+            request = self._fitted(wanted, memory)
+        else:
+            settled = None if memory.anew else self._from_memory(wanted, kept, again)
+            if settled is None:
+                request = self._fitted(wanted, memory)
+                settled = request, self._held(request, memory, self.uv.pins(request, memory), kept)
+            request, pins = settled
             same = {name: wheel for name, wheel in kept.items() if pins.get(name) == wheel.version}
             new = {name: pin for name, pin in pins.items() if name not in same}
             if not new:
                 return _sorted(same.values())
             if not wanted.scattered:
-                lines = [
-                    f"{name} @ {pin}" if "://" in pin else f"{name}=={pin}"
-                    for name, pin in sorted(new.items())
-                ]
-                request = replace(
-                    request, files=(), lines=tuple(lines), extras=(), groups=(), alone=True, preferences={}
-                )
-        packages = self.uv.packages(request, fresh)
+                request = _alone(request, new)
+        packages = self.uv.packages(request, memory)
         found = [
             _chosen(item, request.target)
             for item in packages
@@ -150,11 +139,79 @@ class WheelResolver:
         known = {wheel.sha256: wheel for wheel in kept.values()}
         return _sorted([*same.values(), *self._complete(found, known)])
 
-    def _without_gpu(self, request: Request, fresh: Freshness) -> Request:
+    def _from_memory(
+        self, wanted: Wanted, kept: Mapping[str, Wheel], again: Sequence[str]
+    ) -> tuple[Request, dict[str, str]] | None:
+        """The resolution in which everything is as it was, but for what the project names anew. None when it is not so
+        simple: something else would move, or uv's cache does not know enough."""
+        fresh = sorted((wanted.named.keys() - kept.keys()) | set(again))
+        found: dict[str, str] = {}
+        try:
+            if fresh:
+                lines = tuple(line for name in fresh for line in wanted.named.get(name, (name,)))
+                part = replace(
+                    wanted, request=replace(wanted.request, files=(), lines=lines, extras=(), groups=())
+                )
+                if wanted.scattered:
+                    return None
+                memory = Memory(without=tuple(fresh))
+                found = self.uv.pins(self._fitted(part, memory), memory)
+            versions = {name: pin for name, pin in found.items() if "://" not in pin}
+            request = replace(wanted.request, preferences={**wanted.request.preferences, **versions})
+            memory = Memory(alone=True)
+            request = self._fitted(replace(wanted, request=request), memory)
+            pins = self._held(request, memory, self.uv.pins(request, memory), kept)
+        except (UvFailed, ResolutionError):
+            return None
+        settled = all(
+            pin == (kept[name].version if name in kept else found.get(name)) or "://" in pin
+            for name, pin in pins.items()
+        )
+        return (request, pins) if settled else None
+
+    def _fitted(self, wanted: Wanted, memory: Memory) -> Request:
+        """The request with what `gpu` asks for. Raises UvFailed, ResolutionError, ProjectError."""
+        if wanted.gpu == "auto":
+            return wanted.request
+        if wanted.gpu == "none":
+            return self._without_gpu(wanted.request, memory)
+        if not _BACKEND.fullmatch(wanted.gpu):
+            raise ProjectError(
+                f"'{wanted.gpu}' is not a value of `gpu`", hint="use auto, none or one such as cu126"
+            )
+        return replace(wanted.request, backend=wanted.gpu)
+
+    def _held(
+        self, request: Request, memory: Memory, pins: dict[str, str], kept: Mapping[str, Wheel]
+    ) -> dict[str, str]:
+        """`pins`, with the versions of `kept` wherever the project allows them. uv drops a preferred version when the first
+        of several indexes has it for other platforms only, so what moved is asked for once more by name."""
+        moved = [
+            name
+            for name, pin in pins.items()
+            if name in kept and "://" not in pin and pin != kept[name].version
+        ]
+        held: tuple[str, ...] = ()
+        for names in [moved, *([name] for name in moved[:_RETRIED] if len(moved) > 1)]:
+            trial = (*held, *(f"{name}=={kept[name].version}" for name in names))
+            if not names:
+                break
+            free = {name: version for name, version in request.preferences.items() if name not in names}
+            asked = replace(request, constraints=(*request.constraints, *trial), preferences=free)
+            try:
+                pins = self.uv.pins(asked, memory)
+            except UvFailed:
+                continue
+            if names is moved:
+                break
+            held = trial
+        return pins
+
+    def _without_gpu(self, request: Request, memory: Memory) -> Request:
         """`request` so that no CUDA comes with it: as it is where that is so, with CPU builds of torch from the project's own
         folders, or with uv's torch backend `cpu`. Raises ResolutionError when CUDA stays."""
         backed = replace(request, backend="cpu")
-        if not _nvidia(self.uv.pins(request, fresh)):
+        if not _nvidia(self.uv.pins(request, memory)):
             return request
         plain = {
             name: version
@@ -165,12 +222,12 @@ class WheelResolver:
         if own:
             trial = replace(request, preferences=plain, constraints=(*request.constraints, *own))
             try:
-                if not _nvidia(self.uv.pins(trial, fresh)):
+                if not _nvidia(self.uv.pins(trial, memory)):
                     return trial
             except UvFailed:
                 pass  # the project asks for another version than the folders have
         backed = replace(backed, preferences=plain)
-        left = _nvidia(self.uv.pins(backed, fresh))
+        left = _nvidia(self.uv.pins(backed, memory))
         if left:
             raise ResolutionError(
                 f"`gpu` is none, but the project needs '{left[0]}'",
@@ -275,6 +332,21 @@ def refuse_uninstallable(requirements: Iterable[Requirement]) -> None:
                 f"{where}'{what}' is source, and Corten does not build sources yet",
                 hint="name a wheel, or a folder of wheels with --find-links; the project's own code needs no requirement",
             )
+
+
+def _alone(request: Request, pins: Mapping[str, str]) -> Request:
+    """The request for exactly these packages."""
+    lines = [f"{name} @ {pin}" if "://" in pin else f"{name}=={pin}" for name, pin in sorted(pins.items())]
+    return replace(
+        request,
+        files=(),
+        lines=tuple(lines),
+        extras=(),
+        groups=(),
+        constraints=(),
+        alone=True,
+        preferences={},
+    )
 
 
 def _chosen(item: Mapping[str, Any], target: Target) -> _Found:
