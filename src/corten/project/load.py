@@ -18,7 +18,7 @@ from corten.project.settings import Settings
 NONROOT = "65532:65532"
 _USERS = {"root": 0, "daemon": 1, "bin": 2, "sys": 3, "www-data": 33, "nobody": 65534, "nonroot": 65532}
 """Users that an image on Debian has (base-passwd, and Corten's own)."""
-_MARKS = ("pyproject.toml", "uv.lock", "setup.py", "setup.cfg", ".python-version")
+_MARKS = ("uv.lock", "requirements", "src", "setup.cfg", ".python-version")
 _MOST_BYTES = 10_000_000
 
 
@@ -144,14 +144,15 @@ def normal_name(text: str) -> str:
 
 
 def _is_project(root: Path) -> bool:
+    """Whether a folder without pyproject.toml has Python in it: a module, a package, requirements, or `src`."""
     with os.scandir(root) as listing:
         names = [entry.name for entry in listing]
-    return (
-        any(
-            name in _MARKS or name.endswith(".py") or re.fullmatch(r"requirements.*\.txt", name)
-            for name in names
-        )
-        or (root / "requirements").is_dir()
+    return any(
+        name in _MARKS
+        or name.endswith(".py")
+        or re.fullmatch(r"requirements.*\.txt", name)
+        or os.path.isfile(root / name / "__init__.py")
+        for name in names
     )
 
 

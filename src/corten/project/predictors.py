@@ -41,10 +41,9 @@ def names(module: Module) -> list[str]:
             base in classes and predicts(base, seen | {base}) for base in bases if base not in seen
         )
 
-    derived_from = {base for bases, _ in classes.values() for base in bases}
-    public = [
-        name for name in classes if not name.startswith("_") and name not in derived_from and predicts(name)
-    ]
+    public = [name for name in classes if not name.startswith("_") and predicts(name)]
+    derived_from = {base for name in public for base in classes[name][0]}
+    public = [name for name in public if name not in derived_from]
     declared = [name for name in public if any(base.split(".")[-1] in _BASES for base in classes[name][0])]
     return declared or public + functions
 

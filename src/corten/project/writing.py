@@ -100,7 +100,8 @@ def insert(text: str, table: str, *, force: bool = False) -> str:
         after = _parse(result)
     except ProjectError:
         after = {}
-    if _without(before) != _without(after) or "corten" not in after.get("tool", {}):
+    written = after.get("tool", {}).get("corten")
+    if _without(before) != _without(after) or written != _parse(table)["tool"]["corten"]:
         raise ProjectError(
             f"{TABLE} cannot be written into this pyproject.toml without changing the rest",
             hint=f"write it by hand: {' ; '.join(line for line in table.splitlines() if not line.startswith('#'))}",

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corten.errors import ProjectError
+from corten.project.load import load
+from corten.project.model import Command, Predictor
+
+Folder = Callable[..., Path]
+
+CLASS = "class Iris:\n    def setup(self): ...\n    def predict(self, x: float) -> int:\n        return 1\n"
+FLASK = "from flask import Flask\napp = Flask(__name__)\n"
+FASTAPI = "import fastapi\napi: fastapi.FastAPI = fastapi.FastAPI()\n"
+
+
+def target(root: Path) -> str:
+    entry = load(root).entry
+    assert isinstance(entry, Predictor)
+    return entry.target
+
+
+def argv(root: Path) -> tuple[str, ...]:
+    entry = load(root).entry
+    assert isinstance(entry, Command)
+    return entry.argv
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"predict.py": CLASS}, "predict:Iris"),
+        ({"predictor.py": CLASS}, "predictor:Iris"),
+        ({"src/predict.py": CLASS}, "predict:Iris"),
+        ({"predict.py": "async def predict(x: int) -> int:\n    return x\n"}, "predict:predict"),
+        ({"predict.py": "try:\n    import x\nexcept ImportError:\n    pass\nelse:\n    def predict(a): ...\n"}, "predict:predict"),
+        ({"predict.py": CLASS + "class _Private(Iris):\n    pass\n"}, "predict:Iris"),
+        ({"predict.py": "class Base:\n    def predict(self): ...\nclass Iris(Base):\n    pass\n"}, "predict:Iris"),
+        (
+            {"predict.py": "from cog import BasePredictor\nclass Net:\n    def predict(self): ...\n"
+             "class Mine(BasePredictor):\n    def predict(self): ...\n"},
+            "predict:Mine",
+        ),
+        ({"predict.py": CLASS, "train.py": "", "main.py": ""}, "predict:Iris"),
+        ({"predict.py": CLASS, "setup.py": "from setuptools import setup"}, "predict:Iris"),
+    ],
+)  # fmt: skip
+def test_predictors(folder: Folder, files: dict[str, str], expected: str) -> None:
+    assert target(folder(files)) == expected
+
+
+def test_two_predictors_are_an_error_that_lists_them(folder: Folder) -> None:
+    with pytest.raises(ProjectError) as caught:
+        load(folder({"predict.py": CLASS, "predictor.py": CLASS.replace("Iris", "Other")}))
+    assert caught.value.message == (
+        "the project has 2 predictors: 'predict:Iris' in 'predict.py', 'predictor:Other' in 'predictor.py'"
+    )
+    assert caught.value.hint == (
+        'write one into [tool.corten]: predict = "predict:Iris"  or  predict = "predictor:Other"'
+    )
+
+
+def test_two_predictors_in_one_file_are_an_error(folder: Folder) -> None:
+    with pytest.raises(
+        ProjectError, match=r"has 2 predictors: 'predict:Iris' in 'predict.py', 'predict:predict'"
+    ):
+        load(folder({"predict.py": CLASS + "def predict(x):\n    return x\n"}))
+
+
+def test_what_is_written_ends_the_search(folder: Folder) -> None:
+    root = folder(
+        {
+            "predict.py": CLASS,
+            "predictor.py": CLASS,
+            "pyproject.toml": '[tool.corten]\npredict = "predictor:Iris"\n',
+        }
+    )
+    assert target(root) == "predictor:Iris"
+    assert argv(folder({"pyproject.toml": '[tool.corten]\ncommand = "python x.py"\n'})) == ("python", "x.py")
+
+
+def test_files_are_not_imported(folder: Folder) -> None:
+    root = folder({"predict.py": "open('imported', 'w').close()\n" + CLASS})
+    assert target(root) == "predict:Iris"
+    assert not (root / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    "source", ["def predict(:\n", "\0def predict", "(" * 5000 + "predict", "x = 'predict'\n"]
+)
+def test_a_file_that_cannot_be_parsed_is_no_predictor(folder: Folder, source: str) -> None:
+    assert load(folder({"predict.py": source})).entry == Command(("python", "predict.py"))
+
+
+@pytest.mark.parametrize(
+    ("files", "packages", "expected"),
+    [
+        ({"app.py": FLASK}, "flask\ngunicorn", "gunicorn --bind 0.0.0.0:$PORT app:app"),
+        ({"app.py": FLASK}, "Flask==3\nwaitress>=2", "waitress-serve --host 0.0.0.0 --port $PORT app:app"),
+        ({"app.py": FLASK}, "flask\nhypercorn", "hypercorn --bind 0.0.0.0:$PORT wsgi:app:app"),
+        ({"app.py": FLASK}, "gunicorn\nwaitress", "gunicorn --bind 0.0.0.0:$PORT app:app"),
+        ({"main.py": FASTAPI}, "fastapi\nuvicorn", "uvicorn --host 0.0.0.0 --port $PORT main:api"),
+        ({"main.py": FASTAPI}, "fastapi[standard]", "uvicorn --host 0.0.0.0 --port $PORT main:api"),
+        ({"main.py": FASTAPI}, "fastapi\nuvicorn[standard]>=0.30", "uvicorn --host 0.0.0.0 --port $PORT main:api"),
+        ({"main.py": FASTAPI}, "hypercorn ; python_version > '3'", "hypercorn --bind 0.0.0.0:$PORT main:api"),
+        ({"src/shop/app.py": FLASK}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT shop.app:app"),
+        ({"shop/__init__.py": FLASK}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT shop:app"),
+        ({"app.py": "from flask import Flask as F\nweb = F('x')\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT app:web"),
+        (
+            {"app.py": "def create_app():\n    from flask import Flask\n    return Flask('x')\n"},
+            "gunicorn",
+            "gunicorn --bind 0.0.0.0:$PORT app:create_app()",
+        ),
+        (
+            {"app.py": "from flask import Flask\ndef create_app():\n    return Flask('x')\napp = create_app()\n"},
+            "waitress",
+            "waitress-serve --host 0.0.0.0 --port $PORT app:app",
+        ),
+        (
+            {"app.py": "from fastapi import FastAPI\ndef create_app():\n    return FastAPI()\n"},
+            "uvicorn",
+            "uvicorn --host 0.0.0.0 --port $PORT --factory app:create_app",
+        ),
+        (
+            {"shop/__init__.py": FLASK, "wsgi.py": "from shop import app\n"},
+            "gunicorn",
+            "gunicorn --bind 0.0.0.0:$PORT wsgi:app",
+        ),
+        ({"app.py": FLASK, "main.py": "from app import app\napp.run()\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT app:app"),
+        ({"app.py": FLASK, "predict.py": "MODEL = 'predict'\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT app:app"),
+    ],
+)  # fmt: skip
+def test_web_applications(folder: Folder, files: dict[str, str], packages: str, expected: str) -> None:
+    assert " ".join(argv(folder({**files, "requirements.txt": packages + "\n"}))) == expected
+
+
+DJANGO = {
+    "manage.py": "import django\n",
+    "site_/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
+    "site_/asgi.py": "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("packages", "expected"),
+    [
+        ("django\ngunicorn", "gunicorn --bind 0.0.0.0:$PORT site_.wsgi:application"),
+        ("django\nuvicorn", "uvicorn --host 0.0.0.0 --port $PORT site_.asgi:application"),
+        ("django\ngunicorn\nuvicorn", "gunicorn --bind 0.0.0.0:$PORT site_.wsgi:application"),
+        ("django\ndaphne", "daphne --bind 0.0.0.0 --port $PORT site_.asgi:application"),
+    ],
+)
+def test_django_goes_through_the_door_that_it_has_a_server_for(
+    folder: Folder, packages: str, expected: str
+) -> None:
+    assert " ".join(argv(folder({**DJANGO, "requirements.txt": packages}))) == expected
+
+
+def test_a_web_application_without_a_server_is_an_error_that_names_one(folder: Folder) -> None:
+    with pytest.raises(ProjectError) as caught:
+        load(folder({"app.py": FLASK, "requirements.txt": "flask\n"}))
+    assert (
+        "'app.py' has the WSGI application 'app:app', and no server for it is among" in caught.value.message
+    )
+    assert "add 'gunicorn'" in (caught.value.hint or "")
+    with pytest.raises(ProjectError) as caught:
+        load(folder({"app.py": "", "main.py": FASTAPI}))
+    assert "add 'uvicorn'" in (caught.value.hint or "")
+
+
+def test_a_predictor_beside_a_web_application_is_an_error_with_both_lines(folder: Folder) -> None:
+    with pytest.raises(ProjectError) as caught:
+        load(folder({"app.py": FLASK, "predict.py": CLASS, "requirements.txt": "flask\ngunicorn\n"}))
+    assert "has 2 things to run" in caught.value.message
+    assert 'predict = "predict:Iris"' in (caught.value.hint or "")
+    assert 'command = "gunicorn --bind 0.0.0.0:$PORT app:app"' in (caught.value.hint or "")
+
+
+def test_the_server_is_found_in_every_kind_of_dependencies(folder: Folder) -> None:
+    for files in (
+        {"pyproject.toml": '[project]\nname = "x"\ndependencies = ["flask", "gunicorn>=20"]\n'},
+        {
+            "pyproject.toml": '[project]\nname = "x"\n[dependency-groups]\nserve = ["gunicorn"]\n'
+            '[tool.corten]\ngroups = ["serve"]\n'
+        },
+        {"uv.lock": 'version = 1\n\n[[package]]\nname = "gunicorn"\nversion = "23.0"\n'},
+        {"requirements.txt": "-r more.txt\n", "more.txt": "# x\n-r requirements.txt\nGunicorn\n"},
+    ):
+        root = folder({"app.py": FLASK, **files}, f"p{hash(str(files))}")
+        assert argv(root)[0] == "gunicorn"
+
+
+def test_scripts(folder: Folder) -> None:
+    assert argv(folder({"main.py": "", "other.py": ""}, "a")) == ("python", "main.py")
+    assert argv(folder({"train.py": "", "setup.py": "", "conftest.py": "", "test_x.py": ""}, "b")) == (
+        "python",
+        "train.py",
+    )
+    several = load(folder({"train.py": "", "evaluate.py": ""}, "c"))
+    assert several.entry is None
+    assert "'evaluate.py', 'train.py' could" in several.notes[0]
+    project = '[project]\nname = "x"\n[project.scripts]\nserve = "pkg.cli:main"\n'
+    assert argv(folder({"pyproject.toml": project, "main.py": ""}, "d")) == ("serve",)
+    assert load(folder({"requirements.txt": "numpy\n"}, "e")).entry is None
