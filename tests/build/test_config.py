@@ -88,3 +88,8 @@ def test_source_date_epoch() -> None:
     assert created_at({"SOURCE_DATE_EPOCH": "1700000000"}) == "2023-11-14T22:13:20Z"
     with pytest.raises(UsageError, match="'soon'"):
         created_at({"SOURCE_DATE_EPOCH": "soon"})
+
+
+def test_a_shell_expands_its_own_variables() -> None:
+    command = ("/bin/sh", "-c", "x=1; echo $x")
+    assert expandable(command) == command

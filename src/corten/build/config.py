@@ -100,8 +100,8 @@ def image_config(
 
 def expandable(argv: Sequence[str]) -> tuple[str, ...]:
     """`argv` as it is, or through a shell where it names variables (`--bind=0.0.0.0:$PORT`): an image's command is in
-    exec form, which expands nothing."""
-    if not any(_VARIABLE.search(word) for word in argv):
+    exec form, which expands nothing. A command that is a shell's already expands its own."""
+    if tuple(argv[:2]) == ("/bin/sh", "-c") or not any(_VARIABLE.search(word) for word in argv):
         return tuple(argv)
     words = []
     for word in argv:

@@ -69,7 +69,7 @@ def render(project: Project, files: SourceFiles, ignored_weights: Sequence[str])
         ]
     lines += [
         "#",
-        "# what else there is: docs/configuration.md, or completion in an editor by 'corten schema'",
+        "# the other keys: docs/configuration.md of Corten, and 'corten schema' for editors",
     ]
     lines += [
         f"# {key} = {KEYS[key].metadata['example']}"
