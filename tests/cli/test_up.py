@@ -179,7 +179,7 @@ def test_what_is_in_flight_is_finished_and_a_second_interrupt_is_not_waited_for(
         answers: list[object] = []
 
         def ask(
-            url: str = running.url, answers: list[object] = answers, x: float = 20 if impatient else 0.6
+            url: str = running.url, answers: list[object] = answers, x: float = 6 if impatient else 0.6
         ) -> None:
             try:
                 answers.append(post(url, {"x": x}))
