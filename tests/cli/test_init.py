@@ -150,3 +150,9 @@ def test_schema_prints_json() -> None:
     assert ran.returncode == 0
     assert json.loads(ran.stdout)["properties"]["predict"]
     assert json.loads(corten("schema", "--pyproject").stdout)["properties"]["tool"]
+
+
+def test_what_looks_like_the_table_inside_a_text_stays() -> None:
+    text = '[tool.corten]\nname = "x"\n[tool.x]\na = """\n[tool.corten]\nb = 1\n[z]\n"""\n'
+    with pytest.raises(ProjectError, match="cannot be written"):
+        insert(text, '[tool.corten]\nname = "y"\n', force=True)
