@@ -10,7 +10,7 @@ from pathlib import Path
 from corten.errors import CortenError
 from corten.oci.digest import Digest
 
-REQUIREMENTS = ("granian>=2.5,<3",)
+REQUIREMENTS = ("granian>=2.8,<3",)
 """What the server's environment is resolved from, for the target's Python."""
 
 OLDEST_PYTHON = (3, 10)
