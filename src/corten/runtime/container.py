@@ -1,0 +1,526 @@
+"""Containers: started from an image of the store, in the foreground or detached; listed, stopped, cleaned up.
+
+containers/<name>/state.json   what it is; `exit` once it has ended
+containers/<name>/output.log   what it printed, when it is detached
+containers/<name>/…            upper, work, rootfs, bundle, the engine's own state
+containers/<name>.lock         held as long as the container's shim lives, which is how the living are known
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corten.errors import RuntimeFailure, UsageError
+from corten.events import Note, Observer
+from corten.oci.digest import Digest
+from corten.runtime import cgroups, kernel, launch
+from corten.runtime.engine import Engine, complaint
+from corten.runtime.identity import Identity, check_ids, current_identity
+from corten.runtime.options import RunOptions
+from corten.runtime.probe import find_engine
+from corten.runtime.rootfs import Root
+from corten.runtime.seccomp import default_profile, oci_seccomp
+from corten.runtime.spec import ROOT_CAPABILITIES, Container, runtime_spec
+from corten.runtime.users import User, resolve_user
+from corten.store.disk import explained, remove_tree, write_atomically
+from corten.store.images import Image
+from corten.store.store import Store
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NETWORK_LABEL = "dev.corten.network"
+_ENTRY_LABEL = "dev.corten.entry"
+_ADJECTIVES = (
+    "amber",
+    "brisk",
+    "calm",
+    "deft",
+    "eager",
+    "fair",
+    "glad",
+    "hale",
+    "keen",
+    "mild",
+    "neat",
+    "swift",
+)
+_NOUNS = ("alder", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "yew")
+
+
+class NotFound(RuntimeFailure):
+    """The image has no such program (a shell's exit code 127)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A container as `ps` shows it. `exit_code` is None while it runs; `started` is seconds since the epoch."""
+
+    name: str
+    image: str
+    running: bool
+    started: float
+    command: tuple[str, ...]
+    url: str | None
+    exit_code: int | None
+
+
+class Running:
+    """A container that was started here and is not waited for yet."""
+
+    def __init__(self, name: str, pid: int, log: Path | None) -> None:
+        self.name, self.log = name, log
+        self._pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code as a shell gives it, or None while it runs."""
+        if self._code is None:
+            done, status = os.waitpid(self._pid, os.WNOHANG)
+            if done:
+                code = os.waitstatus_to_exitcode(status)
+                self._code = code if code >= 0 else 128 - code
+        return self._code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its first process. It is no error when it has ended."""
+        if self._code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, number)
+
+
+def run(image: Image, options: RunOptions, store: Store, observe: Observer) -> int:
+    """Run in the foreground and return the exit code as a shell gives it. Raises RuntimeFailure, UsageError."""
+    terminal = os.isatty(0) and os.isatty(1)
+    with _made(image, options, store) as made:
+        pid = made.start(store, observe, terminal=terminal)
+        code = launch.wait(pid)
+        made.report(code, observe)
+        return made.explain(code)
+
+
+def start(
+    image: Image,
+    options: RunOptions,
+    store: Store,
+    observe: Observer,
+    *,
+    listener: int | None = None,
+    forward: int | None = None,
+    output: int | None = None,
+    url: str | None = None,
+) -> Running:
+    """Start and return. `output` takes what it prints; without it the container is detached: it lives on when this
+    process ends, and prints to its log. Raises RuntimeFailure, UsageError."""
+    detached = output is None
+    made = _Made(image, options, store, detached=detached, url=url)
+    try:
+        log = made.directory / "output.log" if detached else None
+        if log is not None:
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        pid = made.start(store, observe, listener=listener, forward=forward, output=output, session=True)
+        if log is not None and output is not None:
+            os.close(output)
+        return Running(made.name, pid, log)
+    except BaseException:
+        made.remove()
+        raise
+    finally:
+        made.release()
+
+
+def list_containers(store: Store) -> list[Listed]:
+    """The containers of this store, newest first."""
+    found = []
+    for directory in _directories(store):
+        state = _read_state(directory)
+        if state is None:
+            continue
+        found.append(
+            Listed(
+                name=directory.name,
+                image=str(state.get("image", "")),
+                running=_is_alive(directory),
+                started=float(state.get("started", 0)),
+                command=tuple(state.get("command", ())),
+                url=state.get("url"),
+                exit_code=state.get("exit"),
+            )
+        )
+    return sorted(found, key=lambda item: -item.started)
+
+
+def find(store: Store, name: str) -> Path:
+    """The directory of the container called `name`. Raises RuntimeFailure naming those there are."""
+    names = [directory.name for directory in _directories(store)]
+    if name not in names:
+        hint = (
+            f"there are: {', '.join(sorted(names)[:8])}"
+            if names
+            else "'corten ps' lists them; there are none now"
+        )
+        raise RuntimeFailure(f"there is no container '{name}'", hint=hint)
+    return store.containers_directory / name
+
+
+def stop(store: Store, name: str, grace: float) -> int | None:
+    """Ask a container to end, kill it after `grace` seconds, and remove it. Returns its exit code where it is known."""
+    directory = find(store, name)
+    state = _read_state(directory) or {}
+    pid = int(state.get("pid", 0))
+    deadline = time.monotonic() + grace
+    asked = killed = False
+    while _is_alive(directory):
+        if pid > 1 and not asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            asked = True
+        elif pid > 1 and not killed and time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            killed = True
+        time.sleep(0.02)
+    code = (_read_state(directory) or {}).get("exit")
+    _remove(directory)
+    return code
+
+
+def layers_in_use(store: Store) -> set[Digest]:
+    """The layers of containers that live."""
+    found: set[Digest] = set()
+    for directory in _directories(store):
+        if _is_alive(directory):
+            found |= {Digest.parse(item) for item in (_read_state(directory) or {}).get("layers", ())}
+    return found
+
+
+def sweep(store: Store) -> None:
+    """Remove what killed containers left behind. Detached ones that ended keep their log until they are stopped."""
+    for directory in _directories(store):
+        state = _read_state(directory)
+        if (state is None or not state.get("detached")) and not _is_alive(directory):
+            _remove(directory)
+
+
+def _directories(store: Store) -> list[Path]:
+    try:
+        return [path for path in store.containers_directory.iterdir() if path.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _read_state(directory: Path) -> dict[str, Any] | None:
+    try:
+        state = json.loads((directory / "state.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def _lock_path(directory: Path) -> Path:
+    return directory.with_name(directory.name + ".lock")
+
+
+def _is_alive(directory: Path) -> bool:
+    try:
+        descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _remove(directory: Path) -> None:
+    try:
+        remove_tree(directory)
+    except PermissionError:
+        # Files of a container's other users belong to subordinate IDs: only a namespace that has them may delete them.
+        launch.in_namespace(current_identity(), lambda: remove_tree(directory))
+    with contextlib.suppress(FileNotFoundError):
+        _lock_path(directory).unlink()
+
+
+class _Made:
+    """A container's directory and lock, while this process has to do with them."""
+
+    def __init__(
+        self,
+        image: Image,
+        options: RunOptions,
+        store: Store,
+        *,
+        detached: bool = False,
+        url: str | None = None,
+    ) -> None:
+        self.image, self.options = image, options
+        self.store = store
+        self.detached = detached
+        self.limits = options.limits
+        with explained(store.root):
+            store.containers_directory.mkdir(parents=True, exist_ok=True)
+            self.name, self.directory, self._lock = self._reserve(options.name)
+            for part in ("upper", "work", "rootfs", "names", "bundle", "engine"):
+                (self.directory / part).mkdir(mode=0o755)
+                os.chmod(self.directory / part, 0o755)
+            self._state: dict[str, Any] = {
+                "image": image.name,
+                "id": image.id,
+                "layers": list(image.config.diff_ids),
+                "started": time.time(),
+                "detached": detached,
+                "url": url,
+                "command": list(options.command or (*image.config.entrypoint, *image.config.cmd)),
+                "uid": os.geteuid(),
+            }
+            self._write_state()
+
+    def _reserve(self, wanted: str | None) -> tuple[str, Path, int]:
+        for _ in range(50):
+            name = wanted or (
+                f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_NOUNS)}-{secrets.randbelow(1000):03d}"
+            )
+            directory = self.store.containers_directory / name
+            descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try:
+                    directory.mkdir(mode=0o711)
+                except FileExistsError:
+                    # Nobody holds its lock: it has ended, and gives its name to the next.
+                    _remove(directory)
+                    os.close(descriptor)
+                    continue
+                return name, directory, descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+                if wanted:
+                    raise UsageError(
+                        f"a container called '{wanted}' is running",
+                        hint=f"stop it with 'corten stop {wanted}'",
+                    ) from None
+        raise RuntimeFailure("no free name for a container was found", hint="give one with --name")
+
+    def _write_state(self) -> None:
+        write_atomically(self.directory / "state.json", json.dumps(self._state).encode())
+
+    def start(
+        self,
+        store: Store,
+        observe: Observer,
+        *,
+        terminal: bool = False,
+        listener: int | None = None,
+        forward: int | None = None,
+        output: int | None = None,
+        session: bool = False,
+    ) -> int:
+        """Start the shim; returns its process ID."""
+        identity = current_identity()
+        if identity.kind == "single":
+            observe(
+                Note(
+                    "this user has no subordinate IDs: inside, root without capabilities is you "
+                    "(as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
+                )
+            )
+        engine = find_engine(store, identity)
+        self.cgroup = cgroups.path_for(self.name, identity, self.limits)
+        layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
+        plan = launch.Launch(
+            engine=engine,
+            identity=identity,
+            name=self.name,
+            directory=str(self.directory),
+            layers=layers,
+            listener=listener,
+            forward=forward,
+            output=output,
+            session=session,
+            detached=self.detached,
+        )
+        inner = "given" if forward is not None else self.network()
+        served = listener is not None and forward is None
+
+        def prepare(root: str) -> None:
+            container = self._decide(root, identity, engine, inner, terminal, served)
+            spec = json.dumps(runtime_spec(container)).encode()
+            (self.directory / "bundle" / "config.json").write_bytes(spec)
+
+        def ended(code: int) -> None:
+            if self.detached:
+                write_atomically(
+                    self.directory / "state.json", json.dumps({**self._state, "exit": code}).encode()
+                )
+
+        pid = launch.start_shim(plan, prepare, ended)
+        self._state["pid"] = pid
+        if _read_state(self.directory) and "exit" not in (_read_state(self.directory) or {}):
+            self._write_state()
+        return pid
+
+    def network(self) -> str:
+        """`none` or `host`: what was asked for, else what the image says. Raises UsageError."""
+        asked = self.options.network
+        network = asked or self.image.config.labels.get(_NETWORK_LABEL, "none")
+        if network == "private":
+            raise UsageError(
+                "a private network is not there yet", hint="use --network none or --network host"
+            )
+        if network not in ("none", "host"):
+            raise UsageError(f"unknown network '{network[:40]}'", hint="use none or host")
+        return network
+
+    def _decide(
+        self, root: str, identity: Identity, engine: Engine, network: str, terminal: bool, served: bool
+    ) -> Container:
+        config, options = self.image.config, self.options
+        inside = Root(root)
+        user, capable = self._user(inside, identity)
+        check_ids(identity, user.uid, user.gid)
+        environment = dict(item.split("=", 1) for item in config.env if "=" in item)
+        environment.setdefault("PATH", _SYSTEM_PATH)
+        environment.setdefault("HOME", user.home or "/")
+        if terminal:
+            environment.setdefault("TERM", os.environ.get("TERM", "xterm"))
+        environment |= dict(options.environment)
+        if served:
+            environment |= {"LISTEN_FDS": "1"}
+        arguments = self._arguments(inside, environment["PATH"])
+        capabilities = ROOT_CAPABILITIES if capable and user.uid == 0 else ()
+        return Container(
+            root=root,
+            hostname=self.name,
+            arguments=arguments,
+            environment=tuple(environment.items()),
+            workdir=options.workdir or config.workdir or "/",
+            user=user,
+            capable=capable,
+            home=environment.get("HOME"),
+            identity=identity,
+            network=network,
+            volumes=options.volumes,
+            files=self._files(network),
+            limits=self.limits,
+            read_write=options.read_write,
+            terminal=terminal,
+            size=tuple(os.get_terminal_size(1)) if terminal else None,
+            cgroup=self.cgroup,
+            seccomp=oci_seccomp(
+                default_profile(), config.platform.architecture, capabilities, kernel.version()
+            ),
+        )
+
+    def _user(self, inside: Root, identity: Identity) -> tuple[User, bool]:
+        """The user of the first process, and whether root inside may have capabilities (DECISIONS 26, 28)."""
+        writable = [volume for volume in self.options.volumes if volume.writable]
+        if identity.kind == "single":
+            return User(0, 0), False
+        if self.options.user is None and writable:
+            if identity.kind == "range":
+                return User(0, 0), False
+            status = os.stat(writable[0].source)
+            return User(status.st_uid, status.st_gid), False
+        text = self.options.user if self.options.user is not None else self.image.config.user
+        return resolve_user(text, inside.read("/etc/passwd"), inside.read("/etc/group")), True
+
+    def _arguments(self, inside: Root, path: str) -> tuple[str, ...]:
+        config, options = self.image.config, self.options
+        if options.entrypoint is not None:
+            arguments = (*options.entrypoint, *options.command)
+        elif (
+            options.command and _ENTRY_LABEL in config.labels and options.command[0] not in ("serve", "train")
+        ):
+            # The launcher of our own images would only execute it.
+            arguments = options.command
+        else:
+            arguments = (*config.entrypoint, *(options.command or config.cmd))
+        if not arguments:
+            raise UsageError(
+                f"'{self.image.name}' has no command", hint="give one: corten run IMAGE -- COMMAND"
+            )
+        program = arguments[0]
+        workdir = options.workdir or config.workdir or "/"
+        hidden = any(program.startswith(volume.target) for volume in options.volumes)
+        places = (
+            [f"{workdir}/{program}"]
+            if "/" in program
+            else [f"{place}/{program}" for place in path.split(":")]
+        )
+        if program.startswith("/"):
+            places = [program]
+        shown = hidden or (not program.startswith("/") and "/" in program and bool(options.volumes))
+        if not shown and not any(inside.status(place) for place in places):
+            raise NotFound(
+                f"the image has no program '{program}'",
+                hint="'corten run IMAGE -- ls /opt/venv/bin' lists scripts",
+            )
+        return arguments
+
+    def _files(self, network: str) -> tuple[tuple[str, str], ...]:
+        own = self.directory / "etc"
+        own.mkdir(exist_ok=True)
+        hosts = f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {self.name}\n"
+        texts = {"hostname": f"{self.name}\n", "hosts": hosts, "resolv.conf": ""}
+        if network == "host":
+            for name in ("hosts", "resolv.conf"):
+                with contextlib.suppress(OSError), open(f"/etc/{name}", errors="replace") as file:
+                    texts[name] = file.read(1 << 20)
+        for name, text in texts.items():
+            (own / name).write_text(text)
+            os.chmod(own / name, 0o644)
+        return tuple((str(own / name), f"/etc/{name}") for name in texts)
+
+    def report(self, code: int, observe: Observer) -> None:
+        """Say when the memory limit ended the container."""
+        if code == 137 and self.limits.memory is not None:
+            observe(
+                Note(
+                    f"the container was killed: it used more than its {self.limits.memory >> 20} MiB of memory"
+                )
+            )
+
+    def explain(self, code: int) -> int:
+        """The exit code, or what the engine complained about. Raises RuntimeFailure."""
+        said = complaint(str(self.directory / "engine.log"))
+        if said is None or code not in (1, 125, 126, 127, 255):
+            return code
+        if "permission denied" in said.lower():
+            raise RuntimeFailure(
+                f"the command cannot be executed: {said}", hint="it has to be an executable file"
+            )
+        raise RuntimeFailure(
+            f"the engine says: {said}", hint="run 'corten doctor' to see what this machine allows"
+        )
+
+    def release(self) -> None:
+        """Let go of the lock; the shim holds it on."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def remove(self) -> None:
+        _remove(self.directory)
+
+
+@contextlib.contextmanager
+def _made(image: Image, options: RunOptions, store: Store) -> Iterator[_Made]:
+    sweep(store)
+    made = _Made(image, options, store)
+    try:
+        yield made
+    finally:
+        made.remove()
+        made.release()

@@ -1,0 +1,315 @@
+"""A container's processes on this machine, from `fork` to the exit code.
+
+    corten ── shim ── engine ── the container's first process
+                 └── forwarder (for a command's port)
+
+The shim is a forked copy of this process. It enters the user namespace of a plain user, and for everybody mount and
+process namespaces of the container's own; there it mounts the layers and starts the engine as process 1. So whatever is
+killed, and how: when the shim is gone, the kernel ends the engine and everything in the container, and unmounts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from corten.errors import CortenError, RuntimeFailure
+from corten.runtime import kernel
+from corten.runtime.engine import Engine
+from corten.runtime.identity import Identity, write_mappings
+from corten.runtime.overlay import enter_mount_namespace, mount_overlay
+from corten.store.disk import remove_tree
+
+Prepare = Callable[[str], None]
+Ended = Callable[[int], None]
+
+_FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+_SI_KERNEL = 0x80
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the shim needs. `directory` is the container's own, with `rootfs`, `upper`, `work`, `names`, `bundle`; `layers`
+    are trees from bottom to top. `forward` is the port inside that `listener` leads to; without it the listener becomes
+    descriptor 3 of the container's process. `output`: the descriptor for its standard output and error."""
+
+    engine: Engine
+    identity: Identity
+    name: str
+    directory: str
+    layers: tuple[str, ...]
+    listener: int | None = None
+    forward: int | None = None
+    output: int | None = None
+    session: bool = False
+    detached: bool = False
+
+
+def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> int:
+    """Fork the shim and return its process ID. `prepare(root)` is called in it between mounting and starting, and writes
+    the bundle's config.json; `ended(code)` is called in it at the end. Raises RuntimeFailure with the reason when it fails before the engine starts."""
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    waits, go = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        os.close(go)
+        _shim(launch, prepare, ended, tell, waits)
+    os.close(tell)
+    os.close(waits)
+    with os.fdopen(told, "rb") as reading:
+        try:
+            if launch.identity.kind != "root" and reading.read(1) == b"u":
+                write_mappings(pid, launch.identity)
+                os.write(go, b"m")
+        except BaseException:
+            os.close(go)
+            os.waitpid(pid, 0)
+            raise
+        os.close(go)
+        failure = reading.read()
+    if failure:
+        os.waitpid(pid, 0)
+        message, hint = json.loads(failure)
+        raise RuntimeFailure(message, hint=hint)
+    return pid
+
+
+def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, waits: int) -> NoReturn:
+    code = 125
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
+        if launch.session or launch.detached:
+            os.setsid()
+        _enter_user_namespace(launch.identity, tell, waits)
+        if not launch.detached:
+            kernel.die_with_parent(signal.SIGKILL)
+        code = _contain(launch, prepare, tell)
+        _clean(launch)
+        if ended:
+            ended(code)
+    except CortenError as error:
+        _tell(tell, error.message, error.hint)
+    except OSError as error:
+        what = f" ('{error.filename}')" if error.filename else ""
+        reason = (error.strerror or str(error)).lower()
+        _tell(
+            tell,
+            f"the container cannot be started: {reason}{what}",
+            "run 'corten doctor' to see what this machine allows",
+        )
+    except BaseException:
+        _tell(tell, f"the container cannot be started: {traceback.format_exc()}", None)
+    os._exit(code)
+
+
+def _tell(tell: int, message: str, hint: str | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(tell, json.dumps([message, hint]).encode())
+
+
+def _enter_user_namespace(identity: Identity, tell: int, waits: int) -> None:
+    if identity.kind == "root":
+        return
+    try:
+        kernel.unshare(kernel.CLONE_NEWUSER)
+    except OSError as error:
+        from corten.runtime.identity import why_no_namespace
+
+        raise RuntimeFailure(
+            f"this machine refuses a user namespace to this user ({(error.strerror or '').lower()})",
+            hint=why_no_namespace(),
+        ) from error
+    os.write(tell, b"u")
+    if os.read(waits, 1) != b"m":
+        os._exit(125)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
+    directory = launch.directory
+    extra = kernel.CLONE_NEWPID | (kernel.CLONE_NEWNET if launch.forward is not None else 0)
+    enter_mount_namespace(extra)
+    mount_overlay(
+        launch.layers,
+        f"{directory}/rootfs",
+        f"{directory}/upper",
+        f"{directory}/work",
+        f"{directory}/names",
+        userxattr=launch.identity.kind != "root",
+    )
+    prepare(f"{directory}/rootfs")
+    forwarder = _start_forwarder(launch) if launch.forward is not None else None
+    engine = os.fork()
+    if engine == 0:
+        _engine(launch, tell)
+    os.close(tell)
+    code = _attend(engine)
+    if forwarder is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(forwarder, signal.SIGKILL)
+    return code
+
+
+def _clean(launch: Launch) -> None:
+    """Remove what the container wrote. Its files may belong to subordinate IDs, so it is done here, where those exist."""
+    kernel.unmount(f"{launch.directory}/rootfs")
+    for part in ("upper", "work"):
+        remove_tree(Path(launch.directory, part))
+
+
+def redirected(launch: Launch, output: int) -> Launch:
+    """The same with its output going to the descriptor `output`."""
+    return replace(launch, output=output)
+
+
+def in_namespace(identity: Identity, action: Callable[[], None]) -> None:
+    """Call `action` in a child process in a new user namespace. Raises RuntimeFailure when it fails."""
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    waits, go = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(told)
+            os.close(go)
+            _enter_user_namespace(identity, tell, waits)
+            action()
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(tell)
+    os.close(waits)
+    try:
+        if identity.kind != "root" and os.read(told, 1) == b"u":
+            write_mappings(pid, identity)
+            os.write(go, b"m")
+    finally:
+        os.close(told)
+        os.close(go)
+        _, status = os.waitpid(pid, 0)
+    if status != 0:
+        raise RuntimeFailure("what a container left behind cannot be removed", hint="remove it as root")
+
+
+def _engine(launch: Launch, tell: int) -> NoReturn:
+    """Become the engine, as process 1 of the new process namespace."""
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+        if launch.output is not None:
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            os.dup2(launch.output, 1)
+            os.dup2(launch.output, 2)
+        arguments = ["run", "--bundle", f"{launch.directory}/bundle"]
+        if launch.listener is not None and launch.forward is None:
+            os.dup2(launch.listener, 3)
+            os.set_inheritable(3, True)
+            arguments += ["--preserve-fds", "1"]
+        state, log = f"{launch.directory}/engine", f"{launch.directory}/engine.log"
+        command = launch.engine.command(state, log, *arguments, launch.name)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for number in (signal.SIGPIPE, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.execve(
+            command[0],
+            command,
+            {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "XDG_RUNTIME_DIR": state},
+        )  # noqa: S606
+    except OSError as error:
+        _tell(
+            tell,
+            f"the engine '{launch.engine.name}' cannot be started: {error.strerror}",
+            "run 'corten doctor'",
+        )
+    os._exit(125)
+
+
+def _attend(engine: int) -> int:
+    """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway."""
+    waited = {*_FORWARDED, signal.SIGCHLD}
+    while True:
+        info = signal.sigwaitinfo(waited)
+        if info.si_signo == signal.SIGCHLD:
+            while True:
+                try:
+                    pid, status = os.waitpid(-1, os.WNOHANG)
+                except ChildProcessError:
+                    return 125
+                if pid == 0:
+                    break
+                if pid == engine:
+                    code = os.waitstatus_to_exitcode(status)
+                    return code if code >= 0 else 128 - code
+        elif info.si_code != _SI_KERNEL:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(engine, info.si_signo)
+
+
+def _start_forwarder(launch: Launch) -> int:
+    """Start the forwarder in the container's network, with the machine's socket in its hand."""
+    assert launch.listener is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        import fcntl
+
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.dup2(launch.listener, 3)
+        os.set_inheritable(3, True)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command: Sequence[str] = [
+            sys.executable,
+            "-P",
+            "-m",
+            "corten.runtime.forward",
+            "3",
+            str(launch.forward),
+        ]
+        os.execve(sys.executable, command, environment)  # noqa: S606
+    finally:
+        os._exit(125)
+
+
+def wait(pid: int) -> int:
+    """Wait for a shim in the foreground and return the container's exit code; signals that people send to this process
+    are passed on."""
+    waited = {*_FORWARDED, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    try:
+        while True:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            info = signal.sigwaitinfo(waited)
+            if info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, info.si_signo)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,90 @@
+"""A container's root: the unpacked layers, read-only, under a directory of its own for what is written (DECISIONS 27).
+
+Call these in a mount namespace of the container's own: when its last process is gone, so are the mounts, whatever was
+killed and how.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+
+from corten.errors import RuntimeFailure
+from corten.runtime import kernel
+
+MOST_LAYERS = 500
+"""The kernel's own limit (OVL_MAX_STACK)."""
+
+
+def enter_mount_namespace(extra: int = 0) -> None:
+    """Give this process mounts of its own (and the namespaces in `extra`). What the machine mounts later still
+    arrives here; what is mounted here never reaches the machine."""
+    kernel.unshare(kernel.CLONE_NEWNS | extra)
+    kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_SLAVE)
+
+
+def mount_overlay(
+    layers: Sequence[str], target: str, upper: str, work: str, names: str, *, userxattr: bool
+) -> None:
+    """Mount `layers` (absolute trees, bottom to top) at `target`. `upper` and `work` lie on one writable file system;
+    `names` is an empty directory for short links. All paths are absolute and free of links. The working directory is
+    unchanged afterwards.
+
+    mount(2) takes one page of options, which absolute paths fill after 60 layers: the layers are named 1, 2, 3 … by
+    links in `names`, and the kernel resolves those against the working directory.
+
+    Raises RuntimeFailure with the reason."""
+    if not layers:
+        raise RuntimeFailure("the image has no layers", hint="build or pull it again")
+    if len(layers) > MOST_LAYERS:
+        raise RuntimeFailure(
+            f"the image has {len(layers)} layers, and this kernel mounts {MOST_LAYERS} at most",
+            hint="rebuild it with fewer",
+        )
+    short = []
+    for number, layer in enumerate(layers):
+        os.symlink(layer, f"{names}/{number}")
+        short.append(str(number))
+    os.symlink(upper, f"{names}/u")
+    os.symlink(work, f"{names}/w")
+    options = f"lowerdir={':'.join(reversed(short))},upperdir=u,workdir=w"
+    if userxattr:
+        options += ",userxattr"
+    flags = kernel.MS_NODEV
+    before = os.open(".", os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        os.chdir(names)
+        # `volatile` (Linux 5.10): the upper directory lives as long as the container, so nothing is flushed at its end.
+        try:
+            kernel.mount("overlay", target, "overlay", flags, options + ",volatile")
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            kernel.mount("overlay", target, "overlay", flags, options)
+    except OSError as error:
+        raise _explained(error, upper, userxattr) from error
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+def _explained(error: OSError, upper: str, in_user_namespace: bool) -> RuntimeFailure:
+    message = f"the image's layers cannot be mounted ({error.strerror})"
+    if error.errno == errno.ENODEV:
+        return RuntimeFailure(message, hint="this kernel has no overlay file system; as root: modprobe overlay")
+    if error.errno == errno.EPERM and in_user_namespace and kernel.version() < (5, 11):
+        return RuntimeFailure(
+            message, hint="plain users mount overlays since Linux 5.11; run as root on this one"
+        )
+    if error.errno in (errno.EPERM, errno.EACCES) and in_user_namespace:
+        from corten.runtime.identity import why_no_namespace
+
+        return RuntimeFailure(message, hint=why_no_namespace())
+    if error.errno == errno.EINVAL:
+        return RuntimeFailure(
+            message,
+            hint=f"the file system of '{upper}' may not support it (NFS, or an overlay itself): set CORTEN_HOME to a "
+            "directory on a local disk",
+        )
+    return RuntimeFailure(message, hint="run 'corten doctor' to see what this machine allows")

@@ -1,0 +1,92 @@
+"""Which engine works here: each is asked to start a container whose program does not exist.
+
+An engine that complains about the program has got past everything that depends on the machine: namespaces, mounts,
+cgroups, seccomp. The answer is remembered (`engine.py`), so this costs something once a boot.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from corten.errors import RuntimeFailure
+from corten.oci.platform import Platform
+from corten.runtime import cgroups, kernel, launch
+from corten.runtime.engine import PROBE, Engine, complaint, installed, remember, remembered
+from corten.runtime.identity import Identity
+from corten.runtime.options import Limits
+from corten.runtime.seccomp import default_profile, oci_seccomp
+from corten.runtime.spec import Container, runtime_spec
+from corten.runtime.users import User
+from corten.store.store import Store
+
+
+def find_engine(store: Store, identity: Identity) -> Engine:
+    """The engine that works here. Raises RuntimeFailure with what each of them said."""
+    known = remembered(store)
+    if known is not None:
+        return known
+    said = []
+    for engine in installed():
+        reason = probe(engine, store, identity)
+        if reason is None:
+            remember(store, engine)
+            return engine
+        said.append(f"{engine.name}: {reason}")
+    raise RuntimeFailure(
+        f"no OCI runtime works on this machine ({'; '.join(said)})", hint="run 'corten doctor'"
+    )
+
+
+def probe(engine: Engine, store: Store, identity: Identity) -> str | None:
+    """None where `engine` works for containers of this user, else what it complains about."""
+    with store.temporary_directory("probe") as directory:
+        for part in ("upper", "work", "rootfs", "names", "bundle", "engine", "layer"):
+            (directory / part).mkdir(mode=0o755)
+        name = directory.name
+        plan = launch.Launch(
+            engine, identity, name, str(directory), (str(directory / "layer"),), session=True, output=2
+        )
+
+        def prepare(root: str) -> None:
+            spec = runtime_spec(_container(root, name, identity))
+            (directory / "bundle" / "config.json").write_text(json.dumps(spec))
+
+        try:
+            with open(directory / "said", "wb") as output:
+                pid = launch.start_shim(launch.redirected(plan, output.fileno()), prepare)
+                launch.wait(pid)
+        except RuntimeFailure as error:
+            return error.message
+        said = complaint(str(directory / "engine.log")) or _last_line(directory / "said")
+        if PROBE.strip("/") in said or "executable file" in said or "No such file or directory" in said:
+            return None
+        return said or "it said nothing"
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""
+
+
+def _container(root: str, name: str, identity: Identity) -> Container:
+    return Container(
+        root=root,
+        hostname="probe",
+        arguments=(PROBE,),
+        environment=(("PATH", "/usr/bin:/bin"),),
+        workdir="/",
+        user=User(0, 0),
+        capable=False,
+        home=None,
+        identity=identity,
+        network="none",
+        volumes=(),
+        files=(),
+        limits=Limits(),
+        read_write=False,
+        terminal=False,
+        size=None,
+        cgroup=cgroups.path_for(name, identity, Limits()),
+        seccomp=oci_seccomp(default_profile(), Platform.host().architecture, (), kernel.version()),
+    )
