@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from corten.errors import RuntimeFailure
+from corten.runtime import container
+from corten.runtime.options import RunOptions
 
 if TYPE_CHECKING:
     from corten.cli.serving import Served
@@ -18,9 +19,18 @@ def starter(store: Store, observe: Observer) -> Starter:
     """Starts images of `store` in containers. Raises RuntimeFailure where none can be started."""
 
     def start(image: Image, how: Start) -> Served:
-        raise RuntimeFailure(
-            f"'{image.name}' is built, but containers cannot be started by this version",
-            hint="run the image with another engine: 'corten save' writes it as an OCI layout",
+        from corten.cli.serving import url_of
+
+        container.sweep(store)
+        return container.start(
+            image,
+            RunOptions(environment=how.environment, limits=how.limits, network=None),
+            store,
+            observe,
+            listener=how.listener.fileno(),
+            forward=how.forward,
+            output=how.output,
+            url=url_of(how.listener),
         )
 
     return start

@@ -148,7 +148,7 @@ def list_containers(store: Store) -> list[Listed]:
             Listed(
                 name=directory.name,
                 image=str(state.get("image", "")),
-                running=_is_alive(directory),
+                running=is_alive(directory),
                 started=float(state.get("started", 0)),
                 command=tuple(state.get("command", ())),
                 url=state.get("url"),
@@ -178,7 +178,7 @@ def stop(store: Store, name: str, grace: float) -> int | None:
     pid = int(state.get("pid", 0))
     deadline = time.monotonic() + grace
     asked = killed = False
-    while _is_alive(directory):
+    while is_alive(directory):
         if pid > 1 and not asked:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
@@ -197,7 +197,7 @@ def layers_in_use(store: Store) -> set[Digest]:
     """The layers of containers that live."""
     found: set[Digest] = set()
     for directory in _directories(store):
-        if _is_alive(directory):
+        if is_alive(directory):
             found |= {Digest.parse(item) for item in (_read_state(directory) or {}).get("layers", ())}
     return found
 
@@ -206,7 +206,7 @@ def sweep(store: Store) -> None:
     """Remove what killed containers left behind. Detached ones that ended keep their log until they are stopped."""
     for directory in _directories(store):
         state = _read_state(directory)
-        if (state is None or not state.get("detached")) and not _is_alive(directory):
+        if (state is None or not state.get("detached")) and not is_alive(directory):
             _remove(directory)
 
 
@@ -229,7 +229,8 @@ def _lock_path(directory: Path) -> Path:
     return directory.with_name(directory.name + ".lock")
 
 
-def _is_alive(directory: Path) -> bool:
+def is_alive(directory: Path) -> bool:
+    """Whether the container in `directory` runs."""
     try:
         descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -416,7 +417,7 @@ class _Made:
             limits=self.limits,
             read_write=options.read_write,
             terminal=terminal,
-            size=tuple(os.get_terminal_size(1)) if terminal else None,
+            size=_terminal_size() if terminal else None,
             cgroup=self.cgroup,
             seccomp=oci_seccomp(
                 default_profile(), config.platform.architecture, capabilities, kernel.version()
@@ -513,6 +514,11 @@ class _Made:
 
     def remove(self) -> None:
         _remove(self.directory)
+
+
+def _terminal_size() -> tuple[int, int]:
+    size = os.get_terminal_size(1)
+    return size.columns, size.lines
 
 
 @contextlib.contextmanager

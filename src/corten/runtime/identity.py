@@ -1,9 +1,9 @@
 """Whose rights a container really has: root's, or a plain user's in a user namespace (DECISIONS 26).
 
-    root     this process may do everything: no user namespace, IDs inside are IDs of the machine
-    range    a plain user with subordinate IDs: 0 inside is the caller, 1 and up are the caller's range
-    single   a plain user without: one ID inside is the caller, no other exists. With crun that is the image's own user;
-             runc cannot switch to another ID than 0 then, so there 0 is the caller, without any capability
+root     this process may do everything: no user namespace, IDs inside are IDs of the machine
+range    a plain user with subordinate IDs: 0 inside is the caller, 1 and up are the caller's range
+single   a plain user without: one ID inside is the caller, no other exists. With crun that is the image's own user;
+         runc cannot switch to another ID than 0 then, so there 0 is the caller, without any capability
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def run_quietly(argv: Sequence[str]) -> tuple[int, str]:
             (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
             (os.POSIX_SPAWN_DUP2, writing, 2),
         ]
-        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions)
+        pid = os.posix_spawn(argv[0], list(argv), os.environ, file_actions=actions)
     except OSError as error:
         os.close(reading)
         return 127, error.strerror or "cannot be run"

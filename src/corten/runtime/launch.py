@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -237,7 +237,7 @@ def _engine(launch: Launch, tell: int) -> NoReturn:
             command[0],
             command,
             {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "XDG_RUNTIME_DIR": state},
-        )  # noqa: S606
+        )
     except OSError as error:
         _tell(
             tell,
@@ -284,7 +284,7 @@ def _start_forwarder(launch: Launch) -> int:
         os.dup2(launch.listener, 3)
         os.set_inheritable(3, True)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command: Sequence[str] = [
+        command = [
             sys.executable,
             "-P",
             "-m",
@@ -292,7 +292,7 @@ def _start_forwarder(launch: Launch) -> int:
             "3",
             str(launch.forward),
         ]
-        os.execve(sys.executable, command, environment)  # noqa: S606
+        os.execve(sys.executable, command, environment)
     finally:
         os._exit(125)
 

@@ -72,7 +72,9 @@ def mount_overlay(
 def _explained(error: OSError, upper: str, in_user_namespace: bool) -> RuntimeFailure:
     message = f"the image's layers cannot be mounted ({error.strerror})"
     if error.errno == errno.ENODEV:
-        return RuntimeFailure(message, hint="this kernel has no overlay file system; as root: modprobe overlay")
+        return RuntimeFailure(
+            message, hint="this kernel has no overlay file system; as root: modprobe overlay"
+        )
     if error.errno == errno.EPERM and in_user_namespace and kernel.version() < (5, 11):
         return RuntimeFailure(
             message, hint="plain users mount overlays since Linux 5.11; run as root on this one"

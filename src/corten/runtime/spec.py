@@ -147,8 +147,8 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
 def _scratch(container: Container) -> Sequence[str]:
     """Where programs write: temporary file systems, so that the root may stay read-only."""
     if container.read_write:
-        return ("/tmp", "/run")  # noqa: S108
-    places = ["/tmp", "/run"]  # noqa: S108
+        return ("/tmp", "/run")
+    places = ["/tmp", "/run"]
     if container.home and container.home != "/" and not container.home.startswith(("/proc", "/sys", "/dev")):
         places.append(container.home)
     return places

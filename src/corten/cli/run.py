@@ -1,0 +1,161 @@
+"""`corten run`: a command in an image, or in a project's own image, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.cli.context import Context
+from corten.errors import RuntimeFailure, UsageError
+
+if TYPE_CHECKING:
+    from corten.runtime.options import Limits, RunOptions
+    from corten.store.images import Image
+
+EXAMPLES = """\
+examples:
+  corten run iris -- python -V                        in an image
+  corten run . -- python -m pytest                    in the image of this folder's project
+  corten run . -v .:/app -- python train.py           with the project mounted, so that it can write there
+  corten run . -e DEBUG=1 --memory 2g --network host -- python download.py
+
+By default a container has no network, a read-only root, no capabilities, and a user that is not root.
+With a writable volume and no -u it runs as the owner of that folder."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.usage = "corten run [OPTIONS] IMAGE|FOLDER [-- COMMAND …]"
+    parser.add_argument(
+        "image", metavar="IMAGE|FOLDER", help="an image's name or ID, or a project's folder, as in '.'"
+    )
+    parser.add_argument(
+        "command", nargs="*", metavar="COMMAND", help="what to run instead of the image's own command"
+    )
+    parser.add_argument(
+        "-v",
+        "--volume",
+        action="append",
+        default=[],
+        metavar="SRC:DST[:ro]",
+        help="show a file or folder inside",
+    )
+    parser.add_argument(
+        "-e",
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set a variable, or pass one on",
+    )
+    parser.add_argument(
+        "--env-file", action="append", default=[], type=Path, metavar="FILE", help="variables from a file"
+    )
+    parser.add_argument("-w", "--workdir", metavar="DIR", help="the working directory")
+    parser.add_argument(
+        "-u", "--user", metavar="USER[:GROUP]", help="the user, by number or by the image's names"
+    )
+    parser.add_argument(
+        "--network", metavar="none|host", help="the machine's network, or none (default: the image's)"
+    )
+    parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
+    parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
+    parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+    parser.add_argument(
+        "--read-write", action="store_true", help="let it write to its root (what it writes is dropped)"
+    )
+    parser.add_argument("--entrypoint", metavar="PROGRAM", help="instead of the image's entry point")
+    parser.add_argument("--name", help="the container's name")
+    parser.add_argument("--rm", action="store_true", help="accepted, and always so: nothing of it is kept")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Run, and return the container's own exit code; 125, 126 or 127 where it did not start."""
+    from corten.runtime import container
+
+    options = options_of(arguments)
+    image = image_of(arguments.image, context, with_command=bool(arguments.command))
+    context.terminal.close()
+    try:
+        return container.run(image, options, context.store, context.observe)
+    except container.NotFound as error:
+        context.terminal.error(error.message, error.hint)
+        return 127
+    except RuntimeFailure as error:
+        context.terminal.error(error.message, error.hint)
+        return 125
+
+
+def image_of(text: str, context: Context, *, with_command: bool) -> Image:
+    """The image called `text`, or the one that the project in the folder `text` is built into. A folder is meant where
+    it looks like a path, or exists while no such image does."""
+    path = Path(text)
+    if (
+        text in (".", "..")
+        or text.startswith(("./", "../", "/", "~"))
+        or (path.is_dir() and not _is_image(text, context))
+    ):
+        return context.build(path.expanduser(), without_models=with_command)
+    return context.store.images.get(text)
+
+
+def _is_image(text: str, context: Context) -> bool:
+    from corten.errors import ImageNotFound
+
+    try:
+        context.store.images.get(text)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def options_of(arguments: argparse.Namespace) -> RunOptions:
+    """The values that the arguments spell. Raises UsageError."""
+    from corten.runtime.options import (
+        RunOptions,
+        parse_name,
+        parse_variable,
+        parse_variables_file,
+        parse_volume,
+    )
+
+    variables = []
+    for path in arguments.env_file:
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"the file '{path}' of --env-file cannot be read", hint="check its path"
+            ) from error
+        variables += parse_variables_file(text, str(path), os.environ)
+    variables += [item for text in arguments.env if (item := parse_variable(text, os.environ)) is not None]
+    if arguments.workdir is not None and not arguments.workdir.startswith("/"):
+        raise UsageError(
+            f"the working directory '{arguments.workdir}' is not an absolute path", hint="as in -w /app"
+        )
+    return RunOptions(
+        command=tuple(arguments.command),
+        entrypoint=tuple(shlex.split(arguments.entrypoint)) if arguments.entrypoint is not None else None,
+        environment=tuple(variables),
+        workdir=arguments.workdir,
+        user=arguments.user,
+        volumes=tuple(parse_volume(text) for text in arguments.volume),
+        network=arguments.network,
+        limits=limits_of(arguments),
+        read_write=arguments.read_write,
+        name=parse_name(arguments.name) if arguments.name else None,
+    )
+
+
+def limits_of(arguments: argparse.Namespace) -> Limits:
+    """The limits that the arguments spell. Raises UsageError."""
+    from corten.runtime.options import Limits, parse_cpus, parse_memory, parse_pids
+
+    return Limits(
+        memory=parse_memory(arguments.memory) if arguments.memory else None,
+        cpus=parse_cpus(arguments.cpus) if arguments.cpus else None,
+        pids=parse_pids(arguments.pids_limit) if arguments.pids_limit else None,
+    )

@@ -1,0 +1,40 @@
+"""`corten stop`: end containers, politely first."""
+
+from __future__ import annotations
+
+import argparse
+
+from corten.cli.context import Context
+from corten.errors import UsageError
+
+EXAMPLES = """\
+examples:
+  corten stop swift-oak-042
+  corten stop --time 30 swift-oak-042   give it 30 seconds to finish its work
+  corten stop --all"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "containers", nargs="*", metavar="container", help="its name, as 'corten ps' shows it"
+    )
+    parser.add_argument("-a", "--all", action="store_true", help="every container of this user")
+    parser.add_argument(
+        "-t", "--time", type=float, default=10.0, metavar="SECONDS", help="until it is killed (default: 10)"
+    )
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Stop and remove containers; print the name of each."""
+    from corten.runtime.container import list_containers, stop
+
+    names = list(arguments.containers)
+    if arguments.all:
+        names += [item.name for item in list_containers(context.store) if item.name not in names]
+    elif not names:
+        raise UsageError("which container?", hint="'corten ps' lists them; --all stops every one")
+    for name in names:
+        stop(context.store, name, arguments.time)
+        context.terminal.print(name)
+    return 0
