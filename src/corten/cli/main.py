@@ -99,7 +99,12 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
         hint = f"did you mean 'corten {close[0]}'?" if close else "run 'corten --help' for the verbs"
         raise UsageError(f"unknown verb '{verb}'", hint=hint)
     parser, module = parser_of(verb)
-    arguments = parser.parse_args(list(argv[1:]))
+    own, command = list(argv[1:]), []
+    if getattr(module, "TAKES_COMMAND", False) and "--" in own:
+        # What follows `--` is the container's, options and all.
+        own, command = own[: own.index("--")], own[own.index("--") + 1 :]
+    arguments = parser.parse_args(own)
+    arguments.command = command
     terminal.configure(quiet=arguments.quiet, verbose=arguments.verbose)
     try:
         return int(module.run(arguments, Context(terminal)))

@@ -25,15 +25,15 @@ examples:
 By default a container has no network, a read-only root, no capabilities, and a user that is not root.
 With a writable volume and no -u it runs as the owner of that folder."""
 
+TAKES_COMMAND = True
+"""`main` puts what follows `--` into `arguments.command`."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.usage = "corten run [OPTIONS] IMAGE|FOLDER [-- COMMAND …]"
     parser.add_argument(
         "image", metavar="IMAGE|FOLDER", help="an image's name or ID, or a project's folder, as in '.'"
-    )
-    parser.add_argument(
-        "command", nargs="*", metavar="COMMAND", help="what to run instead of the image's own command"
     )
     parser.add_argument(
         "-v",
