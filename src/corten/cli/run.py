@@ -74,14 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run, and return the container's own exit code; 125, 126 or 127 where it did not start."""
-    from corten.runtime import container
+    from corten.runtime import container, launch
 
     options = options_of(arguments)
     image = image_of(arguments.image, context, with_command=bool(arguments.command))
     context.terminal.close()
     try:
         return container.run(image, options, context.store, context.observe)
-    except container.NotFound as error:
+    except launch.NotFound as error:
         context.terminal.error(error.message, error.hint)
         return 127
     except RuntimeFailure as error:

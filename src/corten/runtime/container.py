@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,10 +55,6 @@ _ADJECTIVES = (
     "swift",
 )
 _NOUNS = ("alder", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "yew")
-
-
-class NotFound(RuntimeFailure):
-    """The image has no such program (a shell's exit code 127)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,12 +328,7 @@ class _Made:
         """Start the shim; returns its process ID."""
         identity = current_identity()
         if identity.kind == "single":
-            observe(
-                Note(
-                    "this user has no subordinate IDs: inside, root without capabilities is you "
-                    "(as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
-                )
-            )
+            _say_once(store, observe)
         engine = find_engine(store, identity)
         self.cgroup = cgroups.path_for(self.name, identity, self.limits)
         layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
@@ -463,10 +455,18 @@ class _Made:
         if program.startswith("/"):
             places = [program]
         shown = hidden or (not program.startswith("/") and "/" in program and bool(options.volumes))
-        if not shown and not any(inside.status(place) for place in places):
-            raise NotFound(
+        if shown:
+            return arguments
+        found = [status for place in places if (status := inside.status(place)) is not None]
+        if not found:
+            raise launch.NotFound(
                 f"the image has no program '{program}'",
                 hint="'corten run IMAGE -- ls /opt/venv/bin' lists scripts",
+            )
+        if not any(stat.S_ISREG(status.st_mode) and status.st_mode & 0o111 for status in found):
+            raise launch.NotExecutable(
+                f"'{program}' in the image is not an executable file",
+                hint="run it with its interpreter: -- python FILE",
             )
         return arguments
 
@@ -498,10 +498,6 @@ class _Made:
         said = complaint(str(self.directory / "engine.log"))
         if said is None or code not in (1, 125, 126, 127, 255):
             return code
-        if "permission denied" in said.lower():
-            raise RuntimeFailure(
-                f"the command cannot be executed: {said}", hint="it has to be an executable file"
-            )
         raise RuntimeFailure(
             f"the engine says: {said}", hint="run 'corten doctor' to see what this machine allows"
         )
@@ -514,6 +510,19 @@ class _Made:
 
     def remove(self) -> None:
         _remove(self.directory)
+
+
+def _say_once(store: Store, observe: Observer) -> None:
+    """DECISIONS 26: without subordinate IDs there is one user inside, and whoever wonders has been told."""
+    said = store.cache_directory("engine") / "said-single"
+    if not said.exists():
+        observe(
+            Note(
+                "this user has no subordinate IDs: inside, root without capabilities is you "
+                "(as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
+            )
+        )
+        said.touch()
 
 
 def _terminal_size() -> tuple[int, int]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from corten.errors import CortenError, RuntimeFailure
+from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import kernel
 from corten.runtime.engine import Engine
 from corten.runtime.identity import Identity, write_mappings
@@ -32,6 +32,20 @@ from corten.store.disk import remove_tree
 
 Prepare = Callable[[str], None]
 Ended = Callable[[int], None]
+
+
+class NotFound(RuntimeFailure):
+    """The image has no such program (a shell's exit code 127)."""
+
+
+class NotExecutable(RuntimeFailure):
+    """The image's file is no program (a shell's exit code 126)."""
+
+
+# Errors of these kinds keep them on the way from the shim.
+_KINDS: dict[str, type[CortenError]] = {
+    kind.__name__: kind for kind in (NotFound, NotExecutable, UsageError, RuntimeFailure)
+}
 
 _FORWARDED = (
     signal.SIGHUP,
@@ -90,8 +104,8 @@ def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> 
         failure = reading.read()
     if failure:
         os.waitpid(pid, 0)
-        message, hint = json.loads(failure)
-        raise RuntimeFailure(message, hint=hint)
+        kind, message, hint = json.loads(failure)
+        raise _KINDS.get(kind, RuntimeFailure)(message, hint=hint)
     return pid
 
 
@@ -109,7 +123,7 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
         if ended:
             ended(code)
     except CortenError as error:
-        _tell(tell, error.message, error.hint)
+        _tell(tell, error.message, error.hint, type(error).__name__)
     except OSError as error:
         what = f" ('{error.filename}')" if error.filename else ""
         reason = (error.strerror or str(error)).lower()
@@ -123,9 +137,9 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
     os._exit(code)
 
 
-def _tell(tell: int, message: str, hint: str | None) -> None:
+def _tell(tell: int, message: str, hint: str | None, kind: str = "RuntimeFailure") -> None:
     with contextlib.suppress(OSError):
-        os.write(tell, json.dumps([message, hint]).encode())
+        os.write(tell, json.dumps([kind, message, hint]).encode())
 
 
 def _enter_user_namespace(identity: Identity, tell: int, waits: int) -> None:
