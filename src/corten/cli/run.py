@@ -84,6 +84,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     except launch.NotFound as error:
         context.terminal.error(error.message, error.hint)
         return 127
+    except launch.NotExecutable as error:
+        context.terminal.error(error.message, error.hint)
+        return 126
     except RuntimeFailure as error:
         context.terminal.error(error.message, error.hint)
         return 125

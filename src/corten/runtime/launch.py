@@ -14,10 +14,7 @@ import contextlib
 import json
 import os
 import signal
-import socket
-import struct
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,6 +130,8 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
             "run 'corten doctor' to see what this machine allows",
         )
     except BaseException:
+        import traceback
+
         _tell(tell, f"the container cannot be started: {traceback.format_exc()}", None)
     os._exit(code)
 
@@ -285,9 +284,12 @@ def _attend(engine: int) -> int:
 def _start_forwarder(launch: Launch) -> int:
     """Start the forwarder in the container's network, with the machine's socket in its hand."""
     assert launch.listener is not None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        import fcntl
+    # Only a command's port needs these, and every start would pay for them.
+    import fcntl
+    import socket
+    import struct
 
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
     pid = os.fork()
     if pid:
