@@ -1,0 +1,70 @@
+"""`corten doctor`: what this machine can do, and how to mend what it cannot."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.cli.context import Context
+from corten.errors import CortenError
+
+if TYPE_CHECKING:
+    from corten.runtime.doctor import Finding
+
+EXAMPLES = """\
+examples:
+  corten doctor
+  corten doctor --json
+
+exit code: 0 when containers can be built and run here, 1 when something that they need is missing"""
+
+_SIGNS = {"ok": ("✓", "32"), "limited": ("!", "33"), "missing": ("✗", "31")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Examine the machine and print what was found."""
+    from corten.runtime.doctor import examine
+
+    findings = [*examine(context.store), *_sources()]
+    missing = any(finding.verdict == "missing" for finding in findings)
+    if arguments.json:
+        rows = [
+            {"subject": item.subject, "verdict": item.verdict, "says": item.says, "mend": item.mend}
+            for item in findings
+        ]
+        context.terminal.print(json.dumps({"ok": not missing, "findings": rows}, indent=2))
+        return int(missing)
+    for finding in findings:
+        sign, colour = _SIGNS[finding.verdict]
+        context.terminal.print(f"{context.terminal.styled(sign, colour)} {finding.subject}: {finding.says}")
+        if finding.mend and finding.verdict != "ok":
+            context.terminal.print(f"    {finding.mend}")
+    return int(missing)
+
+
+def _sources() -> list[Finding]:
+    """Whether Debian's mirrors and the package indexes are configured. Nothing is asked over the network."""
+    from corten.packages.debian.sources import read_sources
+    from corten.packages.indexes import read_indexes
+    from corten.runtime.doctor import Finding
+
+    findings = []
+    try:
+        sources = read_sources()
+        count = len({*sources.of("debian"), *sources.of("debian-security")})
+        findings.append(Finding("Debian mirrors", "ok", f"{count} configured ({sources.origin})"))
+    except CortenError as error:
+        findings.append(Finding("Debian mirrors", "missing", error.message, error.hint))
+    try:
+        read_indexes(Path.cwd())
+        findings.append(Finding("Python indexes", "ok", "configured"))
+    except CortenError as error:
+        findings.append(Finding("Python indexes", "missing", error.message, error.hint))
+    return findings

@@ -1,0 +1,178 @@
+"""What this machine can do for containers, and how to mend what it cannot: findings as values.
+
+Every finding comes from trying the thing itself, for this user, not from guessing by versions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from corten.errors import CortenError, RuntimeFailure
+from corten.runtime import cgroups, kernel, launch
+from corten.runtime.engine import CANDIDATES, installed
+from corten.runtime.identity import (
+    Identity,
+    current_identity,
+    find_program,
+    subordinate_ranges,
+    why_no_namespace,
+)
+from corten.runtime.overlay import enter_mount_namespace, mount_overlay
+from corten.runtime.probe import probe
+from corten.store.store import Store
+
+Verdict = Literal["ok", "limited", "missing"]
+_LITTLE_SPACE = 5 << 30
+_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `ok`: it works; `limited`: Corten works without it; `missing`: it does not.
+    `mend` says what to do where the verdict is not `ok`."""
+
+    subject: str
+    verdict: Verdict
+    says: str
+    mend: str | None = None
+
+
+def examine(store: Store) -> list[Finding]:
+    """Everything about this machine and user that containers depend on."""
+    identity = current_identity()
+    findings = [_namespaces(identity), _subordinate(identity), _overlay(store, identity)]
+    findings += _engines(store, identity)
+    findings += [_cgroups(identity), _gpus(), _disk(store)]
+    return findings
+
+
+def _namespaces(identity: Identity) -> Finding:
+    subject = "user namespaces"
+    if identity.kind == "root":
+        return Finding(subject, "ok", "not needed: this user is root")
+    try:
+        launch.in_namespace(
+            Identity("single", ((0, os.geteuid(), 1),), ((0, os.getegid(), 1),)), lambda: None
+        )
+    except (CortenError, OSError) as error:
+        return Finding(subject, "missing", f"refused to this user: {error}", why_no_namespace())
+    return Finding(subject, "ok", "this user may make them")
+
+
+def _subordinate(identity: Identity) -> Finding:
+    subject = "subordinate IDs"
+    if identity.kind == "root":
+        return Finding(subject, "ok", "not needed: this user is root")
+    subuids, subgids = subordinate_ranges()
+    if find_program("newuidmap") is None:
+        return Finding(subject, "limited", "newuidmap is not installed", "apt install uidmap")
+    if not subuids or not subgids:
+        return Finding(
+            subject,
+            "limited",
+            "none for this user: inside a container there is one user, which is you",
+            "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+        )
+    return Finding(subject, "ok", f"{sum(count for _, count in subuids)} user IDs")
+
+
+def _overlay(store: Store, identity: Identity) -> Finding:
+    subject = "overlay"
+
+    def attempt() -> None:
+        enter_mount_namespace()
+        root = str(directory)
+        mount_overlay(
+            (f"{root}/layer",),
+            f"{root}/rootfs",
+            f"{root}/upper",
+            f"{root}/work",
+            f"{root}/names",
+            userxattr=identity.kind != "root",
+        )
+
+    try:
+        with store.temporary_directory("doctor") as directory:
+            for part in ("layer", "upper", "work", "rootfs", "names"):
+                (directory / part).mkdir()
+            launch.in_namespace(identity, attempt)
+    except (CortenError, OSError) as error:
+        hint = error.hint if isinstance(error, CortenError) else None
+        return Finding(
+            subject,
+            "missing",
+            "layers cannot be mounted here",
+            hint or "modprobe overlay as root; or set CORTEN_HOME to a directory on a local disk",
+        )
+    return Finding(subject, "ok", f"works in '{store.root}' (Linux {'.'.join(map(str, kernel.version()))})")
+
+
+def _engines(store: Store, identity: Identity) -> list[Finding]:
+    try:
+        engines = installed()
+    except RuntimeFailure as error:
+        return [Finding("engine", "missing", error.message, error.hint)]
+    reasons = {engine.name: probe(engine, store, identity) for engine in engines}
+    works = [name for name, reason in reasons.items() if reason is None]
+    findings = []
+    for name, reason in reasons.items():
+        if reason is None:
+            findings.append(Finding(f"engine {name}", "ok", "starts containers"))
+        else:
+            other = next((candidate for candidate in CANDIDATES if candidate != name), "runc")
+            mend = f"'{works[0]}' is used instead" if works else f"apt install {other}"
+            findings.append(Finding(f"engine {name}", "limited" if works else "missing", reason, mend))
+    return findings
+
+
+def _cgroups(identity: Identity) -> Finding:
+    version, found = cgroups.version(), sorted(cgroups.controllers())
+    subject = "limits"
+    if identity.kind != "root":
+        return Finding(
+            subject,
+            "limited",
+            f"cgroups {version}: not enforced for plain users",
+            "run as root to use --memory, --cpus and --pids-limit",
+        )
+    if not found or not os.access("/sys/fs/cgroup", os.W_OK):
+        return Finding(subject, "limited", f"cgroups {version}: none can be made", "mount cgroups read-write")
+    return Finding(subject, "ok", f"cgroups {version}: {', '.join(found)}")
+
+
+def _gpus() -> Finding:
+    specs = [
+        path
+        for directory in _CDI_DIRECTORIES
+        if os.path.isdir(directory)
+        for path in sorted(Path(directory).iterdir())
+        if path.suffix in (".json", ".yaml", ".yml")
+    ]
+    if specs:
+        return Finding("GPUs", "ok", f"CDI specifications: {', '.join(path.name for path in specs[:5])}")
+    if os.path.exists("/dev/nvidiactl"):
+        return Finding(
+            "GPUs",
+            "limited",
+            "there is an NVIDIA device, and no CDI specification for it",
+            "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+        )
+    return Finding("GPUs", "ok", "none, and none needed")
+
+
+def _disk(store: Store) -> Finding:
+    place = store.root
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    said = f"{free / 1e9:.0f} GB free for '{store.root}'"
+    if not os.access(place, os.W_OK):
+        return Finding(
+            "store", "missing", f"'{place}' is not writable", "set CORTEN_HOME to a directory of yours"
+        )
+    if free < _LITTLE_SPACE:
+        return Finding("store", "limited", said, "run 'corten prune', or set CORTEN_HOME to a larger disk")
+    return Finding("store", "ok", said)
