@@ -112,6 +112,9 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
         signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
         if launch.session or launch.detached:
             os.setsid()
+        if launch.detached and launch.output is not None:
+            # Whoever reads our output to its end, as `$(corten up --detach)` does, must not wait for the container.
+            _redirect(launch.output)
         _enter_user_namespace(launch.identity, tell, waits)
         if not launch.detached:
             kernel.die_with_parent(signal.SIGKILL)
@@ -232,10 +235,7 @@ def _engine(launch: Launch, tell: int) -> NoReturn:
         kernel.die_with_parent(signal.SIGKILL)
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         if launch.output is not None:
-            null = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(null, 0)
-            os.dup2(launch.output, 1)
-            os.dup2(launch.output, 2)
+            _redirect(launch.output)
         arguments = ["run", "--bundle", f"{launch.directory}/bundle"]
         if launch.listener is not None and launch.forward is None:
             os.dup2(launch.listener, 3)
@@ -258,6 +258,14 @@ def _engine(launch: Launch, tell: int) -> NoReturn:
             "run 'corten doctor'",
         )
     os._exit(125)
+
+
+def _redirect(output: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
 
 
 def _attend(engine: int) -> int:
