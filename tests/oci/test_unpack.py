@@ -172,3 +172,21 @@ def test_any_mixture_is_refused_or_streams_back(
     except FormatError:
         return
     assert again == data
+
+
+def test_an_extension_header_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """A PAX header claims 3 GB, which gzip makes of 3 MB; it may not be read into memory."""
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, 3 << 30
+    path = tmp_path / "layer.tar"
+    with open(path, "wb") as file:
+        file.write(info.tobuf(tarfile.USTAR_FORMAT))
+        file.truncate((3 << 30) + 1024)
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(FormatError, match="extension header"):
+        unpack.unpack(path, tmp_path / "tree", tmp_path / "recipe")
+
+
+def test_a_path_is_not_endlessly_deep(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="deep"):
+        keep(tmp_path, member("a/" * 1000 + "b", b"x"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from corten.oci import media
 from corten.oci.config import ImageConfig
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
+from corten.oci.layout import Layout
 from corten.oci.platform import Platform
 
 JSON = st.recursive(
@@ -86,3 +89,50 @@ def test_hostile_documents_are_errors_of_ours(value: dict[str, object]) -> None:
     for decode in (Manifest.decode, Index.decode, ImageConfig.decode):
         with contextlib.suppress(CortenError):
             decode(data)
+
+
+def test_an_image_for_another_machine_is_an_image_that_is_wrong() -> None:
+    """Not a wrong command line, whose exit code is another."""
+    with pytest.raises(FormatError, match="unknown platform 'windows/amd64'"):
+        ImageConfig.decode(b'{"os": "windows", "architecture": "amd64"}')
+
+
+def test_half_a_surrogate_pair_in_a_foreign_configuration() -> None:
+    config = ImageConfig.decode(
+        b'{"os": "linux", "architecture": "amd64", "config": {"Labels": {"a": "\\ud800"}}}'
+    )
+    with pytest.raises(FormatError, match="not Unicode"):
+        config.encode()
+
+
+def test_every_layer_has_a_history_entry_or_an_empty_one() -> None:
+    pair = replace(CONFIG, history=({"created_by": "a"}, {"empty_layer": True}, {"created_by": "b"}))
+    assert [entry["created_by"] for entry in pair.layer_history] == ["a", "b"]
+    assert CONFIG.layer_history == ({}, {})
+
+
+def layout(path: Path, index: Index, *blobs: bytes) -> Layout:
+    (path / "blobs/sha256").mkdir(parents=True)
+    (path / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (path / "index.json").write_bytes(index.encode())
+    for blob in blobs:
+        (path / "blobs/sha256" / Digest.of(blob).hex).write_bytes(blob)
+    return Layout(path)
+
+
+def test_indexes_within_indexes_are_read_once(tmp_path: Path) -> None:
+    """Four levels that each name the next a hundred times would be a hundred million manifests."""
+    manifest = Descriptor(media.MANIFEST, Digest.of(b"m"), 1)
+    blobs: list[bytes] = []
+    index = Index((manifest,) * 100)
+    for _ in range(4):
+        blobs.append(index.encode())
+        index = Index((Descriptor(media.INDEX, Digest.of(blobs[-1]), len(blobs[-1])),) * 100)
+    assert layout(tmp_path / "layout", index, *blobs).find(None, Platform("linux", "amd64")) == manifest
+
+
+def test_a_layout_without_an_index_says_so(tmp_path: Path) -> None:
+    found = layout(tmp_path / "layout", Index(()))
+    (tmp_path / "layout/index.json").unlink()
+    with pytest.raises(FormatError, match=r"has no 'index\.json'"):
+        found.find(None, Platform("linux", "amd64"))

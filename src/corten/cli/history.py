@@ -23,14 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """List what every layer holds and how large it is."""
     image = context.store.images.get(arguments.image)
-    entries = [entry for entry in image.config.history if not entry.get("empty_layer")]
     rows = [
         {
             "layer": diff_id,
             "size": context.store.layers.get(diff_id).size,
             "contents": str(entry.get("created_by", "")).removeprefix("corten: "),
         }
-        for diff_id, entry in zip(image.config.diff_ids, entries, strict=False)
+        for diff_id, entry in zip(image.config.diff_ids, image.config.layer_history, strict=True)
     ]
     if arguments.json:
         context.terminal.print(json.dumps(rows, indent=2))

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             "config": config["config"],
             "layers": [
                 {"digest": diff_id, "size": store.layers.get(diff_id).size, "title": _title(entry)}
-                for diff_id, entry in zip(image.config.diff_ids, image.config.history, strict=False)
+                for diff_id, entry in zip(image.config.diff_ids, image.config.layer_history, strict=True)
             ],
         }
     context.terminal.print(json.dumps(document, indent=2))

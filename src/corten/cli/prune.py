@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.runtime.container import layers_in_use
     from corten.store.prune import prune
 
-    pruned = prune(context.store, layers_in_use(context.store), everything=arguments.all)
+    store = context.store
+    pruned = prune(store, lambda: layers_in_use(store), everything=arguments.all, observe=context.observe)
     if arguments.json:
         document = {
             "layers": pruned.layers,

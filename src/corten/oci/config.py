@@ -6,14 +6,18 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from corten.errors import FormatError
+from corten.errors import FormatError, UsageError
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 
 
 def canonical_json(value: object) -> bytes:
-    """JSON with sorted keys and no spaces: equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """JSON with sorted keys and no spaces: equal values give equal bytes. Raises FormatError for text that is not
+    Unicode (half of a surrogate pair)."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise FormatError(f"{error.object[error.start : error.end]!r} is not Unicode text") from error
 
 
 def parse_json_object(data: bytes, what: str) -> dict[str, Any]:
@@ -46,6 +50,13 @@ class ImageConfig:
     stop_signal: str | None = None
     created: str | None = None
     history: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def layer_history(self) -> tuple[dict[str, Any], ...]:
+        """One history entry for every layer; empty ones where the history, which is optional, does not tell which
+        entry belongs to which layer."""
+        entries = tuple(entry for entry in self.history if not entry.get("empty_layer"))
+        return entries if len(entries) == len(self.diff_ids) else ({},) * len(self.diff_ids)
 
     def encode(self) -> bytes:
         """The canonical JSON. Its digest is the image ID."""
@@ -91,7 +102,7 @@ class ImageConfig:
         created = document.get("created")
         stop_signal = config.get("StopSignal")
         return cls(
-            platform=Platform.parse(f"{document.get('os')}/{document.get('architecture')}"),
+            platform=_platform(document),
             diff_ids=tuple(Digest.parse(item) for item in _strings(rootfs, "diff_ids")),
             env=_strings(config, "Env"),
             entrypoint=_strings(config, "Entrypoint"),
@@ -105,6 +116,13 @@ class ImageConfig:
             created=created if isinstance(created, str) else None,
             history=tuple(history),
         )
+
+
+def _platform(document: dict[str, Any]) -> Platform:
+    try:
+        return Platform.parse(f"{document.get('os')}/{document.get('architecture')}")
+    except UsageError as error:
+        raise FormatError(f"the image is for an {error.message}", hint=error.hint) from error
 
 
 def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 
 _LARGEST_DOCUMENT = 16 << 20
-_DEEPEST_INDEX = 4
+_MOST_INDEXES = 100
 
 
 class Layout:
@@ -24,22 +24,31 @@ class Layout:
             raise UsageError(
                 f"'{directory}' is not an OCI layout", hint="make one with 'skopeo copy … oci:DIR:TAG'"
             )
-        version = parse_json_object((directory / "oci-layout").read_bytes(), "oci-layout").get(
-            "imageLayoutVersion"
-        )
+        self._directory = directory
+        version = parse_json_object(self._document("oci-layout"), "oci-layout").get("imageLayoutVersion")
         if not str(version).startswith("1."):
             raise FormatError(
                 f"'{directory}' is an OCI layout of version '{version}', which this Corten does not know"
             )
-        self._directory = directory
+
+    def _document(self, name: str) -> bytes:
+        try:
+            with open(self._directory / name, "rb") as file:
+                data = file.read(_LARGEST_DOCUMENT + 1)
+        except FileNotFoundError:
+            raise FormatError(f"the OCI layout '{self._directory}' has no '{name}'") from None
+        if len(data) > _LARGEST_DOCUMENT:
+            raise FormatError(f"'{name}' of the OCI layout '{self._directory}' is too large")
+        return data
 
     def find(self, tag: str | None, platform: Platform) -> Descriptor:
         """The manifest called `tag`, or the only one, for `platform`. Raises UsageError naming what there is."""
-        index = Index.decode((self._directory / "index.json").read_bytes())
+        index = Index.decode(self._document("index.json"))
         named = [
             item for item in index.manifests if tag is None or item.annotations.get(media.REF_NAME) == tag
         ]
-        found = [manifest for item in named for manifest in self._manifests(item, platform, 0)]
+        seen: set[Digest] = set()
+        found = [manifest for item in named for manifest in self._manifests(item, platform, seen)]
         if len({item.digest for item in found}) == 1:
             return found[0]
         tags = sorted({item.annotations.get(media.REF_NAME, "") for item in index.manifests} - {""})
@@ -53,12 +62,16 @@ class Layout:
             hint=f"its tags are {', '.join(tags)}" if tags else "it has no tags",
         )
 
-    def _manifests(self, item: Descriptor, platform: Platform, depth: int) -> list[Descriptor]:
+    def _manifests(self, item: Descriptor, platform: Platform, seen: set[Digest]) -> list[Descriptor]:
+        """The manifests for `platform` that `item` is or leads to. `seen` are the indexes that were read."""
         if item.media_type in media.INDEXES:
-            if depth == _DEEPEST_INDEX:
-                raise FormatError(f"the indexes of '{self._directory}' are nested too deeply")
+            if item.digest in seen:
+                return []
+            if len(seen) == _MOST_INDEXES:
+                raise FormatError(f"'{self._directory}' has too many indexes within indexes")
+            seen.add(item.digest)
             inner = Index.decode(self.read(item)).manifests
-            return [found for other in inner for found in self._manifests(other, platform, depth + 1)]
+            return [found for other in inner for found in self._manifests(other, platform, seen)]
         fits = item.platform is None or item.is_for(platform)
         return [item] if item.media_type in media.MANIFESTS and fits else []
 

@@ -32,7 +32,7 @@ class Platform:
             parts = parts[:2]
         machine = _MACHINES.get(parts[1]) if len(parts) == 2 else None
         if parts[0] != "linux" or machine is None:
-            raise UsageError(f"unknown platform '{text}'", hint="use linux/amd64 or linux/arm64")
+            raise UsageError(f"unknown platform '{text[:60]}'", hint="use linux/amd64 or linux/arm64")
         return cls("linux", machine)
 
     @classmethod

@@ -10,6 +10,7 @@ The stream is hostile: no entry leads out of the tree, no device is made, no set
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -27,7 +28,18 @@ _FILE = b"F"
 _PIECE = 1 << 20
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-MOST_ENTRIES = 4_000_000
+MOST_ENTRIES = 1_000_000
+DEEPEST = 256
+"""Components of a path. The kernel would take 2,000; walks that recurse and hold a descriptor for each would not."""
+_LARGEST_EXTENSION = 1 << 20
+_PLAIN_TYPES = (
+    tarfile.LNKTYPE,
+    tarfile.SYMTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+    tarfile.DIRTYPE,
+    tarfile.FIFOTYPE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,10 @@ def unpack(archive: Path, tree: Path, recipe: Path) -> Unpacked:
     """Unpack the plain tar file `archive` into the empty directory `tree`, and write to `recipe` what `replay` needs.
     Owners are set as root, and are the caller otherwise. Raises FormatError."""
     try:
-        with tarfile.open(archive, "r:", errorlevel=0) as members, open(archive, "rb") as raw:
+        with (
+            tarfile.open(archive, "r:", errorlevel=0, tarinfo=_Member) as members,
+            open(archive, "rb") as raw,
+        ):
             unpacking = _Unpacking(tree, os.geteuid() == 0)
             listed = list(_bounded(members))
             last = {_clean(member.name): index for index, member in enumerate(listed)}
@@ -133,6 +148,15 @@ def replay(recipe: Path, tree: Path) -> Iterator[bytes]:
                     yield piece
 
 
+class _Member(tarfile.TarInfo):
+    """An entry whose extension headers are small: `tarfile` reads those into memory, whatever size they claim."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if not self.isreg() and self.type not in _PLAIN_TYPES and self.size > _LARGEST_EXTENSION:
+            raise FormatError(f"a layer has an extension header of {self.size} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
+
+
 def _bounded(members: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     for count, member in enumerate(members):
         if count >= MOST_ENTRIES:
@@ -147,6 +171,8 @@ def _clean(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name:
         raise FormatError(f"the layer's entry '{name}' leads out of its root")
+    if len(parts) > DEEPEST:
+        raise FormatError(f"the layer's entry '{name[:100]}…' lies {len(parts)} folders deep")
     return "/".join(parts)
 
 
@@ -269,7 +295,12 @@ class _Unpacking:
         directory = self._place(path).rpartition("/")[0]
         names = ["user.overlay.opaque", *(["trusted.overlay.opaque"] if self._privileged else [])]
         for name in names:
-            os.setxattr(directory, name, b"y", follow_symlinks=False)
+            try:
+                os.setxattr(directory, name, b"y", follow_symlinks=False)
+            except OSError as error:
+                # Root without CAP_SYS_ADMIN may not, and may not mount an overlay either.
+                if name.startswith("user.") or error.errno != errno.EPERM:
+                    raise
 
 
 def _mode(member: tarfile.TarInfo) -> int:
@@ -316,9 +347,11 @@ class _Inflated:
         self._source = source
         self._inflater = zlib.decompressobj()
         self._buffer = b""
+        self._at = 0
 
     def exactly(self, size: int, *, may_end: bool = False) -> bytes:
-        while len(self._buffer) < size:
+        while len(self._buffer) - self._at < size:
+            self._buffer, self._at = self._buffer[self._at :], 0
             piece = self._inflater.unconsumed_tail or self._source.read(65536)
             more = self._inflater.decompress(piece, _PIECE) if piece else self._inflater.flush()
             if not more and not piece:
@@ -328,5 +361,5 @@ class _Inflated:
                     "a layer's recipe in the store is damaged", hint="remove the image and get it again"
                 )
             self._buffer += more
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
+        self._at += size
+        return self._buffer[self._at - size : self._at]

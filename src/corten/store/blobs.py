@@ -20,11 +20,11 @@ class Blobs:
         return self.directory / digest.hex
 
     def put(self, data: bytes) -> Digest:
-        """Store `data`; idempotent."""
+        """Store `data`; idempotent. A blob that a power loss has damaged is written again."""
         digest = Digest.of(data)
         path = self.path(digest)
-        if not path.exists():
-            with explained(self.directory):
+        with explained(self.directory):
+            if not path.exists() or path.read_bytes() != data:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, data)
         return digest

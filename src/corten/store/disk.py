@@ -13,21 +13,36 @@ from pathlib import Path
 from corten.errors import StoreError
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
+
+
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn the disk's own refusals (full, read-only, not permitted) into a StoreError that names `path`."""
+def explained(path: Path, what: str = "the store at ") -> Iterator[None]:
+    """Turn the disk's own refusals (full, read-only, not permitted, not a folder) into a StoreError that names `path`,
+    which is `what`: the store, unless it is said to be another place."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
+            elsewhere = "run 'corten prune', or set CORTEN_HOME to a directory on a larger disk"
             raise StoreError(
                 f"the disk of '{path}' is full",
-                hint="run 'corten prune', or set CORTEN_HOME to a directory on a larger disk",
+                hint=elsewhere if what else "choose a folder on a larger disk",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in _REFUSED:
+            place = "CORTEN_HOME to a directory" if what else "another folder"
             raise StoreError(
-                f"cannot write to the store at '{path}': {os.strerror(error.errno)}",
-                hint="set CORTEN_HOME to a directory that you may write to",
+                f"cannot write to {what}'{path}': {os.strerror(error.errno).lower()}",
+                hint=f"set {place} that you may write to" if what else f"choose {place}",
             ) from error
         raise
 
@@ -70,10 +85,13 @@ def boot_identity() -> str:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove the directory `path` and all below it, also directories that their owner may not write to."""
+    """Remove the directory `path` and all below it, also directories that their owner may not write to. What another
+    process removes at the same time is no error."""
     import shutil
 
     def retry(function: object, name: str, error: BaseException) -> None:
+        if isinstance(error, FileNotFoundError):
+            return
         parent = os.path.dirname(name)
         os.chmod(parent, 0o700)
         if os.path.isdir(name) and not os.path.islink(name):
@@ -83,6 +101,6 @@ def remove_tree(path: Path) -> None:
             os.unlink(name)
 
     if path.is_symlink() or path.is_file():
-        path.unlink()
+        path.unlink(missing_ok=True)
     elif path.exists():
         shutil.rmtree(path, onerror=lambda function, name, info: retry(function, name, info[1]))

@@ -32,7 +32,7 @@ def save_layout(store: Store, image: Image, directory: Path, observe: Observer) 
             hint="give the name of a new folder",
         )
     blobs = directory / "blobs" / "sha256"
-    with explained(directory):
+    with store.lock("store", shared=True), explained(directory, what=""):
         blobs.mkdir(parents=True, exist_ok=True)
         manifest_bytes = store.blobs.read(image.digest)
         manifest = Manifest.decode(manifest_bytes)

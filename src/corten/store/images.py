@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from corten.errors import FormatError, ImageNotFound, UsageError
+from corten.errors import CortenError, ImageNotFound, UsageError
 from corten.oci.config import ImageConfig
 from corten.oci.descriptor import Manifest
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.store.blobs import Blobs
 from corten.store.disk import explained, write_atomically
+from corten.store.locks import locked
 
 # The familiar form of a reference: [host[:port]/]path[:tag] (distribution-spec, "Pulling manifests").
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(
-    rf"(?:(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?)/)?(?P<path>{_PATH}(?:/{_PATH})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?"
+    rf"(?:(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?)/)?(?P<path>{_PATH}(?:/{_PATH})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?",
+    re.ASCII,
 )
+# A name is also the name of a file here, which has some characters more and at most 255 of them.
+_LONGEST_NAME = 220
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,11 @@ class Image:
 
 def full_name(name: str) -> str:
     """`name` with its tag, `latest` where it has none. Raises UsageError for what no registry would accept."""
-    match = _NAME.fullmatch(name)
-    if not match or len(name) > 255:
+    match = _NAME.fullmatch(name) if len(name) <= _LONGEST_NAME else None
+    if not match:
         raise UsageError(
             f"'{name[:100]}' is not an image name",
-            hint="use lower-case letters, digits and separators, as in 'team/model:1.0'",
+            hint=f"use lower-case letters, digits and separators, at most {_LONGEST_NAME}, as in 'team/model:1.0'",
         )
     return name if match["tag"] else name + ":latest"
 
@@ -51,18 +56,26 @@ class Images:
     """The names of a store's images."""
 
     def __init__(self, root: Path, blobs: Blobs) -> None:
+        self.root = root
         self.directory = root / "images"
         self.blobs = blobs
 
     def set(self, name: str, platform: Platform, digest: Digest) -> None:
         """Let `name` stand for the manifest `digest` on `platform`; its other platforms stay."""
         path = self._path(full_name(name))
-        record = self._read(path) or {}
-        with explained(self.directory):
+        with self._alone():
+            record = self._read(path)
             self.directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(
-                path, json.dumps({**record, str(platform): str(digest)}, sort_keys=True).encode()
-            )
+            self._write(path, {**record, str(platform): str(digest)})
+
+    def _write(self, path: Path, record: dict[str, str]) -> None:
+        write_atomically(path, json.dumps(record, sort_keys=True).encode())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Changing a name is reading and writing it: two builds for two platforms must not forget one of them."""
+        with explained(self.root), locked(self.root / "locks" / "images"):
+            yield
 
     def get(self, name: str, platform: Platform | None = None) -> Image:
         """The image called `name`, or whose ID or digest begins with it (at least 6 digits), for `platform` or else
@@ -108,28 +121,38 @@ class Images:
         return next(iter(found.values()), None)
 
     def all(self) -> list[Image]:
-        """Every image under every name and platform, newest first."""
+        """Every image under every name and platform, newest first, but for those whose manifest or configuration a
+        power loss has damaged: they are as good as not built."""
         images: list[Image] = []
         for name, path, record in self._records():
-            images.extend(
-                self._load(name, Digest.parse(digest), path) for _, digest in sorted(record.items())
-            )
+            for _, digest in sorted(record.items()):
+                with suppress(CortenError, FileNotFoundError):
+                    images.append(self._load(name, Digest.parse(digest), path))
         return sorted(images, key=lambda image: -image.written)
 
     def remove(self, name: str) -> list[str]:
-        """Forget a name, or every name of an image given by ID. Returns the names. Raises ImageNotFound."""
-        try:
-            path = self._path(full_name(name))
-            if path.exists():
-                path.unlink()
-                return [full_name(name)]
-        except UsageError:
-            pass
-        image = self.get(name)
-        names = sorted({other.name for other in self.all() if other.id == image.id})
-        for other in names:
-            self._path(other).unlink(missing_ok=True)
-        return names
+        """Forget a name with all its platforms, or the image given by ID under all its names. Returns the names. Raises
+        ImageNotFound."""
+        with self._alone():
+            try:
+                path = self._path(full_name(name))
+                if path.exists():
+                    path.unlink()
+                    return [full_name(name)]
+            except UsageError:
+                pass
+            image = self.get(name)
+            names = sorted({other.name for other in self.all() if other.id == image.id})
+            for other in names:
+                self._forget(self._path(other), image.digest)
+            return names
+
+    def _forget(self, path: Path, digest: Digest) -> None:
+        left = {platform: text for platform, text in self._read(path).items() if text != digest}
+        if left:
+            self._write(path, left)
+        else:
+            path.unlink(missing_ok=True)
 
     def _records(self) -> Iterator[tuple[str, Path, dict[str, str]]]:
         if not self.directory.is_dir():
@@ -144,14 +167,13 @@ class Images:
     def _path(self, name: str) -> Path:
         return self.directory / (name.replace("/", "%").replace(":", "@") + ".json")
 
-    def _read(self, path: Path) -> dict[str, str] | None:
+    def _read(self, path: Path) -> dict[str, str]:
+        """Digests by platform; none where there is no such name, or a power loss has left an empty file of it."""
         try:
             record = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise FormatError(f"'{path}' is damaged", hint="remove it and build the image again") from error
-        return {str(key): str(value) for key, value in record.items()}
+        except (FileNotFoundError, ValueError, RecursionError):
+            return {}
+        return {str(key): str(value) for key, value in record.items()} if isinstance(record, dict) else {}
 
     def _load(self, name: str, digest: Digest, path: Path) -> Image:
         manifest = Manifest.decode(self.blobs.read(digest))

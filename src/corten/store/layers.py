@@ -17,14 +17,19 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import FormatError, StoreError
 from corten.oci import tar, unpack
 from corten.oci.digest import Digest
-from corten.store.disk import boot_identity, explained, remove_tree, write_atomically
+from corten.store.disk import boot_identity, explained, remove_tree, sync_file_system, write_atomically
+
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +55,13 @@ class Layers:
     def find(self, key: str) -> Digest | None:
         """The diff ID that the inputs named by `key` gave, if that layer is here and complete."""
         try:
-            text = self._key_path(key).read_text()
+            text = self._key_path(key).read_text(errors="replace")
         except FileNotFoundError:
             return None
-        diff_id = Digest.parse(text.strip())
+        try:
+            diff_id = Digest.parse(text.strip())
+        except FormatError:  # what a power loss has left of it: the layer is made again
+            return None
         return diff_id if self.has(diff_id) else None
 
     def remember(self, key: str, diff_id: Digest) -> None:
@@ -72,7 +80,8 @@ class Layers:
             written = json.loads((place / "layer.json").read_bytes())
         except (OSError, ValueError):
             return False
-        return bool(written.get("boot")) and written["boot"] == self._boot_identity()
+        boot = written.get("boot") if isinstance(written, dict) else None
+        return bool(boot) and boot == self._boot_identity()
 
     def tree(self, diff_id: Digest) -> Path:
         """The unpacked tree of a complete layer. It must not be changed. Raises StoreError when it is not here."""
@@ -87,7 +96,7 @@ class Layers:
         try:
             value = json.loads((self.directory / diff_id.hex / "layer.json").read_bytes())
             return Layer(diff_id, value["size"], value["files"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"the layer '{diff_id.short}' is not in the store", hint="build or pull the image again"
             ) from error
@@ -144,6 +153,9 @@ class Layers:
     def _finish(self, temporary: Path, layer: Layer) -> None:
         about = {"size": layer.size, "files": layer.files, "boot": self._boot_identity()}
         (temporary / "layer.json").write_text(json.dumps(about))
+        if not about["boot"]:  # a kernel that does not tell: the layer counts once it is on the disk
+            sync_file_system(temporary)
+            (temporary / "synced").touch()
         self._place(temporary, layer.diff_id)
 
     def _place(self, temporary: Path, diff_id: Digest) -> None:
@@ -159,16 +171,21 @@ class Layers:
             if self.has(diff_id):
                 return
             # What lies there was written before a power loss and never synced: set it aside, then try again.
-            aside = self.root / "tmp" / f"unsynced-{diff_id.hex}-{os.getpid()}"
-            os.rename(place, aside)
+            aside = self.root / "tmp" / f"unsynced-{diff_id.hex}-{secrets.token_hex(4)}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                os.rename(place, aside)
             remove_tree(aside)
+        raise StoreError(f"the layer '{diff_id.short}' cannot be put into the store", hint="build again")
 
     def unsynced(self) -> list[Digest]:
-        """The complete layers that are not known to have reached the disk."""
-        if not self.directory.is_dir():
-            return []
-        places = self.directory.iterdir()
-        return [Digest.from_hex(place.name) for place in places if not (place / "synced").exists()]
+        """The complete layers that are not known to have reached the disk. What was written before a power loss is not
+        complete, and no flush makes it so."""
+        return [
+            diff_id
+            for diff_id in self.all()
+            if not (self.directory / diff_id.hex / "synced").exists() and self.has(diff_id)
+        ]
 
     def mark_synced(self, diff_ids: list[Digest]) -> None:
         """Note that these layers have reached the disk (after `syncfs`)."""
@@ -179,7 +196,8 @@ class Layers:
         """Every layer here."""
         if not self.directory.is_dir():
             return []
-        return sorted(Digest.from_hex(place.name) for place in self.directory.iterdir())
+        names = (place.name for place in self.directory.iterdir())
+        return sorted(Digest.from_hex(name) for name in names if _HEX.fullmatch(name))
 
     def remove(self, diff_id: Digest, trash: Path) -> None:
         """Take the layer out of the store by one rename into `trash`, then delete it. The caller holds the store's

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from corten.events import Note, Observer, ignore
 from corten.oci.descriptor import Manifest
 from corten.oci.digest import Digest
-from corten.store.disk import remove_tree
+from corten.store.disk import explained, remove_tree
 from corten.store.store import Store
 
 
@@ -23,15 +24,23 @@ class Pruned:
     bytes: int
 
 
-def prune(store: Store, in_use: Iterable[Digest] = (), *, everything: bool = False) -> Pruned:
-    """Remove layers and blobs that no name reaches and that are not `in_use` (layers of containers), and what killed
-    processes left behind. With `everything` also fetched files and caches, which the next build would fetch again.
+def prune(
+    store: Store,
+    in_use: Callable[[], Iterable[Digest]] = tuple,
+    *,
+    everything: bool = False,
+    observe: Observer = ignore,
+) -> Pruned:
+    """Remove layers and blobs that no name reaches and that are not `in_use` (layers of containers, asked for when
+    nothing can start any more), and what killed processes left behind. With `everything` also fetched files and
+    caches, which the next build would fetch again.
 
     Waits for running builds, and keeps new ones waiting. Killed at any moment, it leaves a store in order."""
-    with store.lock("store"):
+    waiting = Note("waiting for builds on this machine to end")
+    with store.lock("store", waiting=lambda: observe(waiting)), explained(store.root):
         store.sweep()
         blobs: set[Digest] = set()
-        layers: set[Digest] = set(in_use)
+        layers: set[Digest] = set(in_use())
         for image in store.images.all():
             manifest = Manifest.decode(store.blobs.read(image.digest))
             blobs |= {image.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
@@ -44,6 +53,10 @@ def prune(store: Store, in_use: Iterable[Digest] = (), *, everything: bool = Fal
             freed += _disk_usage(store.layers.directory / diff_id.hex)
             store.layers.remove(diff_id, trash)
         _forget_keys(store, set(store.layers.all()))
+        _sweep_temporary_files(store)
+        # Trees of hard links to a base's layers would keep the bytes of layers that are gone.
+        freed += _disk_usage(store.root / "caches" / "merged")
+        remove_tree(store.root / "caches" / "merged")
         stale = _stale_blobs(store, blobs)
         for path in stale:
             freed += path.stat().st_size
@@ -62,8 +75,20 @@ def _forget_keys(store: Store, present: set[Digest]) -> None:
     if not store.layers.keys.is_dir():
         return
     for path in store.layers.keys.glob("*/*"):
-        if not path.name.startswith(".") and path.read_text().strip() not in present:
+        if path.name.startswith(".") or path.read_text(errors="replace").strip() not in present:
             path.unlink()
+
+
+def _sweep_temporary_files(store: Store) -> None:
+    """What `write_atomically` leaves behind when it is killed. Nobody else writes now."""
+    for directory in (
+        store.images.directory,
+        store.root / "caches" / "projects",
+        store.root / "caches" / "conflicts",
+    ):
+        if directory.is_dir():
+            for path in directory.glob(".*.tmp"):
+                path.unlink(missing_ok=True)
 
 
 def _stale_blobs(store: Store, reached: set[Digest]) -> list[Path]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from corten.store.blobs import Blobs
@@ -42,10 +42,29 @@ class Store:
             root = Path(home) if home else Path(data) / "corten"
         return cls(root.absolute())
 
-    def lock(self, name: str, *, shared: bool = False, blocking: bool = True) -> AbstractContextManager[None]:
-        """Hold the lock `name` of this store. Raises `corten.store.locks.Busy` when it is taken and not `blocking`."""
-        with explained(self.root):
-            return locked(self.root / "locks" / name, shared=shared, blocking=blocking)
+    @contextmanager
+    def lock(
+        self,
+        name: str,
+        *,
+        shared: bool = False,
+        blocking: bool = True,
+        waiting: Callable[[], None] | None = None,
+    ) -> Iterator[None]:
+        """Hold the lock `name` of this store; `waiting` is called when it is taken, before waiting for it. Raises
+        `corten.store.locks.Busy` when it is taken and not `blocking`."""
+        path = self.root / "locks" / name
+        with ExitStack() as stack:
+            with explained(self.root):
+                try:
+                    stack.enter_context(locked(path, shared=shared, blocking=False))
+                except Busy:
+                    if not blocking:
+                        raise
+                    if waiting:
+                        waiting()
+                    stack.enter_context(locked(path, shared=shared))
+            yield
 
     @contextmanager
     def temporary_directory(self, prefix: str = "work") -> Iterator[Path]:
@@ -53,17 +72,14 @@ class Store:
         behind, unlocked; `sweep` finds it by that."""
         parent = self.root / "tmp"
         name = f"{prefix}-{secrets.token_hex(8)}"
-        with explained(self.root):
-            parent.mkdir(parents=True, exist_ok=True)
-        with locked(parent / f"{name}.lock"):
-            path = parent / name
+        path, lock = parent / name, parent / f"{name}.lock"
+        with ExitStack() as stack:
             with explained(self.root):
+                stack.enter_context(locked(lock))
+                stack.callback(lock.unlink, missing_ok=True)
+                stack.callback(remove_tree, path)
                 path.mkdir()
-            try:
-                yield path
-            finally:
-                remove_tree(path)
-                (parent / f"{name}.lock").unlink(missing_ok=True)
+            yield path
 
     def cache_directory(self, name: str) -> Path:
         """A directory for what can be made again at any time."""
