@@ -1,0 +1,334 @@
+"""`corten run` with a real engine: as root, as a plain user with subordinate IDs, and as one without."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corten.store.store import Store
+from support.command import Corten, link_files
+from support.plain_user import as_user, interpreter, plain_user
+
+pytestmark = pytest.mark.e2e
+STATUS = "import os, re; s = open('/proc/self/status').read(); print(os.getuid(), *re.findall(r'(CapEff|CapBnd|NoNewPrivs|Seccomp):\\s*(\\w+)', s))"
+
+
+@pytest.fixture(scope="module")
+def image(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small image with Python, in the shared store."""
+    root = tmp_path_factory.mktemp("run") / "runner"
+    root.mkdir()
+    (root / "main.py").write_text("print('main')\n")
+    corten("build", root, "--name", "runner")
+    return "runner"
+
+
+@pytest.fixture(scope="module", params=["subuids", "none"])
+def plain(
+    request: pytest.FixtureRequest, corten: Corten, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command as a plain user with a store of its own that has the same image."""
+    with_ids = request.param == "subuids"
+    user = plain_user("corten-plain" if with_ids else "corten-nosub", subuids=with_ids)
+    home = tmp_path_factory.mktemp("plain")
+    for parent in [home, *home.parents]:
+        if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o005 != 0o005:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    project = home / "runner"
+    project.mkdir()
+    (project / "main.py").write_text("print('main')\n")
+    link_files(corten.home, home)
+    subprocess.run(["cp", "-a", "--remove-destination", home / "files", home / "own"], check=True)
+    (home / "store").mkdir()
+    (home / "own").rename(home / "store" / "files")
+    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home / "store", project, home], check=True)
+    python, variables = interpreter()
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**variables, "CORTEN_HOME": str(home / "store")}
+        return subprocess.run(
+            as_user(user, [*python, "-m", "corten", *arguments], environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+        )
+
+    built = command("build", str(project), "--name", "runner")
+    assert built.returncode == 0, built.stderr
+    return command
+
+
+def test_root_is_isolated(corten: Corten, image: str) -> None:
+    out = corten("run", image, "--", "python", "-c", STATUS).stdout.split(" ", 1)
+    assert out[0] == "65532"
+    assert re.findall(r"'(\w+)'\)", out[1]) == ["0" * 16, "0" * 16, "1", "2"]
+    said = corten(
+        "run",
+        image,
+        "--",
+        "sh",
+        "-c",
+        "touch /x; touch /app/x; touch /tmp/ok $HOME/ok && echo ok; ls /proc | grep -c '^[0-9]'",
+    )
+    assert said.stdout.split()[0] == "ok"
+    assert int(said.stdout.split()[1]) < 8
+    assert said.stderr.count("Read-only file system") == 2
+    links = corten(
+        "run", image, "--", "python", "-c", "import socket; print([n for _, n in socket.if_nameindex()])"
+    )
+    assert links.stdout.strip() == "['lo']"
+    assert corten("run", image, "--", "sh", "-c", "cat /proc/timer_list /proc/kcore; true").stdout == ""
+    unshare = "import ctypes; print(ctypes.CDLL(None).unshare(0x10000000))"
+    assert corten("run", image, "--", "python", "-c", unshare).stdout.strip() == "-1"
+
+
+def test_plain_users_are_isolated(plain: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = plain("run", "runner", "--", "python", "-c", STATUS)
+    assert done.returncode == 0, done.stderr
+    uid, rest = done.stdout.split(" ", 1)
+    assert uid in ("65532", "0")
+    assert re.findall(r"'(\w+)'\)", rest) == ["0" * 16, "0" * 16, "1", "2"]
+    assert plain("run", "runner", "--", "sh", "-c", "touch /tmp/a && touch /x").returncode == 1
+    refused = plain("run", "runner", "--memory", "100m", "--", "true")
+    assert refused.returncode == 125
+    assert "cannot be enforced" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_plain_user_writes_to_a_mounted_folder_as_itself(
+    plain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    user = plain_user(
+        "corten-plain" if "65532" in plain("run", "runner", "--", "id", "-u").stdout else "corten-nosub"
+    )
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for parent in [tmp_path, *tmp_path.parents]:
+        if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o005 != 0o005:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    os.chown(shared, user.pw_uid, user.pw_gid)
+    done = plain("run", "runner", "-v", f"{shared}:/data", "--", "sh", "-c", "echo hi > /data/out")
+    assert done.returncode == 0, done.stderr
+    assert (shared / "out").stat().st_uid == user.pw_uid
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--", "sh", "-c", "exit 7"], 7, ""),
+        (["--", "nosuch"], 127, "no program 'nosuch'"),
+        (["--", "/etc/passwd"], 126, "not an executable file"),
+        (["--network", "private", "--", "true"], 2, "not there yet"),
+        (["--network", "lan", "--", "true"], 2, "unknown network 'lan'"),
+        (["-u", "nobody-here", "--", "true"], 125, "no user 'nobody-here'"),
+        (["-v", "/nowhere:/x", "--", "true"], 2, "does not exist"),
+        (["--memory", "lots", "--", "true"], 2, "not an amount of memory"),
+        (["-w", "relative", "--", "true"], 2, "not an absolute path"),
+        (["python", "-V"], 2, "unrecognized arguments"),
+    ],
+)
+def test_exit_codes(corten: Corten, image: str, arguments: list[str], code: int, says: str) -> None:
+    done = corten("run", image, *arguments, code=code)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_standard_input_environment_workdir_and_user(corten: Corten, image: str, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("# comment\nFROM_FILE=1\n")
+    script = "import os, sys; print(sys.stdin.read(), os.environ['A'], os.environ['FROM_FILE'], os.getcwd(), os.getuid())"
+    done = corten(
+        "run", image, "-e", "A=x y", "--env-file", tmp_path / "env", "-w", "/tmp", "-u", "1234", "--", "python", "-c", script,
+        stdin=None, input="typed",
+    )  # fmt: skip
+    assert done.stdout.strip() == "typed x y 1 /tmp 1234"
+
+
+def test_volumes(corten: Corten, image: str, tmp_path: Path) -> None:
+    (tmp_path / "in put").mkdir()
+    (tmp_path / "in put/file").write_text("data")
+    os.chown(tmp_path / "in put", 4242, 4242)
+    mount = f"{tmp_path}/in put:/data"
+    assert corten("run", image, "-v", f"{mount}:ro", "--", "cat", "/data/file").stdout == "data"
+    corten("run", image, "-v", f"{mount}:ro", "--", "sh", "-c", "echo x > /data/new", code=2)
+    corten("run", image, "-v", mount, "--", "sh", "-c", "echo x > /data/new")
+    assert (tmp_path / "in put/new").stat().st_uid == 4242
+
+
+def test_read_write_is_dropped(corten: Corten, image: str) -> None:
+    corten(
+        "run",
+        image,
+        "-u",
+        "0",
+        "--read-write",
+        "--",
+        "sh",
+        "-c",
+        "echo x > /etc/marker && test -f /etc/marker",
+    )
+    corten("run", image, "--", "test", "!", "-e", "/etc/marker")
+
+
+def test_limits(corten: Corten, image: str) -> None:
+    killed = corten(
+        "run", image, "--memory", "64m", "--", "python", "-c", "x = bytearray(200 << 20)", code=137
+    )
+    assert "64 MiB of memory" in killed.stderr
+    many = "import subprocess; [subprocess.Popen(['sleep', '1']) for _ in range(40)]"
+    assert (
+        "BlockingIOError"
+        in corten("run", image, "--pids-limit", "20", "--", "python", "-c", many, code=1).stderr
+    )
+    busy = (
+        "import time, os; t = time.monotonic()\nwhile time.monotonic() - t < 1: pass\nprint(os.times().user)"
+    )
+    used = float(corten("run", image, "--cpus", "0.3", "--", "python", "-c", busy).stdout)
+    assert used < 0.7
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_signals_reach_the_program(corten: Corten, image: str, number: signal.Signals) -> None:
+    code = (
+        "import signal, sys, time\n"
+        f"signal.signal({int(number)}, lambda *a: sys.exit(40))\n"
+        "print('ready', flush=True)\ntime.sleep(30)"
+    )
+    process = subprocess.Popen(
+        corten.command("run", image, "--", "python", "-c", code),
+        env=corten.variables(),
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    assert process.wait(10) == 40
+
+
+def test_a_terminal(corten: Corten, image: str) -> None:
+    """On a terminal the program has one too, of the same size, and Ctrl-C is its own."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = corten.command(
+            "run",
+            image,
+            "--",
+            "python",
+            "-c",
+            "import os, sys; print(sys.stdin.isatty(), os.get_terminal_size().columns); input()",
+        )
+        os.execve(command[0], command, corten.variables())
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 91, 0, 0))
+    said = b""
+    deadline = time.monotonic() + 20
+    while b"\n" not in said and time.monotonic() < deadline:
+        said += os.read(terminal, 1000)
+    assert b"True 91" in said
+    os.write(terminal, b"\x03")
+    try:
+        while more := os.read(terminal, 1000):
+            said += more
+    except OSError:
+        pass
+    assert b"KeyboardInterrupt" in said
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) in (1, 130)
+
+
+def test_killed_runs_leave_nothing(corten: Corten, image: str) -> None:
+    process = subprocess.Popen(
+        corten.command("run", image, "--name", "to-be-killed", "--", "sh", "-c", "echo up; sleep 1000"),
+        env=corten.variables(),
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    assert "to-be-killed" in corten("ps").stdout
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 5
+    while "to-be-killed" in corten("ps").stdout and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "to-be-killed" not in corten("ps").stdout
+    assert "sleep\0001000" not in all_commands()
+    assert "to-be-killed" not in Path("/proc/self/mountinfo").read_text()
+    corten("run", image, "--", "true")
+    assert not (corten.home / "containers" / "to-be-killed").exists()
+
+
+def all_commands() -> str:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_text())
+        except OSError:
+            continue
+    return "\n".join(found)
+
+
+def test_many_at_once_and_prune_beside_them(corten: Corten, image: str) -> None:
+    processes = [
+        subprocess.Popen(
+            corten.command("run", image, "--", "sh", "-c", "sleep 1; cat /etc/os-release"),
+            env=corten.variables(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    assert [process.communicate(timeout=30)[0].startswith("PRETTY_NAME") for process in processes] == [
+        True
+    ] * 4
+
+
+def test_a_running_container_keeps_its_layers(
+    corten: Corten, base_home: Path, project: Callable[..., Path], tmp_path: Path
+) -> None:
+    own = corten.at(tmp_path / "own")
+    subprocess.run(["cp", "-al", base_home, own.home], check=True)
+    root = project({"main.py": "print('x')\n"})
+    own.build(root)
+    running = subprocess.Popen(
+        own.command("run", "project", "--", "sh", "-c", "echo up; sleep 3; cat /app/main.py"),
+        env=own.variables(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "up\n"
+    for item in json.loads(own("images", "--json").stdout):
+        own("rmi", item["name"])
+    own("prune")
+    assert running.communicate(timeout=20)[0] == "print('x')\n"
+    own("prune")
+    assert Store.open(own.home).layers.all() == []
+
+
+@pytest.mark.parametrize("engine", ["no-such-engine", "/bin/false"])
+def test_no_engine(corten: Corten, image: str, engine: str, tmp_path: Path) -> None:
+    done = corten.at(corten.home, CORTEN_ENGINE=engine)("run", image, "--", "true", code=125)
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor(corten: Corten, plain: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    document = json.loads(corten("doctor", "--json").stdout)
+    assert document["ok"] is True
+    assert {item["subject"] for item in document["findings"]} >= {"overlay", "limits", "store", "GPUs"}
+    assert all(item["mend"] for item in document["findings"] if item["verdict"] != "ok")
+    said = plain("doctor")
+    assert said.returncode == 0, said.stdout
+    assert "user namespaces: this user may make them" in said.stdout
