@@ -65,7 +65,8 @@ def serving(corten: Corten, folder: Path, *arguments: str) -> Iterator[str]:
     """`corten up --detach` on a free port; stopped at the end, whatever happens, and then really gone."""
     done = corten("up", folder, "--detach", "--port", "0", *arguments)
     url = done.stdout.strip()
-    assert url.startswith("http://127.0.0.1:") and "\n" not in url
+    assert url.startswith("http://127.0.0.1:")
+    assert "\n" not in url
     (name,) = [row["name"] for row in listed(corten) if row["url"] == url]
     try:
         yield url
