@@ -11,8 +11,8 @@ from corten.errors import RuntimeFailure
 
 EXAMPLES = """\
 examples:
-  corten logs swift-oak-042
-  corten logs -f swift-oak-042   and what it prints from now on"""
+  corten logs iris
+  corten logs -f iris   and what it prints from now on"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from corten.errors import UsageError
 
 EXAMPLES = """\
 examples:
-  corten stop swift-oak-042
-  corten stop --time 30 swift-oak-042   give it 30 seconds to finish its work
+  corten stop iris
+  corten stop --time 30 iris   give it 30 seconds to finish its work
   corten stop --all"""
 
 

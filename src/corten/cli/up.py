@@ -81,12 +81,15 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
     """Build, hold the socket, start, wait, tell, follow, stop. Returns 0 after a stop that was asked for, else the
     container's own exit code."""
     from corten.cli import serving
+    from corten.cli.terminal import size_text
     from corten.events import TaskFinished, TaskStarted
 
     environment, limits = _environment(arguments.env), _limits(arguments)
     # A port in use is told before a build of minutes, not after it.
     with serving.listen(arguments.host, arguments.port) as listener:
         image = context.build(arguments.path)
+        layers = len(image.config.diff_ids)
+        context.terminal.say(f"{image.name}: {size_text(image.size)} in {layers} layers")
         kind = image.config.labels.get(_ENTRY)
         if kind not in ("predict", "command"):
             raise UsageError(
