@@ -23,7 +23,7 @@ from corten.oci.digest import Digest
 from corten.oci.layout import Layout
 from corten.oci.platform import Platform
 from corten.oci.unpack import decompressed
-from corten.store.disk import remove_tree
+from corten.store.disk import explained, remove_tree
 from corten.store.store import Store
 
 LARGEST_LAYER = 64 << 30
@@ -54,6 +54,10 @@ class BaseImages:
 
     def resolve(self, reference: str, root: Path, platform: Platform) -> ResolvedImage:
         """The image that `reference` names, with its Python. Raises ProjectError, UsageError, FormatError."""
+        with self._store.lock("store", shared=True):
+            return self._resolve(reference, root, platform)
+
+    def _resolve(self, reference: str, root: Path, platform: Platform) -> ResolvedImage:
         layout, item = self._find(reference, root, platform)
         image = self._keep(layout, item, reference)
         merged = merged_tree(self._store, image)
@@ -118,7 +122,11 @@ class BaseImages:
 
     def _keep_layer(self, layout: Layout, layer: Descriptor, diff_id: Digest) -> None:
         self._observe(TaskStarted("install", f"base layer {diff_id.short}"))
-        with self._store.temporary_directory("base") as outer, layout.open(layer) as packed:
+        with (
+            explained(self._store.root),
+            self._store.temporary_directory("base") as outer,
+            layout.open(layer) as packed,
+        ):
             with open(outer / "tar", "wb") as plain:
                 for piece in decompressed(packed, layer.media_type, LARGEST_LAYER):
                     plain.write(piece)

@@ -7,9 +7,10 @@ read nor hashed again.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,8 @@ from corten.build.plan import (
     weight_layers,
 )
 from corten.build.sources import Digests, is_settled, stamp
-from corten.errors import BuildError
-from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, Warned
+from corten.errors import BuildError, FormatError
+from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted, Warned
 from corten.lock.model import LAYER_FORMAT, ImageBase, Lock, PlatformLock
 from corten.oci import media
 from corten.oci.config import canonical_json
@@ -36,7 +37,7 @@ from corten.oci.descriptor import Descriptor, Manifest
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.project.model import Project, SourceFile, SourceFiles
-from corten.store.disk import write_atomically
+from corten.store.disk import explained, write_atomically
 from corten.store.images import Image, full_name
 from corten.store.store import Store
 
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     from corten.build.base_image import BaseImage
     from corten.build.make import Supply
     from corten.build.workshop import Workshop
+
+
+LARGE_WEIGHT = 10 * 10**9
+"""Bytes of a weight file from which on some registries refuse its layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,8 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """`name` of the image, the project's by default; `without_models`: leave declared weights out, to train in the
-    image that will serve; `server`: the files of `corten_serve`, path and place; `jobs`: compile servers, 0 for all cores."""
+    """`name` of the image, the project's by default; `without_models`: declared weights may be missing, to train in
+    the image that will serve; `server`: the files of `corten_serve`, path and place; `jobs`: compile servers, 0 for all cores."""
 
     name: str | None = None
     without_models: bool = False
@@ -98,12 +103,13 @@ def build(
             hint="make it first, in the image itself: corten run . -- python train.py; "
             "or take it out of `models` in [tool.corten]",
         )
-    job = _Job(project, files, lock, lock.for_platform(platform), store, supply, observe, options)
-    with store.lock("store", shared=True):
+    created = created_at()
+    job = _Job(project, files, lock, lock.for_platform(platform), store, supply, observe, options, created)
+    waiting = Note("waiting for 'corten prune' to end")
+    with store.lock("store", shared=True, waiting=lambda: observe(waiting)), explained(store.root):
         base = _base_image(job)
         layers = [*_base_layers(base, store), *_package_layers(job, base)]
-        if not options.without_models:
-            layers += _weight_layers(job, LAYER_BUDGET - len(layers) - 1)
+        layers += _weight_layers(job, LAYER_BUDGET - len(layers) - 1)
         layers.append(_code_layer(job))
         image = _name(name, job, layers, base)
     return Built(image, tuple(layers), time.monotonic() - started)
@@ -121,6 +127,7 @@ class _Job:
     supply: Supply
     observe: Observer
     options: BuildOptions
+    created: str
 
     def workshop(self) -> Workshop:
         # Imported when there is something to make: a build that finds everything never needs it.
@@ -211,7 +218,7 @@ def _conflicting(
 
 
 def _memory(store: Store, project: Project, kind: str) -> Path:
-    return store.cache_directory("projects") / f"{Digest.of(str(project.root).encode()).hex[:32]}-{kind}.json"
+    return store.cache_directory("projects") / f"{Digest.of(os.fsencode(project.root)).hex[:32]}-{kind}.json"
 
 
 def _weight_layers(job: _Job, room: int) -> list[BuiltLayer]:
@@ -226,10 +233,9 @@ def _weight_layers(job: _Job, room: int) -> list[BuiltLayer]:
                 f"the model '{file.path}' is a symbolic link",
                 hint="declare the file that it points to in `models`",
             )
-        task = (file.path, file.size)
-        digest = digests.of(file, lambda amount, task=task: observe(TaskAdvanced("hash", task[0], amount)))  # type: ignore[misc]
-        weights.append(Weight(file.path, file.size, digest))
+        weights.append(Weight(file.path, file.size, digests.known(file) or _hashed(file, digests, observe)))
     digests.save()
+    by_path = {file.path: file for file in files.weights}
     built = []
     for layer in weight_layers(weights, room):
         reused = store.layers.find(layer.key) is not None
@@ -238,7 +244,7 @@ def _weight_layers(job: _Job, room: int) -> list[BuiltLayer]:
 
             observe(TaskStarted("copy", layer.title, sum(weight.size for weight in layer.weights)))
             with store.temporary_directory("layer") as directory:
-                make_weights(layer, project.root, directory / "fs")
+                make_weights(layer, by_path, project.root, directory / "fs")
                 store.layers.commit(
                     directory,
                     layer.key,
@@ -247,6 +253,21 @@ def _weight_layers(job: _Job, room: int) -> list[BuiltLayer]:
             observe(TaskFinished("copy", layer.title))
         built.append(_built(store, layer.key, layer.title, reused))
     return built
+
+
+def _hashed(file: SourceFile, digests: Digests, observe: Observer) -> Digest:
+    if file.size > LARGE_WEIGHT:
+        gigabytes = LARGE_WEIGHT // 10**9
+        observe(
+            Warned(
+                f"'{file.path}' has more than {gigabytes} GB, and some registries refuse a layer of that size",
+                "split the weights into several files, where their format can be split",
+            )
+        )
+    observe(TaskStarted("hash", file.path, file.size))
+    digest = digests.of(file, lambda amount: observe(TaskAdvanced("hash", file.path, amount)))
+    observe(TaskFinished("hash", file.path))
+    return digest
 
 
 def _code_layer(job: _Job) -> BuiltLayer:
@@ -289,16 +310,17 @@ def _remembered(memory: Path, state: Digest, store: Store) -> Digest | None:
         known, diff_id = json.loads(memory.read_bytes())
     except (OSError, ValueError, TypeError):
         return None
-    return Digest.parse(diff_id) if known == state and store.layers.has(Digest.parse(diff_id)) else None
+    with suppress(FormatError):
+        if known == state and store.layers.has(Digest.parse(diff_id)):
+            return Digest.parse(diff_id)
+    return None
 
 
 def _name(name: str, job: _Job, layers: Sequence[BuiltLayer], base: BaseImage | None) -> Image:
     project, part, store = job.project, job.part, job.store
     beneath = base.config if base else None
     own = layers[len(beneath.diff_ids) if beneath else 0 :]
-    config = image_config(
-        project, part, [(layer.digest, layer.title) for layer in own], created_at(), beneath
-    )
+    config = image_config(project, part, [(layer.digest, layer.title) for layer in own], job.created, beneath)
     config_bytes = config.encode()
     manifest = Manifest(
         config=Descriptor(media.CONFIG, store.blobs.put(config_bytes), len(config_bytes)),

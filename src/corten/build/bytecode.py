@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -84,6 +85,10 @@ def confined_interpreter(root: Path, work: Path, interpreter: str, python: str) 
     return Interpreter(command, python, f"{sandbox.SERVER}/{SERVER.name}", (str(work), sandbox.WORK))
 
 
+class _DiskRefused(OSError):
+    """What a compile server heard from the disk."""
+
+
 class Compiler:
     """A pool of compile servers. Use it as a context manager; `compile` may be called from several threads, and the
     files of one call are shared out over all servers."""
@@ -94,6 +99,7 @@ class Compiler:
         self._executor = ThreadPoolExecutor(jobs, thread_name_prefix="compile")
         self._servers: list[subprocess.Popen[bytes]] = []
         self._guard = threading.Lock()
+        self._stopped = False
         for _ in range(jobs):
             self._idle.put(None)
 
@@ -101,27 +107,45 @@ class Compiler:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self.stop()
+        self._executor.shutdown(wait=True)
         for server in self._servers:
-            server.kill()
-            server.communicate()
+            with suppress(ValueError):  # a failure has read and closed its pipes
+                server.communicate()
+
+    def stop(self) -> None:
+        """Compile nothing more: what is under way fails."""
+        with self._guard:
+            self._stopped = True
+            for server in self._servers:
+                server.kill()
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def compile(
         self, tree: Path, files: Sequence[str], form: Form, advance: Callable[[int], None] | None = None
     ) -> int:
         """Write the pycs of `files`, paths relative to `tree` as they are relative to the image's root. Sources that
         this Python cannot compile (templates, other versions' syntax) stay without. Returns how many were compiled;
-        `advance` hears the number of files done. Raises BuildError when the compiler itself fails."""
+        `advance` hears the number of files done. Raises BuildError when the compiler itself fails, OSError when the
+        disk refuses."""
         ordered = sorted(files)
         chunks = [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
         futures: list[Future[int]] = [
             self._executor.submit(self._chunk, tree, chunk, form, advance) for chunk in chunks
         ]
-        return sum(future.result() for future in futures)
+        try:
+            return sum(future.result() for future in futures)
+        finally:
+            # After a failure nothing writes into the tree any more, which its owner will remove.
+            for future in futures:
+                future.cancel()
+            wait(futures)
 
     def _chunk(self, tree: Path, files: list[str], form: Form, advance: Callable[[int], None] | None) -> int:
-        server = self._idle.get() or self._start()
+        server = self._idle.get()
+        failed = True
         try:
+            server = server or self._start()
             root = self._interpreter.seen(os.fspath(tree))
             lines = [f"{form[0]}\t{len(files)}"]
             for file in files:
@@ -131,28 +155,38 @@ class Compiler:
                 raise BuildError("the bytecode compiler has no pipes")
             stdin.write("\n".join([*lines, ""]).encode("utf-8", "surrogateescape"))
             stdin.flush()
-            answer = stdout.readline().split(b"\t")
+            said = stdout.readline()
+            if said.startswith(b"!") and int(said[1:]):
+                server.kill()
+                raise _DiskRefused(int(said[1:]), os.strerror(int(said[1:])))
+            answer = said.split(b"\t")
             if len(answer) != 2:
                 raise self._failure(server, f"between '{files[0]}' and '{files[-1]}'")
             if advance:
                 advance(len(files))
+            failed = False
             return int(answer[0])
+        except _DiskRefused:
+            raise
         except OSError as error:
-            raise self._failure(server, str(error)) from error
+            raise self._failure(server, (error.strerror or str(error)).lower()) from error
         finally:
-            self._idle.put(server)
+            # A failed server is gone; who waits for one starts the next.
+            self._idle.put(None if failed else server)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        server = subprocess.Popen(
-            [*self._interpreter.argv, "-s", "-S", "-B", "-W", "ignore", self._interpreter.server],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # Frozen sets are marshalled in the order of their hashes: the seed is fixed, whoever builds.
-            env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", **self._interpreter.environment()},
-            cwd="/",
-        )
         with self._guard:
+            if self._stopped:
+                raise BuildError("the build was stopped")
+            server = subprocess.Popen(
+                [*self._interpreter.argv, "-s", "-S", "-B", "-W", "ignore", self._interpreter.server],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Frozen sets are marshalled in the order of their hashes: the seed is fixed, whoever builds.
+                env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", **self._interpreter.environment()},
+                cwd="/",
+            )
             self._servers.append(server)
         said = (server.stdout.readline() if server.stdout else b"").decode(errors="replace").split()
         if len(said) != 3:
@@ -164,9 +198,12 @@ class Compiler:
             )
         return server
 
-    def _failure(self, server: subprocess.Popen[bytes], where: str) -> BuildError:
-        server.kill()
-        _, output = server.communicate()
+    def _failure(self, server: subprocess.Popen[bytes] | None, where: str) -> BuildError:
+        output = b""
+        if server is not None:
+            server.kill()
+            with suppress(ValueError, OSError):
+                output = server.communicate()[1]
         lines = (output or b"").decode(errors="replace").strip().splitlines()
         said = f": {lines[-1]}" if lines else ""
         return BuildError(

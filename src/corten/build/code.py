@@ -9,7 +9,6 @@ from pathlib import Path
 from corten.build.bytecode import Compiler
 from corten.build.sources import copy_file
 from corten.build.wheel import Environment
-from corten.errors import BuildError
 from corten.project.model import Project, SourceFile
 
 _SCRIPT = """\
@@ -39,10 +38,7 @@ def place_code(
         if file.link is not None:
             target.symlink_to(file.link)
             continue
-        try:
-            copy_file(project.root / file.path, target, file.executable)
-        except OSError as error:
-            raise BuildError(f"'{file.path}' cannot be read: {error.strerror}") from error
+        copy_file(project.root / file.path, target, file.executable, file.path)
     sources = [f"app/{file.path}" for file in files if file.path.endswith(".py") and file.link is None]
     compiler.compile(tree, [path for path in sources if "\n" not in path], "checked")
     _place_metadata(project, environment, tree)

@@ -2,7 +2,7 @@
 
 It must work on a bare Debian `python3.X-minimal` and imports nothing but what every CPython has built in or frozen.
 Reads one request a line from standard input, `form TAB count`, followed by `count` pairs of lines: the file on this disk,
-and its path in the image. Writes `__pycache__` files beside the sources and answers one line: `compiled TAB failed`.
+and its path in the image. Writes `__pycache__` files beside the sources and answers one line: `compiled TAB failed`, or `!errno` when the disk refuses.
 First of all it says which interpreter it is: `implementation version cache_tag`.
 
 The pyc is a pure function of (compiler, source, path in the image): PEP 552's hash-based form, `u` unchecked or `c`
@@ -56,6 +56,8 @@ def attempt(form: str, file: str, path: str) -> bool:
         write(form, file, path)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return False
+    except (NotADirectoryError, IsADirectoryError):
+        return False  # the wheel has something else where bytecode would lie
     return True
 
 
@@ -65,9 +67,13 @@ def attempt_in_child(form: str, file: str, path: str) -> bool:
         status = 70
         try:
             status = 0 if attempt(form, file, path) else 65
+        except OSError as error:
+            status = 128 + (error.errno or 0) % 100
         finally:
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status >= 128:
+        raise OSError(status - 128, os.strerror(status - 128))
     if status not in (0, 65):
         sys.exit(status or 70)
     return status == 0
@@ -87,10 +93,15 @@ def main() -> None:
         for _ in range(int(count)):
             file = os.fsdecode(stdin.readline()[:-1])
             path = os.fsdecode(stdin.readline()[:-1])
-            if one(form, file, path):
-                compiled += 1
-            else:
-                failed += 1
+            try:
+                if one(form, file, path):
+                    compiled += 1
+                else:
+                    failed += 1
+            except OSError as error:
+                stdout.write(b"!%d\n" % (error.errno or 0))
+                stdout.flush()
+                return
         stdout.write(b"%d\t%d\n" % (compiled, failed))
         stdout.flush()
 

@@ -81,7 +81,7 @@ def image_config(
         labels["dev.corten.entry"] = "command"
         cmd = expandable(project.entry.argv)
     environment |= project.env
-    history: list[dict[str, Any]] = list(beneath.history) if beneath else []
+    history: list[dict[str, Any]] = _history_of(beneath)
     history += [{"created": created, "created_by": f"corten: {title}"} for _, title in layers]
     return ImageConfig(
         platform=part.platform,
@@ -111,6 +111,15 @@ def expandable(argv: Sequence[str]) -> tuple[str, ...]:
         ]
         words.append("".join(quoted) or "''")
     return ("/bin/sh", "-c", "exec " + " ".join(words))
+
+
+def _history_of(beneath: ImageConfig | None) -> list[dict[str, Any]]:
+    """The base's own history, or one entry a layer where it has none: ours must not be taken for that of its layers."""
+    if beneath is None:
+        return []
+    if len(beneath.diff_ids) == sum(not entry.get("empty_layer") for entry in beneath.history):
+        return list(beneath.history)
+    return [{"created_by": "base"} for _ in beneath.diff_ids]
 
 
 def _inherited(beneath: ImageConfig | None) -> dict[str, str]:

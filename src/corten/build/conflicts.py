@@ -25,6 +25,12 @@ class Conflict:
     count: int
 
 
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths are both folders, or files with equal bytes."""
+    folders = one.is_dir(), other.is_dir()
+    return all(folders) if any(folders) else filecmp.cmp(one, other, shallow=False)
+
+
 def conflicts(store: Store, wheels: Sequence[tuple[WheelLayer, Digest]]) -> list[Conflict]:
     """The conflicts among these wheel layers, which are in the order in which they are mounted: the last wins.
     Identical bytes are none. The answer for a set of layers is remembered."""
@@ -38,13 +44,13 @@ def conflicts(store: Store, wheels: Sequence[tuple[WheelLayer, Digest]]) -> list
     for layer, diff_id in wheels:
         tree = store.layers.tree(diff_id)
         for entry in store.layers.entries(diff_id):
-            if entry.kind == "file" and "/__pycache__/" not in entry.path:
+            if "/__pycache__/" not in entry.path:
                 owners.setdefault(entry.path, []).append((layer.wheel.name, tree))
     found: dict[tuple[str, str], list[str]] = {}
     for path, claims in owners.items():
         winner, winning_tree = claims[-1]
         for loser, tree in claims[:-1]:
-            if not filecmp.cmp(tree / path, winning_tree / path, shallow=False):
+            if not _same(tree / path, winning_tree / path):
                 found.setdefault((loser, winner), []).append(path)
     result = [
         Conflict(loser, winner, f"/{min(paths)}", len(paths) - 1)

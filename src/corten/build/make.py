@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,9 +22,11 @@ from corten.build.plan import (
     WeightLayer,
     WheelLayer,
 )
-from corten.build.sources import copy_file
+from corten.build.sources import copy_file, copy_source
 from corten.build.wheel import Environment, place_wheel
 from corten.packages.files import Deb, Wheel
+from corten.project.model import SourceFile
+from corten.store.disk import remove_tree
 
 Advance = Callable[[int], None]
 
@@ -72,6 +75,11 @@ def make_system(layer: SystemLayer, debs: Mapping[str, Path], base_tree: Path, t
     """System packages over a base."""
     chosen = [(deb, debs[deb.sha256]) for deb in layer.debs]
     debian_base.place_system(chosen, tree, base_debs=layer.base.base.debs, base_tree=base_tree)
+
+
+def system_sources(tree: Path) -> list[str]:
+    """The Python sources that system packages bring for the system's Python."""
+    return sources_below(tree, "usr/lib/python3/dist-packages")
 
 
 def make_environment(layer: EnvironmentLayer, tree: Path) -> None:
@@ -128,12 +136,12 @@ def make_serving(
     compiler.compile(tree, sources_below(tree, environment.prefix), "unchecked")
 
 
-def make_weights(layer: WeightLayer, root: Path, tree: Path) -> None:
-    """Weights at /models with links at their places in /app, so that code that opens a path beside itself works."""
+def make_weights(layer: WeightLayer, files: Mapping[str, SourceFile], root: Path, tree: Path) -> None:
+    """Weights of the project at `root` at /models with links at their places in /app, so that code that opens a path beside itself works."""
     for weight in layer.weights:
         place = tree / "models" / weight.path
         place.parent.mkdir(parents=True, exist_ok=True)
-        copy_file(root / weight.path, place)
+        copy_source(root, replace(files[weight.path], executable=False), place)
         link = tree / "app" / weight.path
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(f"/models/{weight.path}")
@@ -145,10 +153,11 @@ def _link_tree(source: str, target: str) -> None:
         for item in listing:
             place = f"{target}/{item.name}"
             if item.is_dir(follow_symlinks=False):
+                if os.path.lexists(place) and not os.path.isdir(place):
+                    os.unlink(place)
                 _link_tree(item.path, place)
                 continue
-            if os.path.lexists(place):
-                os.unlink(place)
+            remove_tree(Path(place))
             if item.is_symlink():
                 os.symlink(os.readlink(item.path), place)
             else:

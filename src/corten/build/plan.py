@@ -83,8 +83,8 @@ class SystemLayer:
 
     @cached_property
     def key(self) -> str:
-        """The base is an input too: the linker's cache covers both."""
-        return _key("system", debs=[deb.sha256 for deb in self.debs], base=self.base.key)
+        """The base is an input too: the linker's cache covers both, and it compiles the packages' Python sources."""
+        return _key("system", debs=[deb.sha256 for deb in self.debs], base=self.base.key, bytecode=FORM)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from corten.runtime import kernel
 
-_TMP = "/tmp"  # noqa: S108  (an empty file system of the sandbox's own)
+_TMP = "/tmp"
 WORK = f"{_TMP}/work"
 SERVER = f"{_TMP}/server"
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     kernel.die_with_parent(signal.SIGKILL)
     _enter(root, work, server)
-    os.execve(command[0], command, {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"})  # noqa: S606
+    os.execve(command[0], command, {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"})
     return 127  # not reached: execve returns only by raising
 
 

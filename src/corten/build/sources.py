@@ -13,9 +13,11 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
-from corten.errors import BuildError
+from corten.errors import BuildError, FormatError
 from corten.oci.digest import Digest
 from corten.project.model import SourceFile
 from corten.store.disk import write_atomically
@@ -49,14 +51,22 @@ class Digests:
             known = {}
         self._known: dict[str, list[object]] = known if isinstance(known, dict) else {}
 
+    def known(self, file: SourceFile) -> Digest | None:
+        """The sha256 of `file` where it has not changed since it was read."""
+        entry = self._known.get(file.path)
+        if isinstance(entry, list) and entry[:-1] == stamp(file):
+            with suppress(FormatError):
+                return Digest.parse(entry[-1])
+        return None
+
     def of(self, file: SourceFile, advance: Callable[[int], None] | None = None) -> Digest:
         """The sha256 of `file`, read only if it changed. Raises BuildError when it changes while it is read."""
-        entry = self._known.get(file.path)
-        if entry and entry[:-1] == stamp(file):
-            return Digest.parse(entry[-1])
+        known = self.known(file)
+        if known is not None:
+            return known
         read_at = time.time_ns()
         sha256 = hashlib.sha256()
-        with open(self._root / file.path, "rb", buffering=0) as stream:
+        with _opened(self._root / file.path, file.path) as stream:
             buffer = memoryview(bytearray(_PIECE))
             while count := stream.readinto(buffer):
                 sha256.update(buffer[:count])
@@ -64,9 +74,7 @@ class Digests:
                     advance(count)
             status = os.fstat(stream.fileno())
         if [status.st_size, status.st_mtime_ns] != [file.size, file.mtime_ns]:
-            raise BuildError(
-                f"'{file.path}' changed while it was read", hint="build again when it is complete"
-            )
+            raise _changed(file.path)
         digest = Digest.from_hex(sha256.hexdigest())
         if is_settled(file, read_at):
             self._known[file.path] = [*stamp(file), str(digest)]
@@ -79,11 +87,37 @@ class Digests:
             write_atomically(self._path, json.dumps(self._known).encode())
 
 
-def copy_file(source: Path, target: Path, executable: bool = False) -> None:
-    """Copy the bytes of `source` to the new file `target`: a reflink where the file system has them, else only the
-    parts that hold data, so that a sparse file stays sparse. Memory does not grow with the size."""
-    read = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def copy_source(root: Path, file: SourceFile, target: Path) -> None:
+    """Copy `file` of the project at `root` to the new file `target`. Raises BuildError when it is not the file that was
+    seen before any more: its copy would pass for that one."""
+    copy_file(root / file.path, target, file.executable, file.path)
+    status = os.lstat(root / file.path)
+    if [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino] != stamp(file):
+        raise _changed(file.path)
+
+
+def _changed(name: str) -> BuildError:
+    return BuildError(f"'{name}' changed while it was read", hint="build again when it is complete")
+
+
+def _opened(path: Path, name: str) -> FileIO:
+    """`path`, opened to be read; no link, and no pipe that would wait for a writer. Raises BuildError."""
     try:
+        file = FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    except FileNotFoundError:
+        raise _changed(name) from None
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise BuildError(f"'{name}' cannot be read: {reason}", hint="check who may read it") from error
+    return file
+
+
+def copy_file(source: Path, target: Path, executable: bool = False, name: str = "") -> None:
+    """Copy the bytes of `source` to the new file `target`: a reflink where the file system has them, else only the
+    parts that hold data, so that a sparse file stays sparse. Memory does not grow with the size. Raises BuildError,
+    which calls the source `name`, when it cannot be read."""
+    with _opened(source, name or os.fspath(source)) as stream:
+        read = stream.fileno()
         write = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(write, 0o755 if executable else 0o644)
@@ -91,8 +125,6 @@ def copy_file(source: Path, target: Path, executable: bool = False) -> None:
                 _copy_sparse(read, write)
         finally:
             os.close(write)
-    finally:
-        os.close(read)
 
 
 def _reflink(read: int, write: int) -> bool:

@@ -7,10 +7,12 @@ and no direct_url.json, and bytecode is not in RECORD (DECISIONS 8).
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import os
 import posixpath
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable
@@ -28,6 +30,12 @@ from installer.utils import Scheme, construct_record_file, fix_shebang
 from corten.errors import BuildError
 
 _PIECE = 1 << 20
+_LARGEST_METADATA = 64 << 20
+_DEEPEST = 128
+# Refusals of a disk that a wheel's own paths provoke: a file where it wants a folder, names that are too long.
+_ITS_OWN_FAULT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+# What the environment itself has: a wheel that wrote these would take the interpreter away from all others.
+_ENVIRONMENTS_OWN = re.compile(r"pyvenv\.cfg|bin/python[0-9.]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +80,32 @@ def place_wheel(
     try:
         with zipfile.ZipFile(wheel) as archive:
             archive.filename = file_name
+            _check_size_of_metadata(archive)
             source = WheelFile(archive)
             destination = _Tree(environment, source.distribution, tree, advance)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
                 install(source, destination, {"INSTALLER": b"corten\n"})
-    except (OSError, MemoryError):
+    except (MemoryError, BuildError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in _ITS_OWN_FAULT:
+            raise
         # A wheel is foreign input with a zip archive, a CSV file, an INI file and mail headers in it: whatever a parser
         # of those stumbles over is the wheel's fault.
-        reason = str(error).splitlines()[:1] or [type(error).__name__]
+        text = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
+        reason = text.splitlines()[:1] or [type(error).__name__]
         raise BuildError(
-            f"the wheel '{file_name}' cannot be installed: {reason[0]}",
+            f"the wheel '{file_name}' cannot be installed: {reason[0][:300]}",
             hint="its bytes are the ones that the lock names; report it to the package's authors",
         ) from error
+
+
+def _check_size_of_metadata(archive: zipfile.ZipFile) -> None:
+    """The files in .dist-info are read into memory, and a zip archive can say that a megabyte is a gigabyte."""
+    for entry in archive.infolist():
+        if ".dist-info/" in entry.filename and entry.file_size > _LARGEST_METADATA:
+            raise ValueError(f"its '{entry.filename}' has {entry.file_size} bytes")
 
 
 class _Tree(WheelDestination):
@@ -95,6 +114,7 @@ class _Tree(WheelDestination):
     def __init__(
         self, environment: Environment, distribution: str, tree: Path, advance: Callable[[int], None] | None
     ) -> None:
+        self.prefix = environment.prefix
         self.interpreter = environment.interpreter
         self.schemes = environment.schemes(distribution)
         self.root = os.fspath(tree)
@@ -130,16 +150,26 @@ class _Tree(WheelDestination):
 
     def _write(self, scheme: Scheme, path: str, stream: BinaryIO, executable: bool) -> RecordEntry:
         base = self.schemes[scheme]
+        if scheme == "data" and path.split("/")[0] == "lib64":
+            # A link to lib in the environment: a folder of that name would hide it (DECISIONS 7).
+            path = "lib" + path[5:]
         if path.startswith("/") or "\0" in path or "\n" in path or ".." in path.split("/"):
             raise ValueError(f"the path '{path}' leaves the environment")
-        target = f"{self.root}{base}/{path}"
+        if path.count("/") >= _DEEPEST:
+            raise ValueError(f"the path '{path[:100]}…' is too deep")
+        place = posixpath.normpath(f"{base}/{path}")
+        if _ENVIRONMENTS_OWN.fullmatch(place.removeprefix(f"{self.prefix}/")):
+            raise ValueError(f"it would replace the environment's own '{place}'")
+        target = f"{self.root}{place}"
         directory = target[: target.rindex("/")]
         if directory not in self.made:
             os.makedirs(directory, exist_ok=True)
             self.made.add(directory)
         if isinstance(stream, zipfile.ZipExtFile):
-            # Read a megabyte of the archive at a time instead of 4 KiB: large members inflate twice as fast.
-            stream.MIN_READ_SIZE = _PIECE
+            # Read a megabyte of the archive at a time instead of 4 KiB: large members inflate twice as fast. Of other
+            # compressions `zipfile` does not bound what comes out of one read.
+            bounded = getattr(stream, "_compress_type", None) in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            stream.MIN_READ_SIZE = _PIECE if bounded else 4096
         sha256 = hashlib.sha256()
         size = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC

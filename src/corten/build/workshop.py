@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -28,17 +28,20 @@ from corten.build.plan import (
     compiler_identity,
 )
 from corten.errors import BuildError
-from corten.events import Observer, Phase, TaskAdvanced, TaskFinished, TaskStarted
+from corten.events import Note, Observer, Phase, TaskAdvanced, TaskFinished, TaskStarted
 from corten.lock.model import DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
-from corten.store.disk import remove_tree
+from corten.store.disk import explained, remove_tree
+from corten.store.locks import Busy
 from corten.store.store import Store
 
 # Locks that layer keys share: a build waits only for one that makes the same layer, give or take one in 256.
 _STRIPES = 256
+# Seconds between two looks whether another build has finished the layer.
+_POLL = 0.05
 
 
 class Workshop:
@@ -63,8 +66,10 @@ class Workshop:
         self._guard = threading.Lock()
         self._files: dict[str, Path] = {}
         self._compiler: Compiler | None = None
+        self._base_compiler: Compiler | None = None
         self._confined: ExitStack | None = None
         self._room: Path | None = None
+        self._stopped = threading.Event()
         self.made: set[str] = set()
 
     def ensure(self, plan: Sequence[PackageLayer]) -> dict[str, Digest]:
@@ -73,12 +78,20 @@ class Workshop:
         known = {layer.key: self._store.layers.find(layer.key) for layer in plan}
         missing = [layer for layer in plan if known[layer.key] is None]
         if missing:
+            self._store.sweep()
             self._fetch(missing)
             try:
                 self._make_all(missing)
             finally:
                 self.close()
         return {layer.key: known[layer.key] or self._expect(layer) for layer in plan}
+
+    def stop(self) -> None:
+        """Let what is under way in other threads fail soon: a build that failed or was interrupted wants to end."""
+        self._stopped.set()
+        for compiler in (self._compiler, self._base_compiler):
+            if compiler:
+                compiler.stop()
 
     def close(self) -> None:
         """End the compile servers."""
@@ -141,7 +154,7 @@ class Workshop:
         # The largest first: its compilation is what everything else fits beside.
         ordered = sorted(wheels.values(), key=lambda layer: -layer.wheel.size)
         jobs = [*(lambda layer=layer: self._wheel(layer) for layer in ordered), *jobs]
-        _run_all(jobs, self._jobs + 1)
+        _run_all(jobs, self._jobs + 1, self.stop)
         for layer in missing:
             if isinstance(layer, BucketLayer):
                 self._bucket(layer)
@@ -151,8 +164,7 @@ class Workshop:
         self, layer: PackageLayer, phase: Phase = "install", total: int | None = None
     ) -> Iterator[Path | None]:
         """A temporary tree that becomes the layer when the block ends well; None when somebody has made it by now."""
-        stripe = Digest.of(layer.key.encode()).hex[:2]
-        with self._store.lock(f"layer-{int(stripe, 16) % _STRIPES:02x}"):
+        with explained(self._store.root), self._alone(layer):
             if self._store.layers.find(layer.key) is not None:
                 yield None
                 return
@@ -161,12 +173,41 @@ class Workshop:
                 tree = directory / "fs"
                 tree.mkdir()
                 yield tree
-                self._store.layers.commit(directory, layer.key)
+                self._store.layers.commit(directory, layer.key, self._check)
             self.made.add(layer.key)
             self._observe(TaskFinished(phase, layer.title))
 
+    @contextmanager
+    def _alone(self, layer: PackageLayer) -> Iterator[None]:
+        """Hold the lock that builds share which make this layer. A thread that waits for it can be stopped."""
+        stripe = f"layer-{int(Digest.of(layer.key.encode()).hex[:8], 16) % _STRIPES:02x}"
+        told = False
+        while True:
+            self._check(0)
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(self._store.lock(stripe, blocking=False))
+                except Busy:
+                    if not told:
+                        self._observe(
+                            Note(f"waiting for another build that makes '{layer.title}'", verbose=True)
+                        )
+                    told = True
+                    self._stopped.wait(_POLL)
+                    continue
+                yield
+                return
+
+    def _check(self, amount: int) -> None:
+        if self._stopped.is_set():
+            raise BuildError("the build was stopped")
+
     def _advance(self, layer: PackageLayer) -> Callable[[int], None]:
-        return lambda amount: self._observe(TaskAdvanced("install", layer.title, amount))
+        def advance(amount: int) -> None:
+            self._check(amount)
+            self._observe(TaskAdvanced("install", layer.title, amount))
+
+        return advance
 
     def _base(self, layer: BaseLayer) -> None:
         with self._making(layer) as tree:
@@ -175,6 +216,7 @@ class Workshop:
             make.make_base(layer, self._files, tree)
             interpreter = interpreter_in(tree, layer.base.python) if self._base_runs_here() else self._cross()
             with Compiler(interpreter, self._jobs) as compiler:
+                self._base_compiler = compiler
                 compiler.compile(tree, make.base_sources(layer, tree), "unchecked")
 
     def _system(self, layer: SystemLayer) -> None:
@@ -182,6 +224,8 @@ class Workshop:
             if tree is not None:
                 base = self._store.layers.tree(self._expect(layer.base))
                 make.make_system(layer, self._files, base, tree)
+                if sources := make.system_sources(tree):
+                    self.compiler().compile(tree, sources, "unchecked")
 
     def _environment(self, layer: EnvironmentLayer) -> None:
         with self._making(layer) as tree:
@@ -227,6 +271,7 @@ class Workshop:
     def compiler(self) -> Compiler:
         """The compile servers for this platform's Python, started when they are first needed."""
         with self._guard:
+            self._check(0)
             return self._started_compiler()
 
     def _started_compiler(self) -> Compiler:
@@ -292,13 +337,15 @@ class Workshop:
         )
 
 
-def _run_all(jobs: Iterable[Callable[[], None]], workers: int) -> None:
-    """Run `jobs` in threads, in order of their start; the first failure stops what has not begun and is raised."""
+def _run_all(jobs: Iterable[Callable[[], None]], workers: int, stop: Callable[[], None]) -> None:
+    """Run `jobs` in threads, in order of their start. The first failure cancels what has not begun, calls `stop` for
+    what has, and is raised when all have ended."""
     with ThreadPoolExecutor(workers, thread_name_prefix="layer") as executor:
         futures = [executor.submit(job) for job in jobs]
         try:
-            for future in futures:
+            for future in as_completed(futures):
                 future.result()
         except BaseException:
-            executor.shutdown(wait=True, cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
+            stop()
             raise

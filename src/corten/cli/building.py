@@ -48,13 +48,9 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
     files = scan(project)
     for path in files.left_out:
         observe(Note(f"left out: {path}", verbose=True))
-    if request.without_models and (files.missing or files.weights):
-        names = [*files.missing, *(file.path for file in files.weights)]
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        if files.missing:
-            observe(Note(f"the image is built without models: '{names[0]}'{more}"))
-        else:
-            request = replace(request, without_models=False)
+    if request.without_models and files.missing:
+        more = f" and {len(files.missing) - 1} more" if len(files.missing) > 1 else ""
+        observe(Note(f"the image is built without models that are not there yet: '{files.missing[0]}'{more}"))
     options = BuildOptions(
         name=request.name,
         without_models=request.without_models,

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from corten.errors import StoreError
 
-
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (
     errno.EACCES,
