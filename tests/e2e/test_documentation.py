@@ -1,0 +1,165 @@
+"""What the documentation shows is true: its commands run, its links lead somewhere, the paths it names exist.
+
+Blocks marked `sh` run in order, in one folder called `project` for each page, and must all succeed. `<!-- file: NAME` with
+a text up to `-->` puts a file there first; without a text it is the Python block before it. An example's README runs
+in a copy of the example. Port 8000 is replaced by a free one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.command import Corten
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")])
+ALL = sorted([*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^<!-- file: (\S+)(?:\n(.*?))?\s*-->$", re.MULTILINE | re.DOTALL)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def shell_blocks(page: Path) -> list[str]:
+    return [text for language, text in BLOCK.findall(page.read_text()) if language == "sh"]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("page", [page for page in PAGES if shell_blocks(page)], ids=name_of)
+def test_shown_commands_run(page: Path, corten: Corten, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    if page.is_relative_to(ROOT / "examples"):
+        ignore = shutil.ignore_patterns("*.joblib", "corten.lock", "checkpoints", "__pycache__")
+        shutil.copytree(page.parent, folder := tmp_path / page.parent.name, ignore=ignore)
+    else:
+        folder.mkdir()
+    for found in FILE.finditer(page.read_text()):
+        name, text = found.groups()
+        if text is None:
+            before = page.read_text()[: found.start()]
+            text = [body for language, body in BLOCK.findall(before) if language == "python"][-1]
+        (folder / name).write_text(text)
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    # `prune` and `stop --all` would hit what other tests have in the shared store, so a page has its own.
+    home = tmp_path / "store"
+    subprocess.run(["cp", "-al", corten.home, home], check=True)
+    shutil.rmtree(home / "containers", ignore_errors=True)
+    own = corten.at(home)
+    (programs / "corten").write_text(
+        f"""#!/bin/sh
+[ "$1" != up ] || set -- "$@" --port {port}
+exec {sys.executable} -P -m corten "$@"
+"""
+    )
+    (programs / "corten").chmod(0o755)
+    (programs / "python").symlink_to(sys.executable)
+    script = "set -euxo pipefail\n" + "\n".join(shell_blocks(page)).replace(
+        "localhost:8000", f"localhost:{port}"
+    )
+    variables = own.variables()
+    variables |= {"PATH": f"{programs}:{variables['PATH']}", "URL": f"http://localhost:{port}/predict"}
+    variables.pop("VIRTUAL_ENV", None)
+    try:
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    finally:
+        own("stop", "--all")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", ALL, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path) if path else page
+        assert place.exists(), f"{target} in {name_of(page)}"
+        if anchor:
+            assert anchor in {slug(title) for title in headings(place)}, f"{target} in {name_of(page)}"
+
+
+def headings(page: Path) -> list[str]:
+    return re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+
+
+def slug(title: str) -> str:
+    """The anchor of a heading, as it is made for a rendered page."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_every_path_in_the_map_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    missing = []
+    room = ROOT
+    for line in text.splitlines():
+        for name in re.findall(r"`([\w./-]+)`", line):
+            if "/" not in name and not name.endswith((".py", ".toml", ".md")):
+                continue
+            if name.startswith("src/") and name.endswith("/"):
+                room = ROOT / name
+            places = [ROOT / name, ROOT / "src/corten" / name, room / name, ROOT / "src/corten_serve" / name]
+            rooted = name.startswith(("/", "opt/")) or name == "corten.lock"
+            if not rooted and not any(place.exists() for place in places):
+                missing.append(name)
+    assert missing == []
+
+
+def test_the_configuration_page_is_the_schema_s() -> None:
+    """Every key has its section, and no section is without a key."""
+    from corten.project.settings import KEYS
+
+    titles = [title.strip("`") for title in headings(ROOT / "docs/configuration.md") if title.startswith("`")]
+    assert titles == [str(key) for key in KEYS]
+
+
+@pytest.mark.parametrize("page", ALL, ids=name_of)
+def test_named_verbs_and_options_exist(page: Path) -> None:
+    """`corten VERB --option`, wherever it is shown, is one that the command has."""
+    from corten.cli.main import VERBS, parser_of
+
+    for line in re.findall(r"\bcorten ((?:[a-z]+)(?: [^`\n'\"|]*)?)", "\n".join(shown(page.read_text()))):
+        verb, *arguments = line.split(" -- ")[0].split()
+        assert verb in VERBS, f"'corten {line}' in {name_of(page)}"
+        known = {text for action in parser_of(verb)[0]._actions for text in action.option_strings}
+        options = [item.partition("=")[0].rstrip(",.;:)") for item in arguments if item.startswith("-")]
+        assert set(options) <= known | {"--"}, f"'corten {line}' in {name_of(page)}"
+
+
+def shown(text: str) -> list[str]:
+    """Code: blocks and inline."""
+    return [body for language, body in BLOCK.findall(text) if language in ("sh", "text")] + re.findall(
+        r"`([^`\n]+)`", BLOCK.sub("", text)
+    )
+
+
+def test_no_page_asks_a_stranger_for_anything() -> None:
+    """The picture and the pages load nothing from elsewhere."""
+    for path in ROOT.glob("docs/*.svg"):
+        text = path.read_text()
+        assert not re.search(r"(?:href|src|url)\s*[=(]\s*[\"']?https?:", text), name_of(path)
+    assert os.path.getsize(ROOT / "docs/terminal.svg") < 200_000
