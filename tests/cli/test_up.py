@@ -208,7 +208,7 @@ def test_a_predictor_that_fails_is_told_at_once_with_its_traceback(project):
     text = "\n".join(running.said)
     assert 'predict.py", line 2, in <module>' in text
     assert "cannot be imported: RuntimeError: no weights" in text
-    assert "it ended before it was ready, with exit code 1" in text
+    assert "ended before it was ready, with exit code 1" in text
 
 
 def test_the_containers_own_end_is_told_with_its_code(project):

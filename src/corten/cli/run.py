@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", metavar="IMAGE|FOLDER", help="an image's name or ID, or a project's folder, as in '.'"
     )
+    parser.add_argument("stray", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument(
         "-v",
         "--volume",
@@ -76,6 +77,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run, and return the container's own exit code; 125, 126 or 127 where it did not start."""
     from corten.runtime import container, launch
 
+    if arguments.stray:
+        words = shlex.join([*arguments.stray, *arguments.command])
+        raise UsageError(
+            "the command comes after '--'", hint=f"write it as: corten run {arguments.image} -- {words}"
+        )
     options = options_of(arguments)
     image = image_of(arguments.image, context, with_command=bool(arguments.command))
     context.terminal.close()

@@ -121,7 +121,8 @@ def wait_until_ready(
         code = served.poll()
         if code is not None:
             raise RuntimeFailure(
-                f"it ended before it was ready, with exit code {code}", hint="its own output above says why"
+                f"'{served.name}' ended before it was ready, with exit code {code}",
+                hint="its own output above says why",
             )
         time.sleep(0.02)
 

@@ -27,6 +27,10 @@ examples:
   corten up -e LOG_LEVEL=debug --memory 2g"""
 
 _ENTRY = "dev.corten.entry"
+_NOTHING = (
+    "write a predictor (predict.py with a class that has 'predict'), or set `command` in [tool.corten]; "
+    "to run something once: corten run . -- COMMAND"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +89,16 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
     from corten.events import TaskFinished, TaskStarted
 
     environment, limits = _environment(arguments.env), _limits(arguments)
-    # A port in use is told before a build of minutes, not after it.
+    # A port in use and a project that serves nothing are told before a build of minutes, not after it.
+    if starter is None:
+        _check_entry(arguments.path)
     with serving.listen(arguments.host, arguments.port) as listener:
         image = context.build(arguments.path)
         layers = len(image.config.diff_ids)
         context.terminal.say(f"{image.name}: {size_text(image.size)} in {layers} layers")
         kind = image.config.labels.get(_ENTRY)
         if kind not in ("predict", "command"):
-            raise UsageError(
-                f"'{image.name}' has nothing to serve",
-                hint="write a predictor (predict.py with a class that has 'predict'), or set `command` in [tool.corten]",
-            )
+            raise UsageError(f"'{image.name}' has nothing to serve", hint=_NOTHING)
         forward = None if kind == "predict" else _inner_port(image, environment)
         output = None if arguments.detach else serving.Output(context.terminal.say)
         how = Start(listener, forward, environment, limits, output.descriptor if output else None)
@@ -123,6 +126,14 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         if code != 0:
             context.terminal.error(f"the container ended by itself, with exit code {code}", None)
         return code
+
+
+def _check_entry(path: Path) -> None:
+    from corten.project.load import load
+
+    project = load(path)
+    if project.entry is None:
+        raise UsageError(f"'{project.name}' has nothing to serve", hint=_NOTHING)
 
 
 def _tell(
