@@ -19,6 +19,9 @@ examples:
   corten build --offline ./bundle            from a folder made by 'corten lock --download'"""
 
 
+_MOST_JOBS = 256
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument(
@@ -33,16 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--offline", type=Path, metavar="DIR", help="take files from DIR only, not from the network"
     )
     parser.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="processes that compile (default: all cores)"
+        "--jobs", type=_jobs, default=0, metavar="N", help="processes that compile (default: all cores)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, then say what was made."""
-    platforms = (
-        tuple(Platform.parse(item) for item in arguments.platform.split(",")) if arguments.platform else ()
-    )
+    named = arguments.platform.split(",") if arguments.platform is not None else []
+    platforms = tuple(dict.fromkeys(Platform.parse(item) for item in named))
     results = context.build_all(
         arguments.path,
         platforms=platforms,
@@ -56,8 +58,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         image = built.image
         reused = sum(layer.reused for layer in built.layers)
         new = sum(layer.size for layer in built.layers if not layer.reused)
+        platform = "" if image.config.platform == Platform.host() else f" {image.config.platform}"
         context.terminal.say(
-            f"{context.terminal.styled(image.name, '1')} {image.config.platform} {image.id.short}: "
+            f"{context.terminal.styled(image.name, '1')}{platform} {image.id.short}: "
             f"{size_text(image.size)} in {len(built.layers)} layers, {reused} reused, {size_text(new)} new, "
             f"{built.seconds:.1f} s"
         )
@@ -80,3 +83,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     else:
         context.terminal.print("\n".join(str(document["digest"]) for document in documents))
     return 0
+
+
+def _jobs(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:5]) <= _MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a number from 1 to {_MOST_JOBS}")
+    return int(text)

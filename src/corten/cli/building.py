@@ -97,7 +97,8 @@ def current_lock(
     from corten.lock.resolve import lock_project
 
     asked = replace(project, platforms=tuple(sorted(wanted)))
-    fresh = lock_project(asked, store, previous=lock, observe=observe, images=BaseImages(store, observe))
+    with store.lock("store", shared=True):
+        fresh = lock_project(asked, store, previous=lock, observe=observe, images=BaseImages(store, observe))
     if set(project.platforms) != wanted:
         # A platform that was asked for once does not make the project's lock stale.
         fresh = replace(fresh, project=inputs_digest(project))
@@ -136,8 +137,9 @@ def _sync_later(store: Store) -> None:
     """Flush new layers to the disk without letting anybody wait for it (DECISIONS 32)."""
     import subprocess
     import sys
+    import threading
 
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-P", "-m", "corten.store.sync", str(store.root)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -145,3 +147,5 @@ def _sync_later(store: Store) -> None:
         cwd="/",
         start_new_session=True,
     )
+    # 'up' lives long: it must not keep the flusher as a dead child.
+    threading.Thread(target=process.wait, daemon=True).start()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from corten.events import TaskAdvanced, TaskFinished, TaskStarted
 
@@ -19,34 +23,63 @@ _DOING = {
     "start": "starting",
     "copy": "copying",
 }
-_IN_BYTES = {"download", "hash", "copy"}
+_IN_BYTES = {"download", "hash", "copy", "install"}
 _ROWS = 8
+# Columns beside the name: spinner, verb, bar, amount, seconds, and the gaps between them.
+_BAR, _AMOUNT, _SECONDS = 14, 15, 5
+_REST = 2 + 12 + _BAR + 1 + _AMOUNT + 1 + _SECONDS + 1
+
+
+class _Seconds(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.elapsed or 0:.0f} s".rjust(_SECONDS), style="progress.elapsed")
+
+
+class _Rows(Progress):
+    """The rows, and under them one line across that sums up what is done."""
+
+    summary = ""
+    began = 0.0
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        line = f"  {self.summary}{time.monotonic() - self.began:.0f} s in all"
+        yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 class Live:
-    """Rows for the tasks that run, and one line that sums up what is done."""
+    """Rows for the tasks that run, and one line that sums up what is done since `started`, a time of
+    `time.monotonic`."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, started: float) -> None:
         console = Console(file=stream, highlight=False)
-        self._progress = Progress(
+        self._name = max(12, min(40, console.width - _REST))
+        self._progress = _Rows(
             SpinnerColumn(),
             TextColumn("{task.fields[doing]:<11}"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[amount]}"),
-            TimeElapsedColumn(),
+            TextColumn(
+                "{task.description}", table_column=Column(width=self._name, no_wrap=True), markup=False
+            ),
+            BarColumn(bar_width=_BAR),
+            TextColumn(
+                "{task.fields[amount]}", table_column=Column(width=_AMOUNT, no_wrap=True, justify="right")
+            ),
+            _Seconds(),
             console=console,
             transient=True,
             refresh_per_second=12,
         )
         self._tasks: dict[tuple[str, str], TaskID] = {}
         self._done: dict[str, int] = {}
-        self._total: TaskID = self._progress.add_task("", total=None, doing="total", amount="")
+        self._progress.began = started
         self._progress.start()
 
     def start_task(self, event: TaskStarted) -> None:
         """Show a row for the task."""
-        name = event.name if len(event.name) <= 40 else event.name[:39] + "…"
+        name = "".join(character if character.isprintable() else "\ufffd" for character in event.name)
+        if name.endswith(".whl"):
+            name = " ".join(name.split("-")[:2])
+        name = name if len(name) <= self._name else name[: self._name - 1] + "…"
         task = self._progress.add_task(
             name, total=event.total, doing=_DOING[event.phase], amount="", visible=len(self._tasks) < _ROWS
         )
@@ -74,12 +107,12 @@ class Live:
         for waiting in list(self._tasks.values())[:_ROWS]:
             self._progress.update(waiting, visible=True)
         counts = ", ".join(f"{count} {_PAST[phase]}" for phase, count in self._done.items())
-        self._progress.update(self._total, description=counts)
+        hidden = len(self._tasks) - _ROWS
+        more = f", {hidden} more under way" if hidden > 0 else ""
+        self._progress.summary = f"{counts}{more}, "
 
     def line(self, text: str) -> None:
         """Write a line above the rows."""
-        from rich.text import Text
-
         self._progress.console.print(Text.from_ansi(text), soft_wrap=True)
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a failure with a reason; 2 wrong usage; 130 interrupted; a
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -40,12 +41,14 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """Every verb with its module in `corten.cli` and one line about it."""
 
-REPORT = "this is a bug in Corten; please report it with the lines above and 'corten --version'"
-
 
 def main() -> NoReturn:
     """Run the command with this process's arguments and exit."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # a second one, while the first was cleaned up after
+        code = 130
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -64,20 +67,26 @@ def run(argv: Sequence[str]) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has left (`corten images | head -1`): there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        if error.filename is None:
-            raise
-        terminal.error(f"'{error.filename}': {(error.strerror or 'cannot be used').lower()}", None)
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            terminal.error(f"'{os.fsdecode(error.filename)}': {_reason(error)}", None)
+        elif isinstance(error, OSError) and error.errno in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EMFILE,
+            errno.ENOMEM,
+        ):
+            terminal.error(_reason(error), None)
+        else:
+            terminal.bug(error)
         return 1
-    except Exception:
-        import traceback
+    finally:
+        terminal.end()
 
-        terminal.close()
-        terminal.say(traceback.format_exc().rstrip())
-        terminal.error(REPORT, None)
-        return 1
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or "cannot be used").lower()
 
 
 def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
@@ -87,7 +96,7 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
     if verb in ("", "-h", "--help", "help") and len(argv) <= 1:
         terminal.print(_overview())
         return 0 if argv else 2
-    if verb == "help":
+    if verb in ("-h", "--help", "help"):
         argv, verb = [argv[1], "--help"], argv[1]
     if verb in ("--version", "-V", "version"):
         terminal.print(f"corten {__version__}")
@@ -97,6 +106,10 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
 
         close = difflib.get_close_matches(verb, VERBS, 1)
         hint = f"did you mean 'corten {close[0]}'?" if close else "run 'corten --help' for the verbs"
+        if verb.startswith("-"):
+            raise UsageError(
+                f"'{verb}' stands before the verb", hint="options follow it, as in 'corten build -q'"
+            )
         raise UsageError(f"unknown verb '{verb}'", hint=hint)
     parser, module = parser_of(verb)
     own, command = list(argv[1:]), []

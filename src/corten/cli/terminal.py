@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from corten.errors import CortenError
 from corten.events import Event, Note, Phase, TaskAdvanced, TaskFinished, TaskStarted, Warned
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ _DONE: dict[Phase, str] = {
     "start": "started",
     "copy": "copied",
 }
+REPORT = "this is a bug in Corten; please report it with the lines above and 'corten --version'"
+
 # A terminal shows nothing for work that is over sooner than one can read it, and imports no display for it.
 _PATIENCE = 0.15
 
@@ -72,19 +76,33 @@ class Terminal:
     @classmethod
     def standard(cls) -> Terminal:
         """This process's own streams, by the usual rules for colour (NO_COLOR, FORCE_COLOR) and for progress."""
-        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        colour = bool(os.environ.get("FORCE_COLOR")) or (terminal and not os.environ.get("NO_COLOR"))
-        return cls(sys.stdout, sys.stderr, terminal, colour)
+        # A process may be started with its standard streams closed; Python has None for those.
+        out, err = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+        terminal = err.isatty() and os.environ.get("TERM") != "dumb"
+        forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
+        return cls(out, err, terminal, forced or (terminal and not os.environ.get("NO_COLOR")))
 
     def configure(self, *, quiet: bool, verbose: bool) -> None:
         """Set how much is said."""
         self.quiet, self.verbose = quiet, verbose
 
     def print(self, text: str) -> None:
-        """Write a result to standard output."""
+        """Write a result to standard output. Raises BrokenPipeError when nobody reads it any more, and CortenError when
+        it cannot be written for another reason."""
         self.close()
-        self._out.write(text + "\n")
-        self._out.flush()
+        try:
+            try:
+                self._out.write(text + "\n")
+            except UnicodeEncodeError:
+                encoding = self._out.encoding or "ascii"
+                self._out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            self._out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CortenError(
+                f"standard output: {(error.strerror or 'cannot be written').lower()}"
+            ) from error
 
     def say(self, text: str) -> None:
         """Write a line for people to standard error, unless quiet."""
@@ -96,9 +114,25 @@ class Terminal:
     def error(self, message: str, hint: str | None) -> None:
         """Render a failure. It is shown even when quiet."""
         self.close()
-        self._line(f"{self.styled('error:', '1;31')} {message}")
+        self._line(f"{self.styled('error:', '1;31')} {_visible(message)}")
         if hint:
-            self._line(f"{self.styled('hint:', '1;36')} {hint}")
+            self._line(f"{self.styled('hint:', '1;36')} {_visible(hint)}")
+
+    def bug(self, error: Exception) -> None:
+        """Render what should never happen, with all that whoever mends it needs. It is shown even when quiet."""
+        import traceback
+
+        self.close()
+        self._line("".join(traceback.format_exception(error)).rstrip())
+        self.error(REPORT, None)
+
+    def end(self) -> None:
+        """The last call. What standard output still holds and cannot write must not be tried again at the exit."""
+        try:
+            self._out.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
 
     def styled(self, text: str, code: str) -> str:
         """`text` in the terminal's style `code` (SGR), where colours are on."""
@@ -110,11 +144,11 @@ class Terminal:
             match event:
                 case Note():
                     if not event.verbose or self.verbose:
-                        self.say(event.message)
+                        self.say(_visible(event.message))
                 case Warned():
-                    self._line(f"{self.styled('warning:', '1;33')} {event.message}")
+                    self._line(f"{self.styled('warning:', '1;33')} {_visible(event.message)}")
                     if event.hint:
-                        self._line(f"{self.styled('hint:', '1;36')} {event.hint}")
+                        self._line(f"{self.styled('hint:', '1;36')} {_visible(event.hint)}")
                 case TaskStarted():
                     self._started(event)
                 case TaskAdvanced():
@@ -164,7 +198,7 @@ class Terminal:
                 self._brief.add(event.phase, amount)
             else:
                 size = f", {size_text(amount)}" if event.phase in _SIZED and amount else ""
-                self._line(f"{_DONE[event.phase]} {event.name} ({seconds:.1f} s{size})")
+                self._line(f"{_DONE[event.phase]} {_visible(event.name)} ({seconds:.1f} s{size})")
 
     def _tell_brief(self) -> None:
         """Sum up in a line what was over too soon for lines of its own: 60 small downloads are one fact."""
@@ -178,7 +212,7 @@ class Terminal:
     def _begin_live(self) -> None:
         from corten.cli.live import Live
 
-        self._live = Live(self._err)
+        self._live = Live(self._err, self._first or time.monotonic())
         for key, (event, _) in self._running.items():
             self._live.start_task(event)
             if self._amounts.get(key):
@@ -195,6 +229,15 @@ class Terminal:
             except (OSError, ValueError):
                 # A log that cannot be written must not stop the work that it tells of.
                 return
+
+
+def _visible(text: str) -> str:
+    """`text` without what would steer a terminal: names come from wheels, locks and folders of others."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\ufffd" for character in text
+    )
 
 
 def size_text(size: int) -> str:
