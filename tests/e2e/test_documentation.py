@@ -163,3 +163,27 @@ def test_no_page_asks_a_stranger_for_anything() -> None:
         text = path.read_text()
         assert not re.search(r"(?:href|src|url)\s*[=(]\s*[\"']?https?:", text), name_of(path)
     assert os.path.getsize(ROOT / "docs/terminal.svg") < 200_000
+
+
+def test_explained_messages_are_corten_s() -> None:
+    """Headings in code form on the page of troubles are what the code says, with … for what varies."""
+    source = " ".join(path.read_text() for path in sorted((ROOT / "src/corten").rglob("*.py")))
+    # Texts may be written in pieces, with names of constants, and with braces for what varies.
+    source = source.replace("{TABLE}", "[tool.corten]").replace("{LOCK_NAME}", "corten.lock")
+    source = re.sub(r'"\s+f?"', "", source)
+    source = re.sub(r"\{[^{}]*\}", "…", source)
+    messages = [
+        message
+        for title in headings(ROOT / "docs/troubleshooting.md")
+        for message in re.findall(r"`([^`]+)`", title)
+    ]
+    assert len(messages) > 20
+    unknown = [
+        message
+        for message in messages
+        if not all(
+            piece.strip(" '") in source or piece.strip(" '").replace("corten.lock", "…") in source
+            for piece in message.split("…")
+        )
+    ]
+    assert unknown == []
