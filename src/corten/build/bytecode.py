@@ -137,9 +137,7 @@ class Compiler:
             return sum(future.result() for future in futures)
         finally:
             # After a failure nothing writes into the tree any more, which its owner will remove.
-            for future in futures:
-                future.cancel()
-            wait(futures)
+            wait([future for future in futures if not future.cancel()])
 
     def _chunk(self, tree: Path, files: list[str], form: Form, advance: Callable[[int], None] | None) -> int:
         server = self._idle.get()
