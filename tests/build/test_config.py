@@ -93,3 +93,15 @@ def test_source_date_epoch() -> None:
 def test_a_shell_expands_its_own_variables() -> None:
     command = ("/bin/sh", "-c", "x=1; echo $x")
     assert expandable(command) == command
+
+
+def test_a_base_without_history_does_not_take_ours() -> None:
+    """The history is optional in image-spec; ours names our layers all the same."""
+    beneath = ImageConfig(AMD64, (Digest.of(b"1"), Digest.of(b"2")))
+    config = image_config(PROJECT, PART, LAYERS, "1980-01-01T00:00:00Z", beneath)
+    assert [entry["created_by"] for entry in config.layer_history] == [
+        "base",
+        "base",
+        "corten: debian",
+        "corten: code",
+    ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from corten.build.sources import Digests, copy_file
+from corten.build.sources import Digests, copy_file, copy_source
 from corten.errors import BuildError
 from corten.oci.digest import Digest
 from corten.project.model import SourceFile
@@ -106,3 +106,32 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "fs/w").stat().st_blocks * 512 < 1 << 20
+
+
+def test_a_weight_that_changed_since_it_was_hashed_is_no_copy_of_it(tmp_path: Path) -> None:
+    """Its layer would be called by the digest of the old bytes, for every project."""
+    (tmp_path / "w").write_bytes(b"weights")
+    before = described(tmp_path, "w")
+    copy_source(tmp_path, before, tmp_path / "copy")
+    (tmp_path / "w").write_bytes(b"Weights")
+    os.utime(tmp_path / "w", ns=(before.mtime_ns, before.mtime_ns))
+    with pytest.raises(BuildError, match="'w' changed while it was read"):
+        copy_source(tmp_path, before, tmp_path / "other")
+
+
+def test_what_is_no_plain_file_any_more(tmp_path: Path) -> None:
+    """A name, no path; and no waiting for the other end of a pipe."""
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("gone", "loop"):
+        with pytest.raises(BuildError, match=f"'{name}'"):
+            copy_file(tmp_path / name, tmp_path / "target", name=name)
+    assert not (tmp_path / "target").exists()
+    os.mkfifo(tmp_path / "pipe")
+    copy_file(tmp_path / "pipe", tmp_path / "target")
+
+
+@pytest.mark.parametrize("memory", ["[]", '{"w": 5}', '{"w": []}', '{"w": {}}', "\\xff", ""])
+def test_a_damaged_memory_is_none(tmp_path: Path, memory: str) -> None:
+    (tmp_path / "w").write_bytes(b"weights")
+    (tmp_path / "memory").write_text(memory)
+    assert Digests(tmp_path, tmp_path / "memory").of(described(tmp_path, "w")) == Digest.of(b"weights")

@@ -135,3 +135,43 @@ def test_hostile_bytes_are_our_error_or_a_wheel(
     with contextlib.suppress(BuildError):
         place_wheel(directory / wheel.file, wheel.file, VENV, directory / "tree")
     assert {path.name for path in directory.iterdir()} <= {wheel.file, "tree"}
+
+
+def test_a_data_scheme_follows_the_environments_links(tmp_path: Path) -> None:
+    """/opt/venv/lib64 is a link to lib: a folder of that name in a layer above would hide it."""
+    tree = place(tmp_path, files={"demo-1.0.data/data/lib64/demo/lib.so": "x"})
+    assert (tree / "opt/venv/lib/demo/lib.so").read_text() == "x"
+    assert not (tree / "opt/venv/lib64").exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["data/bin/python", "scripts/python3", "data/./bin//python3.11", "data/pyvenv.cfg"]
+)
+def test_the_interpreter_is_not_replaced(tmp_path: Path, path: str) -> None:
+    with pytest.raises(BuildError, match="would replace the environment's own"):
+        place(tmp_path, files={f"demo-1.0.data/{path}": "#!/bin/sh\n"})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"demo": "a file", "demo/inner.py": "below it"},
+        {"demo/inner.py": "", "demo": "a folder already"},
+        {"n" * 300 + ".py": ""},
+        {"a/" * 300 + "b.py": ""},
+    ],
+)
+def test_paths_that_no_disk_holds_are_the_wheels_fault(tmp_path: Path, files: dict[str, str]) -> None:
+    """One sentence that names the wheel, not a path of a temporary folder."""
+    with pytest.raises(
+        BuildError, match=r"the wheel 'demo-1\.0-py3-none-any\.whl' cannot be installed"
+    ) as failure:
+        place(tmp_path, files=files)
+    assert str(tmp_path) not in failure.value.message
+    assert "\n" not in failure.value.message
+
+
+def test_metadata_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """100 kB of archive that say they are 100 MB of entry points."""
+    with pytest.raises(BuildError, match=r"entry_points\.txt' has 100000000 bytes"):
+        place(tmp_path, entry_points=" " * 100_000_000)

@@ -1,0 +1,117 @@
+"""The pool of compile servers: what it writes, and that it always comes to an end."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from corten.build.bytecode import Compiler, Interpreter
+from corten.errors import BuildError
+
+HERE = Interpreter((sys.executable,), ".".join(map(str, sys.version_info[:3])))
+
+
+def sources(tree: Path, count: int, text: str = "x = {'a', 'b', 'c'}\n") -> list[str]:
+    names = [f"package/module_{number}.py" for number in range(count)]
+    (tree / "package").mkdir(parents=True)
+    for number, name in enumerate(names):
+        (tree / name).write_text(f"{text}y = {number}\n")
+    return names
+
+
+def compiled(tree: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(tree)): path.read_bytes() for path in sorted(tree.rglob("*.pyc"))}
+
+
+def test_bytecode_depends_on_the_source_and_its_path_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the order, the number of servers and this process's hash seed, flags and paths."""
+    found = []
+    for turn, jobs in enumerate((1, 3)):
+        tree = tmp_path / str(turn) / ("deep" * turn)
+        names = sources(tree, 120)
+        monkeypatch.setenv("PYTHONHASHSEED", str(turn))
+        with Compiler(HERE, jobs) as compiler:
+            assert compiler.compile(tree, names if turn else names[::-1], "unchecked") == 120
+        found.append(compiled(tree))
+    assert found[0] == found[1]
+    assert len(found[0]) == 120
+
+
+@pytest.mark.parametrize(("form", "flags"), [("unchecked", 0b01), ("checked", 0b11)])
+def test_pycs_are_found_by_hash(tmp_path: Path, form: str, flags: int) -> None:
+    (name,) = sources(tmp_path, 1)
+    with Compiler(HERE, 1) as compiler:
+        compiler.compile(tmp_path, [name], form)  # type: ignore[arg-type]
+    (data,) = compiled(tmp_path).values()
+    assert data[:4] == importlib.util.MAGIC_NUMBER
+    assert int.from_bytes(data[4:8], "little") == flags
+    assert data[8:16] == importlib.util.source_hash((tmp_path / name).read_bytes())
+
+
+def test_what_cannot_be_compiled_stays_without(tmp_path: Path) -> None:
+    """Templates, null bytes, other encodings, and a folder where the bytecode would lie."""
+    names = sources(tmp_path, 4)
+    (tmp_path / names[0]).write_text("{% if x %}\n")
+    (tmp_path / names[1]).write_bytes(b"\0")
+    (tmp_path / names[2]).write_bytes(b"# coding: nonsense\n")
+    tag = sys.implementation.cache_tag
+    (tmp_path / f"package/__pycache__/module_3.{tag}.pyc").mkdir(parents=True)
+    with Compiler(HERE, 2) as compiler:
+        assert compiler.compile(tmp_path, names, "unchecked") == 0
+
+
+def test_an_interpreter_that_does_not_start(tmp_path: Path) -> None:
+    """More work than servers: nobody waits for a server that never comes."""
+    names = sources(tmp_path, 400)
+    for argv in (("/bin/false",), ("/nowhere/python",), ("/bin/echo", "cpython 2.7.18 x")):
+        with (
+            Compiler(Interpreter(argv, "3.11.2"), 2) as compiler,
+            pytest.raises(BuildError, match=r"failed|must be compiled"),
+        ):
+            compiler.compile(tmp_path, names, "unchecked")
+
+
+def test_servers_that_die_at_work(tmp_path: Path) -> None:
+    """The first answers and dies at the first file. It is said once, whichever piece of work hears of it."""
+    names = sources(tmp_path, 400)
+    script = "echo cpython 3.11.2 cpython-311; read line; echo 'oh no' >&2"
+    with (
+        Compiler(Interpreter(("/bin/sh", "-c", script), "3.11.2"), 2) as compiler,
+        pytest.raises(BuildError, match="the bytecode compiler failed"),
+    ):
+        compiler.compile(tmp_path, names, "unchecked")
+
+
+def test_a_disk_that_refuses(tmp_path: Path) -> None:
+    """ENOSPC in the server is ENOSPC here, and not a compiler that failed."""
+    names = sources(tmp_path, 3)
+    (tmp_path / "package/__pycache__").mkdir()
+    (tmp_path / f"package/__pycache__/module_1.{sys.implementation.cache_tag}.pyc").symlink_to("/dev/full")
+    with Compiler(HERE, 1) as compiler, pytest.raises(OSError, match="No space left"):
+        compiler.compile(tmp_path, names, "unchecked")
+
+
+def test_a_compiler_that_is_stopped_ends_at_once(tmp_path: Path) -> None:
+    """Nothing is written into the tree after `compile` has come back, and no server stays."""
+    names = sources(tmp_path, 2000, "x = [" + "(1, 2, 3), " * 500 + "]\n")
+    before = threading.active_count()
+    with Compiler(HERE, 2) as compiler:
+        threading.Timer(0.5, compiler.stop).start()
+        started = time.monotonic()
+        with pytest.raises(Exception):  # noqa: B017  cancelled, or killed at work
+            compiler.compile(tmp_path, names, "unchecked")
+        assert time.monotonic() - started < 5
+        count = len(list(tmp_path.rglob("*.pyc")))
+        time.sleep(0.2)
+        assert len(list(tmp_path.rglob("*.pyc"))) == count < 2000
+    assert threading.active_count() <= before
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    assert not [pid for pid in children if b"compile_server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
