@@ -1,7 +1,8 @@
 """What the documentation shows is true: its commands run, its links lead somewhere, the paths it names exist.
 
 Blocks marked `sh` run in order, in one folder called `project` for each page, and must all succeed. `<!-- file: NAME` with
-a text up to `-->` puts a file there first; without a text it is the Python block before it. An example's README runs
+a text up to `-->` puts a file there first; without a text it is the Python block before it.
+`<!-- shows: TEXT -->`: the commands print that text. An example's README runs
 in a copy of the example. Port 8000 is replaced by a free one.
 """
 
@@ -13,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,9 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("example
 ALL = sorted([*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^<!-- file: (\S+)(?:\n(.*?))?\s*-->$", re.MULTILINE | re.DOTALL)
+
+
+SHOWS = re.compile(r"^<!-- shows: (.*) -->$", re.MULTILINE)
 
 
 def name_of(page: Path) -> str:
@@ -55,11 +60,16 @@ def test_shown_commands_run(page: Path, corten: Corten, tmp_path: Path) -> None:
         port = probe.getsockname()[1]
     programs = tmp_path / "bin"
     programs.mkdir()
-    # `prune` and `stop --all` would hit what other tests have in the shared store, so a page has its own.
-    home = tmp_path / "store"
-    subprocess.run(["cp", "-al", corten.home, home], check=True)
-    shutil.rmtree(home / "containers", ignore_errors=True)
-    own = corten.at(home)
+    # `prune` and `stop --all` would hit what other tests have in the shared store, so a page has its own, beside it.
+    with tempfile.TemporaryDirectory(prefix="page-", dir=corten.home.parent) as home:
+        own = corten.at(Path(home))
+        parts = [corten.home / name for name in ("blobs", "caches", "files", "images", "keys", "layers")]
+        # Other tests may add to the shared store meanwhile; what is missed is made again.
+        subprocess.run(["cp", "-al", *(part for part in parts if part.exists()), home], check=False)
+        run_page(page, folder, programs, own, port)
+
+
+def run_page(page: Path, folder: Path, programs: Path, own: Corten, port: int) -> None:
     (programs / "corten").write_text(
         f"""#!/bin/sh
 [ "$1" != up ] || set -- "$@" --port {port}
@@ -88,6 +98,8 @@ exec {sys.executable} -P -m corten "$@"
         own("stop", "--all")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stdout + done.stderr
+    for text in SHOWS.findall(page.read_text()):
+        assert text in done.stdout
 
 
 @pytest.mark.parametrize("page", ALL, ids=name_of)
