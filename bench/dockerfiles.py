@@ -150,6 +150,8 @@ class DockerfilePeer:
             case "all-new":
                 return self.engine.build(self._project(size), f"{self.tag(size)}-new", fresh=True)
             case "other-project":
+                if self.installer == "pip" or not isinstance(self.engine, Docker):
+                    return None  # the same work as when all layers are new, as docker+uv shows
                 return self.engine.build(self._write(pins[::-1]), f"{self.tag(size)}-other")
             case "unchanged":
                 return self.engine.build(self._project(size), self.tag(size))
