@@ -15,6 +15,9 @@ examples:
   corten ps
   corten ps --all --json   also those that have ended"""
 
+_SERVER = "/opt/corten/bin/python"
+"""What starts an image with a predictor: nobody wrote it, so it is not shown as if somebody had."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
@@ -69,5 +72,7 @@ def _state(running: bool, started: float, code: int | None) -> str:
 
 
 def _short(command: tuple[str, ...]) -> str:
+    if command[:1] == (_SERVER,):
+        return "(model server)"
     text = shlex.join(command).replace("\n", " ")
     return text if len(text) <= 40 else text[:39] + "…"
