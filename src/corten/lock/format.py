@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,12 @@ def write_lock(path: Path, lock: Lock) -> bool:
         temporary.write_bytes(data)
         os.replace(temporary, target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CortenError(f"'{path}' cannot be written: {(error.strerror or str(error)).lower()}") from error
+        with suppress(OSError):  # on a file system that is read-only, this fails as well
+            temporary.unlink(missing_ok=True)
+        raise CortenError(
+            f"'{path}' cannot be written: {(error.strerror or str(error)).lower()}",
+            hint="make the lock in a copy of the folder that you may write to, and bring it here",
+        ) from error
     return True
 
 
