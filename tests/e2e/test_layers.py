@@ -129,7 +129,9 @@ def test_wheels_that_contradict_each_other(corten: Corten, project: Make, tmp_pa
 def test_bytecode_of_the_environment_and_of_the_project(
     corten: Corten, project: Make, tmp_path: Path
 ) -> None:
-    make_wheel(tmp_path / "wheels", "demo", files={"demo/a.py": "x = 1\n", "demo/template.py": "{% if x %}\n"})
+    make_wheel(
+        tmp_path / "wheels", "demo", files={"demo/a.py": "x = 1\n", "demo/template.py": "{% if x %}\n"}
+    )
     root = project({**needing(["demo"]), "pkg/broken.py": "def\n", "tool.py": "x = 1\n"})
     built = corten.build(root)
     flags = {
@@ -257,7 +259,9 @@ def test_an_interrupted_build_leaves_nothing(
     assert "Traceback" not in said
     assert list((own.home / "tmp").iterdir()) == []
     assert subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, check=False).stdout == b""
+    (own.home / "tmp/layer-of-a-killed-process/fs").mkdir(parents=True)
     assert not own.build(root)["layers"][-1]["reused"]
+    assert list((own.home / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize("megabytes", [3, 8, 14])
