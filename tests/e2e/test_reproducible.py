@@ -34,23 +34,22 @@ def s_project(tmp_path_factory: pytest.TempPathFactory, corten: Corten) -> tuple
 
 @pytest.mark.e2e
 def test_another_folder_user_umask_locale_zone_seed_store_and_no_network(
-    s_project: tuple[Path, str], corten: Corten, tmp_path: Path
+    s_project: tuple[Path, str], corten: Corten, open_directory: Path
 ) -> None:
     """Everything that may differ differs at once, and the files come from an offline directory, as a plain user."""
     root, digest = s_project
     user = plain_user()
-    place = tmp_path / "other place ü"
-    bundle = tmp_path / "bundle"
+    own = open_directory / "reproducible"
+    own.mkdir()
+    place = own / "other place ü"
+    bundle = own / "bundle"
     corten("lock", root, "--download", bundle)
     shutil.copytree(root, place)
     for path in place.rglob("*"):
         os.utime(path, (1, 1))
         path.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
-    home = tmp_path / "home"
-    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", place, bundle, tmp_path], check=True)
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o005 != 0o005:
-            parent.chmod(parent.stat().st_mode | 0o055)
+    home = own / "home"
+    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", own], check=True)
     python, variables = interpreter()
     command = [
         *python,

@@ -34,15 +34,13 @@ def image(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module", params=["subuids", "none"])
 def plain(
-    request: pytest.FixtureRequest, corten: Corten, image: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, corten: Corten, image: str, open_directory: Path
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command as a plain user with a store of its own that has the same image."""
     with_ids = request.param == "subuids"
     user = plain_user("corten-plain" if with_ids else "corten-nosub", subuids=with_ids)
-    home = tmp_path_factory.mktemp("plain")
-    for parent in [home, *home.parents]:
-        if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o005 != 0o005:
-            parent.chmod(parent.stat().st_mode | 0o055)
+    home = open_directory / user.pw_name
+    home.mkdir()
     project = home / "runner"
     project.mkdir()
     (project / "main.py").write_text("print('main')\n")
@@ -107,16 +105,13 @@ def test_plain_users_are_isolated(plain: Callable[..., subprocess.CompletedProce
 
 
 def test_a_plain_user_writes_to_a_mounted_folder_as_itself(
-    plain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    plain: Callable[..., subprocess.CompletedProcess[str]], open_directory: Path
 ) -> None:
     user = plain_user(
         "corten-plain" if "65532" in plain("run", "runner", "--", "id", "-u").stdout else "corten-nosub"
     )
-    shared = tmp_path / "shared"
+    shared = open_directory / f"shared-{user.pw_name}"
     shared.mkdir()
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o005 != 0o005:
-            parent.chmod(parent.stat().st_mode | 0o055)
     os.chown(shared, user.pw_uid, user.pw_gid)
     done = plain("run", "runner", "-v", f"{shared}:/data", "--", "sh", "-c", "echo hi > /data/out")
     assert done.returncode == 0, done.stderr

@@ -72,7 +72,7 @@ class World:
         }
         self.events: list[Event] = []
         for name in ("alpha", "beta", "granian"):
-            self.make(name, "2.5.0" if name == "granian" else "1.0")
+            self.make(name, "2.8.0" if name == "granian" else "1.0")
 
     def make(self, name: str, version: str = "1.0", *requires: str, tag: str = "py3-none-any") -> None:
         make_wheel(self.pool, name, version, requires=requires, tag=tag)
@@ -147,7 +147,7 @@ def test_a_whole_project(world: World) -> None:
         assert {deb.architecture for deb in part.base.debs} == {part.platform.architecture}
         assert [deb.name for deb in part.system] == ["libglx0", "libgl1"]
         assert [wheel.file for wheel in part.wheels] == ["alpha-1.0-py3-none-any.whl"]
-        assert [wheel.file for wheel in part.serving] == ["granian-2.5.0-py3-none-any.whl"]
+        assert [wheel.file for wheel in part.serving] == ["granian-2.8.0-py3-none-any.whl"]
     assert lock.project == inputs_digest(project)
     assert lock.serving == serving_digest()
     assert lock.compilers == {}
