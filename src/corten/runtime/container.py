@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import signal
 import stat
 import time
@@ -287,9 +286,7 @@ class _Made:
 
     def _reserve(self, wanted: str | None) -> tuple[str, Path, int]:
         for _ in range(50):
-            name = wanted or (
-                f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_NOUNS)}-{secrets.randbelow(1000):03d}"
-            )
+            name = wanted or (_random_name())
             directory = self.store.containers_directory / name
             descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -343,6 +340,7 @@ class _Made:
             output=output,
             session=session,
             detached=self.detached,
+            lock=self._lock,
         )
         inner = "given" if forward is not None else self.network()
         served = listener is not None and forward is None
@@ -523,6 +521,13 @@ def _say_once(store: Store, observe: Observer) -> None:
             )
         )
         said.touch()
+
+
+def _random_name() -> str:
+    """A name that people can say. The random module would cost every start its import."""
+    first, second, *rest = os.urandom(4)
+    number = int.from_bytes(rest) % 1000
+    return f"{_ADJECTIVES[first % len(_ADJECTIVES)]}-{_NOUNS[second % len(_NOUNS)]}-{number:03d}"
 
 
 def _terminal_size() -> tuple[int, int]:

@@ -60,7 +60,8 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 class Launch:
     """What the shim needs. `directory` is the container's own, with `rootfs`, `upper`, `work`, `names`, `bundle`; `layers`
     are trees from bottom to top. `forward` is the port inside that `listener` leads to; without it the listener becomes
-    descriptor 3 of the container's process. `output`: the descriptor for its standard output and error."""
+    descriptor 3 of the container's process. `output`: the descriptor for its standard output and error. `lock`: the
+    descriptor that says that the container lives, held until the shim ends."""
 
     engine: Engine
     identity: Identity
@@ -72,6 +73,7 @@ class Launch:
     output: int | None = None
     session: bool = False
     detached: bool = False
+    lock: int = -1
 
 
 def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> int:
@@ -115,6 +117,10 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
         if launch.detached and launch.output is not None:
             # Whoever reads our output to its end, as `$(corten up --detach)` does, must not wait for the container.
             _redirect(launch.output)
+            # The same for a lock or a pipe that this process was started with.
+            _close_others(
+                {launch.output, launch.lock, tell, waits, *([launch.listener] if launch.listener else [])}
+            )
         _enter_user_namespace(launch.identity, tell, waits)
         if not launch.detached:
             kernel.die_with_parent(signal.SIGKILL)
@@ -258,6 +264,15 @@ def _engine(launch: Launch, tell: int) -> NoReturn:
             "run 'corten doctor'",
         )
     os._exit(125)
+
+
+def _close_others(kept: set[int]) -> None:
+    """Close every descriptor from 3 up that is not in `kept`."""
+    start = 3
+    for descriptor in sorted(kept):
+        os.closerange(start, descriptor)
+        start = max(start, descriptor + 1)
+    os.closerange(start, os.sysconf("SC_OPEN_MAX"))
 
 
 def _redirect(output: int) -> None:
