@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from pathlib import Path
 
 from corten.errors import FormatError, UsageError
@@ -49,7 +48,7 @@ def _save_layer(store: Store, layer: Descriptor, blobs: Path, observe: Observer)
     if target.exists():
         return
     observe(TaskStarted("copy", layer.digest.short, layer.size))
-    temporary = blobs / f".{layer.digest.hex}.{secrets.token_hex(4)}.tmp"
+    temporary = blobs / f".{layer.digest.hex}.{os.urandom(4).hex()}.tmp"
     try:
         sha256 = hashlib.sha256()
         with open(temporary, "wb", buffering=1 << 20) as file:

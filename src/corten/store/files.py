@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from pathlib import Path
 
@@ -42,7 +41,7 @@ class Files:
                 os.chmod(source, 0o644)
                 os.rename(source, place)
             elif not place.exists():
-                temporary = place.with_name(f".{place.name}.{secrets.token_hex(6)}.tmp")
+                temporary = place.with_name(f".{place.name}.{os.urandom(6).hex()}.tmp")
                 try:
                     shutil.copyfile(source, temporary)
                     os.rename(temporary, place)

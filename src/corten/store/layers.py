@@ -18,14 +18,13 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import FormatError, StoreError
-from corten.oci import tar, unpack
+from corten.oci import tar
 from corten.oci.digest import Digest
 from corten.store.disk import boot_identity, explained, remove_tree, sync_file_system, write_atomically
 
@@ -113,6 +112,8 @@ class Layers:
         """The layer's exact tar stream in pieces; it hashes to `diff_id`."""
         recipe = self.directory / diff_id.hex / "recipe"
         if recipe.exists():
+            from corten.oci import unpack  # with tarfile behind it, which starting a container never needs
+
             return unpack.replay(recipe, self.tree(diff_id))
         return tar.stream(self.entries(diff_id), self.tree(diff_id))
 
@@ -140,6 +141,8 @@ class Layers:
                 raise FormatError(f"a layer should be '{diff_id}' when it is unpacked, and is '{found}'")
             tree, recipe = temporary / "fs", temporary / "recipe"
             tree.mkdir(mode=0o755)
+            from corten.oci import unpack
+
             unpacked = unpack.unpack(archive, tree, recipe)
             if Digest.from_hex(_hash_pieces(unpack.replay(recipe, tree))) != diff_id:
                 # Entries that overwrite each other in a way that the tree cannot tell: keep the stream itself.
@@ -171,7 +174,7 @@ class Layers:
             if self.has(diff_id):
                 return
             # What lies there was written before a power loss and never synced: set it aside, then try again.
-            aside = self.root / "tmp" / f"unsynced-{diff_id.hex}-{secrets.token_hex(4)}"
+            aside = self.root / "tmp" / f"unsynced-{diff_id.hex}-{os.urandom(4).hex()}"
             aside.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
                 os.rename(place, aside)

@@ -8,7 +8,6 @@ away, holds it alone.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -71,7 +70,7 @@ class Store:
         """A new directory on the store's own file system, removed at the end. A process that is killed leaves it
         behind, unlocked; `sweep` finds it by that."""
         parent = self.root / "tmp"
-        name = f"{prefix}-{secrets.token_hex(8)}"
+        name = f"{prefix}-{os.urandom(8).hex()}"
         path, lock = parent / name, parent / f"{name}.lock"
         with ExitStack() as stack:
             with explained(self.root):
