@@ -14,7 +14,7 @@ from support.command import Corten
 from support.wheels import make_wheel
 
 # How often each call is made in this small build decides how many kills there are.
-WRITES = ["rename", "mkdir", "unlink", "fchmod", "ftruncate", "write"]
+WRITES = ["rename", "mkdir", "unlink", "symlink", "fchmod", "ftruncate", "write"]
 KILLS = 6
 
 

@@ -83,15 +83,16 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
         previous = read_lock(path) if path.exists() else None
     except LockOutdated:  # of an older layer format: there is nothing in it to hold on to
         previous = None
-    lock = lock_project(
-        project,
-        context.store,
-        previous=previous,
-        upgrade=arguments.upgrade,
-        upgrade_packages=arguments.upgrade_package,
-        observe=context.observe,
-        images=BaseImages(context.store, context.observe),
-    )
+    with context.store.lock("store", shared=True):
+        lock = lock_project(
+            project,
+            context.store,
+            previous=previous,
+            upgrade=arguments.upgrade,
+            upgrade_packages=arguments.upgrade_package,
+            observe=context.observe,
+            images=BaseImages(context.store, context.observe),
+        )
     written = write_lock(path, lock)
     found = changes(previous, lock)
     if arguments.json:
