@@ -39,6 +39,7 @@ CONTAINER = Container(
     user=User(65532, 65532),
     capable=True,
     home="/home/nonroot",
+    home_is_kept=False,
     identity=ROOT,
     network="none",
     volumes=(),
@@ -48,6 +49,7 @@ CONTAINER = Container(
     terminal=False,
     size=None,
     cgroup="/corten/x",
+    kernel=(6, 1),
     seccomp={},
 )
 
@@ -199,7 +201,7 @@ def test_networks_volumes_and_limits() -> None:
     assert "network" not in {item["type"] for item in host["linux"]["namespaces"]}
     volume = Volume("/src", "/data", False)
     spec = runtime_spec(replace(CONTAINER, volumes=(volume,), limits=Limits(1 << 30, 1.5, 100)))
-    assert spec["mounts"][-1]["options"][-1] == "ro"
+    assert spec["mounts"][-1]["options"][-2:] == ["ro", "rro"]
     assert spec["linux"]["resources"]["memory"] == {"limit": 1 << 30, "swap": 1 << 30}
     assert spec["linux"]["resources"]["cpu"] == {"quota": 150_000, "period": 100_000}
     assert spec["linux"]["resources"]["pids"] == {"limit": 100}
@@ -214,4 +216,4 @@ def test_limits_are_refused_where_they_cannot_hold(tmp_path: Path) -> None:
     assert cgroups.version(str(tmp_path)) == "v1"
     with pytest.raises(RuntimeFailure, match="no 'pids' cgroup controller"):
         cgroups.path_for("x", ROOT, Limits(pids=5), str(tmp_path))
-    assert cgroups.path_for("x", ROOT, Limits(memory=1 << 30), str(tmp_path)) == "/corten/x"
+    assert cgroups.path_for("x", ROOT, Limits(memory=1 << 30), str(tmp_path)) == "/corten/x/limited"

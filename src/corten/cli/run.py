@@ -105,7 +105,7 @@ def image_of(text: str, context: Context, *, with_command: bool) -> Image:
     if (
         text in (".", "..")
         or text.startswith(("./", "../", "/", "~"))
-        or (path.is_dir() and not _is_image(text, context))
+        or (os.path.isdir(path) and not _is_image(text, context))
     ):
         return context.build(path.expanduser(), without_models=with_command)
     return context.store.images.get(text)

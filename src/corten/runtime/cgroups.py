@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Literal
 
@@ -12,6 +13,8 @@ from corten.runtime.options import Limits
 Version = Literal["v2", "v1", "hybrid", "none"]
 _ROOT = "/sys/fs/cgroup"
 PREFIX = "/corten"
+_BELOW = "limited"
+_PAGE = 4096
 
 
 def version(root: str = _ROOT) -> Version:
@@ -49,13 +52,57 @@ def path_for(name: str, identity: Identity, limits: Limits, root: str = _ROOT) -
             raise RuntimeFailure(
                 "cgroups cannot be made here, so limits cannot be enforced", hint="leave the limits out"
             )
-        return f"{PREFIX}/{name}" if writable else None
+        below = f"/{_BELOW}" if limits.memory is not None else ""
+        return f"{PREFIX}/{name}{below}" if writable else None
     if limits:
         raise RuntimeFailure(
             "limits of a plain user's containers cannot be enforced on this machine",
             hint="run as root to use --memory, --cpus and --pids-limit",
         )
     return None
+
+
+def prepare(name: str, limits: Limits, root: str = _ROOT) -> None:
+    """Make the group above the container's own that tells afterwards whether memory ran out: the engine removes its own.
+
+    Version 1 counts a failure only where the limit is hit first, so it is one page lower up here. Raises OSError."""
+    if limits.memory is None:
+        return
+    group = _memory_group(name, root)
+    os.makedirs(group, exist_ok=True)
+    if version(root) != "v2":
+        with open(f"{group}/memory.limit_in_bytes", "w") as file:
+            file.write(str(limits.memory - _PAGE))
+
+
+def memory_ran_out(name: str, code: int, root: str = _ROOT) -> bool:
+    """Whether the memory limit ended the container `name`, whose exit code was `code`. Version 2 counts the kills below
+    a group; version 1 only failed allocations there, which mean it together with a killed first process."""
+    group = _memory_group(name, root)
+    try:
+        if version(root) == "v2":
+            with open(f"{group}/memory.events") as file:
+                return any(line.startswith("oom_kill ") and line.split()[1] != "0" for line in file)
+        if code != 137:
+            return False
+        with open(f"{group}/memory.failcnt") as file:
+            return file.read().strip() != "0"
+    except OSError:
+        return False
+
+
+def remove(name: str, root: str = _ROOT) -> None:
+    """Remove the groups of a container that has ended, wherever there are any."""
+    with contextlib.suppress(OSError):
+        hierarchies = [root] if version(root) == "v2" else [f"{root}/{item}" for item in os.listdir(root)]
+        for place in hierarchies:
+            for group in (f"{place}{PREFIX}/{name}/{_BELOW}", f"{place}{PREFIX}/{name}"):
+                with contextlib.suppress(OSError):
+                    os.rmdir(group)
+
+
+def _memory_group(name: str, root: str) -> str:
+    return f"{root}{PREFIX}/{name}" if version(root) == "v2" else f"{root}/memory{PREFIX}/{name}"
 
 
 def _asked(limits: Limits) -> tuple[tuple[str, float | None], ...]:

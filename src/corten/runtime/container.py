@@ -185,7 +185,7 @@ def stop(store: Store, name: str, grace: float) -> int | None:
             killed = True
         time.sleep(0.02)
     code = (_read_state(directory) or {}).get("exit")
-    _remove(directory)
+    _remove_dead(directory)
     return code
 
 
@@ -202,8 +202,8 @@ def sweep(store: Store) -> None:
     """Remove what killed containers left behind. Detached ones that ended keep their log until they are stopped."""
     for directory in _directories(store):
         state = _read_state(directory)
-        if (state is None or not state.get("detached")) and not is_alive(directory):
-            _remove(directory)
+        if state is None or not state.get("detached"):
+            _remove_dead(directory)
 
 
 def _directories(store: Store) -> list[Path]:
@@ -238,6 +238,28 @@ def is_alive(directory: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_dead(directory: Path) -> None:
+    """Remove a container that does not live, holding its lock, so that nobody takes its name at the same moment."""
+    descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(descriptor, _lock_path(directory)):
+            if os.geteuid() == 0:
+                cgroups.remove(directory.name)
+            _remove(directory)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(descriptor)
 
 
 def _remove(directory: Path) -> None:
@@ -291,6 +313,10 @@ class _Made:
             descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _is_at(descriptor, _lock_path(directory)):
+                    # Whoever held it has just removed it: this lock is nobody's any more.
+                    os.close(descriptor)
+                    continue
                 try:
                     directory.mkdir(mode=0o711)
                 except FileExistsError:
@@ -328,6 +354,12 @@ class _Made:
             _say_once(store, observe)
         engine = find_engine(store, identity)
         self.cgroup = cgroups.path_for(self.name, identity, self.limits)
+        try:
+            cgroups.prepare(self.name, self.limits)
+        except OSError as error:
+            raise RuntimeFailure(
+                f"the memory limit cannot be enforced: {error.strerror}", hint="leave --memory out"
+            ) from error
         layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
         plan = launch.Launch(
             engine=engine,
@@ -389,7 +421,10 @@ class _Made:
         environment |= dict(options.environment)
         if served:
             environment |= {"LISTEN_FDS": "1"}
+        # getpass.getuser() fails for an ID without a passwd entry unless this is set (torch calls it).
+        environment.setdefault("USER", user.name or f"user{user.uid}")
         arguments = self._arguments(inside, environment["PATH"])
+        home = _writable_home(inside, environment["HOME"])
         capabilities = ROOT_CAPABILITIES if capable and user.uid == 0 else ()
         return Container(
             root=root,
@@ -399,7 +434,10 @@ class _Made:
             workdir=options.workdir or config.workdir or "/",
             user=user,
             capable=capable,
-            home=environment.get("HOME"),
+            home=home,
+            home_is_kept=home is not None
+            and inside.status(home) is not None
+            and not inside.is_empty_directory(home),
             identity=identity,
             network=network,
             volumes=options.volumes,
@@ -409,6 +447,7 @@ class _Made:
             terminal=terminal,
             size=_terminal_size() if terminal else None,
             cgroup=self.cgroup,
+            kernel=kernel.version(),
             seccomp=oci_seccomp(
                 default_profile(), config.platform.architecture, capabilities, kernel.version()
             ),
@@ -418,6 +457,11 @@ class _Made:
         """The user of the first process, and whether root inside may have capabilities (DECISIONS 26, 28)."""
         writable = [volume for volume in self.options.volumes if volume.writable]
         if identity.kind == "single":
+            if self.options.user not in (None, "0", "0:0", "root"):
+                raise RuntimeFailure(
+                    f"the user '{self.options.user}' does not exist inside: this user has no subordinate IDs",
+                    hint="leave -u out, or as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+                )
             return User(0, 0), False
         if self.options.user is None and writable:
             if identity.kind == "range":
@@ -444,7 +488,6 @@ class _Made:
             )
         program = arguments[0]
         workdir = options.workdir or config.workdir or "/"
-        hidden = any(program.startswith(volume.target) for volume in options.volumes)
         places = (
             [f"{workdir}/{program}"]
             if "/" in program
@@ -452,8 +495,9 @@ class _Made:
         )
         if program.startswith("/"):
             places = [program]
-        shown = hidden or (not program.startswith("/") and "/" in program and bool(options.volumes))
-        if shown:
+        targets = tuple(volume.target + "/" for volume in options.volumes)
+        if any((os.path.normpath(place) + "/").startswith(targets) for place in places):
+            # It may be in a folder that is mounted only later: the engine will say.
             return arguments
         found = [status for place in places if (status := inside.status(place)) is not None]
         if not found:
@@ -484,12 +528,9 @@ class _Made:
 
     def report(self, code: int, observe: Observer) -> None:
         """Say when the memory limit ended the container."""
-        if code == 137 and self.limits.memory is not None:
-            observe(
-                Note(
-                    f"the container was killed: it used more than its {self.limits.memory >> 20} MiB of memory"
-                )
-            )
+        if self.limits.memory is not None and (self.directory / launch.RAN_OUT_OF_MEMORY).exists():
+            limit = self.limits.memory >> 20
+            observe(Note(f"the container was killed: it used more than its {limit} MiB of memory"))
 
     def explain(self, code: int) -> int:
         """The exit code, or what the engine complained about. Raises RuntimeFailure."""
@@ -508,6 +549,19 @@ class _Made:
 
     def remove(self) -> None:
         _remove(self.directory)
+
+
+def _writable_home(inside: Root, home: str) -> str | None:
+    """Where $HOME lies, if it is a place of its own that can be made writable by itself: the machine's kernel must find the
+    same place there as the container's, so no part of it may be a link."""
+    home = os.path.normpath(home)
+    taken = ("/tmp", "/run", "/proc", "/sys", "/dev")
+    if not home.startswith("/") or home.strip("/") == "" or "\x00" in home:
+        return None
+    home = "/" + home.lstrip("/")
+    if any(home == place or home.startswith(place + "/") for place in taken) or not inside.is_plain(home):
+        return None
+    return home
 
 
 def _say_once(store: Store, observe: Observer) -> None:

@@ -13,13 +13,16 @@ _ATTEMPTS = 600
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass bytes on until the sender has no more, and then say so: either side may go on sending."""
-    with contextlib.suppress(OSError):
+    """Pass bytes on until the sender has no more, and then say so: either side may go on sending. A connection that
+    breaks on one side breaks on the other."""
+    try:
         while data := await reader.read(_PIECE):
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
+    except OSError:
+        writer.transport.abort()
 
 
 async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

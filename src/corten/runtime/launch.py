@@ -21,11 +21,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
-from corten.runtime import kernel
+from corten.runtime import cgroups, kernel
 from corten.runtime.engine import Engine
 from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
 from corten.store.disk import remove_tree
+
+RAN_OUT_OF_MEMORY = "ran-out-of-memory"
+"""A file of this name appears in a container's directory when its memory limit ended it."""
 
 Prepare = Callable[[str], None]
 Ended = Callable[[int], None]
@@ -112,6 +115,8 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
     code = 125
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
+        # Engines make missing mount points: those must be open to the container's user whatever the caller's mask is.
+        os.umask(0o022)
         if launch.session or launch.detached:
             os.setsid()
         if launch.detached and launch.output is not None:
@@ -182,21 +187,29 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         userxattr=launch.identity.kind != "root",
     )
     prepare(f"{directory}/rootfs")
-    forwarder = _start_forwarder(launch) if launch.forward is not None else None
+    if launch.forward is not None:
+        _raise_loopback()
+    # First, so that it is process 1: a forwarder that ends must not take the container with it.
     engine = os.fork()
     if engine == 0:
         _engine(launch, tell)
+    forwarder = _start_forwarder(launch) if launch.forward is not None else None
     os.close(tell)
     code = _attend(engine)
     if forwarder is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(forwarder, signal.SIGKILL)
+    if cgroups.memory_ran_out(launch.name, code):
+        Path(directory, RAN_OUT_OF_MEMORY).touch()
     return code
 
 
 def _clean(launch: Launch) -> None:
     """Remove what the container wrote. Its files may belong to subordinate IDs, so it is done here, where those exist."""
     kernel.unmount(f"{launch.directory}/rootfs")
+    if launch.identity.kind == "root":
+        # An engine that was killed leaves its groups behind.
+        cgroups.remove(launch.name)
     for part in ("upper", "work"):
         remove_tree(Path(launch.directory, part))
 
@@ -250,7 +263,8 @@ def _engine(launch: Launch, tell: int) -> NoReturn:
         state, log = f"{launch.directory}/engine", f"{launch.directory}/engine.log"
         command = launch.engine.command(state, log, *arguments, launch.name)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        for number in (signal.SIGPIPE, signal.SIGINT):
+        # Python ignores the first two, and a program would inherit that.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         os.execve(
             command[0],
@@ -284,8 +298,12 @@ def _redirect(output: int) -> None:
 
 
 def _attend(engine: int) -> int:
-    """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway."""
+    """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway.
+
+    The kernel drops a signal that the first process of a container does not handle, even one that would end it anywhere
+    else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code."""
     waited = {*_FORWARDED, signal.SIGCHLD}
+    ended_by = 0
     while True:
         info = signal.sigwaitinfo(waited)
         if info.si_signo == signal.SIGCHLD:
@@ -297,16 +315,59 @@ def _attend(engine: int) -> int:
                 if pid == 0:
                     break
                 if pid == engine:
+                    if ended_by:
+                        return 128 + ended_by
                     code = os.waitstatus_to_exitcode(status)
                     return code if code >= 0 else 128 - code
-        elif info.si_code != _SI_KERNEL:
-            with contextlib.suppress(ProcessLookupError):
+            continue
+        with contextlib.suppress(ProcessLookupError):
+            if not _is_handled(info.si_signo):
+                ended_by = info.si_signo
+                os.kill(engine, signal.SIGKILL)
+            elif info.si_code != _SI_KERNEL:
                 os.kill(engine, info.si_signo)
 
 
-def _start_forwarder(launch: Launch) -> int:
-    """Start the forwarder in the container's network, with the machine's socket in its hand."""
-    assert launch.listener is not None
+def _is_handled(number: int) -> bool:
+    """Whether the container's first process handles or ignores the signal, by /proc, where the engine has mounted that of
+    its own process namespace (proc(5), SigCgt and SigIgn). While it is only being made, nobody does."""
+    try:
+        os.readlink("/proc/self")
+    except OSError:
+        pass
+    else:
+        return False
+    first = _first_process()
+    if first is None:
+        return False
+    try:
+        with open(f"/proc/{first}/status") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return True
+    if fields.get("Name", "").strip().startswith("runc:["):
+        return False
+    masks = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigIgn", "0"), 16)
+    return bool(masks >> (number - 1) & 1)
+
+
+def _first_process() -> int | None:
+    """The number of the container's first process beside the engine, which is 1: its child that is 1 in a namespace."""
+    for thread in os.listdir("/proc/1/task"):
+        try:
+            with open(f"/proc/1/task/{thread}/children") as file:
+                children = file.read().split()
+            for child in children:
+                with open(f"/proc/{child}/status") as file:
+                    numbers = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
+                if len(numbers) > 1 and numbers[-1] == "1":
+                    return int(child)
+        except OSError:
+            continue
+    return None
+
+
+def _raise_loopback() -> None:
     # Only a command's port needs these, and every start would pay for them.
     import fcntl
     import socket
@@ -314,6 +375,11 @@ def _start_forwarder(launch: Launch) -> int:
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
+
+
+def _start_forwarder(launch: Launch) -> int:
+    """Start the forwarder in the container's network, with the machine's socket in its hand."""
+    assert launch.listener is not None
     pid = os.fork()
     if pid:
         return pid
@@ -347,7 +413,9 @@ def wait(pid: int) -> int:
             if done:
                 return os.waitstatus_to_exitcode(status)
             info = signal.sigwaitinfo(waited)
-            if info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
+            # A terminal that goes away tells only the leader of its session, which this process may be.
+            told = info.si_code == _SI_KERNEL and info.si_signo != signal.SIGHUP
+            if info.si_signo != signal.SIGCHLD and not told:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, info.si_signo)
     finally:

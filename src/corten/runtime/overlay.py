@@ -29,7 +29,7 @@ def mount_overlay(
 ) -> None:
     """Mount `layers` (absolute trees, bottom to top) at `target`. `upper` and `work` lie on one writable file system;
     `names` is an empty directory for short links. All paths are absolute and free of links. The working directory is
-    unchanged afterwards.
+    `/` afterwards: the caller's may be one that this user cannot enter.
 
     mount(2) takes one page of options, which absolute paths fill after 60 layers: the layers are named 1, 2, 3 … by
     links in `names`, and the kernel resolves those against the working directory.
@@ -52,9 +52,8 @@ def mount_overlay(
     if userxattr:
         options += ",userxattr"
     flags = kernel.MS_NODEV
-    before = os.open(".", os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
+    os.chdir(names)
     try:
-        os.chdir(names)
         # `volatile` (Linux 5.10): the upper directory lives as long as the container, so nothing is flushed at its end.
         try:
             kernel.mount("overlay", target, "overlay", flags, options + ",volatile")
@@ -65,8 +64,7 @@ def mount_overlay(
     except OSError as error:
         raise _explained(error, upper, userxattr) from error
     finally:
-        os.fchdir(before)
-        os.close(before)
+        os.chdir("/")
 
 
 def _explained(error: OSError, upper: str, in_user_namespace: bool) -> RuntimeFailure:

@@ -79,6 +79,7 @@ def _container(root: str, name: str, identity: Identity) -> Container:
         user=User(0, 0),
         capable=False,
         home=None,
+        home_is_kept=False,
         identity=identity,
         network="none",
         volumes=(),
@@ -88,5 +89,6 @@ def _container(root: str, name: str, identity: Identity) -> Container:
         terminal=False,
         size=None,
         cgroup=cgroups.path_for(name, identity, Limits()),
+        kernel=kernel.version(),
         seccomp=oci_seccomp(default_profile(), Platform.host().architecture, (), kernel.version()),
     )

@@ -50,7 +50,8 @@ _SAFE = ["nosuid", "noexec", "nodev"]
 class Container:
     """Everything that a specification depends on, decided. `files` are small files of this container's own as (place on
     this machine, place inside); `network`: `none` for a new one with loopback, `host`, or `given` for the one that the
-    engine is started in; `cgroup` is its place below the cgroup root, None where this user has none."""
+    engine is started in; `home` is where it may write, and `home_is_kept` that the image has files there, which stay visible;
+    `kernel` is the kernel's version; `cgroup` is its place below the cgroup root, None where this user has none."""
 
     root: str
     hostname: str
@@ -60,6 +61,7 @@ class Container:
     user: User
     capable: bool
     home: str | None
+    home_is_kept: bool
     identity: Identity
     network: str
     volumes: tuple[Volume, ...]
@@ -69,6 +71,7 @@ class Container:
     terminal: bool
     size: tuple[int, int] | None
     cgroup: str | None
+    kernel: tuple[int, int]
     seccomp: dict[str, Any]
 
 
@@ -99,6 +102,9 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         "readonlyPaths": list(READ_ONLY),
         "seccomp": container.seccomp,
     }
+    if container.network == "none":
+        # Its own network has no ports that anybody else could want.
+        linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
     if container.cgroup is not None:
         linux["cgroupsPath"] = container.cgroup
         linux["resources"] = _resources(container.limits)
@@ -121,7 +127,7 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
         _mount("/proc", "proc", "proc", _SAFE),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", terminals),
-        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", "size=67108864"]),
+        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777"]),
         _mount("/dev/mqueue", "mqueue", "mqueue", _SAFE),
     ]
     if plain or container.network != "host":
@@ -132,14 +138,19 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
     mounts += [
         _mount(place, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777"]) for place in _scratch(container)
     ]
+    if container.home and container.home_is_kept and not container.read_write:
+        # The root's own directory again: it stays writable when the root is made read-only.
+        own = container.root + container.home
+        mounts.append(_mount(container.home, "bind", own, ["bind", "rw", "nosuid", "nodev"]))
     mounts += [
         _mount(inside, "bind", place, ["rbind", "rprivate", "nosuid", "nodev"])
         for place, inside in container.files
     ]
     for volume in sorted(container.volumes, key=lambda item: item.target):
-        access = "rw" if volume.writable else "ro"
+        # `ro` alone leaves what is mounted below the source writable; `rro` (Linux 5.12) does not.
+        access = ["rw"] if volume.writable else ["ro", "rro"] if container.kernel >= (5, 12) else ["ro"]
         mounts.append(
-            _mount(volume.target, "bind", volume.source, ["rbind", "rprivate", "nosuid", "nodev", access])
+            _mount(volume.target, "bind", volume.source, ["rbind", "rprivate", "nosuid", "nodev", *access])
         )
     return mounts
 
@@ -149,7 +160,7 @@ def _scratch(container: Container) -> Sequence[str]:
     if container.read_write:
         return ("/tmp", "/run")
     places = ["/tmp", "/run"]
-    if container.home and container.home != "/" and not container.home.startswith(("/proc", "/sys", "/dev")):
+    if container.home and not container.home_is_kept:
         places.append(container.home)
     return places
 
