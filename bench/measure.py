@@ -32,12 +32,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run. Seconds, and bytes: `max_rss` is the peak of the largest single process, by the kernel's account."""
+    """One run. Seconds, and bytes: `max_rss` is the peak of the largest single process, by the kernel's account. `busy` is
+    the CPU time of the whole machine meanwhile, of whomever."""
 
     wall: float
     user: float
     system: float
     max_rss: int
+    busy: float
 
 
 @dataclass
@@ -64,6 +66,7 @@ def run(job: Job, log: Path, memory: TreeMemory | None = None) -> Sample:
     out = output_of(log)
     with open(out, "wb") as stdout, open(log, "wb") as stderr:
         as_user = {} if job.user is None else {"user": job.user, "group": job.user, "extra_groups": []}
+        busy = _busy()
         started = time.perf_counter()
         try:
             process = subprocess.Popen(
@@ -87,6 +90,7 @@ def run(job: Job, log: Path, memory: TreeMemory | None = None) -> Sample:
             watcher.start()
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
+        busy = _busy() - busy
         timer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         if watcher is not None:
@@ -94,8 +98,8 @@ def run(job: Job, log: Path, memory: TreeMemory | None = None) -> Sample:
     if process.returncode != 0:
         said = (log.read_text(errors="replace") + out.read_text(errors="replace")).strip().splitlines()
         last = " / ".join(line.strip() for line in said[-3:])[:400]
-        raise Failed(f"'{' '.join(job.argv[:4])} …' ended with {process.returncode}: {last}")
-    return Sample(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
+        raise Failed(f"{os.path.basename(job.argv[0])} ended with {process.returncode}: {last}")
+    return Sample(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024, busy)
 
 
 def output_of(log: Path) -> Path:
@@ -110,6 +114,14 @@ def settle(work: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and _syncing(work):
         time.sleep(0.02)
+
+
+def _busy() -> float:
+    """CPU seconds that the machine has spent so far, on anything but waiting (proc(5): /proc/stat)."""
+    user, nice, system, _, _, irq, softirq, *_ = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def _syncing(work: Path) -> bool:

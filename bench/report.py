@@ -16,11 +16,21 @@ TITLES = {
     "run": "start to end of `python3 -c 'print(1)'`, ms",
     "up": "ready to predict after `up`, s",
 }
+STARTS = frozenset({"run", "up"})
+"""Rows of containers that start; the others are about images."""
 
 
-def table(results: Results, *, markdown: bool) -> str:
-    """Every figure, one row and set a line, one tool a column."""
+def tables(results: Results, *, markdown: bool) -> str:
+    """Builds, then starts: one row and set a line, one tool a column."""
     figures = [figure for figure in results.figures if figure.values]
+    parts = (
+        [figure for figure in figures if figure.row not in STARTS],
+        [figure for figure in figures if figure.row in STARTS],
+    )
+    return "\n\n".join(_table(part, results, markdown=markdown) for part in parts if part)
+
+
+def _table(figures: list[Figure], results: Results, *, markdown: bool) -> str:
     peers = list(dict.fromkeys(figure.peer for figure in figures))
     wanted: dict[tuple[str, str], list[str]] = {}
     for row, size, text, reached in targets(results):
@@ -60,11 +70,16 @@ def summary(results: Results, *, markdown: bool) -> str:
         f"{machine['system']}, Linux {machine['kernel']}, {machine['file_system']}, load {machine['load']}.\n"
         f"{versions}.\nMedians, with the range of the runs."
     )
-    parts = [head, "", table(results, markdown=markdown)]
+    parts = [head, "", tables(results, markdown=markdown)]
     cpu = [f for f in results.figures if f.row in {"base-new", "all-new"} and f.user]
     if cpu:
         shown = (f"{f.peer} {f.row} {f.size} {_mean(f.user):.1f} + {_mean(f.system):.1f}" for f in cpu)
         parts += ["", f"CPU seconds, user + system: {'; '.join(shown)}."]
+    if results.disturbance() > 0.15:
+        parts += [
+            "",
+            f"The machine was busy: {results.disturbance():.1f} cores did something else. Measure again.",
+        ]
     if results.memory:
         parts += ["", f"Memory of a build of {results.memory['set']}: {results.memory['text']}."]
     for digest in results.digests:

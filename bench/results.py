@@ -20,6 +20,8 @@ class Figure:
     values: list[float] = field(default_factory=list)
     user: list[float] = field(default_factory=list)
     system: list[float] = field(default_factory=list)
+    foreign: list[float] = field(default_factory=list)
+    """Cores that were busy with something else meanwhile."""
 
     def add(self, sample: Sample, *, own_cpu: bool) -> None:
         """Take a run in; `own_cpu`: the CPU time is the command's own and not a daemon's."""
@@ -27,6 +29,7 @@ class Figure:
         if own_cpu:
             self.user.append(sample.user)
             self.system.append(sample.system)
+            self.foreign.append(max(sample.busy - sample.user - sample.system, 0) / sample.wall)
 
     @property
     def median(self) -> float:
@@ -52,7 +55,7 @@ class Figure:
             "median": round(self.median, 4),
             "values": [round(value, 4) for value in self.values],
         }
-        for name, values in (("user", self.user), ("system", self.system)):
+        for name, values in (("user", self.user), ("system", self.system), ("foreign", self.foreign)):
             if values:
                 document[name] = [round(value, 4) for value in values]
         return document
@@ -88,10 +91,16 @@ class Results:
         if text not in self.notes:
             self.notes.append(text)
 
+    def disturbance(self) -> float:
+        """How many cores, on average over Corten's heavy runs, did something else than what was measured."""
+        runs = [item for f in self.figures if f.row in {"base-new", "all-new"} for item in f.foreign]
+        return statistics.mean(runs) if runs else 0.0
+
     def document(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "machine": self.machine,
+            "disturbance": round(self.disturbance(), 3),
             "figures": [figure.document() for figure in self.figures if figure.values],
             "targets": [
                 {"row": row, "set": size, "target": text, "reached": reached}
