@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corten.build.wheel import Environment, place_wheel
+from corten.build.environment import Environment
+from corten.build.wheel import place_wheel
 from corten.errors import BuildError
 from support.wheels import make_wheel
 

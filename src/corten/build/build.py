@@ -289,7 +289,7 @@ def _code_layer(job: _Job) -> BuiltLayer:
         return BuiltLayer(remembered, "code", store.layers.get(remembered).size, True)
 
     from corten.build.code import place_code
-    from corten.build.wheel import Environment
+    from corten.build.environment import Environment
 
     read_at = time.time_ns()
     with closing(job.workshop()) as workshop, workshop.directory() as directory:

@@ -25,8 +25,7 @@ from corten.oci.platform import Platform
 Form = Literal["unchecked", "checked"]
 
 SERVER = Path(__file__).with_name("compile_server.py")
-FORM = 1
-"""The number of the form of our pycs, part of every layer key that has bytecode."""
+
 
 # Files of one request: enough to hide the round trip, few enough to share torch's 2,400 evenly.
 _CHUNK = 40

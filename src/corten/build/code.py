@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corten.build.bytecode import Compiler
+from corten.build.environment import Environment
 from corten.build.sources import copy_file
-from corten.build.wheel import Environment
 from corten.project.model import Project, SourceFile
 
 _SCRIPT = """\

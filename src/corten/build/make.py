@@ -13,6 +13,7 @@ from typing import Protocol
 
 from corten.build import debian_base
 from corten.build.bytecode import Compiler
+from corten.build.environment import Environment
 from corten.build.plan import (
     BaseLayer,
     BucketLayer,
@@ -23,7 +24,7 @@ from corten.build.plan import (
     WheelLayer,
 )
 from corten.build.sources import copy_file, copy_source
-from corten.build.wheel import Environment, place_wheel
+from corten.build.wheel import place_wheel
 from corten.packages.files import Deb, Wheel
 from corten.project.model import SourceFile
 from corten.store.disk import remove_tree

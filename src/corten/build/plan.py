@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from corten.build.bytecode import FORM
 from corten.errors import BuildError
 from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.packages.files import Deb, Wheel
+
+FORM = 1
+"""The number of the form of our pycs, part of every layer key that has bytecode."""
 
 LAYER_BUDGET = 96
 """Layers of an image, its base included. docker and moby stop at 125."""

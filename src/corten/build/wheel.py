@@ -16,7 +16,6 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +26,7 @@ from installer.scripts import Script
 from installer.sources import WheelFile
 from installer.utils import Scheme, construct_record_file, fix_shebang
 
+from corten.build.environment import Environment
 from corten.errors import BuildError
 
 _PIECE = 1 << 20
@@ -36,34 +36,6 @@ _DEEPEST = 128
 _ITS_OWN_FAULT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 # What the environment itself has: a wheel that wrote these would take the interpreter away from all others.
 _ENVIRONMENTS_OWN = re.compile(r"pyvenv\.cfg|bin/python[0-9.]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """Where in an image wheels go: a virtual environment at `prefix` (`/opt/venv`) for `python` (`3.11`)."""
-
-    prefix: str
-    python: str
-
-    @property
-    def site_packages(self) -> str:
-        """Where modules go."""
-        return f"{self.prefix}/lib/python{self.python}/site-packages"
-
-    @property
-    def interpreter(self) -> str:
-        """The environment's Python, as written into scripts."""
-        return f"{self.prefix}/bin/python"
-
-    def schemes(self, distribution: str) -> dict[str, str]:
-        """The directories of a wheel's schemes (sysconfig's `venv` scheme)."""
-        return {
-            "purelib": self.site_packages,
-            "platlib": self.site_packages,
-            "headers": f"{self.prefix}/include/site/python{self.python}/{distribution}",
-            "scripts": f"{self.prefix}/bin",
-            "data": self.prefix,
-        }
 
 
 def place_wheel(

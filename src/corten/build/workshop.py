@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from corten.build import make
-from corten.build.base_image import BaseImages, merged_tree
 from corten.build.bytecode import Compiler, Interpreter, confined_interpreter, interpreter_in
 from corten.build.plan import (
     BaseLayer,
@@ -298,6 +297,9 @@ class Workshop:
                 f"a base image for {self._part.platform} cannot compile bytecode on {Platform.host()}",
                 hint='build on such a machine, or use `base = "debian:bookworm"`',
             )
+        # With the resolver behind it, which a build on a Debian base never needs.
+        from corten.build.base_image import BaseImages, merged_tree
+
         kept = BaseImages(self._store, self._observe).ensure(base, self._project_root, self._part.platform)
         self._confined = ExitStack()
         self._room = self._confined.enter_context(self._store.temporary_directory("confined"))

@@ -6,7 +6,9 @@ Exit codes: 0 done; 1 a failure with a reason; 2 wrong usage; 130 interrupted; a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -44,11 +46,18 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def main() -> NoReturn:
     """Run the command with this process's arguments and exit."""
+    # A command makes objects to use them, not cycles: the collector would look for some 40 times before the verb begins.
+    gc.set_threshold(50_000, 20, 20)
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second one, while the first was cleaned up after
         code = 130
-    sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as it is where the caller has closed it
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+    # Taking the interpreter down in order takes 5 ms, and nothing waits for it: verbs close what they open.
+    os._exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
