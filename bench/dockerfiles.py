@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import projects
@@ -41,7 +42,7 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8
 """
 
 
-class Engine:
+class Engine(ABC):
     """A tool that executes Dockerfiles. Subclasses say how it is called and where its base and tools come from."""
 
     name = ""
@@ -55,19 +56,19 @@ class Engine:
         self._numbers = itertools.count(1)
         self._ready = False
 
+    @abstractmethod
     def missing(self) -> str | None:
         """Why this engine cannot be used here; None when it can."""
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self) -> None:
         """Get ready; called once. Raises Failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, context: Path, tag: str, *, fresh: bool = False) -> Job:
         """The command that builds `context` as `tag`; `fresh`: without the layer cache."""
-        raise NotImplementedError
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027 (not every engine has something to end)
         """End what `start` started."""
 
     def call(self, job: Job) -> None:
@@ -94,9 +95,9 @@ class Engine:
         self.place_tools()
         self._ready = True
 
+    @abstractmethod
     def place_tools(self) -> None:
         """Bring wheels, uv and pip to where builds find them. Raises Failed."""
-        raise NotImplementedError
 
     def gather_tools(self, place: Path) -> Path:
         """A folder with `wheels`, `bin/uv` and `pip`, with pip's own bytecode."""
@@ -242,7 +243,7 @@ class Docker(Engine):
             raise Failed(done.stderr.strip())
         return int(done.stdout)
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027 (not every engine has something to end)
         """End the daemon."""
         if self._daemon is not None:
             self._daemon.terminate()

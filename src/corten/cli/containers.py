@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from corten.errors import UsageError
-from corten.runtime import container
+from corten.runtime import container, inventory
 from corten.runtime.options import RunOptions
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def starter(store: Store, observe: Observer) -> Starter:
     def start(image: Image, how: Start) -> Served:
         from corten.cli.serving import url_of
 
-        container.sweep(store)
+        inventory.sweep(store)
         while True:
             name = free_name(image.name, running(store))
             try:
@@ -46,7 +46,7 @@ def starter(store: Store, observe: Observer) -> Starter:
 
 def running(store: Store) -> set[str]:
     """The names of the containers that run."""
-    return {item.name for item in container.list_containers(store) if item.running}
+    return {item.name for item in inventory.list_containers(store) if item.running}
 
 
 def free_name(image: str, taken: set[str]) -> str:

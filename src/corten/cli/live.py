@@ -11,7 +11,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from corten.events import TaskAdvanced, TaskFinished, TaskStarted
+from corten.cli.terminal import DONE, size_text
+from corten.events import Phase, TaskAdvanced, TaskFinished, TaskStarted
 
 _DOING = {
     "resolve": "resolving",
@@ -70,7 +71,7 @@ class Live:
             refresh_per_second=12,
         )
         self._tasks: dict[tuple[str, str], TaskID] = {}
-        self._done: dict[str, int] = {}
+        self._done: dict[Phase, int] = {}
         self._progress.began = started
         self._progress.start()
 
@@ -87,8 +88,6 @@ class Live:
 
     def advance_task(self, event: TaskAdvanced) -> None:
         """Move its bar."""
-        from corten.cli.terminal import size_text
-
         task = self._tasks.get((event.phase, event.name))
         if task is None:
             return
@@ -106,7 +105,7 @@ class Live:
         self._done[event.phase] = self._done.get(event.phase, 0) + 1
         for waiting in list(self._tasks.values())[:_ROWS]:
             self._progress.update(waiting, visible=True)
-        counts = ", ".join(f"{count} {_PAST[phase]}" for phase, count in self._done.items())
+        counts = ", ".join(f"{count} {DONE[phase]}" for phase, count in self._done.items())
         hidden = len(self._tasks) - _ROWS
         more = f", {hidden} more under way" if hidden > 0 else ""
         self._progress.summary = f"{counts}{more}, "
@@ -118,15 +117,3 @@ class Live:
     def stop(self) -> None:
         """Take the display away."""
         self._progress.stop()
-
-
-_PAST = {
-    "resolve": "resolved",
-    "download": "downloaded",
-    "install": "installed",
-    "compile": "compiled",
-    "hash": "hashed",
-    "verify": "verified",
-    "start": "started",
-    "copy": "copied",
-}

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Copy the log to standard output."""
-    from corten.runtime.container import find, is_alive
+    from corten.runtime.inventory import find, is_alive
 
     directory = find(context.store, arguments.container)
     try:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Clean the store up."""
-    from corten.runtime.container import layers_in_use
+    from corten.runtime.inventory import layers_in_use
     from corten.store.prune import prune
 
     store = context.store

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """List containers, newest first."""
-    from corten.runtime.container import list_containers
+    from corten.runtime.inventory import list_containers
 
     listed = [item for item in list_containers(context.store) if item.running or arguments.all]
     if arguments.json:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Stop and remove containers; print the name of each."""
-    from corten.runtime.container import list_containers, stop
+    from corten.runtime.inventory import list_containers, stop
 
     names = list(arguments.containers)
     if arguments.all:

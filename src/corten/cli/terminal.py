@@ -17,7 +17,7 @@ from corten.events import Event, Note, Phase, TaskAdvanced, TaskFinished, TaskSt
 if TYPE_CHECKING:
     from corten.cli.live import Live
 
-_DONE: dict[Phase, str] = {
+DONE: dict[Phase, str] = {
     "resolve": "resolved",
     "download": "downloaded",
     "install": "installed",
@@ -55,7 +55,7 @@ class _Brief:
             size = f", {size_text(total)}" if phase in _SIZED and total else ""
             things = "layer" if phase == "install" else "file"
             plural = "" if len(amounts) == 1 else "s"
-            lines.append(f"{_DONE[phase]} {len(amounts)} {things}{plural}{size}")
+            lines.append(f"{DONE[phase]} {len(amounts)} {things}{plural}{size}")
         return lines
 
 
@@ -198,7 +198,7 @@ class Terminal:
                 self._brief.add(event.phase, amount)
             else:
                 size = f", {size_text(amount)}" if event.phase in _SIZED and amount else ""
-                self._line(f"{_DONE[event.phase]} {_visible(event.name)} ({seconds:.1f} s{size})")
+                self._line(f"{DONE[event.phase]} {_visible(event.name)} ({seconds:.1f} s{size})")
 
     def _tell_brief(self) -> None:
         """Sum up in a line what was over too soon for lines of its own: 60 small downloads are one fact."""

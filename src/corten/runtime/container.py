@@ -1,10 +1,5 @@
-"""Containers: started from an image of the store, in the foreground or detached; listed, stopped, cleaned up.
-
-containers/<name>/state.json   what it is; `exit` once it has ended
-containers/<name>/output.log   what it printed, when it is detached
-containers/<name>/…            upper, work, rootfs, bundle, the engine's own state
-containers/<name>.lock         held as long as the container's shim lives, which is how the living are known
-"""
+"""A container is started from an image of the store, in the foreground or detached. What it leaves on the disk, and who
+reads that later, is `inventory.py`'s."""
 
 from __future__ import annotations
 
@@ -12,27 +7,25 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer
-from corten.oci.digest import Digest
 from corten.runtime import cgroups, kernel, launch
 from corten.runtime.engine import Engine, complaint
 from corten.runtime.identity import Identity, check_ids, current_identity
+from corten.runtime.inventory import is_at, lock_path, read_state, remove, sweep
 from corten.runtime.options import RunOptions
 from corten.runtime.probe import find_engine
 from corten.runtime.rootfs import Root
 from corten.runtime.seccomp import default_profile, oci_seccomp
 from corten.runtime.spec import ROOT_CAPABILITIES, Container, runtime_spec
 from corten.runtime.users import User, resolve_user
-from corten.store.disk import explained, remove_tree, write_atomically
+from corten.store.disk import explained, write_atomically
 from corten.store.images import Image
 from corten.store.store import Store
 
@@ -54,19 +47,6 @@ _ADJECTIVES = (
     "swift",
 )
 _NOUNS = ("alder", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "yew")
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A container as `ps` shows it. `exit_code` is None while it runs; `started` is seconds since the epoch."""
-
-    name: str
-    image: str
-    running: bool
-    started: float
-    command: tuple[str, ...]
-    url: str | None
-    exit_code: int | None
 
 
 class Running:
@@ -133,145 +113,6 @@ def start(
         made.release()
 
 
-def list_containers(store: Store) -> list[Listed]:
-    """The containers of this store, newest first."""
-    found = []
-    for directory in _directories(store):
-        state = _read_state(directory)
-        if state is None:
-            continue
-        found.append(
-            Listed(
-                name=directory.name,
-                image=str(state.get("image", "")),
-                running=is_alive(directory),
-                started=float(state.get("started", 0)),
-                command=tuple(state.get("command", ())),
-                url=state.get("url"),
-                exit_code=state.get("exit"),
-            )
-        )
-    return sorted(found, key=lambda item: -item.started)
-
-
-def find(store: Store, name: str) -> Path:
-    """The directory of the container called `name`. Raises RuntimeFailure naming those there are."""
-    names = [directory.name for directory in _directories(store)]
-    if name not in names:
-        hint = (
-            f"there are: {', '.join(sorted(names)[:8])}"
-            if names
-            else "'corten ps' lists them; there are none now"
-        )
-        raise RuntimeFailure(f"there is no container '{name}'", hint=hint)
-    return store.containers_directory / name
-
-
-def stop(store: Store, name: str, grace: float) -> int | None:
-    """Ask a container to end, kill it after `grace` seconds, and remove it. Returns its exit code where it is known."""
-    directory = find(store, name)
-    state = _read_state(directory) or {}
-    pid = int(state.get("pid", 0))
-    deadline = time.monotonic() + grace
-    asked = killed = False
-    while is_alive(directory):
-        if pid > 1 and not asked:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            asked = True
-        elif pid > 1 and not killed and time.monotonic() > deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            killed = True
-        time.sleep(0.02)
-    code = (_read_state(directory) or {}).get("exit")
-    _remove_dead(directory)
-    return code
-
-
-def layers_in_use(store: Store) -> set[Digest]:
-    """The layers of containers that live."""
-    found: set[Digest] = set()
-    for directory in _directories(store):
-        if is_alive(directory):
-            found |= {Digest.parse(item) for item in (_read_state(directory) or {}).get("layers", ())}
-    return found
-
-
-def sweep(store: Store) -> None:
-    """Remove what killed containers left behind. Detached ones that ended keep their log until they are stopped."""
-    for directory in _directories(store):
-        state = _read_state(directory)
-        if state is None or not state.get("detached"):
-            _remove_dead(directory)
-
-
-def _directories(store: Store) -> list[Path]:
-    try:
-        return [path for path in store.containers_directory.iterdir() if path.is_dir()]
-    except FileNotFoundError:
-        return []
-
-
-def _read_state(directory: Path) -> dict[str, Any] | None:
-    try:
-        state = json.loads((directory / "state.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) else None
-
-
-def _lock_path(directory: Path) -> Path:
-    return directory.with_name(directory.name + ".lock")
-
-
-def is_alive(directory: Path) -> bool:
-    """Whether the container in `directory` runs."""
-    try:
-        descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _remove_dead(directory: Path) -> None:
-    """Remove a container that does not live, holding its lock, so that nobody takes its name at the same moment."""
-    descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_at(descriptor, _lock_path(directory)):
-            if os.geteuid() == 0:
-                cgroups.remove(directory.name)
-            _remove(directory)
-    except BlockingIOError:
-        return
-    finally:
-        os.close(descriptor)
-
-
-def _remove(directory: Path) -> None:
-    try:
-        remove_tree(directory)
-    except PermissionError:
-        # Files of a container's other users belong to subordinate IDs: only a namespace that has them may delete them.
-        launch.in_namespace(current_identity(), lambda: remove_tree(directory))
-    with contextlib.suppress(FileNotFoundError):
-        _lock_path(directory).unlink()
-
-
 class _Made:
     """A container's directory and lock, while this process has to do with them."""
 
@@ -310,10 +151,10 @@ class _Made:
         for _ in range(50):
             name = wanted or (_random_name())
             directory = self.store.containers_directory / name
-            descriptor = os.open(_lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not _is_at(descriptor, _lock_path(directory)):
+                if not is_at(descriptor, lock_path(directory)):
                     # Whoever held it has just removed it: this lock is nobody's any more.
                     os.close(descriptor)
                     continue
@@ -321,7 +162,7 @@ class _Made:
                     directory.mkdir(mode=0o711)
                 except FileExistsError:
                     # Nobody holds its lock: it has ended, and gives its name to the next.
-                    _remove(directory)
+                    remove(directory)
                     os.close(descriptor)
                     continue
                 return name, directory, descriptor
@@ -390,7 +231,7 @@ class _Made:
 
         pid = launch.start_shim(plan, prepare, ended)
         self._state["pid"] = pid
-        if _read_state(self.directory) and "exit" not in (_read_state(self.directory) or {}):
+        if read_state(self.directory) and "exit" not in (read_state(self.directory) or {}):
             self._write_state()
         return pid
 
@@ -548,7 +389,7 @@ class _Made:
             self._lock = -1
 
     def remove(self) -> None:
-        _remove(self.directory)
+        remove(self.directory)
 
 
 def _writable_home(inside: Root, home: str) -> str | None:
