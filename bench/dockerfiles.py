@@ -243,7 +243,7 @@ class Docker(Engine):
             raise Failed(done.stderr.strip())
         return int(done.stdout)
 
-    def stop(self) -> None:  # noqa: B027 (not every engine has something to end)
+    def stop(self) -> None:
         """End the daemon."""
         if self._daemon is not None:
             self._daemon.terminate()
