@@ -6,7 +6,8 @@ VENV := .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin
 SYSTEM_DEMO := python3-venv runc crun uidmap
-SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace util-linux
+SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace util-linux openssl \
+  docker-registry docker.io podman buildah
 
 .PHONY: help demo test lint bench clean setup system-demo system-test
 

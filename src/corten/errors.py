@@ -7,6 +7,9 @@
     ├ ResolutionError           no set of packages satisfies the project
     ├ FetchError                a file could not be had from any source
     │ └ HashMismatch            a file was had, but it is not the one that the lock names
+    ├ RegistryError             a registry cannot be reached, or does not do what it was asked for
+    │ ├ AccessDenied            it wants other credentials, or these may not do this
+    │ └ NotInRegistry           it has no such repository, tag, manifest or blob
     ├ SignatureError            an archive's signature is missing, wrong or expired
     ├ FormatError               bytes from outside are not what their format allows
     ├ StoreError                this disk's store cannot do it (full, not writable, unknown image)
@@ -52,6 +55,19 @@ class FetchError(CortenError):
 
 class HashMismatch(FetchError):
     """A file was had, but its bytes are not the ones that were asked for."""
+
+
+class RegistryError(CortenError):
+    """A registry cannot be reached, or does not do what it was asked for. The message names the registry, the
+    repository, the status and the registry's own words, where there are any."""
+
+
+class AccessDenied(RegistryError):
+    """The registry wants credentials, or these credentials may not do this (401, 403)."""
+
+
+class NotInRegistry(RegistryError):
+    """The registry has no such repository, tag, manifest or blob (404)."""
 
 
 class SignatureError(CortenError):

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["resolve", "download", "install", "compile", "hash", "verify", "start", "copy"]
+Phase = Literal[
+    "resolve", "download", "install", "compile", "hash", "verify", "start", "copy", "push", "pull"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 
 from corten.errors import FetchError, HashMismatch
 from corten.events import Event, TaskFinished, ignore
-from corten.packages.connection import NetworkSettings
+from corten.network.connection import NetworkSettings
 from corten.packages.fetch import fetch_debs, fetch_wheels
 from corten.packages.files import Deb, Wheel
 from corten.packages.http import Http, Patience

@@ -13,7 +13,7 @@ import pytest
 
 from corten.errors import FetchError, HashMismatch, StoreError
 from corten.events import Event, TaskAdvanced, TaskFinished, ignore
-from corten.packages.connection import Absent, NetworkSettings, Refused, Transient
+from corten.network.connection import Absent, NetworkSettings, Refused, Transient
 from corten.packages.http import Cancelled, Http, Patience
 from support.web import Handler, Web, serving
 

@@ -23,8 +23,10 @@ _DOING = {
     "verify": "verifying",
     "start": "starting",
     "copy": "copying",
+    "push": "pushing",
+    "pull": "pulling",
 }
-_IN_BYTES = {"download", "hash", "copy", "install"}
+_IN_BYTES = {"download", "hash", "copy", "install", "push", "pull"}
 _ROWS = 8
 # Columns beside the name: spinner, verb, bar, amount, seconds, and the gaps between them.
 _BAR, _AMOUNT, _SECONDS = 14, 15, 5

@@ -26,6 +26,8 @@ DONE: dict[Phase, str] = {
     "verify": "verified",
     "start": "started",
     "copy": "copied",
+    "push": "pushed",
+    "pull": "pulled",
 }
 REPORT = "this is a bug in Corten; please report it with the lines above and 'corten --version'"
 
@@ -35,8 +37,8 @@ _PATIENCE = 0.15
 
 # Plain lines are for what takes a while; below this many seconds work is only counted.
 _BRIEF = 0.5
-_SIZED = ("download", "copy")
-_COUNTED = ("download", "copy", "install", "hash")
+_SIZED = ("download", "copy", "push", "pull")
+_COUNTED = ("download", "copy", "install", "hash", "push", "pull")
 
 
 class _Brief:
@@ -53,7 +55,7 @@ class _Brief:
         for phase, amounts in self.phases.items():
             total = sum(amounts, 0)
             size = f", {size_text(total)}" if phase in _SIZED and total else ""
-            things = "layer" if phase == "install" else "file"
+            things = "layer" if phase in ("install", "push", "pull") else "file"
             plural = "" if len(amounts) == 1 else "s"
             lines.append(f"{DONE[phase]} {len(amounts)} {things}{plural}{size}")
         return lines

@@ -23,7 +23,7 @@ from typing import IO, Any, TypeVar
 
 from corten.errors import FetchError, HashMismatch, StoreError
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, ignore
-from corten.packages.connection import Absent, Answer, Connections, NetworkSettings, Transient, host_of, shown
+from corten.network.connection import Absent, Answer, Connections, NetworkSettings, Transient, host_of, shown
 
 __all__ = ["Absent", "Cancelled", "Http", "Patience", "download", "get", "network_from"]
 

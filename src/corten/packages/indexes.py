@@ -18,7 +18,7 @@ from typing import Any
 
 from corten.errors import FetchError
 from corten.packages import uvconfig
-from corten.packages.connection import NetworkSettings
+from corten.network.connection import NetworkSettings
 from corten.packages.credentials import Login, Logins, split_login
 from corten.packages.http import network_from
 from corten.packages.pipconfig import read_pip, truth, words

@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from corten.errors import FetchError
-from corten.packages.connection import Absent, host_of, local_path
+from corten.network.connection import Absent, host_of, local_path
 from corten.packages.http import Http
 from corten.packages.requirements import normal_name
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from corten.errors import FetchError, FormatError, ProjectError, ResolutionError, SignatureError
 from corten.events import Observer, TaskFinished, TaskStarted, ignore
-from corten.packages.connection import Absent, shown
+from corten.network.connection import Absent, shown
 from corten.packages.debian import index, release, solver, version
 from corten.packages.debian.index import Catalogue, Index, Package
 from corten.packages.debian.relations import NAME
