@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import FetchError
-from corten.packages import uvconfig
 from corten.network.connection import NetworkSettings
+from corten.packages import uvconfig
 from corten.packages.credentials import Login, Logins, split_login
 from corten.packages.http import network_from
 from corten.packages.pipconfig import read_pip, truth, words

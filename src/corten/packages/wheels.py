@@ -17,8 +17,8 @@ from typing import Any
 
 from corten.errors import CortenError, FetchError, HashMismatch, ProjectError, ResolutionError
 from corten.events import Observer
-from corten.packages.compatibility import Target, best, tags_of
 from corten.network.connection import local_path
+from corten.packages.compatibility import Target, best, tags_of
 from corten.packages.credentials import split_login
 from corten.packages.explain import explain, missing_wheel
 from corten.packages.fetch import fetch_wheels
