@@ -17,3 +17,8 @@ MANIFESTS = frozenset({MANIFEST, DOCKER_MANIFEST})
 INDEXES = frozenset({INDEX, DOCKER_INDEX})
 
 REF_NAME = "org.opencontainers.image.ref.name"
+
+LAYER_KEY = "dev.corten.layer.key"
+"""On a layer: the hex sha256 of the key that names all that went into it, so that a registry can serve as a cache."""
+LAYER_SIZE = "dev.corten.layer.size"
+"""On a packed layer: the bytes of its plain tar stream."""
