@@ -67,11 +67,13 @@ class Manifest:
     layers: tuple[Descriptor, ...]
     annotations: dict[str, str] = field(default_factory=dict)
 
+    media_type: str = media.MANIFEST
+
     def encode(self) -> bytes:
         """The canonical JSON of the manifest."""
         value: dict[str, Any] = {
             "schemaVersion": 2,
-            "mediaType": media.MANIFEST,
+            "mediaType": self.media_type,
             "config": self.config.to_json(),
             "layers": [layer.to_json() for layer in self.layers],
         }
@@ -93,7 +95,16 @@ class Manifest:
             config=Descriptor.from_json(value.get("config")),
             layers=tuple(Descriptor.from_json(layer) for layer in layers),
             annotations={str(key): str(item) for key, item in annotations.items()},
+            media_type=_kind(value, media.MANIFESTS, media.MANIFEST),
         )
+
+
+def _kind(value: dict[str, Any], known: frozenset[str], default: str) -> str:
+    """The media type that a document gives itself: optional, but never another's."""
+    media_type = value.get("mediaType", default)
+    if media_type not in known:
+        raise FormatError(f"the document is of the type '{str(media_type)[:100]}'")
+    return str(media_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +112,14 @@ class Index:
     """An image index: manifests for several platforms or names."""
 
     manifests: tuple[Descriptor, ...]
+    media_type: str = media.INDEX
 
     def encode(self) -> bytes:
         """The canonical JSON of the index."""
         return canonical_json(
             {
                 "schemaVersion": 2,
-                "mediaType": media.INDEX,
+                "mediaType": self.media_type,
                 "manifests": [item.to_json() for item in self.manifests],
             }
         )
@@ -119,4 +131,7 @@ class Index:
         manifests = value.get("manifests")
         if value.get("schemaVersion") != 2 or not isinstance(manifests, list):
             raise FormatError("the index is not an image index of schema version 2")
-        return cls(manifests=tuple(Descriptor.from_json(item) for item in manifests))
+        return cls(
+            manifests=tuple(Descriptor.from_json(item) for item in manifests),
+            media_type=_kind(value, media.INDEXES, media.INDEX),
+        )

@@ -22,3 +22,15 @@ LAYER_KEY = "dev.corten.layer.key"
 """On a layer: the hex sha256 of the key that names all that went into it, so that a registry can serve as a cache."""
 LAYER_SIZE = "dev.corten.layer.size"
 """On a packed layer: the bytes of its plain tar stream."""
+
+LAYERS = {
+    ("oci", "gzip"): LAYER_GZIP,
+    ("oci", "zstd"): LAYER_ZSTD,
+    ("oci", "raw"): LAYER,
+    ("docker", "gzip"): DOCKER_LAYER_GZIP,
+    ("docker", "raw"): DOCKER_LAYER,
+}
+"""The media type of a layer by format and compression. Docker's manifests know no zstd."""
+
+COMPRESSIONS = {media_type: compression for (_, compression), media_type in LAYERS.items()}
+"""The compression of a layer by its media type."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from corten.store.blobs import Blobs
 from corten.store.disk import explained, remove_tree
+from corten.store.encodings import Encodings
 from corten.store.files import Files
 from corten.store.images import Images
 from corten.store.layers import Layers
@@ -30,6 +31,7 @@ class Store:
         self.files = Files(root)
         self.layers = Layers(root)
         self.images = Images(root, self.blobs)
+        self.encodings = Encodings(root)
         self.containers_directory = root / "containers"
 
     @classmethod
