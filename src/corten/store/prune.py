@@ -41,7 +41,8 @@ def prune(
         store.sweep()
         blobs: set[Digest] = set()
         layers: set[Digest] = set(in_use())
-        for image in store.images.all():
+        images = store.images.all()
+        for image in images:
             manifest = Manifest.decode(store.blobs.read(image.digest))
             blobs |= {image.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
             layers |= set(image.config.diff_ids)
@@ -53,6 +54,8 @@ def prune(
             freed += _disk_usage(store.layers.directory / diff_id.hex)
             store.layers.remove(diff_id, trash)
         _forget_keys(store, set(store.layers.all()))
+        store.encodings.keep_only(layers)
+        store.repo_digests.keep_only(image.id for image in images)
         _sweep_temporary_files(store)
         # Trees of hard links to a base's layers would keep the bytes of layers that are gone.
         freed += _disk_usage(store.root / "caches" / "merged")

@@ -20,6 +20,7 @@ from corten.store.files import Files
 from corten.store.images import Images
 from corten.store.layers import Layers
 from corten.store.locks import Busy, locked
+from corten.store.repo_digests import RepoDigests
 
 
 class Store:
@@ -32,6 +33,7 @@ class Store:
         self.layers = Layers(root)
         self.images = Images(root, self.blobs)
         self.encodings = Encodings(root)
+        self.repo_digests = RepoDigests(root)
         self.containers_directory = root / "containers"
 
     @classmethod
