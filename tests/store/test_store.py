@@ -357,3 +357,22 @@ def test_an_oci_layout_is_what_skopeo_and_umoci_read(store: Store, tmp_path: Pat
     (tmp_path / "other/file").write_text("")
     with pytest.raises(UsageError, match="neither"):
         save_layout(store, store.images.get("iris:1"), tmp_path / "other", lambda event: None)
+
+
+def test_an_index_lists_every_platform_of_a_name(store: Store) -> None:
+    layer = add_layer(store, "a")
+    arm, amd = Platform("linux", "arm64"), AMD64
+    manifests = {platform: add_image(store, "both:1", layer, platform=platform) for platform in (arm, amd)}
+    images = store.images.platforms("both:1")
+    assert list(images) == [amd, arm]
+    index = store.images.index(images.values())
+    assert [item.digest for item in index.manifests] == [images[amd].digest, images[arm].digest]
+    assert [item.platform for item in index.manifests] == [
+        {"architecture": "amd64", "os": "linux"},
+        {"architecture": "arm64", "os": "linux", "variant": "v8"},
+    ]
+    assert all(store.blobs.path(item.digest).stat().st_size == item.size for item in index.manifests)
+    assert index.encode() == store.images.index(reversed(images.values())).encode()
+    assert {image.digest for image in images.values()} == set(manifests.values())
+    with pytest.raises(ImageNotFound):
+        store.images.platforms("neither")

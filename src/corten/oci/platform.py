@@ -45,5 +45,11 @@ class Platform:
         """The architecture in the kernel's words: `x86_64` or `aarch64`."""
         return "x86_64" if self.architecture == "amd64" else "aarch64"
 
+    def to_json(self) -> dict[str, str]:
+        """The platform object of an index's entry (image-index.md). An arm64 without its variant is v8, and is said so
+        because some engines compare literally."""
+        value = {"architecture": self.architecture, "os": self.os}
+        return value | {"variant": "v8"} if self.architecture == "arm64" else value
+
     def __str__(self) -> str:
         return f"{self.os}/{self.architecture}"

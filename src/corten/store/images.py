@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import CortenError, ImageNotFound, UsageError
 from corten.oci.config import ImageConfig
-from corten.oci.descriptor import Manifest
+from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.store.blobs import Blobs
@@ -129,6 +129,31 @@ class Images:
                 with suppress(CortenError, FileNotFoundError):
                     images.append(self._load(name, Digest.parse(digest), path))
         return sorted(images, key=lambda image: -image.written)
+
+    def platforms(self, name: str) -> dict[Platform, Image]:
+        """The image called `name` for every platform that it is there for, in their order. Raises ImageNotFound."""
+        path = self._path(full_name(name))
+        record = self._read(path)
+        if not record:
+            return {(image := self.get(name)).config.platform: image}
+        images = [self._load(full_name(name), Digest.parse(digest), path) for digest in record.values()]
+        return {
+            image.config.platform: image for image in sorted(images, key=lambda item: item.config.platform)
+        }
+
+    def index(self, images: Iterable[Image]) -> Index:
+        """The canonical index of one image for several platforms: equal images give equal bytes."""
+        ordered = sorted(images, key=lambda image: image.config.platform)
+        return Index(tuple(self._listed(image) for image in ordered))
+
+    def _listed(self, image: Image) -> Descriptor:
+        data = self.blobs.read(image.digest)
+        return Descriptor(
+            Manifest.decode(data).media_type,
+            image.digest,
+            len(data),
+            platform=image.config.platform.to_json(),
+        )
 
     def remove(self, name: str) -> list[str]:
         """Forget a name with all its platforms, or the image given by ID under all its names. Returns the names. Raises
