@@ -19,11 +19,12 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from corten.errors import FetchError, HashMismatch, StoreError
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, ignore
 from corten.network.connection import Absent, Answer, Connections, NetworkSettings, Transient, host_of, shown
+from corten.network.settings import network_from
 
 __all__ = ["Absent", "Cancelled", "Http", "Patience", "download", "get", "network_from"]
 
@@ -395,20 +396,6 @@ def _sleep(seconds: float, cancelled: threading.Event | None) -> None:
         time.sleep(seconds)
     elif cancelled.wait(seconds):
         raise Cancelled("the download was stopped")
-
-
-def network_from(environment: Mapping[str, str], **changes: Any) -> NetworkSettings:
-    """The network settings that an environment asks for: certificates as pip, requests, curl and uv name them."""
-    values: dict[str, Any] = {"environment": dict(environment)}
-    for key in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if environment.get(key):
-            values["certificates"] = Path(environment[key])
-            break
-    for key in ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT"):
-        if environment.get(key):
-            values["client_certificate"] = Path(environment[key])
-            break
-    return NetworkSettings(**{**values, **changes})
 
 
 _default: Http | None = None

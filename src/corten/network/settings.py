@@ -1,0 +1,47 @@
+"""How this machine reaches others, as its environment says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Credentials = Callable[[str], tuple[str, str] | None]
+"""The user and password for an address, if there are any."""
+
+
+def no_credentials(url: str) -> None:
+    """The credentials of somebody who has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """How this machine reaches others. `certificates` is a CA bundle in place of the system's; `insecure` holds hosts
+    (`host` or `host:port`) whose certificates are not checked; `connect` and `read` are seconds of silence allowed.
+    `host_certificates` are folders where a folder named for a host (and port) holds what that host alone needs, as docker
+    and podman keep it: authorities in `*.crt`, this machine's certificate in `*.cert` with its `*.key`."""
+
+    certificates: Path | None = None
+    client_certificate: Path | None = None
+    insecure: frozenset[str] = frozenset()
+    credentials: Credentials = field(default=no_credentials, repr=False)
+    connect: float = 10.0
+    read: float = 30.0
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    host_certificates: tuple[Path, ...] = ()
+
+
+def network_from(environment: Mapping[str, str], **changes: Any) -> NetworkSettings:
+    """The network settings that an environment asks for: certificates as pip, requests, curl and uv name them."""
+    values: dict[str, Any] = {"environment": dict(environment)}
+    for key in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if environment.get(key):
+            values["certificates"] = Path(environment[key])
+            break
+    for key in ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT"):
+        if environment.get(key):
+            values["client_certificate"] = Path(environment[key])
+            break
+    return NetworkSettings(**{**values, **changes})
