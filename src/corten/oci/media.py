@@ -18,6 +18,8 @@ INDEXES = frozenset({INDEX, DOCKER_INDEX})
 
 REF_NAME = "org.opencontainers.image.ref.name"
 
+OURS = "dev.corten."
+"""How the names of Corten's own annotations begin."""
 LAYER_KEY = "dev.corten.layer.key"
 """On a layer: the hex sha256 of the key that names all that went into it, so that a registry can serve as a cache."""
 LAYER_SIZE = "dev.corten.layer.size"
@@ -34,3 +36,8 @@ LAYERS = {
 
 COMPRESSIONS = {media_type: compression for (_, compression), media_type in LAYERS.items()}
 """The compression of a layer by its media type."""
+
+
+def is_elsewhere(media_type: str) -> bool:
+    """Whether blobs of this type need not be in the registry (image-spec, layer.md, "Non-Distributable Layers")."""
+    return ".nondistributable." in media_type or ".foreign." in media_type

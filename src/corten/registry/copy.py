@@ -1,0 +1,149 @@
+"""From one registry to another: everything that a reference leads to, byte for byte, so that every digest stays.
+
+Blobs are streamed through, or mounted where both sides are one registry; nothing is kept on this machine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from corten.errors import FormatError, UsageError
+from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted
+from corten.oci import media
+from corten.oci.descriptor import Descriptor, Index, Manifest
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.oci.reference import Reference
+from corten.registry.client import Fetched, RegistrySettings, Repository, open_repository
+from corten.registry.remote import find_image
+from corten.registry.together import Together
+
+TRANSFERS = 6
+"""Blobs that are copied at a time. Nothing is computed but digests."""
+
+_MOST_DOCUMENTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy did. `digest` is what both references lead to; `sent` counts the bytes of the blobs that were streamed;
+    `blobs` how every blob got there."""
+
+    digest: Digest
+    sent: int
+    blobs: dict[str, int]
+
+
+def copy(
+    source: Reference,
+    target: Reference,
+    platforms: Sequence[Platform] | None,
+    settings: RegistrySettings,
+    observe: Observer,
+    *,
+    referrers: bool = False,
+) -> Copied:
+    """Copy the image, index or artifact at `source` to `target`: the whole of it, or with `platforms` the manifest of the
+    one platform that is named. With `referrers` also what refers to it (signatures, SBOMs). The target leads to it when
+    everything else is there. Raises RegistryError, FormatError, UsageError."""
+    if target.digest is not None:
+        raise UsageError(f"'{target}' names a digest, which a copy keeps anyway", hint="name a tag")
+    work = _Copy(open_repository(source, settings), open_repository(target, settings), observe)
+    wanted = source.target
+    if platforms is not None:
+        if len(platforms) != 1:
+            raise UsageError("a copy takes one platform, or all of them", hint="leave --platform out for all")
+        wanted = find_image(work.source, source.target, platforms[0]).digest
+    root = work.source.manifest(wanted)
+    documents, blobs = work.reach(root, referrers)
+    work.blobs(blobs)
+    for document in documents:
+        if document.digest != root.digest:
+            work.target.put_manifest(document.digest, document.data, document.media_type)
+    work.target.put_manifest(target.target, root.data, root.media_type)
+    return Copied(root.digest, work.sent, work.ways)
+
+
+class _Copy:
+    """One copy between two repositories."""
+
+    def __init__(self, source: Repository, target: Repository, observe: Observer) -> None:
+        self.source, self.target, self.observe = source, target, observe
+        self.sent = 0
+        self.ways = {"sent": 0, "mounted": 0, "there": 0}
+        self._guard = threading.Lock()
+
+    def reach(self, root: Fetched, referrers: bool) -> tuple[list[Fetched], list[Descriptor]]:
+        """The documents that `root` leads to, what they need before them, and their blobs."""
+        documents: list[Fetched] = []
+        blobs: dict[Digest, Descriptor] = {}
+        seen: set[Digest] = set()
+
+        def visit(fetched: Fetched) -> None:
+            if fetched.digest in seen:
+                return
+            seen.add(fetched.digest)
+            if len(seen) > _MOST_DOCUMENTS:
+                raise FormatError(f"'{self.source.name}' leads to more than {_MOST_DOCUMENTS} manifests")
+            if fetched.media_type in media.INDEXES:
+                for item in Index.decode(fetched.data).manifests:
+                    visit(self.source.manifest(item.digest))
+            elif fetched.media_type in media.MANIFESTS:
+                manifest = Manifest.decode(fetched.data)
+                for blob in (manifest.config, *manifest.layers):
+                    if media.is_elsewhere(blob.media_type):
+                        self.observe(Note(f"left out: the layer '{blob.digest.short}' is not distributed"))
+                    else:
+                        blobs[blob.digest] = blob
+            else:
+                raise FormatError(
+                    f"'{self.source.name}' has something of the type '{fetched.media_type[:80]}' there, which is not an image"
+                )
+            documents.append(fetched)
+            if referrers:
+                for item in self.source.referrers(fetched.digest):
+                    visit(self.source.manifest(item.digest))
+
+        visit(root)
+        return documents, list(blobs.values())
+
+    def blobs(self, blobs: Sequence[Descriptor]) -> None:
+        """Bring `blobs` over, several at a time, the largest first."""
+        together = Together(TRANSFERS)
+        ordered = sorted(blobs, key=lambda blob: -blob.size)
+        together.run(self._job(blob, together) for blob in ordered)
+
+    def _job(self, blob: Descriptor, together: Together) -> Callable[[], None]:
+        return lambda: self._blob(blob, together)
+
+    def _blob(self, blob: Descriptor, together: Together) -> None:
+        together.check()
+        if self.target.has_blob(blob.digest):
+            return self._count("there", 0)
+        same = self.source.registry == self.target.registry
+        if same and self.target.mount_blob(blob.digest, self.source.repository):
+            return self._count("mounted", 0)
+        name = blob.digest.short
+        self.observe(TaskStarted("copy", name, blob.size))
+        furthest = 0
+
+        def content() -> Iterator[bytes]:
+            nonlocal furthest
+            at = 0
+            for piece in together.watched(self.source.pull_blob(blob.digest, blob.size)):
+                at += len(piece)
+                if at > furthest:
+                    self.observe(TaskAdvanced("copy", name, at - furthest))
+                    furthest = at
+                yield piece
+
+        self.target.push_blob(content, digest=blob.digest, size=blob.size)
+        self.observe(TaskFinished("copy", name))
+        return self._count("sent", blob.size)
+
+    def _count(self, way: str, size: int) -> None:
+        with self._guard:
+            self.ways[way] += 1
+            self.sent += size

@@ -1,0 +1,238 @@
+"""From a registry into the store: whole images, and single layers that an image here lacks.
+
+A layer is unpacked while it arrives. It counts when both digests are right, that of the packed blob and that of the plain
+stream; until then nothing of it is visible, and afterwards it is never fetched again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from corten.errors import CortenError, FormatError, RegistryError, StoreError
+from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted
+from corten.oci import media
+from corten.oci.compression import decompressed
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
+from corten.oci.reference import Reference
+from corten.registry.client import DamagedBlob, RegistrySettings, Repository, open_repository
+from corten.registry.remote import RemoteImage, find_image, find_images, note_places
+from corten.registry.together import Together
+from corten.store.adopt import adopt
+from corten.store.disk import explained
+from corten.store.encodings import Encoding
+from corten.store.images import Image
+from corten.store.locks import Busy
+from corten.store.store import Store
+
+LARGEST_LAYER = 256 << 30
+"""Bytes of one layer when it is unpacked."""
+
+TRANSFERS = 4
+"""Layers that are fetched at a time: a few hide the latency of one another, and more would only use memory."""
+
+_POLL = 0.05
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PackedLayer:
+    """A layer as blobs that hold it, in the repositories that have them; the first that works is taken."""
+
+    diff_id: Digest
+    forms: tuple[tuple[Repository, Encoding], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a pull did: the images by platform, the bytes fetched, and the layers that were here before."""
+
+    images: tuple[Image, ...]
+    fetched: int
+    reused: int
+
+
+def pull(
+    reference: Reference,
+    platforms: Sequence[Platform] | None,
+    store: Store,
+    settings: RegistrySettings,
+    observe: Observer,
+    *,
+    name: str | None = None,
+) -> Pulled:
+    """Fetch the image at `reference` for `platforms` (None: all that there are) and name it, after its reference unless
+    `name` says otherwise. Only layers that the store lacks are fetched. Raises RegistryError, FormatError, StoreError;
+    then no name has changed, and layers that arrived whole stay."""
+    repository = open_repository(reference, settings)
+    name = name or local_name(reference)
+    waiting = Note("waiting for 'corten prune' to end")
+    with store.lock("store", shared=True, waiting=lambda: observe(waiting)), explained(store.root):
+        if platforms is None:
+            found = find_images(repository, reference.target)
+            if not found:
+                raise RegistryError(
+                    f"'{repository.name}' has no image at '{reference.target}' for a platform that Corten knows"
+                )
+        else:
+            found = [find_image(repository, reference.target, platform) for platform in platforms]
+        lacking: dict[Digest, PackedLayer] = {}
+        reused = 0
+        for image in found:
+            _check_types(image)
+            note_places(store, image, verified=False)
+            for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
+                if store.layers.has(diff_id):
+                    reused += 1
+                    continue
+                form = Encoding(media.COMPRESSIONS[layer.media_type], layer.digest, layer.size)
+                lacking[diff_id] = PackedLayer(diff_id, ((repository, form),))
+        fetch_layers(store, list(lacking.values()), observe)
+        images = [_adopted(store, image, name) for image in found]
+        root = repository.has_manifest(reference.target)
+        for image in found:
+            for digest in {root or image.digest, image.digest}:
+                store.repo_digests.note(image.id, f"{repository.name}@{digest}")
+    fetched = sum(item.forms[0][1].size for item in lacking.values())
+    return Pulled(tuple(images), fetched, reused)
+
+
+def local_name(reference: Reference) -> str:
+    """What an image of `reference` is called here: as it is called there. By digest alone, the digest's beginning is
+    its tag, because the name of an image here has one."""
+    tag = reference.tag or f"sha256-{(reference.digest or Digest.of(b'')).short}"
+    return f"{reference.name}:{tag}"
+
+
+def ensure_layers(
+    store: Store, diff_ids: Iterable[Digest], settings: RegistrySettings, observe: Observer
+) -> None:
+    """Fetch those of the layers that the store lacks from where they are known to be. The caller holds the store's
+    lock shared. Raises RegistryError, and StoreError for a layer that nobody is known to have."""
+    repositories: dict[str, Repository] = {}
+    lacking = []
+    for diff_id in dict.fromkeys(diff_ids):
+        if store.layers.has(diff_id):
+            continue
+        forms = []
+        for form in store.encodings.known(diff_id):
+            for name in form.repositories:
+                if name not in repositories:
+                    repositories[name] = open_repository(Reference.parse(name), settings)
+                forms.append((repositories[name], form))
+        if not forms:
+            raise StoreError(
+                f"the layer '{diff_id.short}' is not in the store, and no registry is known to have it",
+                hint="build or pull the image again",
+            )
+        lacking.append(PackedLayer(diff_id, tuple(forms)))
+    fetch_layers(store, lacking, observe)
+
+
+def fetch_layers(store: Store, layers: Sequence[PackedLayer], observe: Observer) -> None:
+    """Fetch and unpack `layers`, several at a time, the largest first. Raises RegistryError, FormatError, StoreError."""
+    if not layers:
+        return
+    store.sweep()
+    together = Together(TRANSFERS)
+    ordered = sorted(layers, key=lambda layer: -layer.forms[0][1].size)
+    together.run(_job(store, layer, together, observe) for layer in ordered)
+
+
+def _job(store: Store, layer: PackedLayer, together: Together, observe: Observer) -> Callable[[], None]:
+    return lambda: _fetch(store, layer, together, observe)
+
+
+def _fetch(store: Store, layer: PackedLayer, together: Together, observe: Observer) -> None:
+    """One layer, from the first place that has it."""
+    with _alone(store, layer.diff_id, together, observe):
+        if store.layers.has(layer.diff_id):
+            return
+        failure: CortenError | None = None
+        for repository, form in layer.forms:
+            try:
+                _receive(store, layer.diff_id, repository, form, together, observe)
+                return
+            except RegistryError as error:
+                together.check()
+                failure = failure or error
+        raise failure or RegistryError(f"no registry has the layer '{layer.diff_id.short}'")
+
+
+def _receive(
+    store: Store,
+    diff_id: Digest,
+    repository: Repository,
+    form: Encoding,
+    together: Together,
+    observe: Observer,
+) -> None:
+    """Fetch one blob and unpack it on the way. A blob that arrives damaged is asked for again."""
+    name = f"{repository.name}@{form.digest.short}"
+    media_type = media.LAYERS["oci", form.compression]
+    for attempt in range(1, _ATTEMPTS + 1):
+        observe(TaskStarted("pull", name, form.size))
+        packed = together.watched(
+            repository.pull_blob(form.digest, form.size),
+            lambda amount: observe(TaskAdvanced("pull", name, amount)),
+        )
+        try:
+            with store.temporary_directory("pull") as directory:
+                plain = decompressed(packed, media_type, LARGEST_LAYER)
+                try:
+                    store.layers.receive(directory, plain, diff_id)
+                except FormatError:
+                    # Damaged on its way, or made so? The rest of the blob tells: its digest is checked at the end.
+                    for _ in packed:
+                        pass
+                    raise
+        except DamagedBlob:
+            if attempt == _ATTEMPTS:
+                raise
+            continue
+        observe(TaskFinished("pull", name))
+        places = (repository.name,)
+        known = Encoding(form.compression, form.digest, form.size, verified=True, repositories=places)
+        store.encodings.add(diff_id, known)
+        return
+
+
+@contextmanager
+def _alone(store: Store, diff_id: Digest, together: Together, observe: Observer) -> Iterator[None]:
+    """Hold the lock of those who fetch this layer, so that two processes do not fetch it twice."""
+    told = False
+    while True:
+        together.check()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(store.lock(f"pull-{diff_id.hex[:2]}", blocking=False))
+            except Busy:
+                if not told:
+                    observe(Note(f"waiting for another pull of the layer '{diff_id.short}'", verbose=True))
+                told = True
+                time.sleep(_POLL)
+                continue
+            yield
+            return
+
+
+def _check_types(image: RemoteImage) -> None:
+    for layer in image.manifest.layers:
+        if layer.media_type not in media.COMPRESSIONS:
+            reason = (
+                "it is to be had elsewhere, which Corten does not follow"
+                if media.is_elsewhere(layer.media_type)
+                else "Corten does not know its type"
+            )
+            raise FormatError(
+                f"the layer '{layer.digest.short}' of '{image.repository}' cannot be taken: {reason} ('{layer.media_type[:80]}')"
+            )
+
+
+def _adopted(store: Store, image: RemoteImage, name: str) -> Image:
+    sizes = [store.layers.get(diff_id).size for diff_id in image.config.diff_ids]
+    annotations = [layer.annotations for layer in image.manifest.layers]
+    return adopt(store, [name], image.config_bytes, annotations, sizes)

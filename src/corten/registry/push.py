@@ -1,0 +1,320 @@
+"""From the store into a registry: only what the registry lacks, packed on the way.
+
+A layer is packed while it is sent, never on disk, and what it became is remembered. Before that a registry is asked for what
+is known: the blob that the layer was the last time, there or in another repository of the registry that it can be mounted
+from. Layers that are not here (an image made from a registry as a cache) are mounted, or streamed from where they are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from corten.errors import AccessDenied, CortenError, RegistryError, StoreError, UsageError
+from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted
+from corten.oci import media
+from corten.oci.compression import Compression, Compressors, maker
+from corten.oci.descriptor import Descriptor, Index, Manifest
+from corten.oci.digest import Digest
+from corten.oci.reference import Reference
+from corten.registry.client import RegistrySettings, Repository, open_repository
+from corten.registry.together import Together
+from corten.registry.worth import worth_compressing
+from corten.store.encodings import Encoding
+from corten.store.images import Image
+from corten.store.store import Store
+
+TRANSFERS = 4
+"""Blobs that are sent at a time."""
+
+_NOT_WORTH_IT = "plain, because compression gains nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """`compression` of the layers (`gzip`, `zstd`, `raw`); `format` of manifests and media types (`oci`, `docker`)."""
+
+    compression: Compression = "gzip"
+    format: str = "oci"
+
+    def __post_init__(self) -> None:
+        if ("oci" if self.format == "oci" else "docker", self.compression) not in media.LAYERS:
+            raise UsageError(
+                f"Docker's format has no layers in {self.compression}", hint="use --compression gzip"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did. `digest` is that of the manifest, or the index, that the reference leads to now; `sent` counts the
+    bytes of blobs and manifests that went over the wire; `layers` how every layer got there."""
+
+    reference: Reference
+    digest: Digest
+    sent: int
+    layers: dict[str, int]
+
+
+def push(
+    images: Sequence[Image],
+    reference: Reference,
+    store: Store,
+    settings: RegistrySettings,
+    observe: Observer,
+    options: PushOptions,
+) -> Pushed:
+    """Bring `images`, one for each platform, to `reference`: as one manifest, or as an index of several. The reference
+    leads to them when everything else has arrived. Raises RegistryError, StoreError; what arrived whole is not sent
+    again the next time."""
+    if reference.digest is not None:
+        raise UsageError(f"'{reference}' names a digest, and a push makes its own", hint="name a tag")
+    repository = open_repository(reference, settings)
+    waiting = Note("waiting for 'corten prune' to end")
+    with store.lock("store", shared=True, waiting=lambda: observe(waiting)), Compressors() as compressors:
+        listed = _listed(repository, reference)
+        job = _Push(repository, store, observe, options, compressors, settings, listed)
+        try:
+            digest = job.images(images, reference.target)
+        except RegistryError as error:
+            if not listed or isinstance(error, AccessDenied):
+                raise
+            # The manifest that is there may list what its registry has lost: ask for every blob.
+            job.listed.clear()
+            digest = job.images(images, reference.target)
+    return Pushed(reference, digest, job.sent, dict(job.ways))
+
+
+@dataclass
+class _Push:
+    """One push to one repository."""
+
+    repository: Repository
+    store: Store
+    observe: Observer
+    options: PushOptions
+    compressors: Compressors
+    settings: RegistrySettings
+    listed: set[Digest]
+    titles: dict[Digest, str] = field(default_factory=dict)
+    sent: int = 0
+    ways: dict[str, int] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def images(self, images: Sequence[Image], target: str) -> Digest:
+        """Everything, the manifest that `target` leads to last."""
+        self.ways = {"sent": 0, "mounted": 0, "there": 0}
+        for image in images:
+            for diff_id, entry in zip(image.config.diff_ids, image.config.layer_history, strict=True):
+                self.titles[diff_id] = str(entry.get("created_by", "")).removeprefix("corten: ")[:60]
+        manifests = [Manifest.decode(self.store.blobs.read(image.digest)) for image in images]
+        placed = self._layers({layer.digest: layer for manifest in manifests for layer in manifest.layers})
+        entries = []
+        for image, manifest in zip(images, manifests, strict=True):
+            config = self._config(manifest.config)
+            packed = self._manifest(config, manifest, placed)
+            data = packed.encode()
+            place = target if len(images) == 1 else str(Digest.of(data))
+            digest = self._put(place, data, packed.media_type)
+            self.store.repo_digests.note(image.id, f"{self.repository.name}@{digest}")
+            platform = image.config.platform.to_json()
+            entries.append(Descriptor(packed.media_type, digest, len(data), platform=platform))
+        if len(entries) == 1:
+            return entries[0].digest
+        index = Index(tuple(entries), media.INDEX if self.options.format == "oci" else media.DOCKER_INDEX)
+        digest = self._put(target, index.encode(), index.media_type)
+        for image in images:
+            self.store.repo_digests.note(image.id, f"{self.repository.name}@{digest}")
+        return digest
+
+    def _put(self, target: str, data: bytes, media_type: str) -> Digest:
+        self._count("", len(data))
+        return self.repository.put_manifest(target, data, media_type)
+
+    def _manifest(self, config: Descriptor, local: Manifest, placed: dict[Digest, Descriptor]) -> Manifest:
+        """The manifest over packed layers. Docker's format has no annotations."""
+        if self.options.format == "docker":
+            layers = tuple(placed[layer.digest] for layer in local.layers)
+            return Manifest(config, layers, media_type=media.DOCKER_MANIFEST)
+        noted = []
+        for layer in local.layers:
+            packed = placed[layer.digest]
+            notes = dict(layer.annotations)
+            if packed.media_type != media.LAYER:
+                notes[media.LAYER_SIZE] = str(layer.size)
+            noted.append(Descriptor(packed.media_type, packed.digest, packed.size, notes))
+        return Manifest(config, tuple(noted), dict(local.annotations))
+
+    def _config(self, config: Descriptor) -> Descriptor:
+        if not self._has(config.digest):
+            data = self.store.blobs.read(config.digest)
+            self.repository.push_blob(lambda: iter([data]), digest=config.digest, size=len(data))
+            self._count("", len(data))
+        kind = media.CONFIG if self.options.format == "oci" else media.DOCKER_CONFIG
+        return Descriptor(kind, config.digest, config.size)
+
+    def _layers(self, layers: dict[Digest, Descriptor]) -> dict[Digest, Descriptor]:
+        placed: dict[Digest, Descriptor] = {}
+        together = Together(TRANSFERS)
+        ordered = sorted(layers.values(), key=lambda layer: -layer.size)
+
+        def job(layer: Descriptor) -> None:
+            placed[layer.digest] = self._layer(layer, together)
+
+        together.run(partial(job, layer) for layer in ordered)
+        return placed
+
+    def _layer(self, layer: Descriptor, together: Together) -> Descriptor:
+        """Make sure that the registry has the layer `layer` (a descriptor of its plain form) and tell as what."""
+        together.check()
+        diff_id, here = layer.digest, self.store.layers.has(layer.digest)
+        forms = [form for form in self.store.encodings.known(diff_id) if self._fits(form, here)]
+        for form in forms:
+            if self._has(form.digest):
+                return self._placed(diff_id, form, "there")
+            if self.repository.name in form.repositories:
+                self.store.encodings.forget_place(diff_id, form.digest, self.repository.name)
+        for form in forms:
+            for name in form.repositories:
+                place = Reference.parse(name)
+                same = place.registry == self.repository.registry and name != self.repository.name
+                if same and self.repository.mount_blob(form.digest, place.repository):
+                    return self._placed(diff_id, form, "mounted")
+        if here:
+            return self._placed(diff_id, self._send(layer, forms, together), "sent")
+        return self._placed(diff_id, self._pass_on(layer, forms, together), "sent")
+
+    def _fits(self, form: Encoding, here: bool) -> bool:
+        """Whether a form that is known may stand for the layer. For a layer that is here, only what was made or checked
+        here counts, and of what was made here only what would be made again."""
+        if (self.options.format, form.compression) not in media.LAYERS:
+            return False
+        if not here:
+            return True
+        if form.maker:
+            if form.maker == _NOT_WORTH_IT:
+                return self.options.format == "oci"
+            return form.compression == self.options.compression and form.maker == _maker(form.compression)
+        return form.verified and form.compression == self.options.compression
+
+    def _send(self, layer: Descriptor, forms: Sequence[Encoding], together: Together) -> Encoding:
+        """Pack the layer and send it."""
+        compression: Compression = self.options.compression
+        made_by = _maker(compression)
+        if (
+            compression != "raw"
+            and self.options.format == "oci"
+            and not worth_compressing(self.store, layer.digest)
+        ):
+            compression, made_by = "raw", _NOT_WORTH_IT
+        made = next((form for form in forms if form.maker and form.compression == compression), None)
+        digest, size = (made.digest, made.size) if made else (None, None)
+        if compression == "raw":
+            digest, size = layer.digest, layer.size
+        name = self._title(layer)
+        self.observe(TaskStarted("push", name, layer.size))
+        progress = _Progress(self.observe, name)
+
+        def content() -> Iterator[bytes]:
+            plain = together.watched(self.store.layers.stream(layer.digest), progress.of_attempt())
+            return self.compressors.compress(plain, compression)
+
+        digest, size = self.repository.push_blob(content, digest=digest, size=size)
+        self.observe(TaskFinished("push", name))
+        self._count("", size)
+        return Encoding(compression, digest, size, maker=made_by, verified=True)
+
+    def _pass_on(self, layer: Descriptor, forms: Sequence[Encoding], together: Together) -> Encoding:
+        """Stream a layer that is not here from another registry."""
+        failure: CortenError | None = None
+        name = self._title(layer)
+        for form in forms:
+            for place in form.repositories:
+                source = open_repository(Reference.parse(place), self.settings)
+                self.observe(TaskStarted("push", name, form.size))
+                progress = _Progress(self.observe, name)
+
+                def content(form: Encoding = form, source: Repository = source) -> Iterator[bytes]:
+                    pieces = source.pull_blob(form.digest, form.size)
+                    return together.watched(pieces, progress.of_attempt())  # noqa: B023 - used before the next turn
+
+                try:
+                    self.repository.push_blob(content, digest=form.digest, size=form.size)
+                except RegistryError as error:
+                    together.check()
+                    failure = failure or error
+                    continue
+                self.observe(TaskFinished("push", name))
+                self._count("", form.size)
+                return form
+        raise failure or StoreError(
+            f"the layer '{layer.digest.short}' is neither in the store nor known to be in a registry",
+            hint="build or pull the image again",
+        )
+
+    def _placed(self, diff_id: Digest, form: Encoding, way: str) -> Descriptor:
+        self._count(way, 0)
+        known = Encoding(
+            form.compression, form.digest, form.size, form.maker, form.verified, (self.repository.name,)
+        )
+        self.store.encodings.add(diff_id, known)
+        return Descriptor(media.LAYERS[self.options.format, form.compression], form.digest, form.size)
+
+    def _has(self, digest: Digest) -> bool:
+        return digest in self.listed or self.repository.has_blob(digest)
+
+    def _title(self, layer: Descriptor) -> str:
+        return self.titles.get(layer.digest) or layer.digest.short
+
+    def _count(self, way: str, size: int) -> None:
+        with self._guard:
+            self.sent += size
+            if way:
+                self.ways[way] += 1
+
+
+class _Progress:
+    """Tells how far a stream is, also when it has to begin again: what is sent twice counts once."""
+
+    def __init__(self, observe: Observer, name: str) -> None:
+        self._observe, self._name = observe, name
+        self._furthest = 0
+
+    def of_attempt(self) -> Callable[[int], None]:
+        """What hears of the pieces of one attempt."""
+        at = 0
+
+        def advance(amount: int) -> None:
+            nonlocal at
+            at += amount
+            if at > self._furthest:
+                self._observe(TaskAdvanced("push", self._name, at - self._furthest))
+                self._furthest = at
+
+        return advance
+
+
+def _maker(compression: str) -> str:
+    return maker(compression) or "plain"
+
+
+def _listed(repository: Repository, reference: Reference) -> set[Digest]:
+    """The blobs of the image that is at the reference now. A registry keeps what its manifests list, so one question
+    answers for most layers of an image that has changed a little."""
+    try:
+        fetched = repository.manifest(reference.target)
+        documents = [fetched.data]
+        if fetched.media_type in media.INDEXES:
+            items: Iterable[Descriptor] = Index.decode(fetched.data).manifests[:8]
+            documents = [
+                repository.manifest(item.digest).data for item in items if item.media_type in media.MANIFESTS
+            ]
+        found: set[Digest] = set()
+        for document in documents:
+            manifest = Manifest.decode(document)
+            found |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+        return found
+    except CortenError:
+        # Nothing there yet, or nothing that can be understood. Whether one may push at all shows soon enough.
+        return set()
