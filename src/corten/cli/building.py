@@ -60,7 +60,11 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
     supply = _Supply(project, store, observe, request.offline)
     built = [build(project, files, lock, platform, store, supply, observe, options) for platform in platforms]
     if any(not layer.reused for one in built for layer in one.layers):
-        _sync_later(store)
+        from corten.store.sync import (
+            sync_later,
+        )  # with subprocess behind it, which an unchanged build never needs
+
+        sync_later(store)
     return built
 
 
@@ -131,21 +135,3 @@ class _Supply:
         return fetch_debs(
             self._store, debs, lambda deb: locate(self._store, deb), self._observe, offline=self._offline
         )
-
-
-def _sync_later(store: Store) -> None:
-    """Flush new layers to the disk without letting anybody wait for it (DECISIONS 32)."""
-    import subprocess
-    import sys
-    import threading
-
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "corten.store.sync", str(store.root)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        start_new_session=True,
-    )
-    # 'up' lives long: it must not keep the flusher as a dead child.
-    threading.Thread(target=process.wait, daemon=True).start()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from corten.store.disk import sync_file_system
@@ -17,6 +19,20 @@ def sync(store: Store) -> int:
             sync_file_system(store.layers.directory)
             store.layers.mark_synced(pending)
     return len(pending)
+
+
+def sync_later(store: Store) -> None:
+    """Flush new layers to the disk in a process of its own, without letting anybody wait for it (DECISIONS 32)."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "corten.store.sync", str(store.root)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
+    # 'up' lives long: it must not keep the flusher as a dead child.
+    threading.Thread(target=process.wait, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,102 @@
+"""`corten push`: an image goes to a registry."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from corten.cli.context import Context
+from corten.cli.terminal import size_text
+from corten.errors import UsageError
+from corten.oci.platform import Platform
+from corten.oci.reference import Reference
+
+EXAMPLES = """\
+examples:
+  corten push iris registry.example/team/iris:1.0
+  corten push registry.example/team/iris:1.0              under the name that it has here
+  corten push iris registry.example/team/iris --compression zstd
+  corten push iris localhost:5000/iris                    plain http is for this machine only, or with --insecure
+
+Only what the registry lacks is sent. An image that was built for several platforms is pushed as an index of all."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("image", help="name, ID or digest")
+    parser.add_argument(
+        "reference", nargs="?", metavar="REF", help="where to, HOST/NAME:TAG (default: the image's own name)"
+    )
+    parser.add_argument(
+        "--compression",
+        choices=["gzip", "zstd", "raw"],
+        default="gzip",
+        help="of the layers; gzip is read by everything, zstd is smaller and needs docker 23 (default: gzip)",
+    )
+    parser.add_argument(
+        "--format", choices=["oci", "docker"], default="oci", help="of the manifests (default: oci)"
+    )
+    parser.add_argument(
+        "--platform",
+        action="append",
+        default=[],
+        metavar="PLATFORM",
+        help="push only these, as in linux/amd64",
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Push, and print the reference by digest."""
+    from corten.registry.client import settings_from
+    from corten.registry.push import PushOptions, push
+
+    images = context.store.images.platforms(arguments.image)
+    if arguments.platform:
+        wanted = [Platform.parse(part) for text in arguments.platform for part in text.split(",")]
+        images = {platform: context.store.images.get(arguments.image, platform) for platform in wanted}
+    reference = _target(arguments.reference or next(iter(images.values())).name, bool(arguments.reference))
+    pushed = push(
+        list(images.values()),
+        reference,
+        context.store,
+        settings_from(os.environ, arguments.insecure),
+        context.observe,
+        PushOptions(arguments.compression, arguments.format),
+    )
+    place = f"{reference.name}@{pushed.digest}"
+    if arguments.json:
+        document = {
+            "reference": str(reference),
+            "digest": pushed.digest,
+            "repo_digest": place,
+            "sent": pushed.sent,
+            "layers": pushed.layers,
+        }
+        context.terminal.print(json.dumps(document, indent=2))
+        return 0
+    counts = pushed.layers
+    total = sum(counts.values())
+    told = [
+        f"{counts['sent']} of {total} layers" if counts["sent"] else "no layer",
+        size_text(pushed.sent),
+        *([f"{counts['mounted']} mounted"] if counts["mounted"] else []),
+    ]
+    context.terminal.say(f"pushed {reference}: {', '.join(told)}")
+    context.terminal.print(place)
+    return 0
+
+
+def _target(text: str, given: bool) -> Reference:
+    """Where to push. Raises UsageError for a name that says no registry."""
+    reference = Reference.parse(text)
+    if not given and not text.removeprefix("docker://").startswith(f"{reference.registry}/"):
+        raise UsageError(
+            f"the name '{text}' does not say which registry to push to",
+            hint=f"give a reference, as in: corten push {text} registry.example/team/{text}",
+        )
+    return reference
