@@ -18,6 +18,11 @@ INDEXES = frozenset({INDEX, DOCKER_INDEX})
 
 REF_NAME = "org.opencontainers.image.ref.name"
 
+CONTAINERD_NAME = "io.containerd.image.name"
+"""On an entry of a layout's index: the full reference, by which docker from version 25 on and containerd name an image."""
+IMAGE_NAME = "dev.corten.image.name"
+"""The same, exactly as the image is called here."""
+
 OURS = "dev.corten."
 """How the names of Corten's own annotations begin."""
 LAYER_KEY = "dev.corten.layer.key"
@@ -41,3 +46,6 @@ COMPRESSIONS = {media_type: compression for (_, compression), media_type in LAYE
 def is_elsewhere(media_type: str) -> bool:
     """Whether blobs of this type need not be in the registry (image-spec, layer.md, "Non-Distributable Layers")."""
     return ".nondistributable." in media_type or ".foreign." in media_type
+
+WHEELS = "dev.corten.wheels"
+"""On the layer of an environment: what is known of the wheels above it (`corten.build.conflicts.Verdict`)."""
