@@ -88,7 +88,12 @@ def test_inspect_and_history(corten: Corten, image: Image) -> None:
 def test_save(corten: Corten, image: Image, tmp_path: Path) -> None:
     saved = corten("save", "iris", tmp_path / "layout")
     assert saved.stdout == f"{tmp_path}/layout:latest\n"
-    assert json.loads((tmp_path / "layout/index.json").read_text())["manifests"][0]["digest"] == image.digest
+    listed = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
+    index = json.loads((tmp_path / "layout/blobs/sha256" / listed[0]["digest"][7:]).read_text())
+    assert image.digest in [item["digest"] for item in index["manifests"]]
+    one = corten("save", "iris", tmp_path / "one", "--platform", str(image.config.platform))
+    assert one.stdout == f"{tmp_path}/one:latest\n"
+    assert json.loads((tmp_path / "one/index.json").read_text())["manifests"][0]["digest"] == image.digest
     (tmp_path / "file").write_text("")
     refused = corten("save", "iris", tmp_path / "file", code=2)
     assert refused.stderr == (

@@ -340,8 +340,8 @@ def test_an_oci_layout_is_what_skopeo_and_umoci_read(store: Store, tmp_path: Pat
     layers = add_layer(store, "a"), add_layer(store, "b")
     digest = add_image(store, "iris:1", *layers)
     target = tmp_path / "layout"
-    save_layout(store, store.images.get("iris:1"), target, lambda event: None)
-    save_layout(store, store.images.get("iris:1"), target, lambda event: None)
+    save_layout(store, [store.images.get("iris:1")], target, lambda event: None)
+    save_layout(store, [store.images.get("iris:1")], target, lambda event: None)
     said = subprocess.run(
         ["skopeo", "inspect", f"oci:{target}:1"], capture_output=True, text=True, check=True
     ).stdout
@@ -356,7 +356,7 @@ def test_an_oci_layout_is_what_skopeo_and_umoci_read(store: Store, tmp_path: Pat
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").write_text("")
     with pytest.raises(UsageError, match="neither"):
-        save_layout(store, store.images.get("iris:1"), tmp_path / "other", lambda event: None)
+        save_layout(store, [store.images.get("iris:1")], tmp_path / "other", lambda event: None)
 
 
 def test_an_index_lists_every_platform_of_a_name(store: Store) -> None:
