@@ -12,6 +12,19 @@ from pathlib import Path
 import pytest
 
 from support.command import Corten, link_files
+from support.engines import buildah, containerd, docker, podman, skopeo, umoci
+from support.registries import registry, registry_with_login
+
+__all__ = [
+    "buildah",
+    "containerd",
+    "docker",
+    "podman",
+    "registry",
+    "registry_with_login",
+    "skopeo",
+    "umoci",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_HOME = Path(os.environ.get("CORTEN_TEST_HOME") or ROOT / ".cache" / "tests" / "store")
