@@ -76,7 +76,8 @@ def test_no_images_is_an_answer(corten: Corten) -> None:
 
 def test_inspect_and_history(corten: Corten, image: Image) -> None:
     document = json.loads(corten("inspect", "iris").stdout)
-    assert list(document) == ["name", "id", "digest", "platform", "size", "created", "config", "layers"]
+    keys = ["name", "id", "digest", "repo_digests", "platform", "size", "created", "config", "layers"]
+    assert list(document) == keys
     assert [layer["title"] for layer in document["layers"]] == ["the base", "code"]
     assert json.loads(corten("inspect", image.id.short, "--format", "config").stdout)["architecture"]
     assert json.loads(corten("inspect", image.digest, "--format", "manifest").stdout)["schemaVersion"] == 2

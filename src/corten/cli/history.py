@@ -7,6 +7,7 @@ import json
 
 from corten.cli.context import Context
 from corten.cli.terminal import size_text, table
+from corten.oci.descriptor import Manifest
 
 EXAMPLES = """\
 examples:
@@ -23,13 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """List what every layer holds and how large it is."""
     image = context.store.images.get(arguments.image)
+    # The manifest knows the sizes of layers that are not here, too.
+    manifest = Manifest.decode(context.store.blobs.read(image.digest))
     rows = [
         {
-            "layer": diff_id,
-            "size": context.store.layers.get(diff_id).size,
+            "layer": layer.digest,
+            "size": layer.size,
             "contents": str(entry.get("created_by", "")).removeprefix("corten: "),
         }
-        for diff_id, entry in zip(image.config.diff_ids, image.config.layer_history, strict=True)
+        for layer, entry in zip(manifest.layers, image.config.layer_history, strict=True)
     ]
     if arguments.json:
         context.terminal.print(json.dumps(rows, indent=2))

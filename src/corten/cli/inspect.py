@@ -1,53 +1,124 @@
-"""`corten inspect`: an image's configuration and layers."""
+"""`corten inspect`: an image's configuration and layers, of one here or of one in a registry, which is not pulled for it."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from corten.cli.context import Context
+from corten.errors import ImageNotFound
+from corten.oci.config import ImageConfig
+from corten.oci.descriptor import Manifest
+from corten.oci.platform import Platform
+from corten.oci.reference import Reference
 
 EXAMPLES = """\
 examples:
   corten inspect iris
-  corten inspect iris --format config"""
+  corten inspect iris --format config
+  corten inspect registry.example/team/iris:1.0            asks the registry when it is not here
+  corten inspect --remote registry.example/team/iris:1.0   asks the registry in any case"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("image", help="name, ID or digest")
+    parser.add_argument("image", help="name, ID or digest; or HOST/NAME:TAG in a registry")
     parser.add_argument(
         "--format", choices=["summary", "config", "manifest"], default="summary", help="what to print (JSON)"
+    )
+    parser.add_argument("--remote", action="store_true", help="ask the registry, even when the image is here")
+    parser.add_argument("--platform", metavar="PLATFORM", help="of which platform (default: this machine's)")
+    parser.add_argument(
+        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
     )
     parser.add_argument("--json", action="store_true", help="JSON, which it always is")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print one JSON document."""
-    store = context.store
-    image = store.images.get(arguments.image)
-    config = json.loads(image.config.encode())
-    if arguments.format == "config":
-        document = config
-    elif arguments.format == "manifest":
-        document = json.loads(store.blobs.read(image.digest))
-    else:
-        document = {
-            "name": image.name,
-            "id": image.id,
-            "digest": image.digest,
-            "platform": str(image.config.platform),
-            "size": image.size,
-            "created": image.config.created,
-            "config": config["config"],
-            "layers": [
-                {"digest": diff_id, "size": store.layers.get(diff_id).size, "title": _title(entry)}
-                for diff_id, entry in zip(image.config.diff_ids, image.config.layer_history, strict=True)
-            ],
-        }
+    document = _remote(arguments) if arguments.remote else _known(arguments, context)
     context.terminal.print(json.dumps(document, indent=2))
     return 0
 
 
-def _title(entry: dict[str, object]) -> str:
-    return str(entry.get("created_by", "")).removeprefix("corten: ")
+def _known(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
+    from corten.cli.finding import local_image, registry_reference
+
+    store = context.store
+    platform = Platform.parse(arguments.platform) if arguments.platform else None
+    try:
+        image = (
+            store.images.get(arguments.image, platform) if platform else local_image(arguments.image, context)
+        )
+    except ImageNotFound:
+        if registry_reference(arguments.image) is None:
+            raise
+        return _remote(arguments)
+    manifest_bytes = store.blobs.read(image.digest)
+    manifest = Manifest.decode(manifest_bytes)
+    config_bytes = store.blobs.read(manifest.config.digest)
+    if arguments.format != "summary":
+        return _json(config_bytes if arguments.format == "config" else manifest_bytes)
+    return {
+        "name": image.name,
+        "id": image.id,
+        "digest": image.digest,
+        "repo_digests": list(store.repo_digests.of(image.id)),
+        "platform": str(image.config.platform),
+        "size": image.size,
+        "created": image.config.created,
+        "config": _json(config_bytes).get("config") or {},
+        "layers": [
+            {
+                "digest": layer.digest,
+                "size": layer.size,
+                "title": title,
+                "here": store.layers.has(layer.digest),
+            }
+            for layer, title in zip(manifest.layers, _titles(image.config), strict=True)
+        ],
+    }
+
+
+def _remote(arguments: argparse.Namespace) -> dict[str, Any]:
+    from corten.cli.finding import settings
+    from corten.registry.client import open_repository
+    from corten.registry.remote import find_image
+
+    reference = Reference.parse(arguments.image)
+    repository = open_repository(reference, settings(arguments.insecure))
+    platform = Platform.parse(arguments.platform) if arguments.platform else Platform.host()
+    image = find_image(repository, reference.target, platform)
+    if arguments.format != "summary":
+        return _json(image.config_bytes if arguments.format == "config" else image.manifest_bytes)
+    return {
+        "name": str(reference),
+        "id": image.id,
+        "repo_digests": [f"{reference.name}@{image.digest}"],
+        "platform": str(image.config.platform),
+        "packed_size": image.size,
+        "created": image.config.created,
+        "config": _json(image.config_bytes).get("config") or {},
+        "layers": [
+            {
+                "digest": diff_id,
+                "blob": layer.digest,
+                "packed_size": layer.size,
+                "media_type": layer.media_type,
+                "title": title,
+            }
+            for layer, diff_id, title in zip(
+                image.manifest.layers, image.config.diff_ids, _titles(image.config), strict=True
+            )
+        ],
+    }
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(data)
+    return document
+
+
+def _titles(config: ImageConfig) -> list[str]:
+    return [str(entry.get("created_by", "")).removeprefix("corten: ") for entry in config.layer_history]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   corten run iris -- python -V                        in an image
+  corten run registry.example/team/iris -- python -V  in one that is pulled first, if it is not here
   corten run . -- python -m pytest                    in the image of this folder's project
   corten run . -v .:/app -- python train.py           with the project mounted, so that it can write there
   corten run . -e DEBUG=1 --memory 2g --network host -- python download.py
@@ -108,7 +109,9 @@ def image_of(text: str, context: Context, *, with_command: bool) -> Image:
         or (os.path.isdir(path) and not _is_image(text, context))
     ):
         return context.build(path.expanduser(), without_models=with_command)
-    return context.store.images.get(text)
+    from corten.cli.finding import runnable_image
+
+    return runnable_image(text, context)
 
 
 def _is_image(text: str, context: Context) -> bool:

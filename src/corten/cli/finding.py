@@ -1,0 +1,74 @@
+"""Images as verbs name them: here by name, ID, digest or `HOST/NAME@DIGEST`; otherwise in the registry that the name says."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from corten.cli.context import Context
+from corten.errors import ImageNotFound, UsageError
+from corten.oci.platform import Platform
+from corten.oci.reference import Reference
+from corten.store.images import Image
+
+if TYPE_CHECKING:
+    from corten.registry.client import RegistrySettings
+
+
+def local_image(text: str, context: Context) -> Image:
+    """The image `text` of the store, for this machine where it has several platforms. Raises ImageNotFound."""
+    if "@" in text:
+        for image_id in context.store.repo_digests.find(text):
+            image = context.store.images.get(image_id)
+            if image.config.platform == Platform.host():
+                return image
+    return context.store.images.get(text)
+
+
+def registry_reference(text: str) -> Reference | None:
+    """The reference that `text` spells with a registry's host in front, None for any other text."""
+    try:
+        reference = Reference.parse(text)
+    except UsageError:
+        return None
+    written = text.removeprefix("docker://")
+    return reference if written.startswith(f"{reference.registry}/") else None
+
+
+def settings(insecure: bool = False) -> RegistrySettings:
+    """How this machine reaches registries."""
+    from corten.registry.client import settings_from
+
+    return settings_from(os.environ, insecure)
+
+
+def runnable_image(text: str, context: Context) -> Image:
+    """The image `text` with all its layers: from the store, or pulled first where it names a registry that is not known
+    here. Raises ImageNotFound, RegistryError, StoreError."""
+    try:
+        image = local_image(text, context)
+    except ImageNotFound:
+        reference = registry_reference(text)
+        if reference is None:
+            raise
+        from corten.registry.pull import pull
+        from corten.store.sync import sync_later
+
+        platforms = [Platform.host()]
+        image = pull(reference, platforms, context.store, settings(), context.observe).images[0]
+        sync_later(context.store)
+        return image
+    with_layers(image, context)
+    return image
+
+
+def with_layers(image: Image, context: Context) -> None:
+    """Fetch the layers of `image` that are not here, as an image that was built from a registry's cache lacks some.
+    Raises RegistryError, StoreError."""
+    store = context.store
+    if all(store.layers.has(diff_id) for diff_id in image.config.diff_ids):
+        return
+    from corten.registry.pull import ensure_layers
+
+    with store.lock("store", shared=True):
+        ensure_layers(store, image.config.diff_ids, settings(), context.observe)
