@@ -12,6 +12,8 @@ from corten.oci.reference import DEFAULT_TAG, Reference
 
 if TYPE_CHECKING:
     from corten.registry.remote import RemoteImage
+    from corten.store.images import Image
+    from corten.store.store import Store
 
 EXAMPLES = """\
 examples:
@@ -36,19 +38,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         return _remote(arguments, context)
     images = context.store.images.all()
     if arguments.json:
-        rows: list[dict[str, object]] = [
-            {
-                "name": image.name,
-                "id": image.id,
-                "digest": image.digest,
-                "repo_digests": list(context.store.repo_digests.of(image.id)),
-                "platform": str(image.config.platform),
-                "size": image.size,
-                "layers": len(image.config.diff_ids),
-                "created": image.config.created,
-            }
-            for image in images
-        ]
+        rows = [row(image, context.store) for image in images]
         context.terminal.print(json.dumps(rows, indent=2))
     elif images:
         cells = [
@@ -113,5 +103,19 @@ def _row(image: RemoteImage, reference: Reference) -> dict[str, object]:
         "platform": str(image.config.platform),
         "packed_size": image.size,
         "layers": len(image.manifest.layers),
+        "created": image.config.created,
+    }
+
+
+def row(image: Image, store: Store) -> dict[str, object]:
+    """An image in `--json`."""
+    return {
+        "name": image.name,
+        "id": image.id,
+        "digest": image.digest,
+        "repo_digests": list(store.repo_digests.of(image.id)),
+        "platform": str(image.config.platform),
+        "size": image.size,
+        "layers": len(image.config.diff_ids),
         "created": image.config.created,
     }

@@ -45,6 +45,10 @@ def is_docker_archive(members: Members) -> bool:
 
 def read_images(members: Members) -> list[DockerImage]:
     """The images of the archive. Configurations whose names tell their digests are checked. Raises FormatError."""
+    return [_read_image(members, item) for item in _listed(members)]
+
+
+def _listed(members: Members) -> list[dict[str, Any]]:
     try:
         listed = json.loads(read_document(members, MANIFEST_NAME))
     except (ValueError, RecursionError) as error:
@@ -53,7 +57,20 @@ def read_images(members: Members) -> list[DockerImage]:
         raise FormatError(f"'{MANIFEST_NAME}' of '{members.title}' is not a list of images")
     if len(listed) > _MOST_IMAGES:
         raise FormatError(f"'{members.title}' lists {len(listed)} images")
-    return [_read_image(members, item) for item in listed]
+    return listed
+
+
+def names_by_image(members: Members) -> dict[Digest, tuple[str, ...]]:
+    """The names that `manifest.json`, where there is one, gives to images whose configurations it tells by digest. No
+    other file is opened. Raises FormatError."""
+    if not members.has(MANIFEST_NAME):
+        return {}
+    found: dict[Digest, tuple[str, ...]] = {}
+    for item in _listed(members):
+        place = item.get("Config")
+        if isinstance(place, str) and (digest := digest_of_name(place)):
+            found[digest] = _strings(item, "RepoTags", members)
+    return found
 
 
 def _read_image(members: Members, item: dict[str, Any]) -> DockerImage:

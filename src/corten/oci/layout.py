@@ -15,9 +15,10 @@ from corten.oci.descriptor import Descriptor, Index
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 
-LARGEST_DOCUMENT = 16 << 20
+LARGEST_DOCUMENT = 8 << 20
+"""Bytes. Registries take manifests of 4 MiB at most."""
 _MOST_INDEXES = 100
-_MOST_MANIFESTS = 10_000
+_MOST_MANIFESTS = 1_000
 
 
 class Folder:
@@ -123,6 +124,8 @@ class Layout:
                 raise FormatError(f"'{self._title}' has too many indexes within indexes")
             seen.add(item.digest)
             inner = Index.decode(self.read(item)).manifests
+            if len(inner) > _MOST_MANIFESTS:
+                raise FormatError(f"an index of '{self._title}' lists {len(inner)} images")
             return [found for other in inner for found in self._manifests(other, seen)]
         return [item] if item.media_type in media.MANIFESTS else []
 

@@ -155,6 +155,25 @@ class Images:
             platform=image.config.platform.to_json(),
         )
 
+    def alias(self, source: str, name: str) -> str:
+        """Let `name` stand for what `source` does: for all platforms of that name, in one step, or beside what it stands
+        for already for the one image that `source` is the ID or digest of. Returns the whole name. Raises ImageNotFound,
+        UsageError."""
+        path = self._path(full_name(name))
+        with self._alone():
+            record = self._record(source)
+            if not record:
+                image = self.get(source)
+                record = {**self._read(path), str(image.config.platform): str(image.digest)}
+            self._write(path, record)
+        return full_name(name)
+
+    def _record(self, name: str) -> dict[str, str]:
+        try:
+            return self._read(self._path(full_name(name)))
+        except UsageError:
+            return {}
+
     def remove(self, name: str) -> list[str]:
         """Forget a name with all its platforms, or the image given by ID under all its names. Returns the names. Raises
         ImageNotFound."""
