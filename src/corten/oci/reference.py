@@ -6,6 +6,7 @@ first component is a host if it has a dot or a colon or is `localhost`, otherwis
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 
@@ -92,6 +93,15 @@ def parse_host(text: str) -> str:
     if not _HOST.fullmatch(host):
         raise UsageError(f"'{text[:200]}' is not a registry's host", hint="write HOST or HOST:PORT")
     return _canonical(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (and its port) is this machine by its name alone: 127.0.0.0/8, ::1, localhost."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower().rstrip(".") == "localhost"
 
 
 def _split(rest: str) -> tuple[str, str]:
