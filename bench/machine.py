@@ -34,7 +34,7 @@ def versions() -> dict[str, str]:
     """The version of every tool that is here."""
     found = {"corten": _say([str(Path(sys.executable).with_name("corten")), "--version"])}
     found["uv"] = _say([str(Path(sys.executable).with_name("uv")), "--version"])
-    for tool in ("dockerd", "buildah", "podman", "runc", "crun"):
+    for tool in ("dockerd", "buildah", "podman", "skopeo", "docker-registry", "runc", "crun"):
         if shutil.which(tool):
             found[tool] = _say([tool, "--version"])
     return {name: match[0] for name, said in found.items() if (match := re.search(r"\d+\.\d+[\w.+-]*", said))}

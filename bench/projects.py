@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def write_project(directory: Path, pins: list[str], *, note: str = "", predictor
         (directory / "predict.py").write_text(_PREDICTOR)
     else:
         (directory / "app.py").write_text(_APP)
+    return directory
+
+
+def write_large(directory: Path, size: int) -> Path:
+    """A program beside a file of `size` bytes that no compressor makes smaller."""
+    directory.mkdir(parents=True)
+    (directory / "main.py").write_text("print(1)\n")
+    (directory / "pyproject.toml").write_text('[tool.corten]\ncommand = ["python3", "main.py"]\n')
+    block = random.Random(1).randbytes(64 << 20)
+    with open(directory / "weights.bin", "wb") as file:
+        for start in range(0, size, len(block)):
+            file.write(block[: size - start])
     return directory
 
 

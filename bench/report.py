@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from peers import ROWS
-from results import Figure, Results, targets
+from results import Figure, Results
 
 TITLES = {
     **{row: f"{title}, s" for row, title in ROWS.items()},
@@ -20,29 +20,29 @@ STARTS = frozenset({"run", "up"})
 """Rows of containers that start; the others are about images."""
 
 
-def tables(results: Results, *, markdown: bool) -> str:
-    """Builds, then starts: one row and set a line, one tool a column."""
+def tables(results: Results, titles: dict[str, str], *, markdown: bool) -> str:
+    """Builds, then starts: one row and set a line, one tool a column. Rows come in the order of `titles`."""
     figures = [figure for figure in results.figures if figure.values]
     parts = (
         [figure for figure in figures if figure.row not in STARTS],
         [figure for figure in figures if figure.row in STARTS],
     )
-    return "\n\n".join(_table(part, results, markdown=markdown) for part in parts if part)
+    return "\n\n".join(_table(part, results, titles, markdown=markdown) for part in parts if part)
 
 
-def _table(figures: list[Figure], results: Results, *, markdown: bool) -> str:
+def _table(figures: list[Figure], results: Results, titles: dict[str, str], *, markdown: bool) -> str:
     peers = list(dict.fromkeys(figure.peer for figure in figures))
     wanted: dict[tuple[str, str], list[str]] = {}
-    for row, size, text, reached in targets(results):
+    for row, size, text, reached in results.judge(results):
         wanted.setdefault((row, size), []).append(f"{text} {'✓' if reached else '✗'}")
-    order = {row: number for number, row in enumerate(TITLES)}
+    order = {row: number for number, row in enumerate(titles)}
     keys = sorted(
         {(figure.row, figure.size) for figure in figures}, key=lambda key: (order[key[0]], key[1] != "S")
     )
     lines = [["", "set", *peers, "target"]]
     for row, size in keys:
         cells = [_cell(figures, row, size, peer) for peer in peers]
-        lines.append([TITLES[row], size, *cells, "; ".join(wanted.get((row, size), []))])
+        lines.append([titles[row], size, *cells, "; ".join(wanted.get((row, size), []))])
     if markdown:
         lines = [line[:-1] for line in lines]
         rows = ["| " + " | ".join(line) + " |" for line in lines]
@@ -61,7 +61,7 @@ def _cell(figures: list[Figure], row: str, size: str, peer: str) -> str:
     return "—"
 
 
-def summary(results: Results, *, markdown: bool) -> str:
+def summary(results: Results, titles: dict[str, str] = TITLES, *, markdown: bool) -> str:
     """The table with what belongs to it."""
     machine = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in dict(machine["versions"]).items())  # type: ignore[call-overload]
@@ -70,8 +70,8 @@ def summary(results: Results, *, markdown: bool) -> str:
         f"{machine['system']}, Linux {machine['kernel']}, {machine['file_system']}, load {machine['load']}.\n"
         f"{versions}.\nMedians, with the range of the runs."
     )
-    parts = [head, "", tables(results, markdown=markdown)]
-    cpu = [f for f in results.figures if f.row in {"base-new", "all-new"} and f.user]
+    parts = [head, "", tables(results, titles, markdown=markdown)]
+    cpu = [f for f in results.figures if f.row in results.heavy and f.user]
     if cpu:
         shown = (f"{f.peer} {f.row} {f.size} {_mean(f.user):.1f} + {_mean(f.system):.1f}" for f in cpu)
         parts += ["", f"CPU seconds, user + system: {'; '.join(shown)}."]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from measure import Sample
 
 @dataclass
 class Figure:
-    """One cell: what one tool needed in one row for one set. `unit` is s, ms or MB; `best` figures are small."""
+    """One cell: what one tool needed in one row for one set. `unit` is s, ms, MB or kB; `best` figures are small."""
 
     row: str
     size: str
@@ -39,7 +40,7 @@ class Figure:
     @property
     def text(self) -> str:
         """The median, with the range where there were several runs."""
-        digits = 0 if self.unit in {"ms", "MB"} else 1 if self.median >= 5 else 2
+        digits = 0 if self.unit in {"ms", "MB", "kB"} else 1 if self.median >= 5 else 2
         shown = f"{self.median:.{digits}f}"
         if len(self.values) > 1:
             shown += f" ({min(self.values):.{digits}f}–{max(self.values):.{digits}f})"
@@ -63,9 +64,14 @@ class Figure:
 
 @dataclass
 class Results:
-    """All figures of a run, with what was left out and what was found to be equal."""
+    """All figures of a run, with what was left out and what was found to be equal. `judge` gives the figures to reach, as
+    `targets` does for builds; `heavy` are the rows that tell whether the machine was busy."""
 
     machine: dict[str, object]
+    judge: Callable[[Results], list[tuple[str, str, str, bool]]] = field(
+        default_factory=lambda: targets, repr=False
+    )
+    heavy: frozenset[str] = frozenset({"base-new", "all-new"})
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     digests: list[dict[str, Any]] = field(default_factory=list)
@@ -93,7 +99,7 @@ class Results:
 
     def disturbance(self) -> float:
         """How many cores, on average over Corten's heavy runs, did something else than what was measured."""
-        runs = [item for f in self.figures if f.row in {"base-new", "all-new"} for item in f.foreign]
+        runs = [item for f in self.figures if f.row in self.heavy for item in f.foreign]
         return statistics.mean(runs) if runs else 0.0
 
     def document(self) -> dict[str, Any]:
@@ -104,7 +110,7 @@ class Results:
             "figures": [figure.document() for figure in self.figures if figure.values],
             "targets": [
                 {"row": row, "set": size, "target": text, "reached": reached}
-                for row, size, text, reached in targets(self)
+                for row, size, text, reached in self.judge(self)
             ],
             "memory": self.memory,
             "digests": self.digests,
