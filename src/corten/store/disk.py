@@ -45,13 +45,17 @@ def explained(path: Path, what: str = "the store at ") -> Iterator[None]:
         raise
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Put `data` at `path`: readers see the old file or the whole new one, also after a kill. Not fsynced."""
+def write_atomically(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = False) -> None:
+    """Put `data` at `path`: readers see the old file or the whole new one, also after a kill; when `durable`, after a power
+    loss too."""
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            if durable:
+                file.flush()
+                os.fdatasync(descriptor)
         os.rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
