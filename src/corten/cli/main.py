@@ -43,6 +43,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "save": ("save", "write images as a folder or an archive, which docker and podman load"),
     "load": ("load", "take images from an archive or a folder, as docker and podman save them"),
     "registry": ("registry", "serve a registry on this machine, or free what it no longer needs"),
+    "login": ("login", "try credentials at a registry and keep them"),
+    "logout": ("logout", "forget credentials for a registry"),
     "doctor": ("doctor", "tell what this machine can do, and how to mend what it cannot"),
     "schema": ("schema", "print the JSON schema of [tool.corten]"),
     "completion": ("completion", "print a completion script for bash, zsh or fish"),

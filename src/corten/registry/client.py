@@ -228,7 +228,7 @@ class Repository:
 
     def tags(self) -> Iterator[str]:
         """The repository's tags, in the registry's order."""
-        for page, _ in self._pages(f"/tags/list?n={_PAGE}", "the tags"):
+        for page, _ in self._pages(f"/tags/list?n={_PAGE}", "repository"):
             tags = page.get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
                 raise RegistryError(f"'{self.registry}' lists tags of '{self.name}' that are not text")
@@ -279,7 +279,7 @@ class Repository:
         for _ in range(_MOST_PAGES):
 
             def once(url: str = url) -> tuple[dict[str, Any], Answer]:
-                answer = self._once("GET", url, {200}, f"{what} of '{self.name}'", {})
+                answer = self._once("GET", url, {200}, f"{what} '{self.repository}'", {})
                 return _object(small_body(answer, LARGEST_MANIFEST, self.registry), self.registry), answer
 
             page, answer = self._exchange.patiently(once)
