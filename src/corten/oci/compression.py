@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import sys
 import threading
 from collections import deque
@@ -119,7 +118,7 @@ def maker(compression: Compression) -> str:
     else:
         name = f"zstd {zstd.zstd_version} level {_ZSTD_LEVEL} block {_ZSTD_BLOCK}"
         made = _zstd(sample)
-    return f"{name} {platform.machine()} {hashlib.sha256(made).hexdigest()[:8]}"
+    return f"{name} {os.uname().machine} {hashlib.sha256(made).hexdigest()[:8]}"
 
 
 def ratio(sample: bytes) -> float:

@@ -2,7 +2,8 @@
 
     layers/<diff ID>/fs            the tree, mounted read-only by containers, never written again
     layers/<diff ID>/entries       the entries of its canonical tar, as JSON lines; or, for a layer made elsewhere,
-    layers/<diff ID>/recipe        what its tar stream holds beside the files' bytes (`corten.oci.unpack`)
+    layers/<diff ID>/recipe        what its tar stream holds beside the files' bytes (`corten.oci.recipe`), and
+    layers/<diff ID>/replaced      files of that stream that its later entries replaced
     layers/<diff ID>/layer.json    sizes, and the boot in which it was written
     layers/<diff ID>/synced        present once the tree is known to have reached the disk
     keys/<sha256 of an input key>  the diff ID that these inputs give
@@ -14,18 +15,19 @@ counts only if it was synced, or was written since the machine started (DECISION
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from corten.errors import FormatError, StoreError
 from corten.oci import tar
 from corten.oci.digest import Digest
+from corten.oci.recipe import replay
 from corten.store.disk import boot_identity, explained, remove_tree, sync_file_system, write_atomically
 
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -112,9 +114,7 @@ class Layers:
         """The layer's exact tar stream in pieces; it hashes to `diff_id`."""
         recipe = self.directory / diff_id.hex / "recipe"
         if recipe.exists():
-            from corten.oci import unpack  # with tarfile behind it, which starting a container never needs
-
-            return unpack.replay(recipe, self.tree(diff_id))
+            return replay(recipe, self.tree(diff_id))
         return tar.stream(self.entries(diff_id), self.tree(diff_id))
 
     def commit(self, temporary: Path, key: str | None, advance: Callable[[int], None] | None = None) -> Layer:
@@ -132,26 +132,30 @@ class Layers:
             self.remember(key, diff_id)
         return layer
 
-    def commit_foreign(self, temporary: Path, archive: Path, diff_id: Digest) -> Layer:
-        """Unpack the plain tar file `archive`, a layer made elsewhere, and keep it as `diff_id`. `temporary` is an empty
-        directory of this store, gone afterwards. Raises FormatError when it is not safe or not that layer."""
-        with explained(self.root):
-            found, size = _file_digest(archive)
-            if found != diff_id:
-                raise FormatError(f"a layer should be '{diff_id}' when it is unpacked, and is '{found}'")
-            tree, recipe = temporary / "fs", temporary / "recipe"
-            tree.mkdir(mode=0o755)
-            from corten.oci import unpack
+    def receive(self, temporary: Path, pieces: Iterable[bytes], diff_id: Digest) -> Layer:
+        """Unpack `pieces`, the plain tar stream of a layer made elsewhere, and keep it as `diff_id`: in one pass, hashed on the
+        way, visible when it is whole and right. `temporary` is an empty directory of this store, gone afterwards, however
+        this ends. Raises FormatError when the stream is not safe or not that layer, and whatever `pieces` raises."""
+        from corten.oci.unpack import unpack  # starting a container never needs it
 
-            unpacked = unpack.unpack(archive, tree, recipe)
-            if Digest.from_hex(_hash_pieces(unpack.replay(recipe, tree))) != diff_id:
-                # Entries that overwrite each other in a way that the tree cannot tell: keep the stream itself.
-                unpack.keep_whole(archive, recipe)
-            layer = Layer(diff_id, size, unpacked.entries, new=not self.has(diff_id))
-            if layer.new:
-                self._finish(temporary, layer)
+        try:
+            with explained(self.root):
+                unpacked = unpack(pieces, temporary)
+                if unpacked.diff_id != diff_id:
+                    raise FormatError(
+                        f"a layer should be '{diff_id}' when it is unpacked, and is '{unpacked.diff_id}'"
+                    )
+                layer = Layer(diff_id, unpacked.size, unpacked.entries, new=not self.has(diff_id))
+                if layer.new:
+                    self._finish(temporary, layer)
+        finally:
             remove_tree(temporary)
         return layer
+
+    def commit_foreign(self, temporary: Path, archive: Path, diff_id: Digest) -> Layer:
+        """`receive` of the plain tar file `archive`."""
+        with open(archive, "rb") as file:
+            return self.receive(temporary, iter(partial(file.read, 1 << 20), b""), diff_id)
 
     def _finish(self, temporary: Path, layer: Layer) -> None:
         about = {"size": layer.size, "files": layer.files, "boot": self._boot_identity()}
@@ -218,16 +222,3 @@ class Layers:
         if self._boot is None:
             self._boot = boot_identity()
         return self._boot
-
-
-def _hash_pieces(pieces: Iterable[bytes]) -> str:
-    sha256 = hashlib.sha256()
-    for piece in pieces:
-        sha256.update(piece)
-    return sha256.hexdigest()
-
-
-def _file_digest(path: Path) -> tuple[Digest, int]:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Digest.from_hex(digest), file.tell()
