@@ -17,7 +17,7 @@ from corten.lock.bundle import download, files_of
 from corten.lock.diff import changes
 from corten.lock.format import decode, encode
 from corten.lock.inputs import inputs_digest
-from corten.lock.model import DebianBase, ImageBase, Lock
+from corten.lock.model import DebianBase, ImageBase, Lock, lasting_name
 from corten.lock.resolve import ResolvedImage, lock_project
 from corten.lock.serving import serving_digest
 from corten.lock.wanted import fetching_indexes
@@ -336,12 +336,52 @@ def test_a_python_that_the_base_does_not_have(world: World) -> None:
 class Images:
     """Base images from nowhere: what the lock asks of them is only this."""
 
-    def __init__(self, python: str, glibc: int | None) -> None:
-        self.python, self.glibc = python, glibc
+    def __init__(self, python: str, glibc: int | None, content: str = "first") -> None:
+        self.python, self.glibc, self.content = python, glibc, content
+        self.pinned: list[Digest | None] = []
 
-    def resolve(self, reference: str, root: Path, platform: Platform) -> ResolvedImage:
-        base = ImageBase(reference, Digest.of(str(platform).encode()), self.python, "/usr/bin/python3")
+    def resolve(
+        self, reference: str, root: Path, platform: Platform, pinned: Digest | None = None
+    ) -> ResolvedImage:
+        self.pinned.append(pinned)
+        digest = pinned or Digest.of(f"{platform}{self.content}".encode())
+        base = ImageBase(lasting_name(reference), digest, self.python, "/usr/bin/python3")
         return ResolvedImage(base, self.glibc)
+
+
+def test_a_base_image_stays_as_it_was_locked_wherever_it_lies(world: World) -> None:
+    """Until an upgrade, or until the project names another one. No host gets into the lock."""
+    world.write("requirements.txt", "alpha\n")
+    text = '[tool.corten]\nbase = "{}"\ncommand = ["python", "x.py"]\n'
+    world.write("pyproject.toml", text.format("one.example:5000/team/base:1"))
+    first = world.lock(images=Images("3.11.4", 36))
+    assert "example" not in encode(first)
+    assert 'image = "team/base:1"' in encode(first)
+    for host in ("one.example:5000", "mirror.example"):
+        world.write("pyproject.toml", text.format(f"{host}/team/base:1"))
+        kept = world.lock(images=Images("3.11.4", 36, "second"), previous=first)
+        assert kept.platforms == first.platforms
+    newer = world.lock(images=Images("3.11.4", 36, "second"), previous=first, upgrade=True)
+    assert newer.platforms[0].base != first.platforms[0].base
+    world.write("pyproject.toml", text.format("one.example:5000/team/base:2"))
+    images = Images("3.11.4", 36)
+    world.lock(images=images, previous=first)
+    assert images.pinned == [None]
+
+
+@pytest.mark.parametrize(
+    ("written", "lasting"),
+    [
+        ("registry.example/team/base:1", "team/base:1"),
+        ("localhost:5000/base", "base:latest"),
+        ("python:3.12-slim", "library/python:3.12-slim"),
+        ("registry.example/base:1@sha256:" + "0" * 64, "base:1@sha256:" + "0" * 64),
+        ("oci:/home/somebody/layouts/base:1", "oci:base:1"),
+        ("oci:./base/", "oci:base"),
+    ],
+)
+def test_what_a_lock_keeps_of_a_base(written: str, lasting: str) -> None:
+    assert lasting_name(written) == lasting
 
 
 def test_an_image_as_base_decides_python_and_glibc(world: World) -> None:

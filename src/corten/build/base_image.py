@@ -1,92 +1,168 @@
-"""A base that is an image itself: brought into the store, and its Python found.
+"""A base that is an image itself: brought into the store, from an OCI layout on disk or from a registry, and its Python
+found. Its layers stay exactly as they are.
 
-The `Image` of a base is a value: its configuration and its layers in the store. An OCI layout on disk supplies it now;
-a registry supplies the same (`base = "registry/name@sha256:…"`).
+The lock pins the digest of the platform's manifest. Where the image is to be had is written in the project alone.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from corten.errors import BuildError, FormatError, ProjectError
-from corten.events import Observer, TaskFinished, TaskStarted
-from corten.lock.model import ImageBase
+from corten.build.base_python import check_places, find_glibc, find_python
+from corten.build.bytecode import Interpreter, confined_interpreter
+from corten.errors import BuildError, CortenError, FormatError, NotInRegistry
+from corten.events import Note, Observer, TaskFinished, TaskStarted
+from corten.lock.model import ImageBase, Lock, PlatformLock, lasting_name
 from corten.lock.resolve import ResolvedImage
-from corten.oci.config import ImageConfig
+from corten.oci.compression import decompressed
+from corten.oci.config import ImageConfig, parse_json_object
 from corten.oci.descriptor import Descriptor, Manifest
 from corten.oci.digest import Digest
 from corten.oci.layout import Layout
 from corten.oci.platform import Platform
-from corten.oci.unpack import decompressed
+from corten.oci.reference import Reference
+from corten.project.model import Project
 from corten.store.disk import explained, remove_tree
 from corten.store.store import Store
+
+if TYPE_CHECKING:
+    from corten.registry.client import RegistrySettings
 
 LARGEST_LAYER = 64 << 30
 """Bytes of one base layer when it is unpacked."""
 
-_MINOR = re.compile(r"python(3\.[0-9]{1,2})")
-_PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([0-9]+\.[0-9]+\.[0-9]+)"')
-_DPKG = re.compile(
-    r"^Package: (?:libpython|python)3\.[0-9]+-minimal$.*?^Version: ([0-9]+\.[0-9]+\.[0-9]+)", re.M | re.S
-)
-_GLIBC = re.compile(rb"GNU C Library [^\n]*? version ([0-9]+)\.([0-9]+)")
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LAYOUT = "oci:"
 
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """A base image whose layers are all in the store."""
+    """A base image whose manifest and configuration are in the store; its layers may be absent."""
 
     digest: Digest
     config: ImageConfig
 
 
 class BaseImages:
-    """Finds and keeps base images; the lock's `BaseResolver`."""
+    """Finds and keeps base images; the lock's `BaseResolver`. `registries` says how registries are reached."""
 
-    def __init__(self, store: Store, observe: Observer) -> None:
-        self._store, self._observe = store, observe
+    def __init__(
+        self,
+        store: Store,
+        observe: Observer,
+        registries: Callable[[], RegistrySettings] | None = None,
+    ) -> None:
+        self._store, self._observe, self._registries = store, observe, registries
 
-    def resolve(self, reference: str, root: Path, platform: Platform) -> ResolvedImage:
-        """The image that `reference` names, with its Python. Raises ProjectError, UsageError, FormatError."""
+    def resolve(
+        self, reference: str, root: Path, platform: Platform, pinned: Digest | None = None
+    ) -> ResolvedImage:
+        """The image that `reference` names, with its Python; the one that a lock has `pinned`, while its registry has it.
+        Raises ProjectError, UsageError, FormatError, RegistryError."""
         with self._store.lock("store", shared=True):
-            return self._resolve(reference, root, platform)
+            image = self._resolve(reference, root, platform, pinned)
+            self._fetch(image, reference, root, platform)
+            self._say(image, reference)
+            merged = merged_tree(self._store, image)
+            check_places(merged, reference)
+            glibc = find_glibc(merged, reference)
+            python = find_python(merged, image.config, reference)
+            base = ImageBase(lasting_name(reference), image.digest, python.version, python.path)
+            return ResolvedImage(base, glibc)
 
-    def _resolve(self, reference: str, root: Path, platform: Platform) -> ResolvedImage:
-        layout, item = self._find(reference, root, platform)
-        image = self._keep(layout, item, reference)
-        merged = merged_tree(self._store, image)
-        interpreter, version = find_python(merged, image.config, reference)
-        return ResolvedImage(
-            ImageBase(reference, item.digest, version, interpreter), find_glibc(merged, reference)
+    def _resolve(self, reference: str, root: Path, platform: Platform, pinned: Digest | None) -> BaseImage:
+        if pinned is not None and not reference.startswith(_LAYOUT):
+            if kept := self._kept(pinned):
+                return kept
+            try:
+                return self._asked(reference, platform, pinned)
+            except NotInRegistry:
+                note = f"the base '{reference}' is not in its registry any more as it was locked; taking what is there now"
+                self._observe(Note(note))
+        return self._found(reference, root, platform)
+
+    def ensure(self, base: ImageBase, project: Project, platform: Platform) -> BaseImage:
+        """The image that a lock names, taken from the store, or again from where the project says it is. Raises
+        BuildError when another one, or none, lies there by now."""
+        if kept := self._kept(base.digest):
+            return kept
+        hint = "run 'corten lock --upgrade' to take the new one"
+        if not project.base.startswith(_LAYOUT):
+            try:
+                return self._asked(project.base, platform, base.digest)
+            except NotInRegistry as error:
+                raise BuildError(
+                    f"the base '{project.base}' is not in its registry any more as it was locked, '{base.digest.short}'",
+                    hint=hint,
+                ) from error
+        found = self._found(project.base, project.root, platform)
+        if found.digest != base.digest:
+            raise BuildError(
+                f"the base '{project.base}' is '{found.digest.short}' now, and the lock names '{base.digest.short}'",
+                hint=hint,
+            )
+        return found
+
+    def fetch(self, image: BaseImage, project: Project, platform: Platform) -> None:
+        """Bring those of the image's layers into the store that are not there. Raises RegistryError, FormatError,
+        UsageError, StoreError."""
+        self._fetch(image, project.base, project.root, platform)
+
+    def interpreter(self, project: Project, lock: Lock, part: PlatformLock, work: Path) -> Interpreter:
+        """The Python that compiles for `part`: that of its base, or for another processor the same version from the base
+        of this one. It can write below `work` and nowhere else. Raises BuildError, and what `fetch` raises."""
+        parts = [part, *lock.platforms]
+        for item in parts:
+            if not isinstance(item.base, ImageBase) or item.platform != Platform.host():
+                continue
+            if item.base.python != part.base.python:
+                continue
+            image = self.ensure(item.base, project, item.platform)
+            self.fetch(image, project, item.platform)
+            merged = merged_tree(self._store, image)
+            check_places(merged, project.base)
+            return confined_interpreter(merged, work, item.base.interpreter, item.base.python)
+        raise BuildError(
+            f"a base image for {part.platform} cannot compile bytecode on {Platform.host()}, "
+            f"and the lock has no base with Python {part.base.python} for {Platform.host()}",
+            hint=f"add \"{Platform.host()}\" to `platforms` and run 'corten lock', or build on such a machine",
         )
 
-    def ensure(self, base: ImageBase, root: Path, platform: Platform) -> BaseImage:
-        """The image that a lock names, taken from the store, or again from where the project says it is. Raises
-        BuildError when another one lies there by now."""
-        image = self._kept(base.digest)
-        if image is None:
-            layout, item = self._find(base.reference, root, platform)
-            if item.digest != base.digest:
-                raise BuildError(
-                    f"the base '{base.reference}' is '{item.digest.short}' now, and the lock names '{base.digest.short}'",
-                    hint="run 'corten lock --upgrade' to take the new one",
-                )
-            image = self._keep(layout, item, base.reference)
-        return image
+    def _found(self, reference: str, root: Path, platform: Platform) -> BaseImage:
+        """What lies at the reference now."""
+        if not reference.startswith(_LAYOUT):
+            return self._asked(reference, platform)
+        layout, item = self._layout(reference, root, platform)
+        data = layout.read(item)
+        manifest = Manifest.decode(data)
+        config_bytes = layout.read(manifest.config)
+        config = ImageConfig.decode(config_bytes)
+        _check_layers(manifest, config, reference)
+        self._store.blobs.put(config_bytes)
+        self._store.blobs.put(data)
+        return BaseImage(item.digest, config)
 
-    def _find(self, reference: str, root: Path, platform: Platform) -> tuple[Layout, Descriptor]:
-        kind, _, place = reference.partition(":")
-        if kind != "oci":
-            raise ProjectError(
-                f"the base '{reference}' is in a registry, and this Corten takes base images from OCI layouts only",
-                hint="copy it with 'skopeo copy docker://… oci:DIR:TAG' and write base = \"oci:DIR:TAG\"",
-            )
+    def _asked(self, reference: str, platform: Platform, digest: Digest | None = None) -> BaseImage:
+        """What the registry has, at the reference or by digest beside it."""
+        from corten.registry.remote import pull_config
+
+        parsed = Reference.parse(reference)
+        place = parsed.at(digest) if digest else parsed
+        found, manifest, config = pull_config(place, platform, self._store, self._settings())
+        _check_layers(manifest, config, reference)
+        return BaseImage(found, config)
+
+    def _settings(self) -> RegistrySettings:
+        if self._registries is None:
+            raise BuildError("a base image in a registry cannot be had here")
+        return self._registries()
+
+    def _layout(self, reference: str, root: Path, platform: Platform) -> tuple[Layout, Descriptor]:
+        place = reference.removeprefix(_LAYOUT)
         directory, tag = root / place, None
         if not directory.exists() and ":" in place:
             path, _, tag = place.rpartition(":")
@@ -95,44 +171,71 @@ class BaseImages:
         return layout, layout.find(tag, platform)
 
     def _kept(self, digest: Digest) -> BaseImage | None:
-        if not self._store.blobs.path(digest).exists():
+        """The image where the store has its documents, undamaged."""
+        try:
+            manifest = Manifest.decode(self._store.blobs.read(digest))
+            config = ImageConfig.decode(self._store.blobs.read(manifest.config.digest))
+        except CortenError:
             return None
-        manifest = Manifest.decode(self._store.blobs.read(digest))
-        if not self._store.blobs.path(manifest.config.digest).exists():
-            return None
-        config = ImageConfig.decode(self._store.blobs.read(manifest.config.digest))
-        whole = all(self._store.layers.has(diff_id) for diff_id in config.diff_ids)
-        return BaseImage(digest, config) if whole else None
+        return BaseImage(digest, config)
 
-    def _keep(self, layout: Layout, item: Descriptor, reference: str) -> BaseImage:
-        manifest_bytes = layout.read(item)
-        manifest = Manifest.decode(manifest_bytes)
-        config_bytes = layout.read(manifest.config)
-        config = ImageConfig.decode(config_bytes)
-        if len(config.diff_ids) != len(manifest.layers):
-            raise FormatError(
-                f"the base '{reference}' has {len(manifest.layers)} layers and {len(config.diff_ids)} diff IDs"
+    def _fetch(self, image: BaseImage, reference: str, root: Path, platform: Platform) -> None:
+        missing = [item for item in image.config.diff_ids if not self._store.layers.has(item)]
+        if not missing:
+            return
+        if reference.startswith(_LAYOUT):
+            self._unpack(image, reference, root, platform)
+            return
+        from corten.registry.pull import ensure_layers
+
+        # What is noted of its places may be old: the project says where the image is now.
+        self._asked(reference, platform, image.digest)
+        ensure_layers(self._store, missing, self._settings(), self._observe)
+
+    def _unpack(self, image: BaseImage, reference: str, root: Path, platform: Platform) -> None:
+        layout, item = self._layout(reference, root, platform)
+        if item.digest != image.digest:
+            raise BuildError(
+                f"the base '{reference}' is '{item.digest.short}' now, and the lock names '{image.digest.short}'",
+                hint="run 'corten lock --upgrade' to take the new one",
             )
-        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+        manifest = Manifest.decode(layout.read(item))
+        for layer, diff_id in zip(manifest.layers, image.config.diff_ids, strict=True):
             if not self._store.layers.has(diff_id):
-                self._keep_layer(layout, layer, diff_id)
-        self._store.blobs.put(config_bytes)
-        self._store.blobs.put(manifest_bytes)
-        return BaseImage(item.digest, config)
+                self._unpack_layer(layout, layer, diff_id)
 
-    def _keep_layer(self, layout: Layout, layer: Descriptor, diff_id: Digest) -> None:
+    def _unpack_layer(self, layout: Layout, layer: Descriptor, diff_id: Digest) -> None:
         self._observe(TaskStarted("install", f"base layer {diff_id.short}"))
         with (
             explained(self._store.root),
             self._store.temporary_directory("base") as outer,
             layout.open(layer) as packed,
         ):
+            pieces = iter(lambda: packed.read(1 << 20), b"")
             with open(outer / "tar", "wb") as plain:
-                for piece in decompressed(packed, layer.media_type, LARGEST_LAYER):
+                for piece in decompressed(pieces, layer.media_type, LARGEST_LAYER):
                     plain.write(piece)
             (outer / "layer").mkdir()
             self._store.layers.commit_foreign(outer / "layer", outer / "tar", diff_id)
         self._observe(TaskFinished("install", f"base layer {diff_id.short}"))
+
+    def _say(self, image: BaseImage, reference: str) -> None:
+        """What of the base has no effect on the project's image."""
+        manifest = Manifest.decode(self._store.blobs.read(image.digest))
+        document = parse_json_object(self._store.blobs.read(manifest.config.digest), "the configuration")
+        config = document.get("config")
+        if isinstance(config, dict) and config.get("OnBuild"):
+            self._observe(Note(f"the ONBUILD instructions of the base '{reference}' are not run"))
+        if image.config.entrypoint or image.config.cmd:
+            note = f"the entry point and the command of the base '{reference}' are not used"
+            self._observe(Note(note, verbose=True))
+
+
+def _check_layers(manifest: Manifest, config: ImageConfig, reference: str) -> None:
+    if len(config.diff_ids) != len(manifest.layers):
+        raise FormatError(
+            f"the base '{reference}' has {len(manifest.layers)} layers and {len(config.diff_ids)} diff IDs"
+        )
 
 
 def merged_tree(store: Store, image: BaseImage) -> Path:
@@ -170,75 +273,3 @@ def _merge(source: str, target: str) -> None:
             os.link(item.path, place, follow_symlinks=False)
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(item.path), place)
-
-
-def resolve_inside(tree: Path, path: str) -> tuple[str, Path] | None:
-    """Follow links as a process in the image would. Returns the final path in the image and its place, or None."""
-    for _ in range(40):
-        walked = ""
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        for index, part in enumerate(parts):
-            walked = os.path.dirname(walked) if part == ".." else f"{walked}/{part}"
-            place = f"{tree}{walked}"
-            if os.path.islink(place):
-                target = os.readlink(place)
-                start = target if target.startswith("/") else f"{os.path.dirname(walked)}/{target}"
-                path = "/".join([start, *parts[index + 1 :]])
-                break
-            if not os.path.lexists(place):
-                return None
-        else:
-            return walked, Path(f"{tree}{walked}")
-    return None
-
-
-def find_python(tree: Path, config: ImageConfig, reference: str) -> tuple[str, str]:
-    """The interpreter's path in the image and its exact version. Raises ProjectError when there is none."""
-    path = next((item[5:] for item in config.env if item.startswith("PATH=")), _DEFAULT_PATH)
-    for directory in path.split(":"):
-        found = resolve_inside(tree, f"{directory}/python3")
-        if found and found[1].is_file() and (match := _MINOR.fullmatch(os.path.basename(found[0]))):
-            version = _exact_version(tree, found[0], match[1])
-            if version is None:
-                raise ProjectError(
-                    f"the exact version of Python {match[1]} in the base '{reference}' cannot be told",
-                    hint="use a base with Python's header files or Debian's package records",
-                )
-            return found[0], version
-    raise ProjectError(
-        f"the base '{reference}' has no python3 on its PATH",
-        hint="use a base image with Python, or a Debian base",
-    )
-
-
-def _exact_version(tree: Path, interpreter: str, minor: str) -> str | None:
-    prefix = interpreter.rsplit("/bin/", 1)[0]
-    header = resolve_inside(tree, f"{prefix}/include/python{minor}/patchlevel.h")
-    if header and (match := _PATCHLEVEL.search(header[1].read_bytes())):
-        return match[1].decode()
-    for text in _dpkg_records(tree, minor):
-        if record := _DPKG.search(text):
-            return record[1]
-    return None
-
-
-def _dpkg_records(tree: Path, minor: str) -> Iterator[str]:
-    for name in ("status", f"status.d/python{minor}-minimal", f"status.d/libpython{minor}-minimal"):
-        path = tree / "var/lib/dpkg" / name
-        if path.is_file() and not path.is_symlink():
-            text = path.read_text(errors="replace")
-            yield from (part for part in text.split("\n\n") if f"python{minor}-minimal" in part[:200])
-
-
-def find_glibc(tree: Path, reference: str) -> int:
-    """The second number of the base's glibc version (36 for 2.36). Raises ProjectError for a base without glibc."""
-    for directory in ("lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "usr/lib64", "lib"):
-        found = resolve_inside(tree, f"{directory}/libc.so.6")
-        if found and (match := _GLIBC.search(found[1].read_bytes())) and match[1] == b"2":
-            return int(match[2])
-    musl = any((tree / "lib").glob("ld-musl-*")) if (tree / "lib").is_dir() else False
-    reason = "its C library is musl, for which few wheels exist" if musl else "it has no glibc"
-    raise ProjectError(
-        f"the base '{reference}' cannot be used: {reason}",
-        hint="use a base with glibc, such as Debian's or Ubuntu's",
-    )

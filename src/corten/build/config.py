@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from corten.build.plan import HOME
 from corten.errors import UsageError
 from corten.lock.model import PlatformLock
 from corten.oci.config import ImageConfig
@@ -17,7 +18,6 @@ from corten.oci.tar import EPOCH
 from corten.project.model import Command, Predictor, Project
 
 PORT = 8080
-HOME = "/home/nonroot"
 SERVE = ("/opt/corten/bin/python", "-I", "-m", "corten_serve")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"(\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}))")

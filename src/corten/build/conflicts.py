@@ -1,18 +1,28 @@
-"""Paths that two wheels write with different bytes (DECISIONS 6)."""
+"""Paths that two wheels write with different bytes (DECISIONS 6).
+
+Looking for them takes the wheels' trees, so the answer is remembered: on this machine, and in an annotation of the image, so
+that a registry can say it for wheels that nobody fetches.
+"""
 
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from corten.build.known import key_name
 from corten.build.plan import WheelLayer
+from corten.oci import tar
+from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.store.disk import write_atomically
 from corten.store.store import Store
+
+_DEPTH = 4
+_LONGEST = 256 << 10
+"""Characters of a verdict that an image carries. Beyond it the wheels are looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +35,126 @@ class Conflict:
     count: int
 
 
-def _same(one: Path, other: Path) -> bool:
-    """Whether two paths are both folders, or files with equal bytes."""
-    folders = one.is_dir(), other.is_dir()
-    return all(folders) if any(folders) else filecmp.cmp(one, other, shallow=False)
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of the wheels of one environment. `roots` says for each, by the name of its layer's key, the places that
+    it writes to, cut where only one wheel writes as a rule: wheels without a common root have no common path."""
+
+    conflicts: tuple[Conflict, ...]
+    roots: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The wheels that are in conflict with another."""
+        return frozenset(name for item in self.conflicts for name in (item.loser, item.winner))
+
+    def is_about(self, wheels: Iterable[WheelLayer]) -> bool:
+        """Whether exactly these wheels were looked at."""
+        return set(self.roots) == {key_name(layer.key) for layer in wheels}
+
+    def encode(self) -> str | None:
+        """The verdict as text, for an annotation; None when it is too long for one."""
+        rows = [[item.loser, item.winner, item.path, item.count] for item in self.conflicts]
+        roots = {key: sorted(value) for key, value in self.roots.items()}
+        text = canonical_json({"conflicts": rows, "roots": roots}).decode()
+        return text if len(text) <= _LONGEST else None
+
+    @classmethod
+    def decode(cls, text: str | bytes) -> Verdict | None:
+        """The verdict in `text`; None for anything else."""
+        try:
+            value = json.loads(text) if len(text) <= _LONGEST else {}
+            rows = [(str(a), str(b), str(c), int(d)) for a, b, c, d in value["conflicts"]]
+            roots = {str(key): frozenset(map(str, items)) for key, items in value["roots"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+        return cls(tuple(Conflict(*row) for row in rows), roots)
 
 
-def conflicts(store: Store, wheels: Sequence[tuple[WheelLayer, Digest]]) -> list[Conflict]:
-    """The conflicts among these wheel layers, which are in the order in which they are mounted: the last wins.
-    Identical bytes are none. The answer for a set of layers is remembered."""
-    state = hashlib.sha256("\n".join(diff_id for _, diff_id in wheels).encode()).hexdigest()
-    cache = store.cache_directory("conflicts") / state
+def remembered(store: Store, wheels: Sequence[WheelLayer]) -> Verdict | None:
+    """What this machine has found out about exactly these wheels."""
     try:
-        return [Conflict(*row) for row in json.loads(cache.read_bytes())]
-    except (OSError, ValueError, TypeError):
-        pass
+        verdict = Verdict.decode(_place(store, wheels).read_bytes())
+    except OSError:
+        return None
+    return verdict if verdict and verdict.is_about(wheels) else None
+
+
+def remember(store: Store, wheels: Sequence[WheelLayer], verdict: Verdict) -> None:
+    """Keep the verdict for the next build of these wheels."""
+    if text := verdict.encode():
+        write_atomically(_place(store, wheels), text.encode())
+
+
+def _place(store: Store, wheels: Sequence[WheelLayer]) -> Path:
+    return store.cache_directory("conflicts") / key_name("\n".join(layer.key for layer in wheels))
+
+
+def examine(store: Store, wheels: Sequence[tuple[WheelLayer, Digest]]) -> Verdict:
+    """The conflicts among these wheel layers, which are in the store and in the order in which they are mounted: the last
+    wins. Identical bytes are none."""
     owners: dict[str, list[tuple[str, Path]]] = {}
+    roots: dict[str, frozenset[str]] = {}
     for layer, diff_id in wheels:
         tree = store.layers.tree(diff_id)
+        roots[key_name(layer.key)] = frozenset(_roots(layer, store.layers.entries(diff_id)))
         for entry in store.layers.entries(diff_id):
-            if "/__pycache__/" not in entry.path:
-                owners.setdefault(entry.path, []).append((layer.wheel.name, tree))
+            path = entry.path
+            if "/__pycache__/" in path:
+                continue
+            owners.setdefault(path, []).append((layer.wheel.name, tree))
     found: dict[tuple[str, str], list[str]] = {}
     for path, claims in owners.items():
         winner, winning_tree = claims[-1]
         for loser, tree in claims[:-1]:
             if not _same(tree / path, winning_tree / path):
                 found.setdefault((loser, winner), []).append(path)
-    result = [
-        Conflict(loser, winner, f"/{min(paths)}", len(paths) - 1)
-        for (loser, winner), paths in sorted(found.items())
-    ]
-    rows = [[conflict.loser, conflict.winner, conflict.path, conflict.count] for conflict in result]
-    write_atomically(cache, json.dumps(rows).encode())
-    return result
+    return Verdict(
+        tuple(
+            Conflict(loser, winner, f"/{min(paths)}", len(paths) - 1)
+            for (loser, winner), paths in sorted(found.items())
+        ),
+        roots,
+    )
+
+
+def suspects(
+    wheels: Sequence[WheelLayer], old: Verdict | None, roots: Mapping[str, frozenset[str]]
+) -> set[str]:
+    """The names of the wheels that must be looked at to judge `wheels`. `old` is a verdict on some of them; `roots` those of
+    the wheels that are here, by the names of their keys. The others need no look: they write nowhere where another does
+    that `old` has not seen beside them."""
+    seen = old.roots if old else {}
+    known = {**seen, **roots}
+    wanted = {layer.wheel.name for layer in wheels if key_name(layer.key) not in known}
+    wanted |= old.names if old else frozenset()
+    writers: dict[str, list[tuple[str, WheelLayer]]] = {}
+    for layer in wheels:
+        for root in known.get(key_name(layer.key), ()):
+            writers.setdefault(root.rstrip("/"), []).append((root, layer))
+    for group in writers.values():
+        shared = len(group) > 1 and not all(root.endswith("/") for root, _ in group)
+        if shared and any(key_name(layer.key) not in seen for _, layer in group):
+            wanted |= {layer.wheel.name for _, layer in group}
+    return wanted & {layer.wheel.name for layer in wheels}
+
+
+def _roots(layer: WheelLayer, entries: Iterable[tar.Entry]) -> Iterator[str]:
+    """The first component below site-packages, and elsewhere in the environment the first four: a folder above that,
+    which wheels may share, ends in a slash."""
+    prefix = f"{layer.prefix.lstrip('/')}/"
+    packages = f"{prefix}lib/python{layer.python}/site-packages/"
+    for entry in entries:
+        path = entry.path
+        if path.startswith(packages):
+            yield path[len(packages) :].split("/", 1)[0]
+            continue
+        parts = path.removeprefix(prefix).split("/")
+        whole = len(parts) <= _DEPTH and entry.kind == "directory"
+        yield "/".join(parts[:_DEPTH]) + ("/" if whole else "")
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths are both folders, or files with equal bytes."""
+    folders = one.is_dir(), other.is_dir()
+    return all(folders) if any(folders) else filecmp.cmp(one, other, shallow=False)

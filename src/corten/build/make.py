@@ -18,6 +18,7 @@ from corten.build.plan import (
     BaseLayer,
     BucketLayer,
     EnvironmentLayer,
+    FolderLayer,
     ServingLayer,
     SystemLayer,
     WeightLayer,
@@ -81,6 +82,13 @@ def make_system(layer: SystemLayer, debs: Mapping[str, Path], base_tree: Path, t
 def system_sources(tree: Path) -> list[str]:
     """The Python sources that system packages bring for the system's Python."""
     return sources_below(tree, "usr/lib/python3/dist-packages")
+
+
+def make_folder(layer: FolderLayer, tree: Path) -> None:
+    """A folder that everybody may write to."""
+    folder = tree / layer.path.lstrip("/")
+    folder.mkdir(parents=True)
+    folder.chmod(0o1777)
 
 
 def make_environment(layer: EnvironmentLayer, tree: Path) -> None:

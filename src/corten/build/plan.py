@@ -31,6 +31,7 @@ OWN_LAYER = 16 << 20
 
 VENV = "/opt/venv"
 SERVING = "/opt/corten"
+HOME = "/home/nonroot"
 
 
 def _key(kind: str, **inputs: object) -> str:
@@ -197,7 +198,52 @@ class WeightLayer:
         return _key("weights", files=[[weight.path, weight.digest] for weight in self.weights])
 
 
-PackageLayer = BaseLayer | SystemLayer | ServingLayer | EnvironmentLayer | WheelLayer | BucketLayer
+@dataclass(frozen=True)
+class CodeLayer:
+    """The project's own files at /app, compiled. `files` are path, executable bit, target of a link, sha256; `project`
+    its name, version and scripts, which its metadata is written from."""
+
+    files: tuple[tuple[str, bool, str | None, Digest | None], ...]
+    project: tuple[str, str | None, tuple[tuple[str, str], ...]]
+    python: str
+    compiler: str
+    prefix: str
+
+    @cached_property
+    def key(self) -> str:
+        return _key(
+            "code",
+            files=Digest.of(canonical_json(self.files)),
+            project=self.project,
+            python=self.python,
+            compiler=self.compiler,
+            prefix=self.prefix,
+        )
+
+
+@dataclass(frozen=True)
+class FolderLayer:
+    """A folder that everybody may write to, for bases without a home for the image's user."""
+
+    path: str
+
+    @property
+    def title(self) -> str:
+        return f"folder {self.path}"
+
+    @cached_property
+    def key(self) -> str:
+        return _key("folder", path=self.path)
+
+
+def foreign_key(diff_id: Digest) -> str:
+    """The key of a layer of a base that was made elsewhere: it is what it is."""
+    return _key("foreign", diff_id=diff_id)
+
+
+PackageLayer = (
+    FolderLayer | BaseLayer | SystemLayer | ServingLayer | EnvironmentLayer | WheelLayer | BucketLayer
+)
 """A layer that the lock alone determines."""
 
 
@@ -221,6 +267,8 @@ def package_layers(
             "`system` packages need a Debian base",
             hint='use `base = "debian:bookworm"`, or install them into the base image',
         )
+    else:
+        layers.append(FolderLayer(HOME))
     interpreter = interpreter_path(part)
     if source is not None:
         environment = EnvironmentLayer(SERVING, part.base.python, interpreter, (f"{SERVING}/app",))

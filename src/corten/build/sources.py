@@ -87,6 +87,12 @@ class Digests:
             write_atomically(self._path, json.dumps(self._known).encode())
 
 
+def content_of(path: Path, name: str) -> Digest:
+    """The sha256 of the file at `path`, as it is now. Raises BuildError, which calls it `name`, when it cannot be read."""
+    with _opened(path, name) as stream:
+        return Digest.from_hex(hashlib.file_digest(stream, "sha256").hexdigest())
+
+
 def copy_source(root: Path, file: SourceFile, target: Path) -> None:
     """Copy `file` of the project at `root` to the new file `target`. Raises BuildError when it is not the file that was
     seen before any more: its copy would pass for that one."""

@@ -15,11 +15,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from corten.build import make
-from corten.build.bytecode import Compiler, Interpreter, confined_interpreter, interpreter_in
+from corten.build.bytecode import Compiler, Interpreter, interpreter_in
+from corten.build.known import Known
 from corten.build.plan import (
     BaseLayer,
     BucketLayer,
     EnvironmentLayer,
+    FolderLayer,
     PackageLayer,
     ServingLayer,
     SystemLayer,
@@ -44,11 +46,13 @@ _POLL = 0.05
 
 
 class Workshop:
-    """Makes layers for one platform of one lock. `made` holds the keys of those that were not there before."""
+    """Makes layers for one platform of one lock. `foreign` is the Python of a base that is an image, confined to a folder.
+    `made` holds the keys of those that were not there before."""
 
     def __init__(
         self,
         store: Store,
+        known: Known,
         lock: Lock,
         part: PlatformLock,
         supply: make.Supply,
@@ -56,12 +60,12 @@ class Workshop:
         *,
         jobs: int = 0,
         server: Sequence[tuple[str, Path]] = (),
-        root: Path = Path(),
+        foreign: Callable[[Path], Interpreter] | None = None,
     ) -> None:
-        self._store, self._lock, self._part, self._supply, self._observe = store, lock, part, supply, observe
+        self._store, self._known, self._lock, self._part = store, known, lock, part
+        self._supply, self._observe, self._foreign = supply, observe, foreign
         self._jobs = jobs or len(os.sched_getaffinity(0))
         self._server = server
-        self._project_root = root
         self._guard = threading.Lock()
         self._files: dict[str, Path] = {}
         self._compiler: Compiler | None = None
@@ -74,7 +78,7 @@ class Workshop:
     def ensure(self, plan: Sequence[PackageLayer]) -> dict[str, Digest]:
         """The diff IDs of the layers in `plan` by key; the missing ones are made. Files are fetched for those only.
         Raises FetchError, BuildError, FormatError, StoreError."""
-        known = {layer.key: self._store.layers.find(layer.key) for layer in plan}
+        known = {layer.key: self._known.find(layer.key) for layer in plan}
         missing = [layer for layer in plan if known[layer.key] is None]
         if missing:
             self._store.sweep()
@@ -102,7 +106,7 @@ class Workshop:
             self._confined = self._room = None
 
     def _expect(self, layer: PackageLayer) -> Digest:
-        found = self._store.layers.find(layer.key)
+        found = self._known.find(layer.key)
         if found is None:
             raise BuildError(f"the layer '{layer.title}' vanished while it was used", hint="build again")
         return found
@@ -123,12 +127,14 @@ class Workshop:
                 case ServingLayer():
                     wheels |= {inner.wheel.sha256: inner.wheel for inner in layer.wheels}
                 case BucketLayer():
-                    lacking = [inner for inner in layer.wheels if self._store.layers.find(inner.key) is None]
-                    wheels |= {inner.wheel.sha256: inner.wheel for inner in lacking}
+                    wheels |= {inner.wheel.sha256: inner.wheel for inner in self._lacking(layer)}
         if debs:
             self._files |= self._supply.debs(list(debs.values()))
         if wheels:
             self._files |= self._supply.wheels(list(wheels.values()))
+
+    def _lacking(self, bucket: BucketLayer) -> list[WheelLayer]:
+        return [inner for inner in bucket.wheels if self._known.find(inner.key) is None]
 
     # Layers. Their order matters only in that the base has the compiler and buckets are made of finished wheels.
 
@@ -142,6 +148,8 @@ class Workshop:
             match layer:
                 case SystemLayer():
                     jobs.append(lambda layer=layer: self._system(layer))  # type: ignore[misc]
+                case FolderLayer():
+                    jobs.append(lambda layer=layer: self._folder(layer))  # type: ignore[misc]
                 case EnvironmentLayer():
                     jobs.append(lambda layer=layer: self._environment(layer))  # type: ignore[misc]
                 case ServingLayer():
@@ -149,7 +157,7 @@ class Workshop:
                 case WheelLayer():
                     wheels[layer.key] = layer
                 case BucketLayer():
-                    wheels |= {inner.key: inner for inner in layer.wheels}
+                    wheels |= {inner.key: inner for inner in self._lacking(layer)}
         # The largest first: its compilation is what everything else fits beside.
         ordered = sorted(wheels.values(), key=lambda layer: -layer.wheel.size)
         jobs = [*(lambda layer=layer: self._wheel(layer) for layer in ordered), *jobs]
@@ -221,7 +229,7 @@ class Workshop:
     def _system(self, layer: SystemLayer) -> None:
         with self._making(layer) as tree:
             if tree is not None:
-                base = self._store.layers.tree(self._expect(layer.base))
+                base = self._known.tree(layer.base.key, layer.base.title)
                 make.make_system(layer, self._files, base, tree)
                 if sources := make.system_sources(tree):
                     self.compiler().compile(tree, sources, "unchecked")
@@ -230,6 +238,11 @@ class Workshop:
         with self._making(layer) as tree:
             if tree is not None:
                 make.make_environment(layer, tree)
+
+    def _folder(self, layer: FolderLayer) -> None:
+        with self._making(layer) as tree:
+            if tree is not None:
+                make.make_folder(layer, tree)
 
     def _wheel(self, layer: WheelLayer) -> None:
         with self._making(layer) as tree:
@@ -246,7 +259,7 @@ class Workshop:
     def _bucket(self, layer: BucketLayer) -> None:
         with self._making(layer) as tree:
             if tree is not None:
-                trees = [self._store.layers.tree(self._expect(inner)) for inner in layer.wheels]
+                trees = [self._known.tree(inner.key, inner.title) for inner in layer.wheels]
                 make.make_bucket(layer, trees, tree)
 
     # The compiler.
@@ -276,13 +289,12 @@ class Workshop:
     def _started_compiler(self) -> Compiler:
         if self._compiler is None:
             if isinstance(self._part.base, ImageBase):
-                self._compiler = Compiler(self._foreign(self._part.base), self._jobs)
+                self._compiler = Compiler(self._confine(), self._jobs)
             elif self._base_runs_here():
                 assert isinstance(self._part.base, DebianBase)
-                base = self._store.layers.tree(
-                    self._expect(BaseLayer(self._part.base, compiler_identity(self._part)))
-                )
-                self._compiler = Compiler(interpreter_in(base, self._part.base.python), self._jobs)
+                base = BaseLayer(self._part.base, compiler_identity(self._part))
+                tree = self._known.tree(base.key, base.title)
+                self._compiler = Compiler(interpreter_in(tree, self._part.base.python), self._jobs)
             else:
                 self._compiler = Compiler(self._cross(), self._jobs)
         return self._compiler
@@ -290,20 +302,13 @@ class Workshop:
     def _base_runs_here(self) -> bool:
         return isinstance(self._part.base, DebianBase) and self._part.platform == Platform.host()
 
-    def _foreign(self, base: ImageBase) -> Interpreter:
-        """The Python of a base image, confined to a folder of this build."""
-        if self._part.platform != Platform.host():
-            raise BuildError(
-                f"a base image for {self._part.platform} cannot compile bytecode on {Platform.host()}",
-                hint='build on such a machine, or use `base = "debian:bookworm"`',
-            )
-        # With the resolver behind it, which a build on a Debian base never needs.
-        from corten.build.base_image import BaseImages, merged_tree
-
-        kept = BaseImages(self._store, self._observe).ensure(base, self._project_root, self._part.platform)
+    def _confine(self) -> Interpreter:
+        """The Python of a base image, which can write to a folder of this build and nowhere else."""
+        if self._foreign is None:
+            raise BuildError("the base is an image, and nobody has said where its Python is")
         self._confined = ExitStack()
         self._room = self._confined.enter_context(self._store.temporary_directory("confined"))
-        return confined_interpreter(merged_tree(self._store, kept), self._room, base.interpreter, base.python)
+        return self._foreign(self._room)
 
     def _cross(self) -> Interpreter:
         """The same Debian package for this machine's processor, unpacked beside the layers (DECISIONS 9)."""

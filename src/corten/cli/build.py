@@ -5,18 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
 from corten.cli.terminal import size_text
+from corten.oci.digest import Digest
 from corten.oci.platform import Platform
+
+if TYPE_CHECKING:
+    from corten.build.build import Built
 
 EXAMPLES = """\
 examples:
   corten build                               the project in this folder
   corten build ./iris --name team/iris:1.0
-  corten build --platform linux/arm64        for another processor, without emulation
+  corten build --platform linux/amd64,linux/arm64    for several processors, without emulation
   corten build --locked --json               in CI: fail if corten.lock is missing or stale
-  corten build --offline ./bundle            from a folder made by 'corten lock --download'"""
+  corten build --offline ./bundle            from a folder made by 'corten lock --download'
+  corten build --cache-from registry.example/team/iris:main    what it has is neither made nor fetched"""
 
 
 _MOST_JOBS = 256
@@ -29,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="the image's name (default: the project's)")
     parser.add_argument(
-        "--platform", help="linux/amd64, linux/arm64 or both with a comma (default: this machine's)"
+        "--platform",
+        action="append",
+        metavar="PLATFORM[,…]",
+        help="linux/amd64, linux/arm64 or both (default: this machine's)",
     )
     parser.add_argument("--locked", action="store_true", help="fail if corten.lock is missing or stale")
     parser.add_argument(
@@ -38,51 +47,78 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=_jobs, default=0, metavar="N", help="processes that compile (default: all cores)"
     )
+    parser.add_argument(
+        "--cache-from",
+        action="append",
+        default=[],
+        metavar="REF",
+        help="an image in a registry: layers that it has are neither made nor fetched; can be repeated",
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, then say what was made."""
-    named = arguments.platform.split(",") if arguments.platform is not None else []
-    platforms = tuple(dict.fromkeys(Platform.parse(item) for item in named))
+    named = [item for text in arguments.platform or () for item in text.split(",")]
     results = context.build_all(
         arguments.path,
-        platforms=platforms,
+        platforms=tuple(dict.fromkeys(Platform.parse(item) for item in named)),
         locked=arguments.locked,
         offline=arguments.offline,
         name=arguments.name,
         jobs=arguments.jobs,
+        cache_from=tuple(arguments.cache_from),
+        insecure=arguments.insecure,
     )
-    documents = []
     for built in results:
-        image = built.image
-        reused = sum(layer.reused for layer in built.layers)
-        new = sum(layer.size for layer in built.layers if not layer.reused)
-        platform = "" if image.config.platform == Platform.host() else f" {image.config.platform}"
-        context.terminal.say(
-            f"{context.terminal.styled(image.name, '1')}{platform} {image.id.short}: "
-            f"{size_text(image.size)} in {len(built.layers)} layers, {reused} reused, {size_text(new)} new, "
-            f"{built.seconds:.1f} s"
-        )
-        documents.append(
-            {
-                "image": image.name,
-                "id": image.id,
-                "digest": image.digest,
-                "platform": str(image.config.platform),
-                "size": image.size,
-                "layers": [
-                    {"digest": layer.digest, "size": layer.size, "reused": layer.reused, "title": layer.title}
-                    for layer in built.layers
-                ],
-                "seconds": round(built.seconds, 3),
-            }
-        )
-    if arguments.json:
-        context.terminal.print(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
-    else:
-        context.terminal.print("\n".join(str(document["digest"]) for document in documents))
+        context.terminal.say(_said(built, context))
+    documents = [_document(built) for built in results]
+    digest = results[0].image.digest
+    document = documents[0]
+    if len(results) > 1:
+        digest = Digest.of(context.store.images.index(built.image for built in results).encode())
+        document = {"image": results[0].image.name, "digest": digest, "platforms": documents}
+    context.terminal.print(json.dumps(document, indent=2) if arguments.json else digest)
     return 0
+
+
+def _said(built: Built, context: Context) -> str:
+    image = built.image
+    reused = sum(layer.reused for layer in built.layers)
+    absent = sum(layer.absent for layer in built.layers)
+    new = sum(layer.size for layer in built.layers if not layer.reused)
+    platform = "" if image.config.platform == Platform.host() else f" {image.config.platform}"
+    left = f", {absent} left in the registry" if absent else ""
+    return (
+        f"{context.terminal.styled(image.name, '1')}{platform} {image.id.short}: "
+        f"{size_text(image.size)} in {len(built.layers)} layers, {reused} reused{left}, {size_text(new)} new, "
+        f"{built.seconds:.1f} s"
+    )
+
+
+def _document(built: Built) -> dict[str, object]:
+    image = built.image
+    return {
+        "image": image.name,
+        "id": image.id,
+        "digest": image.digest,
+        "platform": str(image.config.platform),
+        "size": image.size,
+        "layers": [
+            {
+                "digest": layer.digest,
+                "size": layer.size,
+                "reused": layer.reused,
+                "absent": layer.absent,
+                "title": layer.title,
+            }
+            for layer in built.layers
+        ],
+        "seconds": round(built.seconds, 3),
+    }
 
 
 def _jobs(text: str) -> int:

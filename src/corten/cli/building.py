@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.build.build import BuildOptions, Built, build
+from corten.build.build import Built, build
+from corten.build.job import BuildOptions
 from corten.errors import LockOutdated, UsageError
 from corten.events import Note, Observer
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
@@ -15,6 +17,7 @@ from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
 from corten.lock.serving import serving_files
 from corten.oci.platform import Platform
+from corten.oci.reference import Reference
 from corten.project.files import scan
 from corten.project.load import load
 from corten.project.model import Project
@@ -22,12 +25,14 @@ from corten.store.store import Store
 
 if TYPE_CHECKING:
     from corten.packages.files import Deb, Wheel
+    from corten.registry.client import RegistrySettings
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
     """What a verb asks for. No platforms: this machine's. `offline`: a folder that files come from, instead of the
-    network. `locked`: a lock that is missing or stale is an error."""
+    network. `locked`: a lock that is missing or stale is an error. `cache_from`: images in registries whose layers need not
+    be made. `insecure`: registries may speak plain http and have certificates that nobody vouches for."""
 
     path: Path
     platforms: tuple[Platform, ...] = ()
@@ -36,6 +41,21 @@ class BuildRequest:
     name: str | None = None
     without_models: bool = False
     jobs: int = 0
+    cache_from: tuple[str, ...] = ()
+    insecure: bool = False
+
+
+def registries(insecure: bool = False) -> Callable[[], RegistrySettings]:
+    """How this user's environment says that registries are reached, read when a registry is first needed."""
+
+    def read() -> RegistrySettings:
+        import os
+
+        from corten.registry.client import settings_from
+
+        return settings_from(os.environ, insecure)
+
+    return cache(read)
 
 
 def build_project(request: BuildRequest, store: Store, observe: Observer) -> list[Built]:
@@ -44,7 +64,11 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
     for note in project.notes:
         observe(Note(note, verbose=True))
     platforms = request.platforms or (Platform.host(),)
-    lock = current_lock(project, store, observe, platforms, locked=request.locked, offline=request.offline)
+    cache_from = tuple(Reference.parse(text) for text in request.cache_from)
+    reach = registries(request.insecure)
+    lock = current_lock(
+        project, store, observe, platforms, locked=request.locked, offline=request.offline, reach=reach
+    )
     files = scan(project)
     for path in files.left_out:
         observe(Note(f"left out: {path}", verbose=True))
@@ -56,6 +80,8 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
         without_models=request.without_models,
         server=serving_files() if lock.serving else (),
         jobs=request.jobs,
+        cache_from=cache_from,
+        registries=reach,
     )
     supply = _Supply(project, store, observe, request.offline)
     built = [build(project, files, lock, platform, store, supply, observe, options) for platform in platforms]
@@ -76,6 +102,7 @@ def current_lock(
     *,
     locked: bool,
     offline: Path | None,
+    reach: Callable[[], RegistrySettings],
 ) -> Lock:
     """The project's lock, made or brought up to date first where it is missing or stale, but never with `locked`."""
     path = project.root / LOCK_NAME
@@ -102,7 +129,8 @@ def current_lock(
 
     asked = replace(project, platforms=tuple(sorted(wanted)))
     with store.lock("store", shared=True):
-        fresh = lock_project(asked, store, previous=lock, observe=observe, images=BaseImages(store, observe))
+        images = BaseImages(store, observe, reach)
+        fresh = lock_project(asked, store, previous=lock, observe=observe, images=images)
     if set(project.platforms) != wanted:
         # A platform that was asked for once does not make the project's lock stale.
         fresh = replace(fresh, project=inputs_digest(project))

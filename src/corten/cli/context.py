@@ -47,9 +47,13 @@ class Context:
         name: str | None = None,
         without_models: bool = False,
         jobs: int = 0,
+        cache_from: tuple[str, ...] = (),
+        insecure: bool = False,
     ) -> list[Built]:
         """The same for several platforms, this machine's by default."""
         from corten.cli.building import BuildRequest, build_project
 
-        request = BuildRequest(path, platforms, locked, offline, name, without_models, jobs)
+        request = BuildRequest(
+            path, platforms, locked, offline, name, without_models, jobs, cache_from, insecure
+        )
         return build_project(request, self.store, self.observe)

@@ -75,6 +75,7 @@ def _checked(project: Project) -> Lock:
 
 def _locked(project: Project, arguments: argparse.Namespace, context: Context) -> Lock:
     from corten.build.base_image import BaseImages
+    from corten.cli.building import registries
     from corten.lock.diff import changes, summary
     from corten.lock.resolve import lock_project
 
@@ -91,7 +92,7 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
             upgrade=arguments.upgrade,
             upgrade_packages=arguments.upgrade_package,
             observe=context.observe,
-            images=BaseImages(context.store, context.observe),
+            images=BaseImages(context.store, context.observe, registries()),
         )
     written = write_lock(path, lock)
     found = changes(previous, lock)

@@ -18,10 +18,11 @@ from corten import __version__
 from corten.errors import ProjectError, ResolutionError
 from corten.events import Observer, TaskFinished, TaskStarted, ignore
 from corten.lock.inputs import inputs_digest, read_pyproject
-from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
+from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock, lasting_name
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.uvlock import check_current
 from corten.lock.wanted import resolving_indexes, wanted_wheels
+from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.compatibility import Target
 from corten.packages.debian.archive import ARCHITECTURES, DebianArchive, check_python
@@ -47,10 +48,13 @@ class ResolvedImage:
 
 
 class BaseResolver(Protocol):
-    """Finds base images: `oci:PATH[:TAG]`, `registry/name@sha256:…`."""
+    """Finds base images: `oci:PATH[:TAG]`, `registry/name:tag`, `registry/name@sha256:…`."""
 
-    def resolve(self, reference: str, root: Path, platform: Platform) -> ResolvedImage:
-        """The image that `reference` names for `platform`; paths are relative to `root`. Raises CortenError."""
+    def resolve(
+        self, reference: str, root: Path, platform: Platform, pinned: Digest | None = None
+    ) -> ResolvedImage:
+        """The image that `reference` names for `platform`; paths are relative to `root`. `pinned` is the one that the last
+        lock took from there, which holds while it can be had. Raises CortenError."""
 
 
 def lock_project(
@@ -151,9 +155,12 @@ class _Locking:
         if self.images is None:
             raise ProjectError(
                 f"the base '{written}' cannot be used here",
-                hint="use debian:bookworm, debian:trixie or oci:PATH",
+                hint="use debian:bookworm or debian:trixie",
             )
-        found = self.images.resolve(written, self.project.root, platform)
+        pinned = None
+        if before is not None and isinstance(before.base, ImageBase):
+            pinned = before.base.digest if before.base.reference == lasting_name(written) else None
+        found = self.images.resolve(written, self.project.root, platform, pinned)
         minor = ".".join(found.base.python.split(".")[:2])
         if self.project.python is not None and self.project.python != minor:
             raise ProjectError(

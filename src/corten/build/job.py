@@ -1,0 +1,74 @@
+"""What the steps of one build share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.build.known import Known
+from corten.events import Observer
+from corten.lock.model import Lock, PlatformLock
+from corten.oci.reference import Reference
+from corten.project.model import Project, SourceFiles
+from corten.store.store import Store
+
+if TYPE_CHECKING:
+    from corten.build.base_image import BaseImages
+    from corten.build.make import Supply
+    from corten.build.workshop import Workshop
+    from corten.registry.client import RegistrySettings
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """`name` of the image, the project's by default; `without_models`: declared weights may be missing, to train in
+    the image that will serve; `server`: the files of `corten_serve`, path and place; `jobs`: compile servers, 0 for all
+    cores; `cache_from`: images in registries whose layers need not be made; `registries` says how those are reached."""
+
+    name: str | None = None
+    without_models: bool = False
+    server: tuple[tuple[str, Path], ...] = ()
+    jobs: int = 0
+    cache_from: tuple[Reference, ...] = ()
+    registries: Callable[[], RegistrySettings] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One build for one platform: `part` is the platform's part of the lock, `created` the image's time (RFC 3339)."""
+
+    project: Project
+    files: SourceFiles
+    lock: Lock
+    part: PlatformLock
+    store: Store
+    known: Known
+    supply: Supply
+    observe: Observer
+    options: BuildOptions
+    created: str
+
+    def workshop(self) -> Workshop:
+        """Where layers are made. It is closed by whoever asks for it."""
+        # Imported when there is something to make: a build that finds everything never needs it.
+        from corten.build.workshop import Workshop
+
+        return Workshop(
+            self.store,
+            self.known,
+            self.lock,
+            self.part,
+            self.supply,
+            self.observe,
+            jobs=self.options.jobs,
+            server=self.options.server,
+            foreign=lambda work: self.bases().interpreter(self.project, self.lock, self.part, work),
+        )
+
+    def bases(self) -> BaseImages:
+        """Where base images that come from elsewhere are found."""
+        from corten.build.base_image import BaseImages
+
+        return BaseImages(self.store, self.observe, self.options.registries)

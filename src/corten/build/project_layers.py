@@ -1,0 +1,151 @@
+"""The layers of the project's own files: its weights and its code.
+
+Neither is read again while `lstat` says that nothing has changed. What is read is named by what it holds, so files that were
+touched and not changed, or that lie in another folder or on another machine, give the layer that is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+from corten.build.job import Job
+from corten.build.known import BuiltLayer
+from corten.build.plan import VENV, CodeLayer, Weight, compiler_identity, weight_layers
+from corten.build.sources import Digests, content_of, is_settled, stamp
+from corten.errors import BuildError
+from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, Warned
+from corten.lock.model import LAYER_FORMAT
+from corten.oci.config import canonical_json
+from corten.oci.digest import Digest
+from corten.project.model import Project, SourceFile
+from corten.store.disk import write_atomically
+from corten.store.store import Store
+
+LARGE_WEIGHT = 10 * 10**9
+"""Bytes of a weight file from which on some registries refuse its layer."""
+
+
+def _memory(store: Store, project: Project, kind: str) -> Path:
+    return store.cache_directory("projects") / f"{Digest.of(os.fsencode(project.root)).hex[:32]}-{kind}.json"
+
+
+def ensure_weight_layers(job: Job, room: int) -> list[BuiltLayer]:
+    """The layers of the weights, in at most `room` layers. Raises BuildError, RegistryError, FormatError, StoreError."""
+    project, files, store, observe = job.project, job.files, job.store, job.observe
+    if not files.weights:
+        return []
+    digests = Digests(project.root, _memory(store, project, "weights"))
+    weights = []
+    for file in files.weights:
+        if file.link is not None:
+            raise BuildError(
+                f"the model '{file.path}' is a symbolic link",
+                hint="declare the file that it points to in `models`",
+            )
+        weights.append(Weight(file.path, file.size, digests.known(file) or _hashed(file, digests, observe)))
+    digests.save()
+    by_path = {file.path: file for file in files.weights}
+    built = []
+    for layer in weight_layers(weights, room):
+        reused = job.known.find(layer.key) is not None
+        if not reused:
+            from corten.build.make import make_weights
+
+            observe(TaskStarted("copy", layer.title, sum(weight.size for weight in layer.weights)))
+            with store.temporary_directory("layer") as directory:
+                make_weights(layer, by_path, project.root, directory / "fs")
+                store.layers.commit(
+                    directory,
+                    layer.key,
+                    lambda amount, title=layer.title: observe(TaskAdvanced("copy", title, amount)),  # type: ignore[misc]
+                )
+            observe(TaskFinished("copy", layer.title))
+        built.append(job.known.built(layer.key, layer.title, reused))
+    return built
+
+
+def _hashed(file: SourceFile, digests: Digests, observe: Observer) -> Digest:
+    if file.size > LARGE_WEIGHT:
+        gigabytes = LARGE_WEIGHT // 10**9
+        observe(
+            Warned(
+                f"'{file.path}' has more than {gigabytes} GB, and some registries refuse a layer of that size",
+                "split the weights into several files, where their format can be split",
+            )
+        )
+    observe(TaskStarted("hash", file.path, file.size))
+    digest = digests.of(file, lambda amount: observe(TaskAdvanced("hash", file.path, amount)))
+    observe(TaskFinished("hash", file.path))
+    return digest
+
+
+def ensure_code_layer(job: Job) -> BuiltLayer:
+    """The layer of /app. Its files are read when any of them is another one than last time, and compiled when they hold
+    something that nobody has a layer of. Raises BuildError, RegistryError, FormatError, StoreError."""
+    project, files, part, store = job.project, job.files, job.part, job.store
+    memory = _memory(store, project, f"code-{part.platform.architecture}")
+    state = Digest.of(
+        canonical_json(
+            {
+                "layer-format": LAYER_FORMAT,
+                "files": [[file.path, file.executable, file.link, *stamp(file)] for file in files.code],
+                "project": [project.name, project.version, project.scripts],
+                "python": part.python,
+                "compiler": compiler_identity(part),
+                "prefix": VENV,
+            }
+        )
+    )
+    key = _remembered(memory, state)
+    if key is not None and store.layers.find(key) is not None:
+        return job.known.built(key, "code", True)
+    read_at = time.time_ns()
+    key = _code_key(job, project.root)
+    reused = job.known.find(key) is not None
+    if not reused:
+        key = _make_code(job)
+    if all(is_settled(file, read_at) for file in files.code) and store.layers.find(key) is not None:
+        write_atomically(memory, json.dumps([state, key]).encode())
+    return job.known.built(key, "code", reused)
+
+
+def _code_key(job: Job, directory: Path) -> str:
+    """The key of the project's code as it lies in `directory`."""
+    project, part = job.project, job.part
+    code = [
+        (
+            file.path,
+            file.executable,
+            file.link,
+            None if file.link else content_of(directory / file.path, file.path),
+        )
+        for file in job.files.code
+    ]
+    about = (project.name, project.version, project.scripts)
+    return CodeLayer(tuple(code), about, part.python, compiler_identity(part), VENV).key
+
+
+def _make_code(job: Job) -> str:
+    """Make the layer and return its key, which is that of the copies: a file may change while it is read."""
+    from corten.build.code import place_code
+    from corten.build.environment import Environment
+
+    with closing(job.workshop()) as workshop, workshop.directory() as directory:
+        environment = Environment(VENV, job.part.python)
+        place_code(job.project, job.files.code, environment, directory / "fs", workshop.compiler())
+        key = _code_key(job, directory / "fs" / "app")
+        job.store.layers.commit(directory, key)
+    return key
+
+
+def _remembered(memory: Path, state: Digest) -> str | None:
+    """The key of the layer that was made of exactly these files."""
+    with suppress(OSError, ValueError, TypeError):
+        known, key = json.loads(memory.read_bytes())
+        if known == state and isinstance(key, str):
+            return key
+    return None
