@@ -81,7 +81,7 @@ def _given() -> str:
         raise UsageError(f"the password has more than {_LONGEST} bytes")
     try:
         return text.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError:
         raise UsageError("the password is not UTF-8") from None  # the error holds the text
 
 
