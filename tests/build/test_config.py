@@ -106,3 +106,49 @@ def test_a_base_without_history_does_not_take_ours() -> None:
         "corten: debian",
         "corten: code",
     ]
+
+
+def test_what_a_base_says_of_itself_does_not_pass_for_the_image() -> None:
+    beneath = ImageConfig(
+        AMD64,
+        (Digest.of(b"1"),),
+        env=(
+            "PATH=/opt/venv/bin:/opt/conda/bin:/bin",
+            "PYTHONHOME=/usr",
+            "LD_LIBRARY_PATH=/usr/local/cuda/lib64",
+            "CORTEN_PREDICT=other:Model",
+            "USER=app",
+            "HOME=/home/app",
+        ),
+        entrypoint=("/entry.sh",),
+        cmd=("serve",),
+        user="app",
+        workdir="/srv",
+        labels={
+            "org.opencontainers.image.title": "base",
+            "org.opencontainers.image.revision": "abc",
+            "dev.corten.entry": "predict",
+            "vendor": "somebody",
+        },
+        exposed_ports=("9000/tcp",),
+        volumes=("/data",),
+        stop_signal="SIGINT",
+    )
+    project = replace(PROJECT, entry=None, version=None)
+    config = image_config(project, PART, LAYERS, "x", beneath)
+    values = environment(config)
+    assert values["PATH"] == "/opt/venv/bin:/opt/conda/bin:/bin"
+    assert values["LD_LIBRARY_PATH"] == "/usr/local/cuda/lib64"
+    assert not {"PYTHONHOME", "CORTEN_PREDICT"} & set(values)
+    assert (values["USER"], values["LOGNAME"], values["HOME"]) == ("nonroot", "nonroot", "/home/nonroot")
+    assert (config.user, config.workdir) == ("65532:65532", "/app")
+    assert config.labels == {
+        "vendor": "somebody",
+        "team": "ml",
+        "dev.corten.network": "none",
+        "org.opencontainers.image.title": "iris",
+    }
+    rest = (config.entrypoint, config.cmd, config.exposed_ports, config.volumes, config.stop_signal)
+    assert rest == ((), (), (), (), None)
+    named = environment(image_config(replace(project, user="app:app"), PART, LAYERS, "x", beneath))
+    assert (named["USER"], named["LOGNAME"]) == ("app", "app")

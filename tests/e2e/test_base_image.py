@@ -109,7 +109,7 @@ cat /tmp/work/found
     ("base", "says"),
     [
         ("oci:./nowhere:tag", "is not an OCI layout"),
-        ("registry.example/team/base@sha256:" + "0" * 64, "is in a registry"),
+        ("127.0.0.1:1/team/base@sha256:" + "0" * 64, "127.0.0.1:1"),
         ("oci:LAYOUT:other", "has no 'other'"),
     ],
 )

@@ -76,12 +76,10 @@ def find_python(tree: Path, config: ImageConfig, reference: str) -> Python:
         found = resolve_inside(tree, f"{directory}/python3") if directory.startswith("/") else None
         if found is None or not found[1].is_file():
             continue
-        if read_some(found[1], 4) != _ELF:
-            others.append(f"'{found[0]}' is a script")
-            continue
-        minor = _minor(tree, found[0])
+        minor = _minor(tree, found)
         if minor is None:
-            others.append(f"'{found[0]}' is no CPython that Corten knows")
+            script = read_some(found[1], 2) == b"#!"
+            others.append(f"'{found[0]}' is {'a script' if script else 'no CPython that Corten knows'}")
             continue
         version = _exact_version(tree, found, minor)
         if version is None:
@@ -96,18 +94,21 @@ def find_python(tree: Path, config: ImageConfig, reference: str) -> Python:
                 hint="use a base with an ordinary CPython",
             )
         return Python(found[0], version)
-    more = f": {', '.join(others[:3])}" if others else ""
+    more = f": {', '.join(list(dict.fromkeys(others))[:3])}" if others else ""
     raise ProjectError(
         f"the base '{reference}' has no python3 on its PATH{more}",
         hint="use a base image with Python, or a Debian base",
     )
 
 
-def _minor(tree: Path, interpreter: str) -> str | None:
-    """`3.11`, from the interpreter's name, else from the one standard library beside it."""
-    if match := _MINOR.fullmatch(os.path.basename(interpreter)):
+def _minor(tree: Path, interpreter: tuple[str, Path]) -> str | None:
+    """`3.11`, from the interpreter's name, else for a program from the one standard library beside it. A version manager's
+    shim is neither."""
+    if match := _MINOR.fullmatch(os.path.basename(interpreter[0])):
         return match[1]
-    library = resolve_inside(tree, f"{_prefix(interpreter)}/lib")
+    if read_some(interpreter[1], 4) != _ELF:
+        return None
+    library = resolve_inside(tree, f"{_prefix(interpreter[0])}/lib")
     names = os.listdir(library[1]) if library and library[1].is_dir() else []
     minors = {match[1] for name in names if (match := _MINOR.fullmatch(name))}
     return minors.pop() if len(minors) == 1 else None

@@ -19,6 +19,7 @@ from corten.project.model import Command, Predictor, Project
 
 PORT = 8080
 SERVE = ("/opt/corten/bin/python", "-I", "-m", "corten_serve")
+_OF_THE_BASE = ("org.opencontainers.image.", "dev.corten.", "com.amazonaws.sagemaker.")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"(\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}))")
 
@@ -45,9 +46,16 @@ def image_config(
     beneath: ImageConfig | None = None,
 ) -> ImageConfig:
     """The configuration of the project's image: `layers` are diff IDs with their titles, bottom to top, without those
-    of `beneath`, the configuration of a base that is an image itself."""
+    of `beneath`, the configuration of a base that is an image itself.
+
+    Of a base's configuration stay its environment and its labels, without what would mislead our Python or say of this
+    image what is true of the base alone. Its user, folder, entry point, command, ports, volumes and stop signal are not
+    taken over: the project has its own."""
     environment = _inherited(beneath)
-    path = environment.get("PATH") or _SYSTEM_PATH
+    path = (environment.get("PATH") or _SYSTEM_PATH).removeprefix("/opt/venv/bin:")
+    # Whoever is in the base's passwd is called so; for any other number these are what getpass.getuser finds.
+    name = project.user.partition(":")[0]
+    user = "nonroot" if name.isdigit() else name
     environment |= {
         "PATH": f"/opt/venv/bin:{path}",
         "VIRTUAL_ENV": "/opt/venv",
@@ -55,8 +63,8 @@ def image_config(
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": environment.get("LANG", "C.UTF-8"),
         "HOME": HOME,
-        "USER": "nonroot",
-        "LOGNAME": "nonroot",
+        "USER": user,
+        "LOGNAME": user,
         "XDG_CACHE_HOME": f"{HOME}/.cache",
         "HF_HOME": f"{HOME}/.cache/huggingface",
         "MPLCONFIGDIR": f"{HOME}/.cache/matplotlib",
@@ -91,7 +99,7 @@ def image_config(
         cmd=cmd,
         user=project.user,
         workdir=project.workdir,
-        labels={**(beneath.labels if beneath else {}), **labels, **project.labels},
+        labels={**_inherited_labels(beneath), **labels, **project.labels},
         exposed_ports=(f"{PORT}/tcp",) if project.entry is not None else (),
         created=created,
         history=tuple(history),
@@ -123,7 +131,20 @@ def _history_of(beneath: ImageConfig | None) -> list[dict[str, Any]]:
 
 
 def _inherited(beneath: ImageConfig | None) -> dict[str, str]:
-    return dict(item.split("=", 1) for item in beneath.env if "=" in item) if beneath else {}
+    """The base's environment. `PYTHONHOME` would keep the virtual environment from being found, and what begins with
+    `CORTEN_` is about the base's own predictor."""
+    variables = dict(item.split("=", 1) for item in beneath.env if "=" in item) if beneath else {}
+    return {
+        key: value
+        for key, value in variables.items()
+        if key != "PYTHONHOME" and not key.startswith(("CORTEN_", "VIRTUAL_ENV"))
+    }
+
+
+def _inherited_labels(beneath: ImageConfig | None) -> dict[str, str]:
+    """The base's labels, but for those that say what an image is and how it runs."""
+    labels = beneath.labels if beneath else {}
+    return {key: value for key, value in labels.items() if not key.startswith(_OF_THE_BASE)}
 
 
 def _has_gpu(part: PlatformLock) -> bool:
