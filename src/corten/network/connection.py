@@ -153,6 +153,8 @@ class Connections:
         from corten.network.sending import pool_of
 
         context = tls_context(self.settings, insecure, folder)
+        if insecure:  # it was asked for: nobody needs to be told with every request
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if proxy is None:
             pool = urllib3.PoolManager(num_pools=16, maxsize=16, ssl_context=context)
         else:

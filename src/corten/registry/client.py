@@ -120,7 +120,7 @@ class Repository:
         path = f"/blobs/uploads/?mount={digest}&from={source}"
         try:
             answer = self._ask(
-                "POST", path, {201, 202}, "mounting", headers={"Content-Length": "0"}, body=b"", scopes=scopes
+                "POST", path, {201, 202}, "mount", headers={"Content-Length": "0"}, body=b"", scopes=scopes
             )
         except (AccessDenied, NotInRegistry, Unsupported):
             return False
@@ -129,7 +129,7 @@ class Repository:
             return True
         try:
             location = opened(answer, self.registry).location
-            self._ask("DELETE", location, {200, 202, 204}, "an upload", scopes=self._writing).close()
+            self._ask("DELETE", location, {200, 202, 204}, "upload", scopes=self._writing).close()
         except RegistryError:
             pass  # it is the registry's to forget
         return False
@@ -353,7 +353,7 @@ class _UploadRequests:
     def send(
         self, method: str, path: str, accept: frozenset[int], headers: Mapping[str, str], body: Body = None
     ) -> Answer:
-        return self._repository._once(method, path, set(accept), "the upload", headers, body)
+        return self._repository._once(method, path, set(accept), "upload", headers, body)
 
     def has(self, digest: Digest) -> bool:
         try:
