@@ -17,6 +17,7 @@ from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.registry.client import Fetched, RegistrySettings, Repository, open_repository
+from corten.registry.referrers import put_referrer, subject_of
 from corten.registry.remote import find_image
 from corten.registry.together import Together
 
@@ -47,7 +48,7 @@ def copy(
 ) -> Copied:
     """Copy the image, index or artifact at `source` to `target`: the whole of it, or with `platforms` the manifest of the
     one platform that is named. With `referrers` also what refers to it (signatures, SBOMs). The target leads to it when
-    everything else is there. Raises RegistryError, FormatError, UsageError."""
+    all of it is there. Raises RegistryError, FormatError, UsageError."""
     if target.digest is not None:
         raise UsageError(f"'{target}' names a digest, which a copy keeps anyway", hint="name a tag")
     work = _Copy(open_repository(source, settings), open_repository(target, settings), observe)
@@ -59,10 +60,17 @@ def copy(
     root = work.source.manifest(wanted)
     documents, blobs = work.reach(root, referrers)
     work.blobs(blobs)
+    later: list[Fetched] = []
     for document in documents:
-        if document.digest != root.digest:
+        if document.digest == root.digest:
+            continue
+        if subject_of(document.data) is not None:
+            later.append(document)
+        else:
             work.target.put_manifest(document.digest, document.data, document.media_type)
     work.target.put_manifest(target.target, root.data, root.media_type)
+    for document in later:
+        put_referrer(work.target, document.data, document.media_type)
     return Copied(root.digest, work.sent, work.ways)
 
 

@@ -18,7 +18,8 @@ from corten.oci.compression import decompressed
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
-from corten.registry.client import DamagedBlob, RegistrySettings, Repository, open_repository
+from corten.registry.client import RegistrySettings, Repository, open_repository
+from corten.registry.failures import DigestMismatch
 from corten.registry.remote import RemoteImage, find_image, find_images, note_places
 from corten.registry.together import Together
 from corten.store.adopt import adopt
@@ -189,7 +190,7 @@ def _receive(
                     for _ in packed:
                         pass
                     raise
-        except DamagedBlob:
+        except DigestMismatch:
             if attempt == _ATTEMPTS:
                 raise
             continue
