@@ -12,9 +12,6 @@ from pathlib import Path
 import pytest
 
 from corten.errors import FormatError, ImageNotFound, StoreError, UsageError
-from corten.oci import media
-from corten.oci.config import ImageConfig
-from corten.oci.descriptor import Descriptor, Manifest
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.store.export import save_layout
@@ -22,29 +19,12 @@ from corten.store.locks import Busy, locked
 from corten.store.prune import prune
 from corten.store.store import Store
 from corten.store.sync import sync
-
-AMD64 = Platform("linux", "amd64")
+from support.images import AMD64, add_image, add_layer
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "home with space")
-
-
-def add_layer(store: Store, name: str, key: str | None = None) -> Digest:
-    with store.temporary_directory() as directory:
-        (directory / "fs/etc").mkdir(parents=True)
-        (directory / "fs/etc" / name).write_text(name * 100)
-        return store.layers.commit(directory, key).diff_id
-
-
-def add_image(store: Store, name: str, *layers: Digest, platform: Platform = AMD64) -> Digest:
-    config = ImageConfig(platform=platform, diff_ids=layers).encode()
-    descriptors = tuple(Descriptor(media.LAYER, layer, store.layers.get(layer).size) for layer in layers)
-    manifest = Manifest(Descriptor(media.CONFIG, store.blobs.put(config), len(config)), descriptors)
-    digest = store.blobs.put(manifest.encode())
-    store.images.set(name, platform, digest)
-    return digest
 
 
 def test_a_layer_streams_back_to_its_diff_id(store: Store) -> None:

@@ -162,11 +162,7 @@ def _receive(store: Store, diff_id: Digest, blob: Blob, observe: Observer, stop:
     try:
         with store.temporary_directory("load") as directory, blob.open() as file:
             packed = _checked(file, blob, diff_id, observe, stop)
-            with open(directory / "tar", "xb") as plain:
-                for piece in decompressed(packed, blob.media_type, LARGEST_LAYER):
-                    plain.write(piece)
-            (directory / "layer").mkdir()
-            store.layers.commit_foreign(directory / "layer", directory / "tar", diff_id)
+            store.layers.receive(directory, decompressed(packed, blob.media_type, LARGEST_LAYER), diff_id)
             for _ in packed:  # what an archive's end mark hides counts for the blob's digest
                 pass
     except FormatError as error:
