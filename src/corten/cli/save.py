@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,8 +109,8 @@ def _chosen(context: Context, name: str, platforms: Sequence[Platform]) -> list[
 
 def _is_folder(target: Path) -> bool:
     """Whether to write a folder. Raises UsageError for names that promise a compressed archive."""
-    if target.exists() and not target.is_dir() and not target.is_file():
-        return False  # a pipe or a device, such as /dev/stdout
+    if _is_stream(target):
+        return False
     name = target.name.lower()
     if name.endswith(_PACKED_ENDINGS) and not target.is_dir():
         raise UsageError(
@@ -119,6 +118,13 @@ def _is_folder(target: Path) -> bool:
             hint="write '-o FILE.tar --compression zstd', which compresses the layers, or pipe through gzip",
         )
     return not name.endswith(".tar") or target.is_dir()
+
+
+def _is_stream(target: Path) -> bool:
+    """Whether `target` is a pipe or a device, or /dev/stdout and the like, which may lead to a file that is open."""
+    return target.parts[:2] == ("/", "dev") or (
+        target.exists() and not target.is_dir() and not target.is_file()
+    )
 
 
 def _stem(name: str) -> str:
@@ -184,7 +190,7 @@ def _opened(target: Path | None) -> Iterator[BinaryIO]:
             ) from error
         return
     with explained(target, what=""):
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        if _is_stream(target):
             with open(target, "wb", buffering=0) as out:
                 yield out
             return
