@@ -26,6 +26,7 @@ from corten.registry.client import (
     open_repository,
 )
 from corten.registry.credentials import Given
+from support.embedded import serving
 from support.faults import Answer, Corrupt, CutRequest, CutResponse, Drop, FaultProxy, Garbage, Lose, Stall
 from support.registries import Secured
 
@@ -361,6 +362,20 @@ def test_a_cut_upload_arrives(through: Repository, proxy: FaultProxy, ahead: boo
     through.push_blob(streamed(data), **(known(data) if ahead else {}), advance=steps.append)
     assert sum(steps) == SIZE
     assert pulled(through, data) == data
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["digest known", "digest unknown"])
+def test_an_upload_goes_on_where_the_registry_is(tmp_path: Path, ahead: bool) -> None:
+    """Against our own registry: Debian's gives up an upload that was cut."""
+    data = blob(24)
+    with serving(tmp_path) as own, FaultProxy(own.address) as proxy:
+        through = Registry(proxy.address, settings()).repository("a/b")
+        proxy.on("PUT" if ahead else "PATCH", "/uploads/", CutRequest(after=2_000_000))
+        through.push_blob(streamed(data), **(known(data) if ahead else {}))
+        later = [item for item in proxy.asked("PUT|PATCH", "/uploads/") if "content-range" in item.headers]
+        assert later  # where it got to when it was asked is its own matter, as long as it is not the start
+        assert len(proxy.asked("POST", "/uploads/")) == 1
+        assert pulled(through, data) == data
 
 
 def test_an_upload_whose_answer_is_lost_is_not_sent_again(through: Repository, proxy: FaultProxy) -> None:

@@ -131,11 +131,11 @@ class BlobUpload:
 
     def _attempt(self, done: int) -> tuple[Digest, int]:
         """All that the registry lacks, from byte `done` on."""
-        if self._in_chunks:
-            return self._chunks(done)
-        if self._digest is not None and self._size is not None:
+        if self._digest is not None and self._size is not None and not self._in_chunks:
             return self._whole(self._digest, self._size, done)
-        return self._stream(done)
+        # What goes on in the middle says where: the registry may have got more since it was asked. Where a stream
+        # ends cannot be said ahead.
+        return self._chunks(done) if self._in_chunks or done else self._stream()
 
     def _whole(self, digest: Digest, size: int, done: int) -> tuple[Digest, int]:
         headers = {"Content-Length": str(size - done), "Content-Type": "application/octet-stream"}
@@ -147,11 +147,9 @@ class BlobUpload:
         )
         return self._finished(digest, size)
 
-    def _stream(self, done: int) -> tuple[Digest, int]:
-        stream = self._from(done)
+    def _stream(self) -> tuple[Digest, int]:
+        stream = self._from(0)
         headers = {"Content-Type": "application/octet-stream"}
-        if done:
-            headers["Content-Range"] = f"{done}-"
         answer = self._send("PATCH", self._location, frozenset({202, 204}), headers, stream.pieces)
         self._moved(answer)
         if not stream.complete:
@@ -195,7 +193,12 @@ class BlobUpload:
         body: Body,
         digest: Digest | None = None,
     ) -> Answer:
-        answer = self._requests.send(method, path, accept, headers, body)
+        try:
+            answer = self._requests.send(method, path, accept, headers, body)
+        except Unsupported as error:
+            if error.status == 416:  # it is elsewhere by now than it has said: it is asked again
+                raise Interrupted(error.message, error.hint) from error
+            raise
         answer.close()
         told = answer.headers.get("docker-content-digest", "")
         if digest is not None and told.startswith("sha256:") and told != digest:
@@ -236,7 +239,7 @@ class BlobUpload:
         if error.status in {411, 413, 501} and not self._in_chunks:
             self._in_chunks = True
             return True
-        passing = error.status in {400, 416} and (not error.codes or bool(_PASSING & set(error.codes)))
+        passing = error.status == 400 and (not error.codes or bool(_PASSING & set(error.codes)))
         if passing and not self._begun_anew:
             self._begun_anew = True
             return True
