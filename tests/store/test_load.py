@@ -72,6 +72,11 @@ def tar_of(path: Path, files: dict[str, bytes | str]) -> Path:
     return path
 
 
+def feed(descriptor: int, data: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as pipe:
+        pipe.write(data)
+
+
 def layer_of(name: str, content: bytes) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -140,7 +145,7 @@ def test_what_was_saved_is_loaded(
     path.write_bytes(pack(buffer.getvalue()))
     if piped:
         reading, writing = os.pipe()
-        thread = threading.Thread(target=lambda: (os.write(writing, path.read_bytes()), os.close(writing)))
+        thread = threading.Thread(target=feed, args=(writing, path.read_bytes()))
         thread.start()
         with os.fdopen(reading, "rb") as file:
             (loaded,) = load(store, file, "standard input", ignore)
@@ -434,8 +439,11 @@ def member(name: str, **fields: object) -> tarfile.TarInfo:
     ids=range(13),
 )
 def test_hostile_tar_files(tmp_path: Path, infos: list[tarfile.TarInfo], match: str) -> None:
-    form = tarfile.PAX_FORMAT if any(info.pax_headers for info in infos) else tarfile.GNU_FORMAT
-    data = b"".join(info.tobuf(form) for info in infos) + bytes(1024)
+    parts = [
+        info.tobuf(tarfile.PAX_FORMAT) if info.pax_headers else info.tobuf(tarfile.GNU_FORMAT)
+        for info in infos
+    ]
+    data = b"".join(parts) + bytes(1024)
     (tmp_path / "x.tar").write_bytes(data)
     with open(tmp_path / "x.tar", "rb") as file, pytest.raises(FormatError, match=match):
         Archive(file, "x.tar")
