@@ -208,15 +208,12 @@ class BaseImages:
         self._observe(TaskStarted("install", f"base layer {diff_id.short}"))
         with (
             explained(self._store.root),
-            self._store.temporary_directory("base") as outer,
+            self._store.temporary_directory("base") as directory,
             layout.open(layer) as packed,
         ):
             pieces = iter(lambda: packed.read(1 << 20), b"")
-            with open(outer / "tar", "wb") as plain:
-                for piece in decompressed(pieces, layer.media_type, LARGEST_LAYER):
-                    plain.write(piece)
-            (outer / "layer").mkdir()
-            self._store.layers.commit_foreign(outer / "layer", outer / "tar", diff_id)
+            plain = decompressed(pieces, layer.media_type, LARGEST_LAYER)
+            self._store.layers.receive(directory, plain, diff_id)
         self._observe(TaskFinished("install", f"base layer {diff_id.short}"))
 
     def _say(self, image: BaseImage, reference: str) -> None:

@@ -146,6 +146,8 @@ def _roots(layer: WheelLayer, entries: Iterable[tar.Entry]) -> Iterator[str]:
     packages = f"{prefix}lib/python{layer.python}/site-packages/"
     for entry in entries:
         path = entry.path
+        if "/__pycache__/" in f"{path}/":  # of modules that are there as well
+            continue
         if path.startswith(packages):
             yield path[len(packages) :].split("/", 1)[0]
             continue
