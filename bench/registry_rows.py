@@ -173,7 +173,7 @@ class Rows:
             home = corten.copy(first)
             project = projects.copy_project(corten.project(size), corten.new("projects") / size)
             if row == "code-line":
-                projects.change_code(project, str(number))
+                projects.change_code(project, f"changed {number}")
             else:
                 pins = [*projects.requirements(size), projects.DEPENDENCY, ""]
                 (project / "requirements.txt").write_text("\n".join(pins))
