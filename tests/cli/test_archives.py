@@ -88,6 +88,8 @@ def test_an_archive_is_not_for_a_terminal(corten: Corten, store: Store) -> None:
 
 def test_a_folder_stays_a_folder(corten: Corten, store: Store, tmp_path: Path) -> None:
     assert corten("save", "iris:1", tmp_path / "layout").stdout == f"{tmp_path}/layout:1\n"
+    between = corten("save", "iris:1", "--format", "oci", tmp_path / "between")
+    assert between.stdout == f"{tmp_path}/between:1\n"
     assert corten("save", "iris:1", "-o", tmp_path / "other").stdout == f"{tmp_path}/other:1\n"
     assert corten.at(tmp_path / "elsewhere")("load", tmp_path / "other").stdout == "iris:1\n"
 

@@ -133,7 +133,9 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
     if getattr(module, "TAKES_COMMAND", False) and "--" in own:
         # What follows `--` is the container's, options and all.
         own, command = own[: own.index("--")], own[own.index("--") + 1 :]
-    arguments = parser.parse_args(own)
+    # A verb with a list of words takes them before and after its options.
+    words = getattr(module, "WORDS_ANYWHERE", False)
+    arguments = parser.parse_intermixed_args(own) if words else parser.parse_args(own)
     arguments.command = command
     terminal.configure(quiet=arguments.quiet, verbose=arguments.verbose)
     try:

@@ -24,6 +24,8 @@ examples:
   corten save iris ./iris-layout
   corten save iris flowers:2.0 -o both.tar --compression zstd"""
 
+WORDS_ANYWHERE = True
+
 _PACKED_ENDINGS = (".gz", ".tgz", ".zst", ".xz", ".bz2")
 
 
