@@ -92,7 +92,7 @@ def test_a_wrong_digest_leaves_nothing(client: Client) -> None:
 
 def left_over(root: Path) -> list[Path]:
     """Files of bytes that are no blob."""
-    return [path for path in root.rglob("_uploads/*")]
+    return list(root.rglob("_uploads/*"))
 
 
 def test_other_algorithms_are_told_so(client: Client) -> None:

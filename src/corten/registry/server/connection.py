@@ -38,6 +38,12 @@ class Connection:
         self._application, self._tls, self._log = application, tls, log
         self._guard = threading.Lock()
         self._busy = self._leaving = False
+        self._since = time.monotonic()
+
+    @property
+    def idle_since(self) -> float | None:
+        """When it began to wait for a request; None while one is being answered. Of `time.monotonic`."""
+        return None if self._busy or self._leaving else self._since
 
     def serve(self) -> None:
         """Until the connection is over. Never raises for what the other side does."""
@@ -99,7 +105,7 @@ class Connection:
         if not clean:
             self._linger(incoming)
         with self._guard:
-            self._busy = False
+            self._busy, self._since = False, time.monotonic()
             return not last and not self._leaving
 
     def _begin(self) -> bool:

@@ -88,17 +88,30 @@ class Server:
                 time.sleep(0.1)  # until others have ended
             return
         connection.setblocking(True)
-        if not self._slots.acquire(timeout=_PATIENCE):
-            with connection, suppress(OSError):
-                connection.settimeout(_PATIENCE)
-                if self._tls is None:
-                    body = Refusal(503, "TOOMANYREQUESTS", "too many connections: try again").body().decode()
-                    connection.sendall(_BUSY.format(len(body), body).encode())
+        if not self._slots.acquire(blocking=False) and not self._make_room():
+            self._turn_away(connection)
             return
         served = Connection(connection, str(address[0]), self._application, self._tls, self._log)
         with self._guard:
             self._connections.add(served)
         threading.Thread(target=self._serve, args=(served,), daemon=True).start()
+
+    def _make_room(self) -> bool:
+        """Let the connection go that has waited longest for a request, and have its place."""
+        waiting = [(since, item) for item in self._open() if (since := item.idle_since) is not None]
+        if waiting:
+            min(waiting, key=lambda pair: pair[0])[1].leave()
+        return self._slots.acquire(timeout=_PATIENCE)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        body = Refusal(503, "TOOMANYREQUESTS", "too many connections: try again").body().decode()
+        with connection, suppress(OSError):
+            connection.settimeout(_PATIENCE / 4)
+            if self._tls is None:
+                connection.recv(
+                    64 << 10
+                )  # what is left unread would reset the connection before the answer is read
+                connection.sendall(_BUSY.format(len(body), body).encode())
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -157,7 +170,7 @@ def listening(root: Path, settings: Settings, observe: Observer = ignore) -> Ite
         read_only=settings.read_only,
         guarded=loopback and settings.passwords is None,
     )
-    with contents.serving(), _listener(family, address, settings) as listener:
+    with _listener(family, address, settings) as listener, contents.serving():
         yield Server(listener, settings, application, observe)
 
 

@@ -26,6 +26,7 @@ _MOST_FIELDS = 100
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REQUEST = re.compile(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_FIRST = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n"
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 
 
@@ -62,6 +63,9 @@ class Incoming:
                 return None
         deadline = time.monotonic() + HEAD_SECONDS
         while True:
+            # A TLS handshake has no line that ends: whoever tries https first must be told at once, not when time is up.
+            if self._buffer[self._start] not in _FIRST:
+                raise Refusal(400, "UNSUPPORTED", "that is not an HTTP/1.1 request")
             end = self._buffer.find(b"\r\n\r\n", self._start, self._end)
             if end >= 0 and end - self._start <= LARGEST_HEAD:
                 data = bytes(self._view[self._start : end])
