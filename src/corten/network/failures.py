@@ -94,6 +94,8 @@ def network_error(error: Exception, host: str) -> FetchError:
         return Transient(f"'{host}' does not answer", hint="check the network", down=True)
     if isinstance(error, (exceptions.ReadTimeoutError, TimeoutError)):
         return Transient(f"'{host}' stopped sending", hint="try again later")
+    if isinstance(error, exceptions.ProtocolError) and isinstance(error.args[-1], TimeoutError):
+        return Transient(f"'{host}' stopped taking what is sent", hint="try again later")
     if isinstance(error, exceptions.NewConnectionError):
         return Transient(
             f"'{host}' is down: the connection was refused",

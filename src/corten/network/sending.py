@@ -63,6 +63,11 @@ class _Careful:
                 if _readable(self.sock):
                     raise BrokenPipeError("answered before the request was complete") from None
                 raise
+            except (
+                ssl.SSLError
+            ) as error:  # what a broken pipe is called with TLS; the answer may be there to be read
+                self.unfinished = True
+                raise BrokenPipeError("cut before the request was complete") from error
             except OSError:
                 self.unfinished = True
                 raise
