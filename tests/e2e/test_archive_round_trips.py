@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -182,3 +183,19 @@ def test_two_loads_at_once_and_one_killed(corten: Corten, two: Path, tmp_path: P
     assert elsewhere("run", "leaver:1").stdout == "farewell\n"
     elsewhere("prune")
     assert list((elsewhere.home / "tmp").iterdir()) == []
+
+
+def test_layers_that_are_not_here_are_fetched(
+    corten: Corten, built: dict[str, str], registry: str, tmp_path: Path
+) -> None:
+    """Such as of an image that was built with a registry as its cache."""
+    corten("save", built["name"], "-o", tmp_path / "whole.tar")
+    here, there = corten.at(tmp_path / "here"), corten.at(tmp_path / "there")
+    here("load", tmp_path / "whole.tar")
+    here("push", "greeter:1", f"{registry}/archived/greeter:1")
+    layers = json.loads(here("inspect", "greeter:1").stdout)["layers"]
+    shutil.rmtree(here.home / "layers" / layers[0]["digest"][7:])
+    here("save", "greeter:1", "-o", tmp_path / "again.tar")
+    assert (tmp_path / "again.tar").read_bytes() == (tmp_path / "whole.tar").read_bytes()
+    there("load", tmp_path / "again.tar")
+    assert id_in(there, "greeter:1") == built["id"]

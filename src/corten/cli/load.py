@@ -12,6 +12,7 @@ from corten.cli.context import Context
 from corten.cli.images import row
 from corten.errors import UsageError
 from corten.oci.platform import Platform
+from corten.store.sync import sync_later
 
 if TYPE_CHECKING:
     from corten.store.images import Image
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         raise UsageError("two archives are named", hint="load them one after the other")
     path = arguments.input or arguments.path
     images = _load(None if path in (None, "-") else Path(path), arguments, context)
+    sync_later(context.store)
     if arguments.json:
         rows = [row(image, context.store) for image in images]
         context.terminal.print(json.dumps(rows, indent=2))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from corten.cli.context import Context
+from corten.cli.finding import with_layers
 from corten.errors import CortenError, ImageNotFound, UsageError
 from corten.oci.platform import Platform
 
@@ -77,7 +78,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             hint=f"write '-o {_stem(names[0])}.tar', or pipe it into 'docker load'",
         )
     with context.store.lock("store", shared=True):
-        _fetch_absent(context, images)
+        for image in images:
+            with_layers(image, context)
         if folder and target is not None:
             _save_folder(arguments, context, images, target)
         else:
@@ -131,17 +133,6 @@ def _is_stream(target: Path) -> bool:
 
 def _stem(name: str) -> str:
     return name.rpartition("/")[2].partition(":")[0] or "image"
-
-
-def _fetch_absent(context: Context, images: Sequence[Image]) -> None:
-    """Fetch what an image made from a registry's cache lacks here."""
-    layers = [diff_id for image in images for diff_id in image.config.diff_ids]
-    if all(context.store.layers.has(diff_id) for diff_id in layers):
-        return
-    from corten.registry.client import settings_from
-    from corten.registry.pull import ensure_layers
-
-    ensure_layers(context.store, layers, settings_from(os.environ), context.observe)
 
 
 def _save_folder(
