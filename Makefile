@@ -16,7 +16,7 @@ help:
 	@echo "make test    every check: format, lint, types, imports, tests"
 	@echo "make lint    the checks without the tests"
 	@echo "make bench   measure builds beside docker and buildah, where they are installed"
-	@echo "make bench-registry    measure pushes and pulls beside docker, podman and skopeo"
+	@echo "make bench-registry  measure pushes and pulls beside docker, podman and skopeo"
 	@echo "make clean   remove everything that these targets made in this folder"
 
 $(VENV)/.ready: pyproject.toml Makefile

@@ -22,7 +22,8 @@ import registry_results
 import report
 from measure import Failed
 from peers import Corten
-from registry_peers import CortenMover, DockerfileMover, DockerMover, Mover, PodmanMover, SkopeoMover
+from registry_docker import DockerfileMover, DockerMover
+from registry_peers import CortenMover, Mover, PodmanMover, SkopeoMover
 from registry_rows import Rows
 from registry_servers import Server
 from results import Results

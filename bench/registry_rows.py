@@ -13,7 +13,8 @@ from pathlib import Path
 import projects
 from measure import Failed, Job, Sample, TreeMemory, run, settle
 from peers import Corten
-from registry_peers import CortenMover, DockerfileMover, Mover
+from registry_docker import DockerfileMover
+from registry_peers import CortenMover, Mover
 from registry_servers import Relay, Server
 from results import Results
 
