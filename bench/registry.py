@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -36,6 +37,7 @@ PEERS = ("docker", "podman", "skopeo", "docker+uv")
 def main() -> int:
     """Parse, measure, report. 0 unless nothing could be measured."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # daemons are ended then, too
     reason = Server.missing()
     if reason is not None:
         print(f"error: {reason}", file=sys.stderr)

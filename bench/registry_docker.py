@@ -20,7 +20,7 @@ class DockerMover:
         self.engine = Docker(work / "docker-push", corten)
         self._sources: dict[str, str] = {}
         self._puller: Docker | None = None
-        self._started = False
+        self.started = False
 
     def missing(self) -> str | None:
         """A daemon needs root."""
@@ -28,10 +28,10 @@ class DockerMover:
 
     def start(self) -> None:
         """The daemon that pushes, once."""
-        if not self._started:
+        if not self.started:
             self.engine.work.mkdir(parents=True)
             self.engine.start()
-            self._started = True
+            self.started = True
 
     def prepare(self, size: str, source: str) -> None:
         """Pull the image. What the daemon then knows of packed layers holds for that registry alone."""
@@ -41,14 +41,14 @@ class DockerMover:
 
     def call(self, *arguments: str) -> None:
         """Run the client off the clock. Raises Failed."""
-        self.engine.call(self._job(self.engine, *arguments))
+        self.engine.call(self.job(self.engine, *arguments))
 
     def push(self, size: str, compression: str, target: str) -> Job | None:
         """docker packs with gzip alone."""
         if compression != "gzip":
             return None
         self.call("tag", self._sources[size], target)
-        return self._job(self.engine, "push", "--quiet", target)
+        return self.job(self.engine, "push", "--quiet", target)
 
     def pull(self, reference: str) -> Job | None:
         """By a daemon that has nothing."""
@@ -57,7 +57,7 @@ class DockerMover:
         self._puller = Docker(self.engine.new("pull"), self.corten)
         self._puller.work.mkdir(parents=True)
         self._puller.start()
-        return self._job(self._puller, "pull", "--quiet", reference)
+        return self.job(self._puller, "pull", "--quiet", reference)
 
     def after_pull(self) -> None:
         """End that daemon; its data stay, for the end."""
@@ -75,7 +75,8 @@ class DockerMover:
         self.engine.stop()
 
     @staticmethod
-    def _job(engine: Docker, *arguments: str) -> Job:
+    def job(engine: Docker, *arguments: str) -> Job:
+        """The client with the daemon of `engine`."""
         return Job([str(engine.client), *arguments], engine.env, engine.work)
 
 
@@ -100,7 +101,7 @@ class DockerfileMover:
             engine = self.docker.engine
             self.docker.close()
             engine.ensure()  # starts the daemon again, over the same data
-            self._ready = self.docker._started = True
+            self._ready = self.docker.started = True
         self.peer.build_once(size)
 
     def push(self, size: str, compression: str, target: str) -> Job | None:
@@ -110,7 +111,7 @@ class DockerfileMover:
     def push_tag(self, tag: str, target: str) -> Job:
         """Push a local image under another name."""
         self.docker.call("tag", tag, target)
-        return self.docker._job(self.docker.engine, "push", "--quiet", target)
+        return self.docker.job(self.docker.engine, "push", "--quiet", target)
 
     def changed(self, row: str, size: str) -> str:
         """Build the set with a change, off the clock; the image's tag. Raises Failed."""
@@ -132,4 +133,5 @@ class DockerfileMover:
         return None
 
     def close(self) -> None:
-        """The daemon is docker's."""
+        """End docker's daemon, which may take part for this alone."""
+        self.docker.close()
