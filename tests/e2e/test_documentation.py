@@ -3,7 +3,7 @@
 Blocks marked `sh` run in order, in one folder called `project` for each page, and must all succeed. `<!-- file: NAME` with
 a text up to `-->` puts a file there first; without a text it is the Python block before it.
 `<!-- shows: TEXT -->`: the commands print that text. An example's README runs
-in a copy of the example. Port 8000 is replaced by a free one.
+in a copy of the example. Ports 8000 (`up`) and 5000 (`registry`) are replaced by free ones.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ def test_shown_commands_run(page: Path, corten: Corten, tmp_path: Path) -> None:
             text = [body for language, body in BLOCK.findall(before) if language == "python"][-1]
         (folder / name).write_text(text)
 
-    with socket.socket() as probe:
+    with socket.socket() as probe, socket.socket() as other:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        other.bind(("127.0.0.1", 0))
+        port, registry_port = probe.getsockname()[1], other.getsockname()[1]
     programs = tmp_path / "bin"
     programs.mkdir()
     # `prune` and `stop --all` would hit what other tests have in the shared store, so a page has its own, beside it.
@@ -66,21 +67,22 @@ def test_shown_commands_run(page: Path, corten: Corten, tmp_path: Path) -> None:
         parts = [corten.home / name for name in ("blobs", "caches", "files", "images", "keys", "layers")]
         # Other tests may add to the shared store meanwhile; what is missed is made again.
         subprocess.run(["cp", "-al", *(part for part in parts if part.exists()), home], check=False)
-        run_page(page, folder, programs, own, port)
+        run_page(page, folder, programs, own, port, registry_port)
 
 
-def run_page(page: Path, folder: Path, programs: Path, own: Corten, port: int) -> None:
+def run_page(page: Path, folder: Path, programs: Path, own: Corten, port: int, registry_port: int) -> None:
     (programs / "corten").write_text(
         f"""#!/bin/sh
 [ "$1" != up ] || set -- "$@" --port {port}
+[ "$1" != registry ] || set -- "$@" --port {registry_port}
 exec {sys.executable} -P -m corten "$@"
 """
     )
     (programs / "corten").chmod(0o755)
     (programs / "python").symlink_to(sys.executable)
-    script = "set -euxo pipefail\n" + "\n".join(shell_blocks(page)).replace(
-        "localhost:8000", f"localhost:{port}"
-    )
+    script = "set -euxo pipefail\n" + "\n".join(shell_blocks(page))
+    for shown_port, free in ((8000, port), (5000, registry_port)):
+        script = script.replace(f"localhost:{shown_port}", f"localhost:{free}")
     variables = own.variables()
     variables |= {"PATH": f"{programs}:{variables['PATH']}", "URL": f"http://localhost:{port}/predict"}
     variables.pop("VIRTUAL_ENV", None)
