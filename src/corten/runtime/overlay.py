@@ -42,13 +42,15 @@ def mount_overlay(
             f"the image has {len(layers)} layers, and this kernel mounts {MOST_LAYERS} at most",
             hint="rebuild it with fewer",
         )
+    # The kernel refuses a directory that is there twice (ELOOP), as an image built on another one of ours may have it. Its
+    # upper occurrence hides the lower one entirely.
     short = []
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(dict.fromkeys(reversed(layers))):
         os.symlink(layer, f"{names}/{number}")
         short.append(str(number))
     os.symlink(upper, f"{names}/u")
     os.symlink(work, f"{names}/w")
-    options = f"lowerdir={':'.join(reversed(short))},upperdir=u,workdir=w"
+    options = f"lowerdir={':'.join(short)},upperdir=u,workdir=w"
     if userxattr:
         options += ",userxattr"
     flags = kernel.MS_NODEV
