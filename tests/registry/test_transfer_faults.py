@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import signal
 import subprocess
 import time
@@ -43,9 +44,9 @@ from support.images import AMD64, make_image, tree_of
 SETTINGS = dataclasses.replace(
     settings_from(os.environ), patience=Patience(attempts=4, pause=0.01, longest=2.0, window=5.0)
 )
-# Text that compresses badly, so that bodies are long enough to be cut in the middle.
+# Noise does not compress, so bodies are long enough to be cut in the middle.
 LAYERS = [
-    {f"file-{number}": uuid.uuid5(uuid.NAMESPACE_OID, f"{layer}{number}").bytes * 3 for number in range(900)}
+    {f"file-{number}": random.Random(10 * layer + number).randbytes(12_000) for number in range(4)}
     for layer in range(3)
 ]
 
