@@ -129,6 +129,23 @@ def test_a_server_that_answers_and_takes_no_more(certificates: tuple[Path, ssl.S
         done.clear()
 
 
+def test_what_is_not_wanted_is_not_sent() -> None:
+    """The server would take all of it."""
+    taken = 0
+
+    def serve(connection: socket.socket) -> None:
+        nonlocal taken
+        answers_at_once(connection)
+        while data := connection.recv(1 << 20):
+            taken += len(data)
+
+    with server(serve) as address:
+        answer = Connections(settings()).send("PUT", f"http://{address}/x", {}, body(ENDLESS))
+        assert (answer.status, answer.read1(100)) == (413, b"much")
+        answer.close()
+    assert taken < ENDLESS
+
+
 def test_a_server_that_takes_nothing_and_says_nothing() -> None:
     done = threading.Event()
 

@@ -139,7 +139,9 @@ def test_a_mount_asks_for_both_repositories(tokened: Tokened, known: Registry) -
     target = known.repository("target/a")
     assert target.mount_blob(digest, "source/a")
     assert target.has_blob(digest)
-    assert tokened.tokens.asked[0].scopes == ("repository:target/a:pull,push", "repository:source/a:pull")
+    put(known, "target/a", b"pushed with the same token")
+    (asked,) = tokened.tokens.asked
+    assert asked.scopes == ("repository:target/a:pull,push", "repository:source/a:pull")
 
 
 def test_a_source_that_may_not_be_read_is_no_error(tokened: Tokened, known: Registry) -> None:
