@@ -368,6 +368,20 @@ def test_a_layer_that_is_another(store: Store, tmp_path: Path) -> None:
     refused(store, tar_of(tmp_path / "y.tar", files), "should be")
 
 
+def test_a_blob_that_is_not_its_digest(store: Store, tmp_path: Path) -> None:
+    """It unpacks to the right layer, and is still not the blob that the manifest names."""
+    packed = gzip.compress(PLAIN, mtime=0)
+    files = layout_files([(packed, media.LAYER_GZIP)], [PLAIN], {media.IMAGE_NAME: "iris:1"})
+    files[f"blobs/sha256/{Digest.of(packed).hex}"] = gzip.compress(PLAIN, mtime=1)
+    refused(store, tar_of(tmp_path / "x.tar", files), "not those that its digest names")
+    docker = docker_files([PLAIN], ["iris:1"])
+    listed = json.loads(docker["manifest.json"])
+    listed[0]["Layers"] = [f"blobs/sha256/{Digest.of(b'other').hex}"]
+    docker[listed[0]["Layers"][0]] = docker.pop("0/layer.tar")
+    docker["manifest.json"] = json.dumps(listed).encode()
+    refused(store, tar_of(tmp_path / "y.tar", docker), "not those that its digest names")
+
+
 def test_one_bad_image_of_two_keeps_both_away(store: Store, tmp_path: Path) -> None:
     good, bad = docker_files([PLAIN], ["good:1"]), docker_files([layer_of("b", b"2")], ["bad:1"])
     listed = json.loads(good["manifest.json"]) + json.loads(bad["manifest.json"])
