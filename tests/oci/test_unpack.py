@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import stat
@@ -136,17 +135,6 @@ def test_another_layer_than_named(tmp_path: Path) -> None:
         store.layers.commit_foreign(directory, tmp_path / "layer.tar", Digest.of(b"other"))
 
 
-def test_decompression_is_bounded() -> None:
-    bomb = gzip.compress(bytes(30 << 20))
-    with pytest.raises(FormatError, match="larger than"):
-        for _ in unpack.decompressed(io.BytesIO(bomb), "x+gzip", 10 << 20):
-            pass
-    two = gzip.compress(b"one ") + gzip.compress(b"two")
-    assert b"".join(unpack.decompressed(io.BytesIO(two), "x+gzip", 100)) == b"one two"
-    with pytest.raises(FormatError, match="damaged"):
-        list(unpack.decompressed(io.BytesIO(b"not gzip"), "x.tar.gzip", 100))
-
-
 @given(
     st.lists(
         st.tuples(
@@ -182,9 +170,9 @@ def test_an_extension_header_does_not_fill_the_memory(tmp_path: Path) -> None:
     with open(path, "wb") as file:
         file.write(info.tobuf(tarfile.USTAR_FORMAT))
         file.truncate((3 << 30) + 1024)
-    (tmp_path / "tree").mkdir()
-    with pytest.raises(FormatError, match="extension header"):
-        unpack.unpack(path, tmp_path / "tree", tmp_path / "recipe")
+    (tmp_path / "layer").mkdir()
+    with open(path, "rb") as file, pytest.raises(FormatError, match="extension header"):
+        unpack.unpack(iter(lambda: file.read(1 << 20), b""), tmp_path / "layer")
 
 
 def test_a_path_is_not_endlessly_deep(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ LARGEST_EXTENSION = 1 << 20
 """Bytes of one PAX header or long name."""
 
 _ZEROS = bytes(BLOCK)
+_ROOT = b"0000000\x000000000\0"
 _LARGEST_OWNER = 0xFFFF_FFFE  # the next one means "leave it" to chown(2)
 _ADLER_BASE = 65521
 _REGULAR = b"0\x007"
@@ -195,7 +196,9 @@ def _member(block: bytes, raw: bytes, extensions: Extensions) -> Member:
         path = block[345:500].split(b"\0", 1)[0] + b"/" + path
     link = block[157:257].split(b"\0", 1)[0] if block[157] else b""
     size = _number(block[124:136], "size")
-    uid, gid = _number(block[108:116], "owner"), _number(block[116:124], "group")
+    uid = gid = 0
+    if block[108:124] != _ROOT:
+        uid, gid = _number(block[108:116], "owner"), _number(block[116:124], "group")
     if extensions:
         path = extensions.get(b"L") or extensions.get(b"path") or path
         link = extensions.get(b"K") or extensions.get(b"linkpath") or link
@@ -264,7 +267,7 @@ def _records(payload: bytes) -> Extensions:
         digits = payload[at:space]
         stop = at + int(digits) if space > at and digits.isdigit() else 0
         key, equals, value = payload[space + 1 : stop - 1].partition(b"=")
-        if not space < stop <= len(payload) or payload[stop - 1] != 10 or not key or not equals:
+        if not at < space < stop <= len(payload) or payload[stop - 1] != 10 or not key or not equals:
             raise FormatError("a layer's PAX header is damaged")
         if key.startswith(b"GNU.sparse."):
             raise sparse(value if key == b"GNU.sparse.name" else b"")
