@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from corten.errors import CortenError, FormatError, UsageError
 from corten.events import Event, Note, ignore
@@ -493,3 +495,37 @@ def test_a_layout_reads_nothing_outside(store: Store, tmp_path: Path) -> None:
     layer.unlink()
     layer.symlink_to("/etc/passwd")
     refused(store, tmp_path / "layout", "cannot be taken")
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    docker=st.booleans(),
+    edits=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=12)), max_size=4
+    ),
+)
+def test_any_damage_is_an_error_or_harmless(
+    store: Store, tmp_path: Path, docker: bool, edits: list[tuple[float, bytes]]
+) -> None:
+    """Bytes that change give a clear refusal, or change nothing that counts."""
+    layers = [PLAIN, layer_of("b", b"2" * 600)]
+    files = (
+        docker_files(layers, ["iris:1"])
+        if docker
+        else layout_files([(layer, media.LAYER) for layer in layers], layers, {media.IMAGE_NAME: "iris:1"})
+    )
+    path = tar_of(tmp_path / "x.tar", files)
+    data = bytearray(path.read_bytes())
+    used = len(data) - 8192
+    for place, piece in edits:
+        data[int(place * used) : int(place * used) + len(piece)] = piece
+    path.write_bytes(data)
+    known = {Digest.of(layer) for layer in layers}
+    try:
+        images = taken(store, path)
+    except CortenError:
+        return
+    for image in images:
+        assert set(image.config.diff_ids) <= known
+        for diff_id in image.config.diff_ids:
+            assert Digest.of(b"".join(store.layers.stream(diff_id))) == diff_id
