@@ -25,10 +25,10 @@ from corten.registry.client import (
     Repository,
     open_repository,
 )
-from corten.registry.credentials import Given
+from corten.registry.credentials import Credential, Given
 from support.embedded import serving
 from support.faults import Answer, Corrupt, CutRequest, CutResponse, Drop, FaultProxy, Garbage, Lose, Stall
-from support.registries import Secured
+from support.registries import Protected, Secured
 
 SIZE = 3 << 20
 PIECE = 100_000
@@ -496,15 +496,26 @@ def test_plain_http_is_for_this_machine_alone() -> None:
     assert Registry("127.0.0.1.example", settings()).exchange.base() == "https://127.0.0.1.example"
 
 
-def test_a_redirect_takes_no_credentials_along(
-    registry_with_login: object, registry: str, name: str, repository: Repository
-) -> None:
-    from corten.registry.credentials import Credential
+def test_a_proxy_is_not_asked_for_this_machine(registry: str) -> None:
+    proxies = {
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "no_proxy": "other.example",
+    }
+    Registry(registry, settings(network=NetworkSettings(environment=proxies, connect=2))).check()
+    with pytest.raises(RegistryError, match="the proxy for"):
+        Registry(
+            "registry.example", settings(network=NetworkSettings(environment=proxies, connect=2))
+        ).check()
 
+
+def test_a_redirect_takes_no_credentials_along(
+    registry_with_login: Protected, registry: str, name: str, repository: Repository
+) -> None:
     data = blob(23)
     repository.push_blob(streamed(data))
-    protected = registry_with_login.address  # type: ignore[attr-defined]
-    user, password = registry_with_login.user, registry_with_login.password  # type: ignore[attr-defined]
+    protected = registry_with_login.address
+    user, password = registry_with_login.user, registry_with_login.password
     with FaultProxy(registry) as store, FaultProxy(protected) as front:
         target = f"http://localhost:{store.address.partition(':')[2]}/v2/{name}/blobs/{Digest.of(data)}"
         front.on("GET", "/blobs/", Answer(307, {"Location": target}), times=None)

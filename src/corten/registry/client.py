@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,7 @@ class Repository:
         """Take the blob over from the repository `source` of the same registry. False when that is not to be had: an upload
         that the registry has opened instead is cancelled."""
         scopes = (*self._writing, f"repository:{source}:pull")
-        path = f"/blobs/uploads/?mount={digest}&from={source}"
+        path = f"/blobs/uploads/?mount={digest}&from={urllib.parse.quote(source)}"
         try:
             answer = self._ask(
                 "POST", path, {201, 202}, "mount", headers={"Content-Length": "0"}, body=b"", scopes=scopes

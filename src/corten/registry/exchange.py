@@ -36,6 +36,8 @@ class Exchange:
         self._insecure = settings.insecure
         self._api = f"registry-1.{DEFAULT_REGISTRY}" if host == DEFAULT_REGISTRY else host
         network = settings.network
+        if is_loopback(self._api):
+            network = dataclasses.replace(network, environment=_without_proxy(network.environment, self._api))
         if settings.insecure:
             network = dataclasses.replace(network, insecure=network.insecure | {self._api})
         self._connections = Connections(network)
@@ -215,6 +217,12 @@ class Trying:
         pause = min(patience.pause * 2 ** (self._failed - 1), patience.longest)
         pause *= random.uniform(0.5, 1.5)  # noqa: S311 - jitter, so that many clients do not come back at once
         time.sleep(max(pause, asked))
+
+
+def _without_proxy(environment: Mapping[str, str], host: str) -> dict[str, str]:
+    """`environment` with no proxy for `host`: what a proxy calls localhost is another machine. Go's clients do the same."""
+    excluded = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    return {**environment, "no_proxy": f"{excluded},{host}"}
 
 
 def _produced(body: bytes | Callable[[], Iterable[bytes]] | None) -> bytes | Iterable[bytes] | None:

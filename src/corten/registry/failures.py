@@ -13,6 +13,8 @@ from corten.registry.headers import length
 
 _ERROR_BODY = 1 << 16
 _LONGEST_WORDS = 300
+_SLOW, _SLOWEST = 60.0, 500
+"""After so many seconds a small body must have come with so many bytes a second."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524})
 
 
@@ -94,9 +96,13 @@ def small_body(answer: Answer, limit: int, host: str) -> bytes:
     was cut."""
     parts, total = [], 0
     announced = length(answer.headers.get("content-length"))
+    started = time.monotonic()
     try:
         while piece := answer.read1(1 << 16):
             total += len(piece)
+            elapsed = time.monotonic() - started
+            if elapsed > _SLOW and total < _SLOWEST * elapsed:
+                raise Interrupted(f"'{host}' sends too slowly", hint="try again later")
             if total > limit:
                 raise RegistryError(f"an answer of '{host}' has more than {limit} bytes, which is refused")
             parts.append(piece)
