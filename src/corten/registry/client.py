@@ -7,11 +7,9 @@ Shared by the threads of one command. How requests are sent, authorised and trie
 from __future__ import annotations
 
 import functools
-import json
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import AccessDenied, FormatError, NotInRegistry, RegistryError
@@ -27,10 +25,10 @@ from corten.registry.failures import (
     DigestMismatch,
     Interrupted,
     Unsupported,
-    printable,
     small_body,
 )
 from corten.registry.headers import next_link
+from corten.registry.manifests import LARGEST_MANIFEST, Fetched, entries, json_object, media_type_of
 from corten.registry.settings import Patience, RegistrySettings, settings_from
 from corten.registry.uploads import BlobUpload, Body, opened
 
@@ -46,20 +44,9 @@ __all__ = [
     "settings_from",
 ]
 
-LARGEST_MANIFEST = 4 << 20
-"""Bytes of a manifest that registries have to accept (distribution-spec, "Pushing manifests"), and that are read here."""
 _ACCEPTED = (media.INDEX, media.MANIFEST, media.DOCKER_INDEX, media.DOCKER_MANIFEST)
 _MOST_PAGES = 1000
 _PAGE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A manifest as the registry has it: exactly its bytes, and the digest that they have."""
-
-    media_type: str
-    digest: Digest
-    data: bytes
 
 
 def open_repository(reference: Reference, settings: RegistrySettings) -> Repository:
@@ -243,10 +230,10 @@ class Repository:
             for page, answer in self._pages(f"/referrers/{digest}", "the referrers"):
                 if "index" not in answer.headers.get("content-type", media.INDEX):
                     raise NotInRegistry("no referrers API")
-                items += _list(page)
+                items += entries(page)
         except (NotInRegistry, Unsupported):
             try:
-                items = _list(_object(self.manifest(f"sha256-{digest.hex}").data, self.registry))
+                items = entries(json_object(self.manifest(f"sha256-{digest.hex}").data, self.registry))
             except NotInRegistry:
                 return ()
         wanted = [
@@ -271,7 +258,7 @@ class Repository:
                 f"'{self.registry}' gave {what} with the digest '{digest}' instead of '{(asked or told)[:80]}'",
                 hint="it was damaged on its way or in the registry; try again",
             )
-        return Fetched(_media_type(answer, data, self.registry), digest, data)
+        return Fetched(media_type_of(answer, data, self.registry), digest, data)
 
     def _pages(self, path: str, what: str) -> Iterator[tuple[dict[str, Any], Answer]]:
         """The JSON objects of a list that comes in pages. Only pages of the same registry are followed."""
@@ -281,7 +268,7 @@ class Repository:
 
             def once(url: str = url) -> tuple[dict[str, Any], Answer]:
                 answer = self._once("GET", url, {200}, f"{what} '{self.repository}'", {})
-                return _object(small_body(answer, LARGEST_MANIFEST, self.registry), self.registry), answer
+                return json_object(small_body(answer, LARGEST_MANIFEST, self.registry), self.registry), answer
 
             page, answer = self._exchange.patiently(once)
             yield page, answer
@@ -362,31 +349,3 @@ class _UploadRequests:
         except NotInRegistry:
             return False
         return True
-
-
-def _object(data: bytes, host: str) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise RegistryError(f"'{host}' answered with something that is not a JSON object")
-    return document
-
-
-def _list(index: dict[str, Any]) -> list[object]:
-    manifests = index.get("manifests")
-    return manifests if isinstance(manifests, list) else []
-
-
-def _media_type(answer: Answer, data: bytes, host: str) -> str:
-    """What a manifest is, by its header and by itself. Where the two differ, one reader would see another image than the
-    next (CVE-2021-41190), so that is refused."""
-    header = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    inside = _object(data, host).get("mediaType")
-    if not isinstance(inside, str):
-        return header
-    known = media.MANIFESTS | media.INDEXES
-    if header != inside and header in known:
-        raise RegistryError(f"'{host}' gives as '{header}' what calls itself '{printable(inside)}'")
-    return inside

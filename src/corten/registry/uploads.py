@@ -8,9 +8,8 @@ upload that is given up is cancelled.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,8 +20,8 @@ from corten.registry.exchange import Trying
 from corten.registry.failures import DigestMismatch, Interrupted, Unsupported
 from corten.registry.headers import length, range_end
 from corten.registry.settings import Patience
+from corten.registry.streams import Content, Stream, chunked
 
-Content = Callable[[], Iterator[bytes]]
 Body = bytes | Callable[[], Iterable[bytes]] | None
 
 _CHUNK = 16 << 20
@@ -162,7 +161,7 @@ class BlobUpload:
         pieces = stream.pieces()
         smallest = self._upload.smallest if self._upload else 0
         size = min(max(_CHUNK, smallest), _LARGEST_CHUNK)
-        for chunk in _chunked(pieces, size):
+        for chunk in chunked(pieces, size):
             headers = {
                 "Content-Type": "application/octet-stream",
                 "Content-Length": str(len(chunk)),
@@ -174,7 +173,7 @@ class BlobUpload:
             self._reached = max(self._reached, done)
         return self._commit(stream)
 
-    def _commit(self, stream: _Stream) -> tuple[Digest, int]:
+    def _commit(self, stream: Stream) -> tuple[Digest, int]:
         """The PUT that ends an upload whose bytes the registry has."""
         digest = Digest.from_hex(stream.hash.hexdigest())
         if self._digest not in (None, digest) or self._size not in (None, stream.sent):
@@ -252,8 +251,8 @@ class BlobUpload:
             with contextlib.suppress(CortenError):
                 self._requests.send("DELETE", upload.location, frozenset({200, 202, 204}), {}).close()
 
-    def _from(self, done: int, hashed: bool = True) -> _Stream:
-        return _Stream(self._content, done, self._size, self._show, hashed)
+    def _from(self, done: int, hashed: bool = True) -> Stream:
+        return Stream(self._content, done, self._size, self._show, hashed)
 
     def _show(self, sent: int) -> None:
         """Tell how far it is; less than before after a cut."""
@@ -281,55 +280,6 @@ def opened(answer: Answer, host: str) -> _Upload:
     """The upload that a registry has opened by an answer 202. Raises RegistryError."""
     smallest = length(answer.headers.get("oci-chunk-min-length")) or 0
     return _Upload(_location_of(answer, host), smallest)
-
-
-class _Stream:
-    """The content from a byte on, hashed from its start if it is to be `hashed`."""
-
-    def __init__(
-        self, content: Content, skip: int, size: int | None, show: Callable[[int], None], hashed: bool
-    ) -> None:
-        self.hash = hashlib.sha256()
-        self.sent = skip
-        self.complete = False
-        self._content = content
-        self._skip = skip
-        self._size = size
-        self._show = show
-        self._hashed = hashed
-
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes behind the skipped ones. May be called again: an exchange is repeated with another token."""
-        self.hash = hashlib.sha256()
-        self.sent, skip, self.complete = self._skip, self._skip, False
-        for piece in self._content():
-            if self._hashed:
-                self.hash.update(piece)
-            if skip:
-                dropped = min(skip, len(piece))
-                skip -= dropped
-                piece = piece[dropped:]
-            if piece:
-                if self._size is not None and self.sent + len(piece) > self._size:
-                    raise RegistryError(f"what was to be uploaded has more than {self._size} bytes")
-                yield piece
-                self.sent += len(piece)
-                self._show(self.sent)
-        if skip or self._size not in (None, self.sent):
-            raise RegistryError(f"what was to be uploaded has {self.sent} bytes instead of {self._size}")
-        self.complete = True
-
-
-def _chunked(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """`pieces` put together into chunks of exactly `size` bytes, the last one excepted."""
-    held = bytearray()
-    for piece in pieces:
-        held += piece
-        while len(held) >= size:
-            yield bytes(held[:size])
-            del held[:size]
-    if held:
-        yield bytes(held)
 
 
 def _location_of(answer: Answer, host: str) -> str:
