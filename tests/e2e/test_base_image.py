@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import tarfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,3 +316,36 @@ def test_a_base_with_musl(
     publish(base, place)
     done = corten("build", project(on(place)), code=2)
     assert f"the base '{place}' cannot be used: its C library is musl" in done.stderr
+
+
+@pytest.mark.e2e
+def test_a_base_for_a_machine_without_a_network(
+    layout: Path, corten: Corten, project: Callable[..., Path], registry: str, tmp_path: Path
+) -> None:
+    """`lock --download` takes the base along; the build from the folder asks nobody and makes the same image."""
+    place = f"{registry}/team/bundled:1"
+    publish(add_layer(layout, tmp_path / "own", {"etc/marker": (b"bundled", 0o644)}), place)
+    root = project(on(place))
+    built = corten.build(root)
+    for _ in range(2):  # the second time finds everything there
+        assert "the base image" in corten("lock", root, "--download", tmp_path / "bundle").stderr
+    skopeo = ["skopeo", "inspect", f"oci:{tmp_path}/bundle/base:{_locked(root).removeprefix('sha256:')}"]
+    assert json.loads(subprocess.run(skopeo, capture_output=True, check=True).stdout)["Digest"] == _locked(
+        root
+    )
+    alone = corten.at(tmp_path / "home", HTTP_PROXY="http://127.0.0.1:1", NO_PROXY="")
+    done = alone("build", root, "--offline", tmp_path / "bundle", "--json")
+    assert json.loads(done.stdout)["digest"] == built["digest"]
+    assert "pulled" not in done.stderr
+    damaged = max((tmp_path / "bundle/base/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    damaged.write_bytes(damaged.read_bytes()[:-1000] + b"x" * 1000)
+    other = corten.at(tmp_path / "other")
+    refused = other("build", root, "--offline", tmp_path / "bundle", code=1)
+    assert "Traceback" not in refused.stderr
+    assert not list(other.home.glob("layers/*"))
+
+
+def _locked(root: Path) -> str:
+    lock = tomllib.loads((root / "corten.lock").read_text())
+    digest: str = lock["platform"]["linux/amd64"]["base"]["digest"]
+    return digest

@@ -17,6 +17,7 @@ from corten.build.base_python import check_places, find_glibc, find_python
 from corten.build.bytecode import Interpreter, confined_interpreter
 from corten.errors import BuildError, CortenError, FormatError, NotInRegistry
 from corten.events import Note, Observer, TaskFinished, TaskStarted
+from corten.lock.bundled_base import bundled_base
 from corten.lock.model import ImageBase, Lock, PlatformLock, lasting_name
 from corten.lock.resolve import ResolvedImage
 from corten.oci.compression import decompressed
@@ -48,15 +49,18 @@ class BaseImage:
 
 
 class BaseImages:
-    """Finds and keeps base images; the lock's `BaseResolver`. `registries` says how registries are reached."""
+    """Finds and keeps base images; the lock's `BaseResolver`. `registries` says how registries are reached; `offline` is a
+    folder made by `lock --download` that stands for them."""
 
     def __init__(
         self,
         store: Store,
         observe: Observer,
         registries: Callable[[], RegistrySettings] | None = None,
+        offline: Path | None = None,
     ) -> None:
         self._store, self._observe, self._registries = store, observe, registries
+        self._offline = offline
 
     def resolve(
         self, reference: str, root: Path, platform: Platform, pinned: Digest | None = None
@@ -91,6 +95,8 @@ class BaseImages:
         if kept := self._kept(base.digest):
             return kept
         hint = "run 'corten lock --upgrade' to take the new one"
+        if self._offline is not None and not project.base.startswith(_LAYOUT):
+            return self._laid_out(*bundled_base(self._offline, base.digest, platform), project.base)
         if not project.base.startswith(_LAYOUT):
             try:
                 return self._asked(project.base, platform, base.digest)
@@ -136,7 +142,10 @@ class BaseImages:
         """What lies at the reference now."""
         if not reference.startswith(_LAYOUT):
             return self._asked(reference, platform)
-        layout, item = self._layout(reference, root, platform)
+        return self._laid_out(*self._layout(reference, root, platform), reference)
+
+    def _laid_out(self, layout: Layout, item: Descriptor, reference: str) -> BaseImage:
+        """The image in a layout, its documents taken into the store."""
         data = layout.read(item)
         manifest = Manifest.decode(data)
         config_bytes = layout.read(manifest.config)
@@ -183,8 +192,17 @@ class BaseImages:
         missing = [item for item in image.config.diff_ids if not self._store.layers.has(item)]
         if not missing:
             return
+        if self._offline is not None and not reference.startswith(_LAYOUT):
+            self._unpack(image, *bundled_base(self._offline, image.digest, platform))
+            return
         if reference.startswith(_LAYOUT):
-            self._unpack(image, reference, root, platform)
+            layout, item = self._layout(reference, root, platform)
+            if item.digest != image.digest:
+                raise BuildError(
+                    f"the base '{reference}' is '{item.digest.short}' now, and the lock names '{image.digest.short}'",
+                    hint="run 'corten lock --upgrade' to take the new one",
+                )
+            self._unpack(image, layout, item)
             return
         from corten.registry.pull import ensure_layers
 
@@ -192,13 +210,7 @@ class BaseImages:
         self._asked(reference, platform, image.digest)
         ensure_layers(self._store, missing, self._settings(), self._observe)
 
-    def _unpack(self, image: BaseImage, reference: str, root: Path, platform: Platform) -> None:
-        layout, item = self._layout(reference, root, platform)
-        if item.digest != image.digest:
-            raise BuildError(
-                f"the base '{reference}' is '{item.digest.short}' now, and the lock names '{image.digest.short}'",
-                hint="run 'corten lock --upgrade' to take the new one",
-            )
+    def _unpack(self, image: BaseImage, layout: Layout, item: Descriptor) -> None:
         manifest = Manifest.decode(layout.read(item))
         for layer, diff_id in zip(manifest.layers, image.config.diff_ids, strict=True):
             if not self._store.layers.has(diff_id):

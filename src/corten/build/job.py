@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class BuildOptions:
     """`name` of the image, the project's by default; `without_models`: declared weights may be missing, to train in
     the image that will serve; `server`: the files of `corten_serve`, path and place; `jobs`: compile servers, 0 for all
-    cores; `cache_from`: images in registries whose layers need not be made; `registries` says how those are reached."""
+    cores; `cache_from`: images in registries whose layers need not be made; `registries` says how those are reached;
+    `offline`: a folder that stands for the network."""
 
     name: str | None = None
     without_models: bool = False
@@ -33,6 +34,7 @@ class BuildOptions:
     jobs: int = 0
     cache_from: tuple[Reference, ...] = ()
     registries: Callable[[], RegistrySettings] | None = None
+    offline: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +73,4 @@ class Job:
         """Where base images that come from elsewhere are found."""
         from corten.build.base_image import BaseImages
 
-        return BaseImages(self.store, self.observe, self.options.registries)
+        return BaseImages(self.store, self.observe, self.options.registries, self.options.offline)

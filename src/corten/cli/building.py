@@ -64,6 +64,8 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
     for note in project.notes:
         observe(Note(note, verbose=True))
     platforms = request.platforms or (Platform.host(),)
+    if request.offline is not None and request.cache_from:
+        raise UsageError("--offline uses no network, and --cache-from asks a registry", hint="leave out one")
     cache_from = tuple(Reference.parse(text) for text in request.cache_from)
     reach = registries(request.insecure)
     lock = current_lock(
@@ -82,6 +84,7 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
         jobs=request.jobs,
         cache_from=cache_from,
         registries=reach,
+        offline=request.offline,
     )
     supply = _Supply(project, store, observe, request.offline)
     built = [build(project, files, lock, platform, store, supply, observe, options) for platform in platforms]

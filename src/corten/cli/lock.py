@@ -119,7 +119,14 @@ def _download(project: Project, lock: Lock, directory: Path, context: Context) -
     bundle = download(
         lock, directory, store, fetching_indexes(project), lambda deb: locate(store, deb), context.observe
     )
+    size, base = bundle.size, ""
+    if not project.base.startswith(("debian:", "oci:")):
+        from corten.cli.building import registries
+        from corten.lock.bundled_base import download_base
+
+        size += download_base(lock, project.base, directory, registries()(), context.observe)
+        base = ", the base image"
     context.terminal.say(
-        f"'{directory}' has {bundle.wheels} wheels and {bundle.debs} Debian packages, {size_text(bundle.size)}; "
+        f"'{directory}' has {bundle.wheels} wheels and {bundle.debs} Debian packages{base}, {size_text(size)}; "
         f"build from it with 'corten build --offline {directory}'"
     )
