@@ -21,9 +21,11 @@ from pathlib import Path
 import pytest
 
 from corten.oci import media
+from corten.store.store import Store
 from support.certificates import Authority
 from support.command import Corten
 from support.engines import Docker, Podman, Skopeo, docker, podman, skopeo
+from support.images import make_image
 
 __all__ = ["docker", "podman", "skopeo"]
 
@@ -138,6 +140,28 @@ def test_skopeo_podman_and_docker_push_and_pull(
         assert tags["Tags"] == ["v1"]
         skopeo("delete", "--tls-verify=false", f"docker://{first}")
         assert "iris" not in skopeo("inspect", "--tls-verify=false", f"docker://{first}", code=1)
+
+
+def test_corten_pushes_and_pulls(command: Corten, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(
+        subprocess.run(["htpasswd", "-nbB", USER, PASSWORD], capture_output=True, check=True).stdout
+    )
+    made = make_image(Store(command.home), "tiny", [{"a": b"a" * 300_000}, {"b": b"b"}])
+    login = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+    mine, other = command.at(command.home, **login), command.at(tmp_path / "other", **login)
+    with registry(command, "--htpasswd", users) as serving:
+        target = f"{serving.address}/team/tiny:v1"
+        mine("push", "tiny", target, code=1)
+        mine("login", serving.address, "--user", USER, "--password-stdin", input=PASSWORD, stdin=None)
+        for compression in ("gzip", "zstd", "raw"):
+            mine("push", "tiny", target, "--compression", compression)
+            other("rmi", target, code=None)
+            other("pull", target)
+            assert json.loads(other("inspect", target).stdout)
+            mine("copy", target, f"{serving.address}/copies/{compression}:v1")
+        images = json.loads(other("images", "--json").stdout)
+        assert made.id in json.dumps(images)
 
 
 def test_with_passwords(

@@ -190,7 +190,9 @@ def test_slow_and_stalled_bodies_end(client: Client, monkeypatch: pytest.MonkeyP
     with socket.create_connection(("127.0.0.1", client.port), 20) as connection:
         connection.sendall(f"PATCH {place} HTTP/1.1\r\nContent-Length: 100000\r\n\r\n".encode())
         ended = False
-        while not ended:
+        for _ in range(400):  # of 0.05 seconds, where the server allows 0.2
+            if ended:
+                break
             try:
                 connection.sendall(b"x")
                 connection.settimeout(0.05)
@@ -199,6 +201,7 @@ def test_slow_and_stalled_bodies_end(client: Client, monkeypatch: pytest.MonkeyP
                 continue
             except OSError:
                 ended = True
+        assert ended
 
 
 def test_idle_connections_make_room(tmp_path: Path) -> None:
