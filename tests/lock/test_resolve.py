@@ -17,8 +17,8 @@ from corten.lock.bundle import download, files_of
 from corten.lock.diff import changes
 from corten.lock.format import decode, encode
 from corten.lock.inputs import inputs_digest
-from corten.lock.model import DebianBase, ImageBase, Lock, lasting_name
-from corten.lock.resolve import ResolvedImage, lock_project
+from corten.lock.model import DebianBase, ImageBase, Lock
+from corten.lock.resolve import ResolvedImage, lasting_name, lock_project
 from corten.lock.serving import serving_digest
 from corten.lock.wanted import fetching_indexes
 from corten.oci.digest import Digest

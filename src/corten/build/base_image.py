@@ -18,8 +18,8 @@ from corten.build.bytecode import Interpreter, confined_interpreter
 from corten.errors import BuildError, CortenError, FormatError, NotInRegistry
 from corten.events import Note, Observer, TaskFinished, TaskStarted
 from corten.lock.bundled_base import bundled_base
-from corten.lock.model import ImageBase, Lock, PlatformLock, lasting_name
-from corten.lock.resolve import ResolvedImage
+from corten.lock.model import ImageBase, Lock, PlatformLock
+from corten.lock.resolve import ResolvedImage, lasting_name
 from corten.oci.compression import decompressed
 from corten.oci.config import ImageConfig, parse_json_object
 from corten.oci.descriptor import Descriptor, Manifest

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from corten.build.known import Known
 from corten.events import Observer
 from corten.lock.model import Lock, PlatformLock
-from corten.oci.reference import Reference
 from corten.project.model import Project, SourceFiles
 from corten.store.store import Store
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from corten.build.base_image import BaseImages
     from corten.build.make import Supply
     from corten.build.workshop import Workshop
+    from corten.oci.reference import Reference
     from corten.registry.client import RegistrySettings
 
 

@@ -17,13 +17,13 @@ from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
 from corten.lock.serving import serving_files
 from corten.oci.platform import Platform
-from corten.oci.reference import Reference
 from corten.project.files import scan
 from corten.project.load import load
 from corten.project.model import Project
 from corten.store.store import Store
 
 if TYPE_CHECKING:
+    from corten.oci.reference import Reference
     from corten.packages.files import Deb, Wheel
     from corten.registry.client import RegistrySettings
 
@@ -66,7 +66,7 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
     platforms = request.platforms or (Platform.host(),)
     if request.offline is not None and request.cache_from:
         raise UsageError("--offline uses no network, and --cache-from asks a registry", hint="leave out one")
-    cache_from = tuple(Reference.parse(text) for text in request.cache_from)
+    cache_from = _references(request.cache_from)
     reach = registries(request.insecure)
     lock = current_lock(
         project, store, observe, platforms, locked=request.locked, offline=request.offline, reach=reach
@@ -95,6 +95,14 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
 
         sync_later(store)
     return built
+
+
+def _references(texts: Sequence[str]) -> tuple[Reference, ...]:
+    if not texts:
+        return ()
+    from corten.oci.reference import Reference
+
+    return tuple(Reference.parse(text) for text in texts)
 
 
 def current_lock(

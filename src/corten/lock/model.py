@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from corten.errors import LockOutdated
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.oci.reference import Reference
 from corten.packages.files import Deb, Wheel
 
 LAYER_FORMAT = 1
@@ -28,7 +27,7 @@ class DebianBase:
 
 @dataclass(frozen=True, slots=True)
 class ImageBase:
-    """A base that is an OCI image. `reference` is what lasts of what the project wrote (see `lasting_name`), `digest` the
+    """A base that is an OCI image. `reference` is what lasts of what the project wrote (`corten.lock.resolve.lasting_name`), `digest` the
     digest of the platform's manifest, `python` the exact version found in it, `interpreter` the path of that Python in the
     image."""
 
@@ -39,17 +38,6 @@ class ImageBase:
 
 
 Base = DebianBase | ImageBase
-
-
-def lasting_name(reference: str) -> str:
-    """What a lock says of a base image: its name without the host, because a mirror has it too, and without the folders
-    above a layout, because they are this machine's. Raises UsageError for what is no reference."""
-    if reference.startswith("oci:"):
-        return "oci:" + reference.removeprefix("oci:").rstrip("/").rsplit("/", 1)[-1]
-    parsed = Reference.parse(reference)
-    tag = f":{parsed.tag}" if parsed.tag else ""
-    digest = f"@{parsed.digest}" if parsed.digest else ""
-    return f"{parsed.repository}{tag}{digest}"
 
 
 @dataclass(frozen=True, slots=True)

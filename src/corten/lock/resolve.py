@@ -18,12 +18,13 @@ from corten import __version__
 from corten.errors import ProjectError, ResolutionError
 from corten.events import Observer, TaskFinished, TaskStarted, ignore
 from corten.lock.inputs import inputs_digest, read_pyproject
-from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock, lasting_name
+from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.uvlock import check_current
 from corten.lock.wanted import resolving_indexes, wanted_wheels
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
+from corten.oci.reference import Reference
 from corten.packages.compatibility import Target
 from corten.packages.debian.archive import ARCHITECTURES, DebianArchive, check_python
 from corten.packages.files import Deb, Wheel
@@ -45,6 +46,17 @@ class ResolvedImage:
 
     base: ImageBase
     glibc: int | None = None
+
+
+def lasting_name(reference: str) -> str:
+    """What a lock says of a base image: its name without the host, because a mirror has it too, and without the folders
+    above a layout, because they are this machine's. Raises UsageError for what is no reference."""
+    if reference.startswith("oci:"):
+        return "oci:" + reference.removeprefix("oci:").rstrip("/").rsplit("/", 1)[-1]
+    parsed = Reference.parse(reference)
+    tag = f":{parsed.tag}" if parsed.tag else ""
+    digest = f"@{parsed.digest}" if parsed.digest else ""
+    return f"{parsed.repository}{tag}{digest}"
 
 
 class BaseResolver(Protocol):
