@@ -60,7 +60,7 @@ class Settings:
         _BASE,
         "What the image stands on: `debian:bookworm` or `debian:trixie`, with `-minimal` to leave the shell and the "
         "small userland out; `oci:PATH[:TAG]`, an OCI layout on this disk; or an image in a registry, "
-        "`registry/name:tag` or `registry/name@sha256:…`.",
+        "`registry/name:tag` or `registry/name@sha256:…`, which the lock pins by digest.",
         example='"debian:bookworm"',
         default="the Debian release whose Python fits, `debian:bookworm` first",
     )
