@@ -9,10 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corten.oci import media
+from corten.errors import FormatError
+from corten.oci import media, tar
 from corten.oci.compression import Compression, Compressors, decompressed
 from corten.oci.digest import Digest
 from corten.store.store import Store
@@ -49,6 +50,17 @@ LEAF = st.one_of(
 TREE = st.recursive(LEAF, lambda inner: st.dictionaries(NAME, inner, max_size=4), max_leaves=12)
 
 
+NEARLY = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "a/b", "a/b/c", "a-b", "b", "b/.wh.x", "é", "n" * 120]),
+        st.sampled_from(["file", "file", "directory", "directory", "symlink"]),
+        st.sampled_from([0o644, 0o755, 0o755, 0o777, 0o1777, 0o600]),
+        st.sampled_from([b"", b"", b"x", b"y" * 512, b"z" * 700]),
+    ),
+    max_size=6,
+)
+
+
 def write(place: Path, node: object) -> None:
     if isinstance(node, dict):
         place.mkdir()
@@ -80,6 +92,57 @@ def test_any_tree_arrives_as_it_left(
     # It is kept as a layer that was made here: by its list of entries, which is the same.
     assert list(away.layers.entries(made.diff_id)) == list(home.layers.entries(made.diff_id))
     assert not (away.layers.directory / made.diff_id.hex / "recipe").exists()
+
+
+def as_written(items: list[tuple[str, str, int, bytes]], filler: bytes, tail: bytes) -> bytes:
+    """Entries as Corten writes them, in whatever order and number; `filler` is what pads."""
+    data = b""
+    for path, kind, mode, content in items:
+        size = len(content) if kind == "file" else 0
+        link = "somewhere" if kind == "symlink" else ""
+        data += tar.header(tar.Entry(path, kind, mode, size, link))  # type: ignore[arg-type]
+        data += (content + filler * (-size % 512)) if size else b""
+    return data + tail
+
+
+@given(
+    items=NEARLY,
+    ordered=st.booleans(),
+    filler=st.sampled_from([b"\0", b"\0", b"\0", b" "]),
+    tail=st.sampled_from(
+        [bytes(1024), bytes(1024), bytes(1024), b"", bytes(512), bytes(1536), bytes(1024) + b"x"]
+    ),
+)
+@settings(max_examples=250, deadline=None)
+@example([("b", "file", 0o644, b"x"), ("a", "file", 0o644, b"x")], False, b"\0", bytes(1024))
+@example([("a", "file", 0o644, b"x"), ("a", "file", 0o644, b"y")], False, b"\0", bytes(1024))
+@example([("a", "file", 0o644, b"x"), ("b", "file", 0o644, b"y")], False, b" ", bytes(1024))
+@example([("a/b", "file", 0o644, b"x")], False, b"\0", bytes(1024))
+@example([("a", "file", 0o600, b"x")], False, b"\0", bytes(1024))
+@example([("a", "file", 0o644, b"x")], False, b"\0", bytes(1536))
+def test_only_what_would_be_written_here_counts_as_such(
+    tmp_path_factory: pytest.TempPathFactory,
+    items: list[tuple[str, str, int, bytes]],
+    ordered: bool,
+    filler: bytes,
+    tail: bytes,
+) -> None:
+    """A list of entries stands for the stream exactly where packing the tree would give it again."""
+    if ordered:
+        items = sorted({item[0]: item for item in items}.values(), key=lambda item: item[0].split("/"))
+    data = as_written(items, filler, tail)
+    store = Store.open(tmp_path_factory.mktemp("nearly"))
+    try:
+        tree = received(store, data)
+    except FormatError:
+        return
+    kept_by_entries = (store.layers.directory / Digest.of(data).hex / "entries").exists()
+    assert kept_by_entries != (store.layers.directory / Digest.of(data).hex / "recipe").exists()
+    try:
+        again = b"".join(tar.stream(tar.scan(tree), tree))
+    except FormatError:  # a whiteout is nothing that is written here
+        again = b""
+    assert kept_by_entries == (again == data)
 
 
 def sample(root: Path) -> Path:
