@@ -41,7 +41,7 @@ def keep(
     data = archive(tmp_path / "layer.tar", *members, form=form)
     store = Store.open(tmp_path / "store")
     with store.temporary_directory() as directory:
-        store.layers.commit_foreign(directory, tmp_path / "layer.tar", Digest.of(data))
+        store.layers.receive(directory, iter([data]), Digest.of(data))
     return store.layers.tree(Digest.of(data)), data, b"".join(store.layers.stream(Digest.of(data)))
 
 
@@ -129,10 +129,10 @@ def test_a_link_replaced_through_another_name(tmp_path: Path) -> None:
 
 
 def test_another_layer_than_named(tmp_path: Path) -> None:
-    archive(tmp_path / "layer.tar", member("f", b"x"))
+    data = archive(tmp_path / "layer.tar", member("f", b"x"))
     store = Store.open(tmp_path / "store")
     with store.temporary_directory() as directory, pytest.raises(FormatError, match="should be"):
-        store.layers.commit_foreign(directory, tmp_path / "layer.tar", Digest.of(b"other"))
+        store.layers.receive(directory, iter([data]), Digest.of(b"other"))
 
 
 @given(

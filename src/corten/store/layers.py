@@ -21,7 +21,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from corten.errors import FormatError, StoreError
@@ -151,11 +150,6 @@ class Layers:
         finally:
             remove_tree(temporary)
         return layer
-
-    def commit_foreign(self, temporary: Path, archive: Path, diff_id: Digest) -> Layer:
-        """`receive` of the plain tar file `archive`."""
-        with open(archive, "rb") as file:
-            return self.receive(temporary, iter(partial(file.read, 1 << 20), b""), diff_id)
 
     def _finish(self, temporary: Path, layer: Layer) -> None:
         about = {"size": layer.size, "files": layer.files, "boot": self._boot_identity()}
