@@ -58,7 +58,18 @@ def test_a_verdict_survives_its_text(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"conflicts":[["a"]],"roots":{}}', '{"conflicts":[],"roots":[1]}', '{"conflicts":3}', "[" * 100000, '{"conflicts":[],"roots":{"a":3}}', " " * 300000],
+    [
+        "",
+        "[]",
+        "{",
+        '{"conflicts":[["a"]],"roots":{}}',
+        '{"conflicts":[],"roots":[1]}',
+        '{"conflicts":3}',
+        '{"conflicts":[],"roots":{"a":3}}',
+        '{"conflicts":[["a","b","\\u001b[2J",0]],"roots":{}}',
+        "[" * 100_000,
+        " " * 300_000,
+    ],
 )
 def test_a_hostile_verdict_is_none(text: str) -> None:
     assert Verdict.decode(text) is None

@@ -123,6 +123,21 @@ def test_what_changed_is_made_and_the_rest_is_left(
     assert empty("run", "project").stdout == "gamma\n"
 
 
+def test_a_changed_line_takes_the_base_alone(
+    corten: Corten, project: Make, registry: str, tmp_path: Path
+) -> None:
+    """Its Python compiles; the wheels stay where they are."""
+    make_wheel(tmp_path / "wheels", "alpha")
+    root = project(needing("alpha"))
+    corten.build(root)
+    corten("push", "project", f"{registry}/team/line:1")
+    (root / "main.py").write_text(fresh())
+    built = corten.at(tmp_path / "empty").build(root, "--cache-from", f"{registry}/team/line:1")
+    assert absent(built) == {"environment", "alpha"}
+    assert [layer["title"] for layer in built["layers"] if not layer["reused"]] == ["code"]
+    assert corten.build(root)["digest"] == built["digest"]
+
+
 def test_files_that_were_touched_and_not_changed(corten: Corten, project: Make) -> None:
     """The layer is the one that is there, in any folder."""
     files = {"main.py": fresh(), "data/a.txt": "a"}
@@ -182,6 +197,15 @@ def test_no_such_image_is_a_note_and_a_build(corten: Corten, project: Make, regi
     done = corten("build", root, "--cache-from", f"{registry}/team/nobody:1", "--json")
     assert f"nothing to take from '{registry}/team/nobody:1'" in done.stderr
     assert absent(json.loads(done.stdout)) == set()
+
+
+def test_a_folder_instead_of_the_network_and_a_registry(
+    corten: Corten, project: Make, tmp_path: Path
+) -> None:
+    refused = corten(
+        "build", project({"main.py": ""}), "--offline", tmp_path, "--cache-from", "registry.example/x", code=2
+    )
+    assert "--offline uses no network, and --cache-from asks a registry" in refused.stderr
 
 
 def test_several_caches(corten: Corten, project: Make, registry: str, tmp_path: Path) -> None:

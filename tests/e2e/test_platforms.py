@@ -82,3 +82,21 @@ def test_two_platforms_on_a_base_from_a_registry(
     assert len(compiled) == 2
     assert compiled[0] == compiled[1]
     assert document["platforms"][0]["layers"][0]["digest"] != document["platforms"][1]["layers"][0]["digest"]
+
+
+def test_a_base_for_another_processor_alone(
+    corten: Corten, project: Make, registry: str, tmp_path: Path
+) -> None:
+    """Nothing here can run its Python, and the error says what would."""
+    (tmp_path / "seed").mkdir()
+    (tmp_path / "seed/main.py").write_text("print(1)\n")
+    reference = f"{registry}/team/arm-base:1"
+    corten("build", tmp_path / "seed", "--platform", BOTH[1], "--name", reference)
+    corten("push", reference)
+    make_wheel(tmp_path / "wheels", "alpha")
+    root = project(files(f'base = "{reference}"\n'))
+    text = (root / "pyproject.toml").read_text().replace('"linux/amd64", ', "")
+    (root / "pyproject.toml").write_text(text)
+    done = corten("build", root, "--platform", BOTH[1], code=1)
+    assert "cannot compile bytecode on linux/amd64" in done.stderr
+    assert 'hint: add "linux/amd64" to `platforms`' in done.stderr

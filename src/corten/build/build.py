@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from corten.build.config import created_at, image_config
@@ -75,6 +75,10 @@ def build(
         layers += ensure_package_layers(job, len(layers))
         layers += ensure_weight_layers(job, LAYER_BUDGET - len(layers) - 1)
         layers.append(ensure_code_layer(job))
+        # What was left in a registry may have been fetched for what was made later.
+        layers = [
+            replace(layer, absent=layer.absent and not store.layers.has(layer.digest)) for layer in layers
+        ]
         image = _name(name, job, layers, base)
     return Built(image, tuple(layers), time.monotonic() - started)
 

@@ -68,6 +68,9 @@ class Verdict:
             roots = {str(key): frozenset(map(str, items)) for key, items in value["roots"].items()}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+        # A registry's words end up on a terminal.
+        if not all(word.isprintable() for a, b, c, _ in rows for word in (a, b, c)):
+            return None
         return cls(tuple(Conflict(*row) for row in rows), roots)
 
 
