@@ -131,12 +131,13 @@ def _abi_flags(tree: Path, interpreter: str, minor: str) -> str:
     library = resolve_inside(tree, f"{_prefix(interpreter)}/lib/python{minor}")
     names = os.listdir(library[1]) if library and library[1].is_dir() else []
     built = {name.split("_")[2] for name in names if name.startswith("_sysconfigdata_")}
-    return "" if not built or "" in built else min(built)
+    # Until 3.7 an ordinary one was called "m", for its allocator.
+    return "" if not built or built & {"", "m"} else min(built)
 
 
 def _exact_version(tree: Path, interpreter: tuple[str, Path], minor: str) -> str | None:
     prefix = _prefix(interpreter[0])
-    for suffix in ("", "t", "d"):
+    for suffix in ("", "t", "d", "m"):
         header = resolve_inside(tree, f"{prefix}/include/python{minor}{suffix}/patchlevel.h")
         if header and (match := _PATCHLEVEL.search(read_some(header[1]))):
             return match[1].decode()
@@ -160,8 +161,8 @@ def _dpkg_records(tree: Path, minor: str) -> Iterator[str]:
 
 
 def _compiled_in(tree: Path, binary: Path, prefix: str, minor: str) -> str | None:
-    """The version that the interpreter itself holds, as a string of its own (`PY_VERSION`)."""
-    form = re.compile(rb"\x00(" + re.escape(minor).encode() + rb"\.[0-9]{1,3})\x00")
+    """The version that the interpreter itself holds (`PY_VERSION`), at the end of a string."""
+    form = re.compile(rb"(?<![0-9.])(" + re.escape(minor).encode() + rb"\.[0-9]{1,3})\x00")
     shared = [
         resolve_inside(tree, f"{prefix}/{library}/libpython{minor}.so.1.0") for library in ("lib", "lib64")
     ]
