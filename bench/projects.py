@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 SETS = {
@@ -13,6 +14,8 @@ SETS = {
 DEPENDENCY = "tabulate==0.9.0"
 """The small dependency that is added: one wheel, no dependencies of its own, in neither set."""
 
+_BLOCK = 64 << 20
+"""Bytes after which the large file repeats itself."""
 _SETS_DIRECTORY = Path(__file__).with_name("sets")
 _APP = '''"""The service."""
 
@@ -58,10 +61,13 @@ def write_large(directory: Path, size: int) -> Path:
     directory.mkdir(parents=True)
     (directory / "main.py").write_text("print(1)\n")
     (directory / "pyproject.toml").write_text('[tool.corten]\ncommand = ["python3", "main.py"]\n')
-    block = random.Random(1).randbytes(64 << 20)
-    with open(directory / "weights.bin", "wb") as file:
-        for start in range(0, size, len(block)):
-            file.write(block[: size - start])
+    # Never in this process's memory: a command started later would have its peak in the kernel's account (vfork).
+    with open(directory / "weights.bin", "wb") as file, tempfile.TemporaryFile() as block:
+        for _ in range(_BLOCK >> 20):
+            block.write(os.urandom(1 << 20))
+        block.flush()
+        while size:
+            size -= os.sendfile(file.fileno(), block.fileno(), 0, min(size, _BLOCK))
     return directory
 
 
