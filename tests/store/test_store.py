@@ -354,5 +354,11 @@ def test_an_index_lists_every_platform_of_a_name(store: Store) -> None:
     assert all(store.blobs.path(item.digest).stat().st_size == item.size for item in index.manifests)
     assert index.encode() == store.images.index(reversed(images.values())).encode()
     assert {image.digest for image in images.values()} == set(manifests.values())
+    digest = Digest.of(index.encode())
+    for name in (digest, digest.hex[:12]):
+        assert store.images.platforms(name) == images
+        assert store.images.get(name, arm) == images[arm]
     with pytest.raises(ImageNotFound):
         store.images.platforms("neither")
+    with pytest.raises(ImageNotFound):
+        store.images.get("0" * 12)

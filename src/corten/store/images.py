@@ -41,6 +41,10 @@ class Image:
     written: float
 
 
+def _platform(image: Image) -> Platform:
+    return image.config.platform
+
+
 def full_name(name: str) -> str:
     """`name` with its tag, `latest` where it has none. Raises UsageError for what no registry would accept."""
     match = _NAME.fullmatch(name) if len(name) <= _LONGEST_NAME else None
@@ -81,7 +85,7 @@ class Images:
         """The image called `name`, or whose ID or digest begins with it (at least 6 digits), for `platform` or else
         this machine's, or the only one that it has. Raises ImageNotFound."""
         wanted = platform or Platform.host()
-        found = self._by_name(name, wanted, platform is None) or self._by_digest(name)
+        found = self._by_name(name, wanted, platform is None) or self._by_digest(name, wanted)
         if found is None:
             known = sorted({image.name for image in self.all()})
             hint = f"known images: {', '.join(known[:8])}" if known else "build one with 'corten build'"
@@ -107,7 +111,7 @@ class Images:
             )
         return self._load(full, Digest.parse(digest), path)
 
-    def _by_digest(self, name: str) -> Image | None:
+    def _by_digest(self, name: str, platform: Platform) -> Image | None:
         digits = name.removeprefix("sha256:").lower()
         if not re.fullmatch(r"[0-9a-f]{6,64}", digits):
             return None
@@ -118,7 +122,18 @@ class Images:
         }
         if len(found) > 1:
             raise ImageNotFound(f"'{name}' begins the IDs of {len(found)} images", hint="give more digits")
+        if not found:
+            return self._by_index(digits).get(platform)
         return next(iter(found.values()), None)
+
+    def _by_index(self, digits: str) -> dict[Platform, Image]:
+        """The images of the name whose index has a digest that begins so; none where there is no such index."""
+        for name, path, record in self._records() if re.fullmatch(r"[0-9a-f]{6,64}", digits) else ():
+            with suppress(CortenError, FileNotFoundError):
+                images = [self._load(name, Digest.parse(digest), path) for digest in record.values()]
+                if len(images) > 1 and Digest.of(self.index(images).encode()).hex.startswith(digits):
+                    return {image.config.platform: image for image in sorted(images, key=_platform)}
+        return {}
 
     def all(self) -> list[Image]:
         """Every image under every name and platform, newest first, but for those whose manifest or configuration a
@@ -131,19 +146,19 @@ class Images:
         return sorted(images, key=lambda image: -image.written)
 
     def platforms(self, name: str) -> dict[Platform, Image]:
-        """The image called `name` for every platform that it is there for, in their order. Raises ImageNotFound."""
+        """The image called `name`, or whose index has that digest, for every platform that it is there for, in their order.
+        Raises ImageNotFound."""
         path = self._path(full_name(name))
         record = self._read(path)
         if not record:
-            return {(image := self.get(name)).config.platform: image}
-        images = [self._load(full_name(name), Digest.parse(digest), path) for digest in record.values()]
-        return {
-            image.config.platform: image for image in sorted(images, key=lambda item: item.config.platform)
-        }
+            images = self._by_index(name.removeprefix("sha256:").lower())
+            return images or {(image := self.get(name)).config.platform: image}
+        found = [self._load(full_name(name), Digest.parse(digest), path) for digest in record.values()]
+        return {image.config.platform: image for image in sorted(found, key=_platform)}
 
     def index(self, images: Iterable[Image]) -> Index:
         """The canonical index of one image for several platforms: equal images give equal bytes."""
-        ordered = sorted(images, key=lambda image: image.config.platform)
+        ordered = sorted(images, key=_platform)
         return Index(tuple(self._listed(image) for image in ordered))
 
     def _listed(self, image: Image) -> Descriptor:
