@@ -208,14 +208,25 @@ def open_buildah(directory: Path) -> Buildah:
 @contextmanager
 def engine_directory(name: str) -> Iterator[Path]:
     """A temporary folder with a short path (sockets lie there), removed with what is still mounted in it."""
-    directory = Path(tempfile.mkdtemp(prefix=f"corten-{name}-", dir=_fast_place())).resolve()
+    place = _fast_place() or tempfile.gettempdir()
+    for old in Path(place).glob("corten-engine-*"):
+        # A test run that was killed could not clean up; its process ID is in the name.
+        if not Path("/proc", old.name.split("-")[2]).exists():
+            _remove(old)
+    prefix = f"corten-engine-{os.getpid()}-{name}-"
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=place)).resolve()
     try:
         yield directory
     finally:
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for mount in sorted((place for place in mounts if place.startswith(f"{directory}/")), reverse=True):
-            subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """With everything that is still mounted in it."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((place for place in mounts if place.startswith(f"{directory}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _fast_place() -> str | None:
