@@ -47,5 +47,6 @@ def is_elsewhere(media_type: str) -> bool:
     """Whether blobs of this type need not be in the registry (image-spec, layer.md, "Non-Distributable Layers")."""
     return ".nondistributable." in media_type or ".foreign." in media_type
 
+
 WHEELS = "dev.corten.wheels"
 """On the layer of an environment: what is known of the wheels above it (`corten.build.conflicts.Verdict`)."""
