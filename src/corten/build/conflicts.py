@@ -6,8 +6,10 @@ that a registry can say it for wheels that nobody fetches.
 
 from __future__ import annotations
 
+import base64
 import filecmp
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +23,9 @@ from corten.store.disk import write_atomically
 from corten.store.store import Store
 
 _DEPTH = 4
-_LONGEST = 256 << 10
-"""Characters of a verdict that an image carries. Beyond it the wheels are looked at again."""
+_LONGEST = 64 << 10
+_LARGEST = 1 << 20
+"""Characters of a verdict that an image carries, packed and plain. Beyond it the wheels are looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +59,20 @@ class Verdict:
         """The verdict as text, for an annotation; None when it is too long for one."""
         rows = [[item.loser, item.winner, item.path, item.count] for item in self.conflicts]
         roots = {key: sorted(value) for key, value in self.roots.items()}
-        text = canonical_json({"conflicts": rows, "roots": roots}).decode()
-        return text if len(text) <= _LONGEST else None
+        text = canonical_json({"conflicts": rows, "roots": roots})
+        # Packed, because every push of the image sends it.
+        packed = base64.b64encode(zlib.compress(text, 9)).decode()
+        return packed if len(packed) <= _LONGEST and len(text) <= _LARGEST else None
 
     @classmethod
     def decode(cls, text: str | bytes) -> Verdict | None:
         """The verdict in `text`; None for anything else."""
         try:
-            value = json.loads(text) if len(text) <= _LONGEST else {}
+            packed = base64.b64decode(text, validate=True) if len(text) <= _LONGEST else b""
+            value = json.loads(zlib.decompressobj().decompress(packed, _LARGEST))
             rows = [(str(a), str(b), str(c), int(d)) for a, b, c, d in value["conflicts"]]
             roots = {str(key): frozenset(map(str, items)) for key, items in value["roots"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error):
             return None
         # A registry's words end up on a terminal.
         if not all(word.isprintable() for a, b, c, _ in rows for word in (a, b, c)):

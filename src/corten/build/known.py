@@ -42,12 +42,13 @@ class Offered(Protocol):
 
 
 def key_name(key: str) -> str:
-    """How a registry calls a key: the hex sha256 of its text."""
-    return Digest.of(key.encode()).hex
+    """How a registry calls a key: half of the hex sha256 of its text, because a manifest has one for each layer. Whom one
+    does not trust can lie about a whole one, too."""
+    return Digest.of(key.encode()).hex[:32]
 
 
 class Known:
-    """Layers by key for one build. `ask` says what is offered, by the hex sha256 of the layers' keys; it is called when the
+    """Layers by key for one build. `ask` says what is offered, by `key_name` of the layers' keys; it is called when the
     store lacks something, once. `fetch` brings layers into the store."""
 
     def __init__(

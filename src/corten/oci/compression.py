@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import sys
 import threading
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +37,10 @@ _GzipError = cast(type[Exception], isal_zlib.IsalError)
 
 _GZIP_LEVEL, _GZIP_BLOCK = 3, 1 << 20
 _ZSTD_LEVEL, _ZSTD_BLOCK = 3, 4 << 20
+_SMALL = 1 << 20
+_GZIP_SMALL_LEVEL, _ZSTD_SMALL_LEVEL = 6, 9
+"""A stream of less than 1 MiB is packed harder (by zlib, which has such levels): most layers of an image are so small, and all of
+them together are a hundredth of it. What changes from day to day is such a layer."""
 _MOST_THREADS = 16
 
 _PIECE = 1 << 20
@@ -76,10 +82,13 @@ class Compressors:
         if compression == "raw":
             yield from pieces
             return
-        pack = _gzip if compression == "gzip" else _zstd
+        pack, small = (_gzip, _gzip_small) if compression == "gzip" else (_zstd, _zstd_small)
         ahead: deque[tuple[Future[bytes], bool]] = deque()
         try:
-            for block in _blocks(pieces, _GZIP_BLOCK if compression == "gzip" else _ZSTD_BLOCK):
+            blocks = _blocks(pieces, _GZIP_BLOCK if compression == "gzip" else _ZSTD_BLOCK)
+            for number, block in enumerate(blocks):
+                if number == 0 and len(block) < _SMALL:  # shorter than a block, so it is all there is
+                    pack = small
                 # One block may always be under way, so that no stream waits for another; more only while permits last.
                 extra = bool(ahead) and self._extra.acquire(blocking=False)
                 if ahead and not extra:
@@ -108,16 +117,18 @@ class Compressors:
 @cache
 def maker(compression: Compression) -> str:
     """What makes packed bytes: compressor, version, level, block size, and eight digits of what it makes of a fixed text, because
-    both libraries choose their code by the processor. Equal makers give equal bytes. Empty for `raw`."""
+    the libraries choose their code by the processor. Equal makers give equal bytes. Empty for `raw`."""
     if compression == "raw":
         return ""
     sample = b"".join(hashlib.sha256(b"%d" % (n // 3)).hexdigest().encode() for n in range(4096))
     if compression == "gzip":
         name = f"isal {isal_version} level {_GZIP_LEVEL} block {_GZIP_BLOCK}"
-        made = _gzip(sample)
+        name += f", small {zlib.ZLIB_RUNTIME_VERSION} level {_GZIP_SMALL_LEVEL}"
+        made = _gzip(sample) + _gzip_small(sample)
     else:
         name = f"zstd {zstd.zstd_version} level {_ZSTD_LEVEL} block {_ZSTD_BLOCK}"
-        made = _zstd(sample)
+        name += f", small level {_ZSTD_SMALL_LEVEL}"
+        made = _zstd(sample) + _zstd_small(sample)
     return f"{name} {os.uname().machine} {hashlib.sha256(made).hexdigest()[:8]}"
 
 
@@ -185,8 +196,20 @@ def _gzip(block: bytes) -> bytes:
     return isal_zlib.compress(block, _GZIP_LEVEL, 31)
 
 
+def _gzip_small(block: bytes) -> bytes:
+    packer = zlib.compressobj(_GZIP_SMALL_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = packer.compress(block) + packer.flush()
+    # The header is made here, because zlib's says which system it ran on.
+    head = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+    return head + body + struct.pack("<II", zlib.crc32(block), len(block))
+
+
 def _zstd(block: bytes) -> bytes:
     return zstd.compress(block, _ZSTD_LEVEL)
+
+
+def _zstd_small(block: bytes) -> bytes:
+    return zstd.compress(block, _ZSTD_SMALL_LEVEL)
 
 
 class _Decompressor(Protocol):

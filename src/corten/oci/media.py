@@ -26,7 +26,7 @@ IMAGE_NAME = "dev.corten.image.name"
 OURS = "dev.corten."
 """How the names of Corten's own annotations begin."""
 LAYER_KEY = "dev.corten.layer.key"
-"""On a layer: the hex sha256 of the key that names all that went into it, so that a registry can serve as a cache."""
+"""On a layer: the name of the key that stands for all that went into it, so that a registry can serve as a cache."""
 LAYER_SIZE = "dev.corten.layer.size"
 """On a packed layer: the bytes of its plain tar stream."""
 
