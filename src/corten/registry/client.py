@@ -37,6 +37,7 @@ __all__ = [
     "Fetched",
     "Interrupted",
     "Patience",
+    "Registries",
     "Registry",
     "RegistrySettings",
     "Repository",
@@ -52,6 +53,24 @@ _PAGE = 1000
 def open_repository(reference: Reference, settings: RegistrySettings) -> Repository:
     """The repository of `reference`. Nothing is asked of the registry yet."""
     return Registry(reference.registry, settings).repository(reference.repository)
+
+
+class Registries:
+    """The registries that one command speaks to, each with the connections and tokens that all its repositories share.
+    Shared by threads."""
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self.settings = settings
+        self._known: dict[str, Registry] = {}
+        self._lock = threading.Lock()
+
+    def repository(self, reference: Reference) -> Repository:
+        """The repository of `reference`. Nothing is asked of its registry yet."""
+        with self._lock:
+            registry = self._known.get(reference.registry)
+            if registry is None:
+                registry = self._known[reference.registry] = Registry(reference.registry, self.settings)
+        return registry.repository(reference.repository)
 
 
 class Registry:
@@ -92,6 +111,12 @@ class Repository:
         self._reading = (f"repository:{repository}:pull",)
         self._writing = (f"repository:{repository}:pull,push",)
         self._pushed = False
+
+    def for_pushing(self) -> Repository:
+        """This repository, which is going to be pushed to: every request asks for the right to do that. A registry may
+        refuse even a look at a repository that does not exist yet to those who do not say that they will push."""
+        self._pushed = True
+        return self
 
     def has_blob(self, digest: Digest) -> bool:
         """Whether the repository has the blob."""

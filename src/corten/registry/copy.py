@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from corten.errors import FormatError, UsageError
-from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted
+from corten.events import Note, Observer, TaskFinished, TaskStarted
 from corten.oci import media
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
-from corten.registry.client import Fetched, RegistrySettings, Repository, open_repository
+from corten.registry.client import Fetched, Registries, RegistrySettings, Repository
+from corten.registry.progress import Progress
 from corten.registry.referrers import put_referrer, subject_of
 from corten.registry.remote import find_image
 from corten.registry.together import Together
@@ -25,6 +26,7 @@ TRANSFERS = 6
 """Blobs that are copied at a time. Nothing is computed but digests."""
 
 _MOST_DOCUMENTS = 1000
+_DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ def copy(
     all of it is there. Raises RegistryError, FormatError, UsageError."""
     if target.digest is not None:
         raise UsageError(f"'{target}' names a digest, which a copy keeps anyway", hint="name a tag")
-    work = _Copy(open_repository(source, settings), open_repository(target, settings), observe)
+    registries = Registries(settings)
+    work = _Copy(registries.repository(source), registries.repository(target).for_pushing(), observe)
     wanted = source.target
     if platforms is not None:
         if len(platforms) != 1:
@@ -89,15 +92,18 @@ class _Copy:
         blobs: dict[Digest, Descriptor] = {}
         seen: set[Digest] = set()
 
-        def visit(fetched: Fetched) -> None:
+        def visit(fetched: Fetched, depth: int = 0) -> None:
             if fetched.digest in seen:
                 return
             seen.add(fetched.digest)
+            if depth > _DEEPEST:
+                raise FormatError(f"the manifests of '{self.source.name}' lie too deep in each other")
             if len(seen) > _MOST_DOCUMENTS:
                 raise FormatError(f"'{self.source.name}' leads to more than {_MOST_DOCUMENTS} manifests")
             if fetched.media_type in media.INDEXES:
                 for item in Index.decode(fetched.data).manifests:
-                    visit(self.source.manifest(item.digest))
+                    if item.digest not in seen:
+                        visit(self.source.manifest(item.digest), depth + 1)
             elif fetched.media_type in media.MANIFESTS:
                 manifest = Manifest.decode(fetched.data)
                 for blob in (manifest.config, *manifest.layers):
@@ -112,7 +118,8 @@ class _Copy:
             documents.append(fetched)
             if referrers:
                 for item in self.source.referrers(fetched.digest):
-                    visit(self.source.manifest(item.digest))
+                    if item.digest not in seen:
+                        visit(self.source.manifest(item.digest), depth + 1)
 
         visit(root)
         return documents, list(blobs.values())
@@ -128,24 +135,18 @@ class _Copy:
 
     def _blob(self, blob: Descriptor, together: Together) -> None:
         together.check()
-        if self.target.has_blob(blob.digest):
-            return self._count("there", 0)
-        same = self.source.registry == self.target.registry
+        # A mount says at once that the blob is there.
+        same = self.source.registry == self.target.registry and self.source.name != self.target.name
         if same and self.target.mount_blob(blob.digest, self.source.repository):
             return self._count("mounted", 0)
+        if self.target.has_blob(blob.digest):
+            return self._count("there", 0)
         name = blob.digest.short
         self.observe(TaskStarted("copy", name, blob.size))
-        furthest = 0
+        progress = Progress(self.observe, "copy", name)
 
         def content() -> Iterator[bytes]:
-            nonlocal furthest
-            at = 0
-            for piece in together.watched(self.source.pull_blob(blob.digest, blob.size)):
-                at += len(piece)
-                if at > furthest:
-                    self.observe(TaskAdvanced("copy", name, at - furthest))
-                    furthest = at
-                yield piece
+            return together.watched(self.source.pull_blob(blob.digest, blob.size), progress.of_attempt())
 
         self.target.push_blob(content, digest=blob.digest, size=blob.size)
         self.observe(TaskFinished("copy", name))

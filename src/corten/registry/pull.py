@@ -11,21 +11,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from corten.errors import CortenError, FormatError, RegistryError, StoreError
+from corten.errors import CortenError, FormatError, RegistryError, StoreError, UsageError
 from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted
 from corten.oci import media
 from corten.oci.compression import decompressed
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
-from corten.registry.client import RegistrySettings, Repository, open_repository
+from corten.registry.client import Registries, RegistrySettings, Repository, open_repository
 from corten.registry.failures import DigestMismatch
 from corten.registry.remote import RemoteImage, find_image, find_images, note_places
 from corten.registry.together import Together
 from corten.store.adopt import adopt
 from corten.store.disk import explained
 from corten.store.encodings import Encoding
-from corten.store.images import Image
+from corten.store.images import Image, full_name
 from corten.store.locks import Busy
 from corten.store.store import Store
 
@@ -66,18 +66,15 @@ def pull(
     name: str | None = None,
 ) -> Pulled:
     """Fetch the image at `reference` for `platforms` (None: all that there are) and name it, after its reference unless
-    `name` says otherwise. Only layers that the store lacks are fetched. Raises RegistryError, FormatError, StoreError;
-    then no name has changed, and layers that arrived whole stay."""
+    `name` says otherwise. Only layers that the store lacks are fetched. Raises UsageError for a name that cannot be kept
+    here before anything is asked, RegistryError, FormatError, StoreError; then no name has changed, and layers that
+    arrived whole stay."""
     repository = open_repository(reference, settings)
-    name = name or local_name(reference)
+    name = _kept_name(name or local_name(reference))
     waiting = Note("waiting for 'corten prune' to end")
     with store.lock("store", shared=True, waiting=lambda: observe(waiting)), explained(store.root):
         if platforms is None:
             found = find_images(repository, reference.target)
-            if not found:
-                raise RegistryError(
-                    f"'{repository.name}' has no image at '{reference.target}' for a platform that Corten knows"
-                )
         else:
             found = [find_image(repository, reference.target, platform) for platform in platforms]
         lacking: dict[Digest, PackedLayer] = {}
@@ -93,12 +90,21 @@ def pull(
                 lacking[diff_id] = PackedLayer(diff_id, ((repository, form),))
         fetch_layers(store, list(lacking.values()), observe)
         images = [_adopted(store, image, name) for image in found]
-        root = repository.has_manifest(reference.target)
         for image in found:
-            for digest in {root or image.digest, image.digest}:
+            for digest in dict.fromkeys((image.digest, image.root)):
                 store.repo_digests.note(image.id, f"{repository.name}@{digest}")
     fetched = sum(item.forms[0][1].size for item in lacking.values())
     return Pulled(tuple(images), fetched, reused)
+
+
+def _kept_name(name: str) -> str:
+    """`name` as the store has it; found out before anything is fetched."""
+    try:
+        return full_name(name)
+    except UsageError as error:
+        raise UsageError(
+            f"an image cannot be called '{name[:300]}' here", hint="give it another name with --name"
+        ) from error
 
 
 def local_name(reference: Reference) -> str:
@@ -113,17 +119,15 @@ def ensure_layers(
 ) -> None:
     """Fetch those of the layers that the store lacks from where they are known to be. The caller holds the store's
     lock shared. Raises RegistryError, and StoreError for a layer that nobody is known to have."""
-    repositories: dict[str, Repository] = {}
+    registries = Registries(settings)
     lacking = []
     for diff_id in dict.fromkeys(diff_ids):
         if store.layers.has(diff_id):
             continue
         forms = []
         for form in store.encodings.known(diff_id):
-            for name in form.repositories:
-                if name not in repositories:
-                    repositories[name] = open_repository(Reference.parse(name), settings)
-                forms.append((repositories[name], form))
+            places = (Reference.parse(name) for name in form.repositories)
+            forms += [(registries.repository(place), form) for place in places]
         if not forms:
             raise StoreError(
                 f"the layer '{diff_id.short}' is not in the store, and no registry is known to have it",

@@ -5,10 +5,11 @@ Everything that comes is checked and bounded: documents by their digest, indexes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from corten.errors import FormatError, NotInRegistry, RegistryError
+from corten.errors import CortenError, FormatError, NotInRegistry, RegistryError
 from corten.events import Note, Observer
 from corten.oci import media
 from corten.oci.config import ImageConfig
@@ -16,13 +17,15 @@ from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
-from corten.registry.client import Fetched, RegistrySettings, Repository, open_repository
+from corten.registry.client import Fetched, Interrupted, RegistrySettings, Repository, open_repository
 from corten.store.encodings import Encoding
 from corten.store.store import Store
 
 _LARGEST_CONFIG = 16 << 20
 _MOST_MANIFESTS = 200
 _DEEPEST_INDEX = 4
+_MOST_INDEXES = 32
+_MOST_UNNAMED = 16
 # Among several builds for one architecture, the one that runs on every processor of it.
 _VARIANTS = {"amd64": ("", "v1", "v2"), "arm64": ("", "v8")}
 
@@ -38,6 +41,8 @@ class RemoteImage:
     config: ImageConfig
     manifest_bytes: bytes
     config_bytes: bytes
+    root: Digest
+    """What the reference led to: this manifest, or the index that lists it."""
 
     @property
     def id(self) -> Digest:
@@ -51,7 +56,7 @@ class RemoteImage:
 
 @dataclass(frozen=True, slots=True)
 class OfferedLayer:
-    """A layer that a registry says it has for a key: `key` is the hex sha256 of the key's text, `size` the bytes of the
+    """A layer that a registry says it has for a key: `key` is the name of the key, `size` the bytes of the
     layer's plain tar stream, `annotations` what Corten has noted on it."""
 
     key: str
@@ -64,16 +69,19 @@ def find_image(repository: Repository, target: str, platform: Platform) -> Remot
     """The image for `platform` at a tag or digest. Raises NotInRegistry naming the platforms there are, FormatError."""
     root = repository.manifest(target)
     if root.media_type in media.MANIFESTS:
-        image = _image(repository, root)
+        image = _image(repository, root, root.digest)
         if image.config.platform != platform:
             raise _no_platform(repository, target, platform, [str(image.config.platform)])
         return image
-    items = list(_items(repository, root))
+    items = _items(repository, root)
     fitting = [item for item in items if item.is_for(platform)]
     if not fitting:
+        for unnamed in _unnamed(repository, root, items):
+            if unnamed.config.platform == platform:
+                return unnamed
         raise _no_platform(repository, target, platform, sorted({_platform_name(item) for item in items}))
     best = min(fitting, key=lambda item: _preference(item, platform))
-    image = _image(repository, repository.manifest(best.digest))
+    image = _image(repository, repository.manifest(best.digest), root.digest)
     if image.config.platform != platform:
         raise FormatError(
             f"the index of '{repository.name}' lists '{best.digest.short}' for {platform}, and it is for {image.config.platform}"
@@ -82,18 +90,27 @@ def find_image(repository: Repository, target: str, platform: Platform) -> Remot
 
 
 def find_images(repository: Repository, target: str) -> list[RemoteImage]:
-    """The images at a tag or digest for every platform that Corten knows; what else an index lists is left out."""
+    """The images at a tag or digest for every platform that Corten knows; what else an index lists is left out. Raises
+    NotInRegistry when there is none."""
     root = repository.manifest(target)
     if root.media_type in media.MANIFESTS:
-        return [_image(repository, root)]
+        return [_image(repository, root, root.digest)]
     chosen: dict[Platform, Descriptor] = {}
-    for item in _items(repository, root):
+    items = _items(repository, root)
+    for item in items:
         for platform in (Platform("linux", "amd64"), Platform("linux", "arm64")):
             if item.is_for(platform):
                 known = chosen.get(platform)
                 if known is None or _preference(item, platform) < _preference(known, platform):
                     chosen[platform] = item
-    return [_image(repository, repository.manifest(item.digest)) for _, item in sorted(chosen.items())]
+    if chosen:
+        ordered = [item for _, item in sorted(chosen.items())]
+        return [_image(repository, repository.manifest(item.digest), root.digest) for item in ordered]
+    images = {image.config.platform: image for image in _unnamed(repository, root, items)}
+    if not images:
+        there = sorted({_platform_name(item) for item in items})
+        raise _no_platform(repository, target, "a platform that Corten knows", there)
+    return [image for _, image in sorted(images.items())]
 
 
 def pull_config(
@@ -151,8 +168,36 @@ def tar_size(layer: Descriptor) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
-def _items(repository: Repository, root: Fetched, depth: int = 0) -> Iterator[Descriptor]:
+def listed_blobs(repository: Repository, reference: Reference) -> set[Digest]:
+    """The blobs of the image that is at the reference now. A registry keeps what its manifests list, so one question
+    answers for most layers of an image that has changed a little. Nothing where there is no image, or none that may be
+    read. Raises RegistryError when the registry is not to be reached."""
+    try:
+        fetched = repository.manifest(reference.target)
+        documents = [fetched.data]
+        if fetched.media_type in media.INDEXES:
+            items: Iterable[Descriptor] = Index.decode(fetched.data).manifests[:8]
+            documents = [
+                repository.manifest(item.digest).data for item in items if item.media_type in media.MANIFESTS
+            ]
+        found: set[Digest] = set()
+        for document in documents:
+            manifest = Manifest.decode(document)
+            found |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+        return found
+    except CortenError as error:
+        if isinstance(error, Interrupted) and error.down:
+            raise
+        # Nothing there yet, or nothing that can be understood. Whether one may push at all shows soon enough.
+        return set()
+
+
+def _items(repository: Repository, root: Fetched) -> list[Descriptor]:
     """The manifests that an index leads to."""
+    return list(_listed(repository, root, {root.digest}))
+
+
+def _listed(repository: Repository, root: Fetched, seen: set[Digest], depth: int = 0) -> Iterator[Descriptor]:
     if root.media_type not in media.INDEXES:
         raise FormatError(
             f"'{repository.name}' has something of the type '{root.media_type[:80]}' there, which is not an image"
@@ -165,11 +210,25 @@ def _items(repository: Repository, root: Fetched, depth: int = 0) -> Iterator[De
     for item in manifests:
         if item.media_type in media.MANIFESTS:
             yield item
-        elif item.media_type in media.INDEXES:
-            yield from _items(repository, repository.manifest(item.digest), depth + 1)
+        elif item.media_type in media.INDEXES and item.digest not in seen:
+            seen.add(item.digest)
+            if len(seen) > _MOST_INDEXES:
+                raise FormatError(
+                    f"an index of '{repository.name}' leads to more than {_MOST_INDEXES} others"
+                )
+            yield from _listed(repository, repository.manifest(item.digest), seen, depth + 1)
 
 
-def _image(repository: Repository, fetched: Fetched) -> RemoteImage:
+def _unnamed(repository: Repository, root: Fetched, items: Sequence[Descriptor]) -> Iterator[RemoteImage]:
+    """The images that an index lists without a platform, which it need not tell (image-index.md): their configurations
+    do. What is no image for a platform that Corten knows is left out."""
+    for item in [item for item in items if item.platform is None][:_MOST_UNNAMED]:
+        fetched = repository.manifest(item.digest)
+        with suppress(FormatError):
+            yield _image(repository, fetched, root.digest)
+
+
+def _image(repository: Repository, fetched: Fetched, root: Digest) -> RemoteImage:
     manifest = Manifest.decode(fetched.data)
     if manifest.config.media_type not in (media.CONFIG, media.DOCKER_CONFIG):
         raise FormatError(
@@ -181,7 +240,7 @@ def _image(repository: Repository, fetched: Fetched) -> RemoteImage:
         raise FormatError(
             f"the image '{fetched.digest.short}' of '{repository.name}' has {len(manifest.layers)} layers and {len(config.diff_ids)} diff IDs"
         )
-    return RemoteImage(repository.name, fetched.digest, manifest, config, fetched.data, config_bytes)
+    return RemoteImage(repository.name, fetched.digest, manifest, config, fetched.data, config_bytes, root)
 
 
 def _platform_name(item: Descriptor) -> str:
@@ -196,7 +255,9 @@ def _preference(item: Descriptor, platform: Platform) -> int:
     return known.index(variant) if variant in known else len(known)
 
 
-def _no_platform(repository: Repository, target: str, platform: Platform, there: list[str]) -> RegistryError:
+def _no_platform(
+    repository: Repository, target: str, platform: Platform | str, there: list[str]
+) -> RegistryError:
     known = [name for name in there if "unknown" not in name]
     return NotInRegistry(
         f"'{repository.name}' has no image for {platform} at '{target}'",

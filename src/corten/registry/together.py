@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 
 from corten.errors import RegistryError
+
+_MOMENT = 1.5
+"""Seconds in which an interrupted transfer may end in order."""
 
 
 class Stopped(RegistryError):
@@ -22,16 +25,23 @@ class Together:
 
     def run(self, jobs: Iterable[Callable[[], None]]) -> None:
         """Run `jobs`, begun in their order. The first failure stops the others and is raised when all have ended; so
-        does an interrupt."""
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="transfer") as executor:
-            futures = [executor.submit(job) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException:
-                self._stop.set()
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
+        does an interrupt, which waits a moment only: a thread may hang in a silent connection, and what it is about
+        becomes visible to nobody."""
+        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="transfer")
+        futures = [executor.submit(job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except Exception:
+            self._stop.set()
+            executor.shutdown(wait=True, cancel_futures=True)
+            raise
+        except BaseException:
+            self._stop.set()
+            executor.shutdown(wait=False, cancel_futures=True)
+            wait(futures, _MOMENT)
+            raise
+        executor.shutdown()
 
     def watched(
         self, pieces: Iterable[bytes], advance: Callable[[int], None] | None = None
