@@ -44,10 +44,11 @@ from support.images import AMD64, make_image, tree_of
 SETTINGS = dataclasses.replace(
     settings_from(os.environ), patience=Patience(attempts=4, pause=0.01, longest=2.0, window=5.0)
 )
-# Noise does not compress, so bodies are long enough to be cut in the middle.
+# Noise does not compress, so bodies are long enough to be cut in the middle. A small layer is sent at once, a larger one
+# as a stream.
 LAYERS = [
-    {f"file-{number}": random.Random(10 * layer + number).randbytes(12_000) for number in range(4)}
-    for layer in range(3)
+    {f"file-{number}": random.Random(10 * layer + number).randbytes(size) for number in range(4)}
+    for layer, size in enumerate((12_000, 280_000, 290_000))
 ]
 
 FAULTS: dict[str, Action] = {

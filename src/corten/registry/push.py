@@ -8,18 +8,21 @@ from. Layers that are not here (an image made from a registry as a cache) are mo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from corten.errors import AccessDenied, CortenError, RegistryError, StoreError, UsageError
-from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted
+from corten.events import Note, Observer, TaskFinished, TaskStarted
 from corten.oci import media
 from corten.oci.compression import Compression, Compressors, maker
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
 from corten.oci.reference import Reference
-from corten.registry.client import RegistrySettings, Repository, open_repository
+from corten.registry.client import DigestMismatch, Interrupted, Registries, RegistrySettings, Repository
+from corten.registry.progress import Progress
+from corten.registry.pull import ensure_layers
+from corten.registry.remote import listed_blobs
 from corten.registry.together import Together
 from corten.registry.worth import worth_compressing
 from corten.store.encodings import Encoding
@@ -27,7 +30,15 @@ from corten.store.images import Image
 from corten.store.store import Store
 
 TRANSFERS = 4
-"""Blobs that are sent at a time."""
+"""Large layers that are packed and sent at a time."""
+
+QUESTIONS = 8
+"""Layers that are asked for, mounted, or sent because they are small: all that takes is the way to the registry."""
+
+_SMALL = 1 << 20
+"""Bytes of a layer that is packed in memory: its digest is known before it is sent, which saves a request."""
+
+_REFUSALS = 2
 
 _NOT_WORTH_IT = "plain, because compression gains nothing"
 
@@ -70,15 +81,16 @@ def push(
     again the next time."""
     if reference.digest is not None:
         raise UsageError(f"'{reference}' names a digest, and a push makes its own", hint="name a tag")
-    repository = open_repository(reference, settings)
+    registries = Registries(settings)
+    repository = registries.repository(reference).for_pushing()
     waiting = Note("waiting for 'corten prune' to end")
     with store.lock("store", shared=True, waiting=lambda: observe(waiting)), Compressors() as compressors:
-        listed = _listed(repository, reference)
-        job = _Push(repository, store, observe, options, compressors, settings, listed)
+        listed = listed_blobs(repository, reference)
+        job = _Push(repository, store, observe, options, compressors, registries, listed)
         try:
             digest = job.images(images, reference.target)
         except RegistryError as error:
-            if not listed or isinstance(error, AccessDenied):
+            if not listed or isinstance(error, (AccessDenied, Interrupted, DigestMismatch)):
                 raise
             # The manifest that is there may list what its registry has lost: ask for every blob.
             job.listed.clear()
@@ -95,12 +107,14 @@ class _Push:
     observe: Observer
     options: PushOptions
     compressors: Compressors
-    settings: RegistrySettings
+    registries: Registries
     listed: set[Digest]
     titles: dict[Digest, str] = field(default_factory=dict)
     sent: int = 0
     ways: dict[str, int] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
+    _sending: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(TRANSFERS))
+    _refused: dict[str, int] = field(default_factory=dict)
 
     def images(self, images: Sequence[Image], target: str) -> Digest:
         """Everything, the manifest that `target` leads to last."""
@@ -109,7 +123,9 @@ class _Push:
             for diff_id, entry in zip(image.config.diff_ids, image.config.layer_history, strict=True):
                 self.titles[diff_id] = str(entry.get("created_by", "")).removeprefix("corten: ")[:60]
         manifests = [Manifest.decode(self.store.blobs.read(image.digest)) for image in images]
-        placed = self._layers({layer.digest: layer for manifest in manifests for layer in manifest.layers})
+        layers = {layer.digest: layer for manifest in manifests for layer in manifest.layers}
+        self._fetch_unfit(layers)
+        placed = self._layers(layers)
         entries = []
         for image, manifest in zip(images, manifests, strict=True):
             config = self._config(manifest.config)
@@ -154,9 +170,21 @@ class _Push:
         kind = media.CONFIG if self.options.format == "oci" else media.DOCKER_CONFIG
         return Descriptor(kind, config.digest, config.size)
 
+    def _fetch_unfit(self, layers: Iterable[Digest]) -> None:
+        """Fetch the layers that are not here and that registries have in no form that may be pushed."""
+        has, known = self.store.layers.has, self.store.encodings.known
+        lacking = [diff_id for diff_id in layers if not has(diff_id)]
+        unfit = [
+            diff_id
+            for diff_id in lacking
+            if (forms := known(diff_id)) and not any(self._fits(diff_id, form, False) for form in forms)
+        ]
+        if unfit:
+            ensure_layers(self.store, unfit, self.registries.settings, self.observe)
+
     def _layers(self, layers: dict[Digest, Descriptor]) -> dict[Digest, Descriptor]:
         placed: dict[Digest, Descriptor] = {}
-        together = Together(TRANSFERS)
+        together = Together(QUESTIONS)
         ordered = sorted(layers.values(), key=lambda layer: -layer.size)
 
         def job(layer: Descriptor) -> None:
@@ -169,71 +197,127 @@ class _Push:
         """Make sure that the registry has the layer `layer` (a descriptor of its plain form) and tell as what."""
         together.check()
         diff_id, here = layer.digest, self.store.layers.has(layer.digest)
-        forms = [form for form in self.store.encodings.known(diff_id) if self._fits(form, here)]
+        forms = [form for form in self.store.encodings.known(diff_id) if self._fits(diff_id, form, here)]
+        forms.sort(key=lambda form: form.compression != self.options.compression)
+        found = self._found(diff_id, forms)
+        if found is not None:
+            return found
+        if here and layer.size <= _SMALL:
+            return self._send(layer, forms, together)
+        with self._sending:
+            together.check()
+            return self._send(layer, forms, together) if here else self._pass_on(layer, forms, together)
+
+    def _found(self, diff_id: Digest, forms: Sequence[Encoding]) -> Descriptor | None:
+        """The layer where the registry has it in one of `forms`, there or to be mounted from another repository."""
         for form in forms:
-            if self._has(form.digest):
+            if form.digest in self.listed:
                 return self._placed(diff_id, form, "there")
-            if self.repository.name in form.repositories:
+        sources = {form.digest: self._sources(form) for form in forms}
+        later = []
+        for form in forms:
+            noted = self.repository.name in form.repositories
+            if not noted and sources[form.digest]:
+                later.append(form)  # a mount says at once that it is there
+            elif self._has(form.digest):
+                return self._placed(diff_id, form, "there")
+            elif noted:
                 self.store.encodings.forget_place(diff_id, form.digest, self.repository.name)
         for form in forms:
-            for name in form.repositories:
-                place = Reference.parse(name)
-                same = place.registry == self.repository.registry and name != self.repository.name
-                if same and self.repository.mount_blob(form.digest, place.repository):
+            for source in sources[form.digest]:
+                if self._mount(form.digest, source):
                     return self._placed(diff_id, form, "mounted")
-        if here:
-            return self._placed(diff_id, self._send(layer, forms, together), "sent")
-        return self._placed(diff_id, self._pass_on(layer, forms, together), "sent")
+        for form in later:
+            if self._has(form.digest):
+                return self._placed(diff_id, form, "there")
+        return None
 
-    def _fits(self, form: Encoding, here: bool) -> bool:
+    def _sources(self, form: Encoding) -> list[str]:
+        """The repositories that the form may be mounted from."""
+        places = (Reference.parse(name) for name in form.repositories if name != self.repository.name)
+        return [place.repository for place in places if place.registry == self.repository.registry]
+
+    def _mount(self, digest: Digest, source: str) -> bool:
+        """Take the blob over from `source`, unless that has been refused before: who may not read there, or a registry
+        that knows no mounts, refuses for every layer."""
+        if self._refused.get(source, 0) >= _REFUSALS:
+            return False
+        mounted = self.repository.mount_blob(digest, source)
+        with self._guard:
+            self._refused[source] = -_REFUSALS if mounted else self._refused.get(source, 0) + 1
+        return mounted
+
+    def _fits(self, diff_id: Digest, form: Encoding, here: bool) -> bool:
         """Whether a form that is known may stand for the layer. For a layer that is here, only what was made or checked
-        here counts, and of what was made here only what would be made again."""
+        here counts, and of what was made here only what would be made again. For one that is not, what everything reads
+        does that reads the form asked for."""
+        asked = self.options.compression
         if (self.options.format, form.compression) not in media.LAYERS:
             return False
-        if not here:
+        if form.compression == "raw" and form.digest != diff_id:
+            return False
+        if form.compression == asked == "raw":
             return True
+        if not here:
+            return form.compression in (asked, "gzip", "raw" if self.options.format == "oci" else asked)
         if form.maker:
             if form.maker == _NOT_WORTH_IT:
                 return self.options.format == "oci"
             return form.compression == self.options.compression and form.maker == _maker(form.compression)
         return form.verified and form.compression == self.options.compression
 
-    def _send(self, layer: Descriptor, forms: Sequence[Encoding], together: Together) -> Encoding:
+    def _send(self, layer: Descriptor, forms: Sequence[Encoding], together: Together) -> Descriptor:
         """Pack the layer and send it."""
         compression: Compression = self.options.compression
         made_by = _maker(compression)
+        digest, size = None, None
         if (
             compression != "raw"
             and self.options.format == "oci"
             and not worth_compressing(self.store, layer.digest)
         ):
             compression, made_by = "raw", _NOT_WORTH_IT
+            plain = Encoding("raw", layer.digest, layer.size, maker=made_by, verified=True)
+            known = [form for form in self.store.encodings.known(layer.digest) if form.digest == layer.digest]
+            places = tuple(name for form in known for name in form.repositories)
+            found = self._found(layer.digest, [replace(plain, repositories=places)])
+            if found is not None:
+                return found
         made = next((form for form in forms if form.maker and form.compression == compression), None)
-        digest, size = (made.digest, made.size) if made else (None, None)
         if compression == "raw":
             digest, size = layer.digest, layer.size
+        elif made is not None:
+            digest, size = made.digest, made.size
         name = self._title(layer)
         self.observe(TaskStarted("push", name, layer.size))
-        progress = _Progress(self.observe, name)
+        progress = Progress(self.observe, "push", name)
 
         def content() -> Iterator[bytes]:
             plain = together.watched(self.store.layers.stream(layer.digest), progress.of_attempt())
             return self.compressors.compress(plain, compression)
 
-        digest, size = self.repository.push_blob(content, digest=digest, size=size)
+        if digest is None and layer.size <= _SMALL:
+            packed = b"".join(content())
+            digest, size = self.repository.push_blob(
+                lambda: iter([packed]), digest=Digest.of(packed), size=len(packed)
+            )
+        else:
+            digest, size = self.repository.push_blob(content, digest=digest, size=size)
         self.observe(TaskFinished("push", name))
         self._count("", size)
-        return Encoding(compression, digest, size, maker=made_by, verified=True)
+        return self._placed(
+            layer.digest, Encoding(compression, digest, size, maker=made_by, verified=True), "sent"
+        )
 
-    def _pass_on(self, layer: Descriptor, forms: Sequence[Encoding], together: Together) -> Encoding:
+    def _pass_on(self, layer: Descriptor, forms: Sequence[Encoding], together: Together) -> Descriptor:
         """Stream a layer that is not here from another registry."""
         failure: CortenError | None = None
         name = self._title(layer)
         for form in forms:
             for place in form.repositories:
-                source = open_repository(Reference.parse(place), self.settings)
+                source = self.registries.repository(Reference.parse(place))
                 self.observe(TaskStarted("push", name, form.size))
-                progress = _Progress(self.observe, name)
+                progress = Progress(self.observe, "push", name)
 
                 def content(form: Encoding = form, source: Repository = source) -> Iterator[bytes]:
                     pieces = source.pull_blob(form.digest, form.size)
@@ -247,7 +331,7 @@ class _Push:
                     continue
                 self.observe(TaskFinished("push", name))
                 self._count("", form.size)
-                return form
+                return self._placed(layer.digest, form, "sent")
         raise failure or StoreError(
             f"the layer '{layer.digest.short}' is neither in the store nor known to be in a registry",
             hint="build or pull the image again",
@@ -274,47 +358,5 @@ class _Push:
                 self.ways[way] += 1
 
 
-class _Progress:
-    """Tells how far a stream is, also when it has to begin again: what is sent twice counts once."""
-
-    def __init__(self, observe: Observer, name: str) -> None:
-        self._observe, self._name = observe, name
-        self._furthest = 0
-
-    def of_attempt(self) -> Callable[[int], None]:
-        """What hears of the pieces of one attempt."""
-        at = 0
-
-        def advance(amount: int) -> None:
-            nonlocal at
-            at += amount
-            if at > self._furthest:
-                self._observe(TaskAdvanced("push", self._name, at - self._furthest))
-                self._furthest = at
-
-        return advance
-
-
 def _maker(compression: str) -> str:
     return maker(compression) or "plain"
-
-
-def _listed(repository: Repository, reference: Reference) -> set[Digest]:
-    """The blobs of the image that is at the reference now. A registry keeps what its manifests list, so one question
-    answers for most layers of an image that has changed a little."""
-    try:
-        fetched = repository.manifest(reference.target)
-        documents = [fetched.data]
-        if fetched.media_type in media.INDEXES:
-            items: Iterable[Descriptor] = Index.decode(fetched.data).manifests[:8]
-            documents = [
-                repository.manifest(item.digest).data for item in items if item.media_type in media.MANIFESTS
-            ]
-        found: set[Digest] = set()
-        for document in documents:
-            manifest = Manifest.decode(document)
-            found |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
-        return found
-    except CortenError:
-        # Nothing there yet, or nothing that can be understood. Whether one may push at all shows soon enough.
-        return set()
