@@ -141,6 +141,7 @@ def _name(name: str, job: Job, layers: Sequence[BuiltLayer], base: BaseImage | N
     manifest = Manifest(
         config=Descriptor(media.CONFIG, store.blobs.put(config_bytes), len(config_bytes)),
         layers=tuple(_described(layer) for layer in layers),
+        annotations={} if project.compression == "gzip" else {media.COMPRESSION: project.compression},
     )
     digest = store.blobs.put(manifest.encode())
     store.images.set(name, part.platform, digest)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 from corten.cli.context import Context
+from corten.cli.finding import registry_reference
 from corten.cli.terminal import size_text
 from corten.errors import UsageError
+from corten.oci import media
+from corten.oci.descriptor import Manifest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
+from corten.store.images import Image
+
+if TYPE_CHECKING:
+    from corten.oci.compression import Compression
 
 EXAMPLES = """\
 examples:
@@ -31,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compression",
         choices=["gzip", "zstd", "raw"],
-        default="gzip",
-        help="of the layers; gzip is read by everything, zstd is smaller and needs docker 23 (default: gzip)",
+        help="of the layers; gzip is read by everything, zstd is smaller and needs docker 23 "
+        "(default: what the project says, else gzip)",
     )
     parser.add_argument(
         "--format", choices=["oci", "docker"], default="oci", help="of the manifests (default: oci)"
@@ -59,14 +68,18 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.platform:
         wanted = [Platform.parse(part) for text in arguments.platform for part in text.split(",")]
         images = {platform: context.store.images.get(arguments.image, platform) for platform in wanted}
-    reference = _target(arguments.reference or next(iter(images.values())).name, bool(arguments.reference))
+    reference = (
+        Reference.parse(arguments.reference)
+        if arguments.reference
+        else _own_place(next(iter(images.values())).name, arguments.image)
+    )
     pushed = push(
         list(images.values()),
         reference,
         context.store,
         settings_from(os.environ, arguments.insecure),
         context.observe,
-        PushOptions(arguments.compression, arguments.format),
+        PushOptions(_compression(arguments, context, images.values()), arguments.format),
     )
     place = f"{reference.name}@{pushed.digest}"
     if arguments.json:
@@ -91,12 +104,24 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _target(text: str, given: bool) -> Reference:
-    """Where to push. Raises UsageError for a name that says no registry."""
-    reference = Reference.parse(text)
-    if not given and not text.removeprefix("docker://").startswith(f"{reference.registry}/"):
+def _compression(arguments: argparse.Namespace, context: Context, images: Iterable[Image]) -> Compression:
+    """What is asked for, else what the image's project wants, else gzip; Docker's format has nothing smaller."""
+    if arguments.compression is not None or arguments.format == "docker":
+        return cast("Compression", arguments.compression or "gzip")
+    for image in images:
+        wanted = Manifest.decode(context.store.blobs.read(image.digest)).annotations.get(media.COMPRESSION)
+        if wanted in ("zstd", "raw"):
+            return cast("Compression", wanted)
+    return "gzip"
+
+
+def _own_place(name: str, given: str) -> Reference:
+    """Where an image goes by its own name. Raises UsageError for a name that says no registry."""
+    reference = registry_reference(name)
+    if reference is None:
+        path = given.partition(":")[0] if "/" not in given else "model"
         raise UsageError(
-            f"the name '{text}' does not say which registry to push to",
-            hint=f"give a reference, as in: corten push {text} registry.example/team/{text}",
+            f"the name '{name}' does not say which registry to push to",
+            hint=f"give a reference, as in: corten push {given} registry.example/team/{path}:1.0",
         )
     return reference

@@ -27,6 +27,8 @@ OURS = "dev.corten."
 """How the names of Corten's own annotations begin."""
 LAYER_KEY = "dev.corten.layer.key"
 """On a layer: the name of the key that stands for all that went into it, so that a registry can serve as a cache."""
+COMPRESSION = "dev.corten.compression"
+"""On a manifest: how the project wants its layers compressed, where it says so."""
 LAYER_SIZE = "dev.corten.layer.size"
 """On a packed layer: the bytes of its plain tar stream."""
 

@@ -191,7 +191,7 @@ class Settings:
     )
     compression: str | None = _key(
         kinds.choice("gzip", "zstd", "raw"),
-        "How layers are compressed when they are pushed or saved. Old engines and some platforms know gzip only.",
+        "How layers are compressed when they are pushed. Old engines and some platforms know gzip only.",
         example='"zstd"',
         default='`"gzip"`',
     )
