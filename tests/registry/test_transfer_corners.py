@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from corten.errors import CortenError, FormatError, NotInRegistry, UsageError
-from corten.events import Event, TaskFinished, ignore
+from corten.errors import CortenError, FormatError, NotInRegistry, RegistryError, UsageError
+from corten.events import Event, TaskFinished, TaskStarted, ignore
 from corten.oci import media
 from corten.oci.config import canonical_json
 from corten.oci.descriptor import Manifest
@@ -272,6 +272,42 @@ def test_a_registry_that_is_gone_is_given_up_once(proxy: FaultProxy, store: Stor
     with pytest.raises(CortenError):
         pushed(store, [changed], reference)
     assert len(proxy.asked("PUT", "/manifests/")) == SETTINGS.patience.attempts
+
+
+def test_a_manifest_that_is_refused_for_a_blob_is_tried_again(proxy: FaultProxy, store: Store) -> None:
+    """Distribution writes what it knows of a blob in place: beside another push of the same blob it may read half of it."""
+    image = make_image(store, "iris", [BASE, CODE])
+    reference = place(proxy.address)
+    half = Answer(400, body=b'{"errors": [{"code": "DIGEST_INVALID"}, {"code": "MANIFEST_BLOB_UNKNOWN"}]}')
+    proxy.on("PUT", "/manifests/", half)
+    proxy.on("HEAD", "/blobs/", Answer(400))
+    pushed(store, [image], reference)
+    assert open_repository(reference, SETTINGS).has_manifest("1")
+    proxy.clear()
+    proxy.on("PUT", "/manifests/", half, times=None)
+    with pytest.raises(RegistryError, match="400"):
+        pushed(store, [image], reference)
+
+
+def test_many_push_the_same_at_once(registry: str, store: Store) -> None:
+    make_image(store, "iris", [BASE, CODE, {"x": b"x"}])
+    corten = Corten(store.root)
+    reference = place(registry)
+    processes = [
+        subprocess.Popen(corten.command("push", "-q", "iris", str(reference)), env=corten.variables())
+        for _ in range(4)
+    ]
+    assert [process.wait(60) for process in processes] == [0] * 4
+
+
+def test_layers_are_told_apart(registry: str, store: Store) -> None:
+    images = [
+        make_image(store, "iris", [BASE, {"a": text}], to) for text, to in ((b"1", AMD64), (b"2", ARM64))
+    ]
+    told: list[Event] = []
+    push(images, place(registry), store, SETTINGS, told.append, PushOptions())
+    names = [event.name for event in told if isinstance(event, TaskStarted)]
+    assert len(set(names)) == len(names) == 3
 
 
 def test_questions_are_few(proxy: FaultProxy, store: Store, elsewhere: Store) -> None:

@@ -119,11 +119,15 @@ class Repository:
         return self
 
     def has_blob(self, digest: Digest) -> bool:
-        """Whether the repository has the blob."""
+        """Whether the repository has the blob, as far as the registry can tell."""
         try:
             self._ask("HEAD", f"/blobs/{digest}", {200}, f"blob '{digest.short}'").close()
         except NotInRegistry:
             return False
+        except Unsupported as error:
+            if error.status != 400:
+                raise
+            return False  # Distribution answers so while another client writes it
         return True
 
     def mount_blob(self, digest: Digest, source: str) -> bool:

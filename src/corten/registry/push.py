@@ -8,18 +8,20 @@ from. Layers that are not here (an image made from a registry as a cache) are mo
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from corten.errors import AccessDenied, CortenError, RegistryError, StoreError, UsageError
+from corten.errors import CortenError, NotInRegistry, RegistryError, StoreError, UsageError
 from corten.events import Note, Observer, TaskFinished, TaskStarted
 from corten.oci import media
 from corten.oci.compression import Compression, Compressors, maker
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
 from corten.oci.reference import Reference
-from corten.registry.client import DigestMismatch, Interrupted, Registries, RegistrySettings, Repository
+from corten.registry.client import Registries, RegistrySettings, Repository
+from corten.registry.failures import Unsupported
 from corten.registry.progress import Progress
 from corten.registry.pull import ensure_layers
 from corten.registry.remote import listed_blobs
@@ -39,6 +41,7 @@ _SMALL = 1 << 20
 """Bytes of a layer that is packed in memory: its digest is known before it is sent, which saves a request."""
 
 _REFUSALS = 2
+_AGAIN = 2
 
 _NOT_WORTH_IT = "plain, because compression gains nothing"
 
@@ -87,14 +90,17 @@ def push(
     with store.lock("store", shared=True, waiting=lambda: observe(waiting)), Compressors() as compressors:
         listed = listed_blobs(repository, reference)
         job = _Push(repository, store, observe, options, compressors, registries, listed)
-        try:
-            digest = job.images(images, reference.target)
-        except RegistryError as error:
-            if not listed or isinstance(error, (AccessDenied, Interrupted, DigestMismatch)):
-                raise
-            # The manifest that is there may list what its registry has lost: ask for every blob.
-            job.listed.clear()
-            digest = job.images(images, reference.target)
+        for again in range(_AGAIN + 1):
+            try:
+                digest = job.images(images, reference.target)
+                break
+            except (NotInRegistry, Unsupported):
+                if not job.complete or again == _AGAIN:
+                    raise
+                # Only the manifest was refused. The one that is there may list what its registry has lost; another push may
+                # have been writing the same blobs. Ask for every blob.
+                job.listed.clear()
+                time.sleep(settings.patience.pause)
     return Pushed(reference, digest, job.sent, dict(job.ways))
 
 
@@ -112,6 +118,8 @@ class _Push:
     titles: dict[Digest, str] = field(default_factory=dict)
     sent: int = 0
     ways: dict[str, int] = field(default_factory=dict)
+    complete: bool = False
+    """Whether all blobs were there when the manifests were sent."""
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _sending: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(TRANSFERS))
     _refused: dict[str, int] = field(default_factory=dict)
@@ -119,16 +127,16 @@ class _Push:
     def images(self, images: Sequence[Image], target: str) -> Digest:
         """Everything, the manifest that `target` leads to last."""
         self.ways = {"sent": 0, "mounted": 0, "there": 0}
-        for image in images:
-            for diff_id, entry in zip(image.config.diff_ids, image.config.layer_history, strict=True):
-                self.titles[diff_id] = str(entry.get("created_by", "")).removeprefix("corten: ")[:60]
+        self.complete = False
+        self._name_layers(images)
         manifests = [Manifest.decode(self.store.blobs.read(image.digest)) for image in images]
         layers = {layer.digest: layer for manifest in manifests for layer in manifest.layers}
         self._fetch_unfit(layers)
         placed = self._layers(layers)
+        configs = [self._config(manifest.config) for manifest in manifests]
+        self.complete = True
         entries = []
-        for image, manifest in zip(images, manifests, strict=True):
-            config = self._config(manifest.config)
+        for image, config, manifest in zip(images, configs, manifests, strict=True):
             packed = self._manifest(config, manifest, placed)
             data = packed.encode()
             place = target if len(images) == 1 else str(Digest.of(data))
@@ -143,6 +151,16 @@ class _Push:
         for image in images:
             self.store.repo_digests.note(image.id, f"{self.repository.name}@{digest}")
         return digest
+
+    def _name_layers(self, images: Sequence[Image]) -> None:
+        """Name every layer by its history: what two have in common, as a package for two platforms, is told apart."""
+        named: dict[str, Digest] = {}
+        for image in images:
+            for diff_id, entry in zip(image.config.diff_ids, image.config.layer_history, strict=True):
+                title = str(entry.get("created_by", "")).removeprefix("corten: ")[:60] or diff_id.short
+                if diff_id not in self.titles:
+                    unique = title if title not in named else f"{title} ({diff_id.short})"
+                    self.titles[diff_id], named[unique] = unique, diff_id
 
     def _put(self, target: str, data: bytes, media_type: str) -> Digest:
         self._count("", len(data))
@@ -349,7 +367,7 @@ class _Push:
         return digest in self.listed or self.repository.has_blob(digest)
 
     def _title(self, layer: Descriptor) -> str:
-        return self.titles.get(layer.digest) or layer.digest.short
+        return self.titles.get(layer.digest, layer.digest.short)
 
     def _count(self, way: str, size: int) -> None:
         with self._guard:
