@@ -289,6 +289,27 @@ def test_a_manifest_that_is_refused_for_a_blob_is_tried_again(proxy: FaultProxy,
         pushed(store, [image], reference)
 
 
+def test_a_failure_does_not_wait_for_the_pauses_of_others(
+    proxy: FaultProxy, store: Store, elsewhere: Store
+) -> None:
+    reference = place(proxy.address)
+    pushed(store, [make_image(store, "iris", [BASE, CODE])], reference)
+    patient = dataclasses.replace(SETTINGS, patience=Patience(attempts=5, pause=0.01, longest=600.0))
+    busy = Answer(429, headers={"Retry-After": "300"})
+    base, _ = Manifest.decode(open_repository(reference, SETTINGS).manifest("1").data).layers
+    proxy.on("GET", base.digest, busy, times=None)
+
+    class Failed(Exception):
+        pass
+
+    def told(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            raise Failed
+
+    with pytest.raises(Failed):
+        pull(reference, [AMD64], elsewhere, patient, told)
+
+
 def test_many_push_the_same_at_once(registry: str, store: Store) -> None:
     make_image(store, "iris", [BASE, CODE, {"x": b"x"}])
     corten = Corten(store.root)

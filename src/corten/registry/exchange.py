@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from corten.network.addresses import origin, redirected
 from corten.network.connection import REDIRECTS, Answer, Connections
 from corten.network.failures import NotTls, Transient
 from corten.oci.reference import DEFAULT_REGISTRY, is_loopback
+from corten.registry import pauses
 from corten.registry.authentication import Authenticator, Scopes
 from corten.registry.failures import Interrupted, from_answer, from_network
 from corten.registry.settings import Patience, RegistrySettings
@@ -206,7 +206,7 @@ class Trying:
 
     def wait(self, error: Interrupted, reached: int = 0) -> None:
         """Wait as long as it seems good after `error`, having reached `reached` (bytes); raises `error` when it has been
-        tried often enough."""
+        tried often enough, Stopped when the work that this is a part of has failed."""
         patience = self._patience
         if reached > self._reached:
             self._failed, self._reached = 0, reached
@@ -216,7 +216,7 @@ class Trying:
             raise error
         pause = min(patience.pause * 2 ** (self._failed - 1), patience.longest)
         pause *= random.uniform(0.5, 1.5)  # noqa: S311 - jitter, so that many clients do not come back at once
-        time.sleep(max(pause, asked))
+        pauses.pause(max(pause, asked))
 
 
 def _without_proxy(environment: Mapping[str, str], host: str) -> dict[str, str]:

@@ -6,14 +6,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 
-from corten.errors import RegistryError
+from corten.registry import pauses
+from corten.registry.pauses import Stopped
 
 _MOMENT = 1.5
 """Seconds in which an interrupted transfer may end in order."""
-
-
-class Stopped(RegistryError):
-    """Another part of the same work failed, so this one was stopped."""
 
 
 class Together:
@@ -27,7 +24,9 @@ class Together:
         """Run `jobs`, begun in their order. The first failure stops the others and is raised when all have ended; so
         does an interrupt, which waits a moment only: a thread may hang in a silent connection, and what it is about
         becomes visible to nobody."""
-        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="transfer")
+        executor = ThreadPoolExecutor(
+            self._workers, "transfer", initializer=pauses.belong, initargs=(self._stop,)
+        )
         futures = [executor.submit(job) for job in jobs]
         try:
             for future in as_completed(futures):

@@ -111,7 +111,7 @@ class BlobUpload:
                 uncertain = True
                 try:
                     trying.wait(error, self._reached)
-                except Interrupted:
+                except RegistryError:
                     self._cancel()
                     raise
             except Unsupported as error:
