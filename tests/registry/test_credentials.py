@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from corten.errors import RegistryError
 from corten.registry.credentials import Credential, Keychain, credential_files
+from support.plain_user import interpreter, plain_user
 
 HUB = "docker.io"
 HUB_KEY = f"https://index.{HUB}/v1/"
@@ -211,3 +213,29 @@ def test_a_helper_that_is_none(environment: dict[str, str], tmp_path: Path, name
 def test_nothing_shows_a_secret() -> None:
     credential = Credential("user", SECRET, identity_token=SECRET, registry_token=SECRET)
     assert SECRET not in repr(credential) + str(credential)
+
+
+def test_a_folder_of_somebody_else_holds_nothing_for_a_plain_user(open_directory: Path) -> None:
+    """Root's podman leaves /run/containers behind, which nobody else may enter."""
+    closed = open_directory / "closed"
+    (closed / "1").mkdir(parents=True)
+    (closed / "1" / "auth.json").write_text("{}")
+    closed.chmod(0o700)
+    code = (
+        "from pathlib import Path; from corten.registry.credentials import read_document; "
+        f"print(read_document(Path({str(closed / '1' / 'auth.json')!r})))"
+    )
+    command, variables = interpreter()
+    user = plain_user()
+    done = subprocess.run(
+        [*command, "-c", code],
+        env=variables,
+        user=user.pw_uid,
+        group=user.pw_gid,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    assert done.stdout == "None\n"

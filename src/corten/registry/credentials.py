@@ -102,6 +102,8 @@ def read_document(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if isinstance(error, PermissionError) and not os.access(path.parent, os.X_OK):
+            return None  # somebody else's folder: what root's podman made, for a plain user
         reason = (error.strerror or "unreadable").lower()
         raise RegistryError(f"the credentials in '{path}' cannot be read: {reason}") from error
     if not data.strip():
