@@ -310,6 +310,48 @@ def test_a_failure_does_not_wait_for_the_pauses_of_others(
         pull(reference, [AMD64], elsewhere, patient, told)
 
 
+def test_what_cannot_be_taken_is_named(registry: str, store: Store, elsewhere: Store) -> None:
+    reference = place(registry)
+    image = make_image(store, "iris", [BASE])
+    pushed(store, [image], reference)
+    repository = open_repository(reference, SETTINGS)
+    manifest = json.loads(repository.manifest("1").data)
+    config = json.loads(store.blobs.read(image.id))
+    wrong = {**config, "rootfs": {"type": "layers", "diff_ids": [f"sha256:{0:064}"]}}
+    for tag, changed in (("config", {**config, "config": [1]}), ("layer", wrong)):
+        about = put_document(repository, canonical_json(changed))
+        data = canonical_json({**manifest, "config": {**manifest["config"], **about}})
+        repository.put_manifest(tag, data, media.MANIFEST)
+        with pytest.raises(FormatError, match=reference.name):
+            pull(dataclasses.replace(reference, tag=tag), [AMD64], elsewhere, SETTINGS, ignore)
+
+
+def test_zstd_in_a_manifest_of_docker(registry: str, store: Store, elsewhere: Store) -> None:
+    """BuildKit makes such images."""
+    reference = place(registry)
+    image = make_image(store, "iris", [BASE])
+    pushed(store, [image], reference, "zstd")
+    repository = open_repository(reference, SETTINGS)
+    manifest = Manifest.decode(repository.manifest("1").data)
+    layers = tuple(dataclasses.replace(item, media_type=media.DOCKER_LAYER_ZSTD) for item in manifest.layers)
+    config = dataclasses.replace(manifest.config, media_type=media.DOCKER_CONFIG)
+    changed = Manifest(config, layers, media_type=media.DOCKER_MANIFEST)
+    repository.put_manifest("1", changed.encode(), media.DOCKER_MANIFEST)
+    assert pull(reference, [AMD64], elsewhere, SETTINGS, ignore).images[0].id == image.id
+
+
+def test_an_image_is_pushed_by_its_digest_elsewhere(registry: str, store: Store) -> None:
+    corten = Corten(store.root)
+    images = [
+        make_image(store, "iris", [BASE, {"a": text}], to) for text, to in ((b"1", AMD64), (b"2", ARM64))
+    ]
+    first, second = place(registry), place(registry)
+    digest = pushed(store, images, first)
+    assert corten("push", f"{first.name}@{digest}", str(second)).stdout == f"{second.name}@{digest}\n"
+    told = corten("push", f"{first.name}@{images[0].id}", str(second), code=1).stderr
+    assert "there is no image" in told
+
+
 def test_many_push_the_same_at_once(registry: str, store: Store) -> None:
     make_image(store, "iris", [BASE, CODE, {"x": b"x"}])
     corten = Corten(store.root)

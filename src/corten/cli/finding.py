@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
@@ -23,6 +24,21 @@ def local_image(text: str, context: Context) -> Image:
             if image.config.platform == Platform.host():
                 return image
     return context.store.images.get(text)
+
+
+def local_images(text: str, context: Context) -> dict[Platform, Image]:
+    """The image `text` of the store for all its platforms. Raises ImageNotFound."""
+    images = context.store.images
+    if "@" in text:
+        found: dict[Platform, Image] = {}
+        for image_id in context.store.repo_digests.find(text):
+            with suppress(ImageNotFound):  # forgotten, and not pruned yet
+                image = images.get(image_id)
+                found[image.config.platform] = image
+        if found:
+            return dict(sorted(found.items()))
+        raise ImageNotFound(f"there is no image '{text}'", hint="'corten images --json' tells the digests")
+    return images.platforms(text)
 
 
 def registry_reference(text: str) -> Reference | None:

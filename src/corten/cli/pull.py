@@ -74,7 +74,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         }
         context.terminal.print(json.dumps(document, indent=2))
         return 0
-    reused = f"; {pulled.reused} layers were here" if pulled.reused else ""
+    reused = f"; {_layers(pulled.reused)} here" if pulled.reused else ""
     context.terminal.say(f"pulled {arguments.reference}: {size_text(pulled.fetched)}{reused}")
     context.terminal.print(name)
     return 0
+
+
+def _layers(number: int) -> str:
+    return "1 layer was" if number == 1 else f"{number} layers were"

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from corten.cli.context import Context
-from corten.cli.finding import registry_reference
+from corten.cli.finding import local_images, registry_reference
 from corten.cli.terminal import size_text
-from corten.errors import UsageError
+from corten.errors import ImageNotFound, UsageError
 from corten.oci import media
 from corten.oci.descriptor import Manifest
 from corten.oci.platform import Platform
@@ -64,10 +64,17 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.registry.client import settings_from
     from corten.registry.push import PushOptions, push
 
-    images = context.store.images.platforms(arguments.image)
+    images = local_images(arguments.image, context)
     if arguments.platform:
         wanted = [Platform.parse(part) for text in arguments.platform for part in text.split(",")]
-        images = {platform: context.store.images.get(arguments.image, platform) for platform in wanted}
+        for platform in wanted:
+            if platform not in images:
+                known = ", ".join(map(str, images))
+                raise ImageNotFound(
+                    f"the image '{arguments.image}' is not there for {platform}",
+                    hint=f"it is there for {known}",
+                )
+        images = {platform: images[platform] for platform in wanted}
     reference = (
         Reference.parse(arguments.reference)
         if arguments.reference

@@ -11,6 +11,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_LAYER_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 MANIFESTS = frozenset({MANIFEST, DOCKER_MANIFEST})
@@ -41,8 +42,10 @@ LAYERS = {
 }
 """The media type of a layer by format and compression. Docker's manifests know no zstd."""
 
-COMPRESSIONS = {media_type: compression for (_, compression), media_type in LAYERS.items()}
-"""The compression of a layer by its media type."""
+COMPRESSIONS = {media_type: compression for (_, compression), media_type in LAYERS.items()} | {
+    DOCKER_LAYER_ZSTD: "zstd"
+}
+"""The compression of a layer by its media type, also by one that BuildKit makes and nobody has specified."""
 
 
 def is_elsewhere(media_type: str) -> bool:

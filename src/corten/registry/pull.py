@@ -189,11 +189,11 @@ def _receive(
                 plain = decompressed(packed, media_type, LARGEST_LAYER)
                 try:
                     store.layers.receive(directory, plain, diff_id)
-                except FormatError:
+                except FormatError as error:
                     # Damaged on its way, or made so? The rest of the blob tells: its digest is checked at the end.
                     for _ in packed:
                         pass
-                    raise
+                    raise FormatError(f"'{name}' cannot be taken: {error.message}", error.hint) from error
         except DigestMismatch:
             if attempt == _ATTEMPTS:
                 raise

@@ -229,17 +229,24 @@ def _unnamed(repository: Repository, root: Fetched, items: Sequence[Descriptor])
 
 
 def _image(repository: Repository, fetched: Fetched, root: Digest) -> RemoteImage:
+    try:
+        return _checked_image(repository, fetched, root)
+    except FormatError as error:
+        raise FormatError(
+            f"'{repository.name}@{fetched.digest.short}' cannot be taken: {error.message}", error.hint
+        ) from error
+
+
+def _checked_image(repository: Repository, fetched: Fetched, root: Digest) -> RemoteImage:
     manifest = Manifest.decode(fetched.data)
     if manifest.config.media_type not in (media.CONFIG, media.DOCKER_CONFIG):
         raise FormatError(
-            f"'{repository.name}' has an artifact of the type '{manifest.config.media_type[:80]}' there, which is not an image"
+            f"it is an artifact of the type '{manifest.config.media_type[:80]}', which is not an image"
         )
     config_bytes = repository.read_blob(manifest.config.digest, manifest.config.size, _LARGEST_CONFIG)
     config = ImageConfig.decode(config_bytes)
     if len(config.diff_ids) != len(manifest.layers):
-        raise FormatError(
-            f"the image '{fetched.digest.short}' of '{repository.name}' has {len(manifest.layers)} layers and {len(config.diff_ids)} diff IDs"
-        )
+        raise FormatError(f"it has {len(manifest.layers)} layers and {len(config.diff_ids)} diff IDs")
     return RemoteImage(repository.name, fetched.digest, manifest, config, fetched.data, config_bytes, root)
 
 
