@@ -6,9 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from corten.errors import UsageError
+
+if TYPE_CHECKING:
+    from corten.runtime.cdi.choose import Gpus
 
 Network = Literal["none", "host"]
 
@@ -45,7 +48,8 @@ class RunOptions:
     """How to run an image. Without a value the image decides.
 
     `entrypoint`: None is the image's own, an empty tuple none at all. `network`: None is what the image's label says,
-    else `none`. `environment` comes after the image's own and wins."""
+    else `none`. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
+    in `cdi_directories`, empty for the machine's own."""
 
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
@@ -57,6 +61,9 @@ class RunOptions:
     limits: Limits = Limits()
     read_write: bool = False
     name: str | None = None
+    gpus: Gpus | None = None
+    vendor_devices: tuple[str, ...] = ()
+    cdi_directories: tuple[str, ...] = ()
 
 
 def parse_volume(text: str, directory: str | None = None) -> Volume:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten.runtime.identity import Identity
 from corten.runtime.options import Limits, Volume
 from corten.runtime.users import User
+
+if TYPE_CHECKING:
+    from corten.runtime.cdi.model import Edits
 
 ROOT_CAPABILITIES = (
     "CAP_CHOWN",
@@ -51,7 +54,8 @@ class Container:
     """Everything that a specification depends on, decided. `files` are small files of this container's own as (place on
     this machine, place inside); `network`: `none` for a new one with loopback, `host`, or `given` for the one that the
     engine is started in; `home` is where it may write, and `home_is_kept` that the image has files there, which stay visible;
-    `kernel` is the kernel's version; `cgroup` is its place below the cgroup root, None where this user has none."""
+    `kernel` is the kernel's version; `cgroup` is its place below the cgroup root, None where this user has none; `edits`
+    are what its vendors' devices need."""
 
     root: str
     hostname: str
@@ -73,6 +77,7 @@ class Container:
     cgroup: str | None
     kernel: tuple[int, int]
     seccomp: dict[str, Any]
+    edits: Edits | None = None
 
 
 def runtime_spec(container: Container) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def runtime_spec(container: Container) -> dict[str, Any]:
     if container.cgroup is not None:
         linux["cgroupsPath"] = container.cgroup
         linux["resources"] = _resources(container.limits)
-    return {
+    spec = {
         "ociVersion": "1.0.2",
         "process": process,
         "root": {"path": container.root, "readonly": not container.read_write},
@@ -116,6 +121,12 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         "mounts": _mounts(container),
         "linux": linux,
     }
+    if not container.edits:
+        return spec
+    # Few containers have devices, and every start would pay for this.
+    from corten.runtime.cdi.apply import with_edits
+
+    return with_edits(spec, container.edits, makes_nodes=container.identity.kind == "root")
 
 
 def _mounts(container: Container) -> list[dict[str, Any]]:
