@@ -7,46 +7,28 @@ import contextlib
 import fcntl
 import json
 import os
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer
-from corten.runtime import cgroups, kernel, launch
-from corten.runtime.engine import Engine, complaint
-from corten.runtime.identity import Identity, check_ids, current_identity
+from corten.runtime import attend, cgroups, launch
+from corten.runtime.decide import Situation, decide, network_of
+from corten.runtime.engine import complaint
+from corten.runtime.identity import current_identity
 from corten.runtime.inventory import is_at, lock_path, read_state, remove, sweep
+from corten.runtime.names import random_name
 from corten.runtime.options import RunOptions
 from corten.runtime.probe import find_engine
-from corten.runtime.rootfs import Root
-from corten.runtime.seccomp import default_profile, oci_seccomp
-from corten.runtime.spec import ROOT_CAPABILITIES, Container, runtime_spec
-from corten.runtime.users import User, resolve_user
+from corten.runtime.spec import runtime_spec
 from corten.store.disk import explained, write_atomically
 from corten.store.images import Image
 from corten.store.store import Store
 
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_NETWORK_LABEL = "dev.corten.network"
-_ENTRY_LABEL = "dev.corten.entry"
-_ADJECTIVES = (
-    "amber",
-    "brisk",
-    "calm",
-    "deft",
-    "eager",
-    "fair",
-    "glad",
-    "hale",
-    "keen",
-    "mild",
-    "neat",
-    "swift",
-)
-_NOUNS = ("alder", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "yew")
+if TYPE_CHECKING:
+    from corten.runtime.cdi.model import Edits
 
 
 class Running:
@@ -78,7 +60,7 @@ def run(image: Image, options: RunOptions, store: Store, observe: Observer) -> i
     terminal = os.isatty(0) and os.isatty(1)
     with _made(image, options, store) as made:
         pid = made.start(store, observe, terminal=terminal)
-        code = launch.wait(pid)
+        code = attend.wait(pid)
         made.report(code, observe)
         return made.explain(code)
 
@@ -149,7 +131,7 @@ class _Made:
 
     def _reserve(self, wanted: str | None) -> tuple[str, Path, int]:
         for _ in range(50):
-            name = wanted or (_random_name())
+            name = wanted or (random_name())
             directory = self.store.containers_directory / name
             descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -194,6 +176,7 @@ class _Made:
         if identity.kind == "single":
             _say_once(store, observe)
         engine = find_engine(store, identity)
+        edits = self._vendor_edits(identity, observe)
         self.cgroup = cgroups.path_for(self.name, identity, self.limits)
         try:
             cgroups.prepare(self.name, self.limits)
@@ -215,11 +198,22 @@ class _Made:
             detached=self.detached,
             lock=self._lock,
         )
-        inner = "given" if forward is not None else self.network()
+        inner = "given" if forward is not None else network_of(self.image, self.options)
         served = listener is not None and forward is None
 
         def prepare(root: str) -> None:
-            container = self._decide(root, identity, engine, inner, terminal, served)
+            situation = Situation(
+                self.name,
+                identity,
+                inner,
+                self.cgroup,
+                self._files(inner),
+                terminal,
+                _terminal_size() if terminal else None,
+                served,
+                edits,
+            )
+            container = decide(self.image, self.options, situation, root)
             spec = json.dumps(runtime_spec(container)).encode()
             (self.directory / "bundle" / "config.json").write_bytes(spec)
 
@@ -235,123 +229,14 @@ class _Made:
             self._write_state()
         return pid
 
-    def network(self) -> str:
-        """`none` or `host`: what was asked for, else what the image says. Raises UsageError."""
-        asked = self.options.network
-        network = asked or self.image.config.labels.get(_NETWORK_LABEL, "none")
-        if network == "private":
-            raise UsageError(
-                "a private network is not there yet", hint="use --network none or --network host"
-            )
-        if network not in ("none", "host"):
-            raise UsageError(f"unknown network '{network[:40]}'", hint="use none or host")
-        return network
+    def _vendor_edits(self, identity: Identity, observe: Observer) -> Edits | None:
+        """What the devices that are asked for need. Raises RuntimeFailure for one that is not there."""
+        options = self.options
+        if options.gpus is None and not options.vendor_devices:
+            return None
+        from corten.runtime.cdi.wanted import wanted_edits
 
-    def _decide(
-        self, root: str, identity: Identity, engine: Engine, network: str, terminal: bool, served: bool
-    ) -> Container:
-        config, options = self.image.config, self.options
-        inside = Root(root)
-        user, capable = self._user(inside, identity)
-        check_ids(identity, user.uid, user.gid)
-        environment = dict(item.split("=", 1) for item in config.env if "=" in item)
-        environment.setdefault("PATH", _SYSTEM_PATH)
-        environment.setdefault("HOME", user.home or "/")
-        if terminal:
-            environment.setdefault("TERM", os.environ.get("TERM", "xterm"))
-        environment |= dict(options.environment)
-        if served:
-            environment |= {"LISTEN_FDS": "1"}
-        # getpass.getuser() fails for an ID without a passwd entry unless this is set (torch calls it).
-        environment.setdefault("USER", user.name or f"user{user.uid}")
-        arguments = self._arguments(inside, environment["PATH"])
-        home = _writable_home(inside, environment["HOME"])
-        capabilities = ROOT_CAPABILITIES if capable and user.uid == 0 else ()
-        return Container(
-            root=root,
-            hostname=self.name,
-            arguments=arguments,
-            environment=tuple(environment.items()),
-            workdir=options.workdir or config.workdir or "/",
-            user=user,
-            capable=capable,
-            home=home,
-            home_is_kept=home is not None
-            and inside.status(home) is not None
-            and not inside.is_empty_directory(home),
-            identity=identity,
-            network=network,
-            volumes=options.volumes,
-            files=self._files(network),
-            limits=self.limits,
-            read_write=options.read_write,
-            terminal=terminal,
-            size=_terminal_size() if terminal else None,
-            cgroup=self.cgroup,
-            kernel=kernel.version(),
-            seccomp=oci_seccomp(
-                default_profile(), config.platform.architecture, capabilities, kernel.version()
-            ),
-        )
-
-    def _user(self, inside: Root, identity: Identity) -> tuple[User, bool]:
-        """The user of the first process, and whether root inside may have capabilities (DECISIONS 26, 28)."""
-        writable = [volume for volume in self.options.volumes if volume.writable]
-        if identity.kind == "single":
-            if self.options.user not in (None, "0", "0:0", "root"):
-                raise RuntimeFailure(
-                    f"the user '{self.options.user}' does not exist inside: this user has no subordinate IDs",
-                    hint="leave -u out, or as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
-                )
-            return User(0, 0), False
-        if self.options.user is None and writable:
-            if identity.kind == "range":
-                return User(0, 0), False
-            status = os.stat(writable[0].source)
-            return User(status.st_uid, status.st_gid), False
-        text = self.options.user if self.options.user is not None else self.image.config.user
-        return resolve_user(text, inside.read("/etc/passwd"), inside.read("/etc/group")), True
-
-    def _arguments(self, inside: Root, path: str) -> tuple[str, ...]:
-        config, options = self.image.config, self.options
-        if options.entrypoint is not None:
-            arguments = (*options.entrypoint, *options.command)
-        elif (
-            options.command and _ENTRY_LABEL in config.labels and options.command[0] not in ("serve", "train")
-        ):
-            # The launcher of our own images would only execute it.
-            arguments = options.command
-        else:
-            arguments = (*config.entrypoint, *(options.command or config.cmd))
-        if not arguments:
-            raise UsageError(
-                f"'{self.image.name}' has no command", hint="give one: corten run IMAGE -- COMMAND"
-            )
-        program = arguments[0]
-        workdir = options.workdir or config.workdir or "/"
-        places = (
-            [f"{workdir}/{program}"]
-            if "/" in program
-            else [f"{place}/{program}" for place in path.split(":")]
-        )
-        if program.startswith("/"):
-            places = [program]
-        targets = tuple(volume.target + "/" for volume in options.volumes)
-        if any((os.path.normpath(place) + "/").startswith(targets) for place in places):
-            # It may be in a folder that is mounted only later: the engine will say.
-            return arguments
-        found = [status for place in places if (status := inside.status(place)) is not None]
-        if not found:
-            raise launch.NotFound(
-                f"the image has no program '{program}'",
-                hint="'corten run IMAGE -- ls /opt/venv/bin' lists scripts",
-            )
-        if not any(stat.S_ISREG(status.st_mode) and status.st_mode & 0o111 for status in found):
-            raise launch.NotExecutable(
-                f"'{program}' in the image is not an executable file",
-                hint="run it with its interpreter: -- python FILE",
-            )
-        return arguments
+        return wanted_edits(options.gpus, options.vendor_devices, options.cdi_directories, identity, observe)
 
     def _files(self, network: str) -> tuple[tuple[str, str], ...]:
         own = self.directory / "etc"
@@ -392,19 +277,6 @@ class _Made:
         remove(self.directory)
 
 
-def _writable_home(inside: Root, home: str) -> str | None:
-    """Where $HOME lies, if it is a place of its own that can be made writable by itself: the machine's kernel must find the
-    same place there as the container's, so no part of it may be a link."""
-    home = os.path.normpath(home)
-    taken = ("/tmp", "/run", "/proc", "/sys", "/dev")
-    if not home.startswith("/") or home.strip("/") == "" or "\x00" in home:
-        return None
-    home = "/" + home.lstrip("/")
-    if any(home == place or home.startswith(place + "/") for place in taken) or not inside.is_plain(home):
-        return None
-    return home
-
-
 def _say_once(store: Store, observe: Observer) -> None:
     """DECISIONS 26: without subordinate IDs there is one user inside, and whoever wonders has been told."""
     said = store.cache_directory("engine") / "said-single"
@@ -416,13 +288,6 @@ def _say_once(store: Store, observe: Observer) -> None:
             )
         )
         said.touch()
-
-
-def _random_name() -> str:
-    """A name that people can say. The random module would cost every start its import."""
-    first, second, *rest = os.urandom(4)
-    number = int.from_bytes(rest) % 1000
-    return f"{_ADJECTIVES[first % len(_ADJECTIVES)]}-{_NOUNS[second % len(_NOUNS)]}-{number:03d}"
 
 
 def _terminal_size() -> tuple[int, int]:

@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import cgroups, kernel
+from corten.runtime.attend import FORWARDED, attend
 from corten.runtime.engine import Engine
 from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
@@ -47,15 +48,6 @@ _KINDS: dict[str, type[CortenError]] = {
     kind.__name__: kind for kind in (NotFound, NotExecutable, UsageError, RuntimeFailure)
 }
 
-_FORWARDED = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)
-_SI_KERNEL = 0x80
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
@@ -114,7 +106,7 @@ def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> 
 def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, waits: int) -> NoReturn:
     code = 125
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
         # Engines make missing mount points: those must be open to the container's user whatever the caller's mask is.
         os.umask(0o022)
         if launch.session or launch.detached:
@@ -195,7 +187,7 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         _engine(launch, tell)
     forwarder = _start_forwarder(launch) if launch.forward is not None else None
     os.close(tell)
-    code = _attend(engine)
+    code = attend(engine)
     if forwarder is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(forwarder, signal.SIGKILL)
@@ -297,76 +289,6 @@ def _redirect(output: int) -> None:
     os.dup2(output, 2)
 
 
-def _attend(engine: int) -> int:
-    """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway.
-
-    The kernel drops a signal that the first process of a container does not handle, even one that would end it anywhere
-    else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code."""
-    waited = {*_FORWARDED, signal.SIGCHLD}
-    ended_by = 0
-    while True:
-        info = signal.sigwaitinfo(waited)
-        if info.si_signo == signal.SIGCHLD:
-            while True:
-                try:
-                    pid, status = os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:
-                    return 125
-                if pid == 0:
-                    break
-                if pid == engine:
-                    if ended_by:
-                        return 128 + ended_by
-                    code = os.waitstatus_to_exitcode(status)
-                    return code if code >= 0 else 128 - code
-            continue
-        with contextlib.suppress(ProcessLookupError):
-            if not _is_handled(info.si_signo):
-                ended_by = info.si_signo
-                os.kill(engine, signal.SIGKILL)
-            elif info.si_code != _SI_KERNEL:
-                os.kill(engine, info.si_signo)
-
-
-def _is_handled(number: int) -> bool:
-    """Whether the container's first process handles or ignores the signal, by /proc, where the engine has mounted that of
-    its own process namespace (proc(5), SigCgt and SigIgn). While it is only being made, nobody does."""
-    try:
-        os.readlink("/proc/self")
-    except OSError:
-        pass
-    else:
-        return False
-    first = _first_process()
-    if first is None:
-        return False
-    try:
-        with open(f"/proc/{first}/status") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
-    except OSError:
-        return True
-    if fields.get("Name", "").strip().startswith("runc:["):
-        return False
-    masks = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigIgn", "0"), 16)
-    return bool(masks >> (number - 1) & 1)
-
-
-def _first_process() -> int | None:
-    """The number of the container's first process beside the engine, which is 1: its child that is 1 in a namespace."""
-    for thread in os.listdir("/proc/1/task"):
-        try:
-            with open(f"/proc/1/task/{thread}/children") as file:
-                children = file.read().split()
-            for child in children:
-                with open(f"/proc/{child}/status") as file:
-                    numbers = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
-                if len(numbers) > 1 and numbers[-1] == "1":
-                    return int(child)
-        except OSError:
-            continue
-    return None
-
-
 def _raise_loopback() -> None:
     # Only a command's port needs these, and every start would pay for them.
     import fcntl
@@ -400,23 +322,3 @@ def _start_forwarder(launch: Launch) -> int:
         os.execve(sys.executable, command, environment)
     finally:
         os._exit(125)
-
-
-def wait(pid: int) -> int:
-    """Wait for a shim in the foreground and return the container's exit code; signals that people send to this process
-    are passed on."""
-    waited = {*_FORWARDED, signal.SIGCHLD}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
-    try:
-        while True:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                return os.waitstatus_to_exitcode(status)
-            info = signal.sigwaitinfo(waited)
-            # A terminal that goes away tells only the leader of its session, which this process may be.
-            told = info.si_code == _SI_KERNEL and info.si_signo != signal.SIGHUP
-            if info.si_signo != signal.SIGCHLD and not told:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, info.si_signo)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corten.errors import RuntimeFailure
 from corten.oci.platform import Platform
-from corten.runtime import cgroups, kernel, launch
+from corten.runtime import attend, cgroups, kernel, launch
 from corten.runtime.engine import PROBE, Engine, complaint, installed, remember, remembered
 from corten.runtime.identity import Identity
 from corten.runtime.options import Limits
@@ -55,7 +55,7 @@ def probe(engine: Engine, store: Store, identity: Identity) -> str | None:
         try:
             with open(directory / "said", "wb") as output:
                 pid = launch.start_shim(launch.redirected(plan, output.fileno()), prepare)
-                launch.wait(pid)
+                attend.wait(pid)
         except RuntimeFailure as error:
             return error.message
         said = complaint(str(directory / "engine.log")) or _last_line(directory / "said")

@@ -1,0 +1,108 @@
+"""Waiting for a container in the foreground: its exit code, and signals on their way to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""The signals that people send to a program to tell it something."""
+_SI_KERNEL = 0x80
+
+
+def attend(engine: int) -> int:
+    """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway.
+
+    The kernel drops a signal that the first process of a container does not handle, even one that would end it anywhere
+    else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code."""
+    waited = {*FORWARDED, signal.SIGCHLD}
+    ended_by = 0
+    while True:
+        info = signal.sigwaitinfo(waited)
+        if info.si_signo == signal.SIGCHLD:
+            while True:
+                try:
+                    pid, status = os.waitpid(-1, os.WNOHANG)
+                except ChildProcessError:
+                    return 125
+                if pid == 0:
+                    break
+                if pid == engine:
+                    if ended_by:
+                        return 128 + ended_by
+                    code = os.waitstatus_to_exitcode(status)
+                    return code if code >= 0 else 128 - code
+            continue
+        with contextlib.suppress(ProcessLookupError):
+            if not _is_handled(info.si_signo):
+                ended_by = info.si_signo
+                os.kill(engine, signal.SIGKILL)
+            elif info.si_code != _SI_KERNEL:
+                os.kill(engine, info.si_signo)
+
+
+def _is_handled(number: int) -> bool:
+    """Whether the container's first process handles or ignores the signal, by /proc, where the engine has mounted that of
+    its own process namespace (proc(5), SigCgt and SigIgn). While it is only being made, nobody does."""
+    try:
+        os.readlink("/proc/self")
+    except OSError:
+        pass
+    else:
+        return False
+    first = _first_process()
+    if first is None:
+        return False
+    try:
+        with open(f"/proc/{first}/status") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return True
+    if fields.get("Name", "").strip().startswith("runc:["):
+        return False
+    masks = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigIgn", "0"), 16)
+    return bool(masks >> (number - 1) & 1)
+
+
+def _first_process() -> int | None:
+    """The number of the container's first process beside the engine, which is 1: its child that is 1 in a namespace."""
+    for thread in os.listdir("/proc/1/task"):
+        try:
+            with open(f"/proc/1/task/{thread}/children") as file:
+                children = file.read().split()
+            for child in children:
+                with open(f"/proc/{child}/status") as file:
+                    numbers = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
+                if len(numbers) > 1 and numbers[-1] == "1":
+                    return int(child)
+        except OSError:
+            continue
+    return None
+
+
+def wait(pid: int) -> int:
+    """Wait for a shim in the foreground and return the container's exit code; signals that people send to this process
+    are passed on."""
+    waited = {*FORWARDED, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    try:
+        while True:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            info = signal.sigwaitinfo(waited)
+            # A terminal that goes away tells only the leader of its session, which this process may be.
+            told = info.si_code == _SI_KERNEL and info.si_signo != signal.SIGHUP
+            if info.si_signo != signal.SIGCHLD and not told:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, info.si_signo)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,172 @@
+"""What a container is, decided from its image, the caller's options and the machine: pure, but for looking into the root.
+
+`decide` turns them into the value that `spec.py` writes as a specification. Whoever gives containers something new gives
+`RunOptions` and `Container` a field each and translates here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from corten.errors import RuntimeFailure, UsageError
+from corten.runtime import kernel, launch
+from corten.runtime.identity import Identity, check_ids
+from corten.runtime.options import RunOptions
+from corten.runtime.rootfs import Root
+from corten.runtime.seccomp import default_profile, oci_seccomp
+from corten.runtime.spec import ROOT_CAPABILITIES, Container
+from corten.runtime.users import User, resolve_user
+from corten.store.images import Image
+
+if TYPE_CHECKING:
+    from corten.runtime.cdi.model import Edits
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NETWORK_LABEL = "dev.corten.network"
+_ENTRY_LABEL = "dev.corten.entry"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known at the start of a container beside its image and options. `network` is as `Container` has it;
+    `served`: descriptor 3 of its process is a listening socket; `terminal`: it gets a terminal of its own, of
+    `size` (columns, lines) where that is known; `files` are its own small files (`Container.files`);
+    `edits` are what its vendors' devices need."""
+
+    name: str
+    identity: Identity
+    network: str
+    cgroup: str | None
+    files: tuple[tuple[str, str], ...]
+    terminal: bool = False
+    size: tuple[int, int] | None = None
+    served: bool = False
+    edits: Edits | None = None
+
+
+def network_of(image: Image, options: RunOptions) -> str:
+    """`none` or `host`: what was asked for, else what the image says. Raises UsageError."""
+    asked = options.network
+    network = asked or image.config.labels.get(_NETWORK_LABEL, "none")
+    if network == "private":
+        raise UsageError("a private network is not there yet", hint="use --network none or --network host")
+    if network not in ("none", "host"):
+        raise UsageError(f"unknown network '{network[:40]}'", hint="use none or host")
+    return network
+
+
+def decide(image: Image, options: RunOptions, situation: Situation, root: str) -> Container:
+    """The container of `image` whose layers are mounted at `root`. Raises RuntimeFailure, UsageError."""
+    config, identity = image.config, situation.identity
+    inside = Root(root)
+    user, capable = _user(image, options, inside, identity)
+    check_ids(identity, user.uid, user.gid)
+    environment = dict(item.split("=", 1) for item in config.env if "=" in item)
+    environment.setdefault("PATH", _SYSTEM_PATH)
+    environment.setdefault("HOME", user.home or "/")
+    if situation.terminal:
+        environment.setdefault("TERM", os.environ.get("TERM", "xterm"))
+    environment |= dict(options.environment)
+    if situation.served:
+        environment |= {"LISTEN_FDS": "1"}
+    # getpass.getuser() fails for an ID without a passwd entry unless this is set (torch calls it).
+    environment.setdefault("USER", user.name or f"user{user.uid}")
+    arguments = _arguments(image, options, inside, environment["PATH"])
+    home = _writable_home(inside, environment["HOME"])
+    capabilities = ROOT_CAPABILITIES if capable and user.uid == 0 else ()
+    return Container(
+        root=root,
+        hostname=situation.name,
+        arguments=arguments,
+        environment=tuple(environment.items()),
+        workdir=options.workdir or config.workdir or "/",
+        user=user,
+        capable=capable,
+        home=home,
+        home_is_kept=home is not None
+        and inside.status(home) is not None
+        and not inside.is_empty_directory(home),
+        identity=identity,
+        network=situation.network,
+        volumes=options.volumes,
+        files=situation.files,
+        limits=options.limits,
+        read_write=options.read_write,
+        terminal=situation.terminal,
+        size=situation.size,
+        cgroup=situation.cgroup,
+        kernel=kernel.version(),
+        seccomp=oci_seccomp(default_profile(), config.platform.architecture, capabilities, kernel.version()),
+        edits=situation.edits,
+    )
+
+
+def _user(image: Image, options: RunOptions, inside: Root, identity: Identity) -> tuple[User, bool]:
+    """The user of the first process, and whether root inside may have capabilities (DECISIONS 26, 28)."""
+    writable = [volume for volume in options.volumes if volume.writable]
+    if identity.kind == "single":
+        if options.user not in (None, "0", "0:0", "root"):
+            raise RuntimeFailure(
+                f"the user '{options.user}' does not exist inside: this user has no subordinate IDs",
+                hint="leave -u out, or as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+            )
+        return User(0, 0), False
+    if options.user is None and writable:
+        if identity.kind == "range":
+            return User(0, 0), False
+        status = os.stat(writable[0].source)
+        return User(status.st_uid, status.st_gid), False
+    text = options.user if options.user is not None else image.config.user
+    return resolve_user(text, inside.read("/etc/passwd"), inside.read("/etc/group")), True
+
+
+def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tuple[str, ...]:
+    config = image.config
+    if options.entrypoint is not None:
+        arguments = (*options.entrypoint, *options.command)
+    elif options.command and _ENTRY_LABEL in config.labels and options.command[0] not in ("serve", "train"):
+        # The launcher of our own images would only execute it.
+        arguments = options.command
+    else:
+        arguments = (*config.entrypoint, *(options.command or config.cmd))
+    if not arguments:
+        raise UsageError(f"'{image.name}' has no command", hint="give one: corten run IMAGE -- COMMAND")
+    program = arguments[0]
+    workdir = options.workdir or config.workdir or "/"
+    places = (
+        [f"{workdir}/{program}"] if "/" in program else [f"{place}/{program}" for place in path.split(":")]
+    )
+    if program.startswith("/"):
+        places = [program]
+    targets = tuple(volume.target + "/" for volume in options.volumes)
+    if any((os.path.normpath(place) + "/").startswith(targets) for place in places):
+        # It may be in a folder that is mounted only later: the engine will say.
+        return arguments
+    found = [status for place in places if (status := inside.status(place)) is not None]
+    if not found:
+        raise launch.NotFound(
+            f"the image has no program '{program}'",
+            hint="'corten run IMAGE -- ls /opt/venv/bin' lists scripts",
+        )
+    if not any(stat.S_ISREG(status.st_mode) and status.st_mode & 0o111 for status in found):
+        raise launch.NotExecutable(
+            f"'{program}' in the image is not an executable file",
+            hint="run it with its interpreter: -- python FILE",
+        )
+    return arguments
+
+
+def _writable_home(inside: Root, home: str) -> str | None:
+    """Where $HOME lies, if it is a place of its own that can be made writable by itself: the machine's kernel must find the
+    same place there as the container's, so no part of it may be a link."""
+    home = os.path.normpath(home)
+    taken = ("/tmp", "/run", "/proc", "/sys", "/dev")
+    if not home.startswith("/") or home.strip("/") == "" or "\x00" in home:
+        return None
+    home = "/" + home.lstrip("/")
+    if any(home == place or home.startswith(place + "/") for place in taken) or not inside.is_plain(home):
+        return None
+    return home
