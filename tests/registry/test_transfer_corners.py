@@ -25,8 +25,9 @@ from corten.oci.reference import Reference
 from corten.registry.client import Repository, open_repository, settings_from
 from corten.registry.copy import copy
 from corten.registry.credentials import Credential
+from corten.registry.placing import QUESTIONS
 from corten.registry.pull import ensure_layers, pull
-from corten.registry.push import QUESTIONS, PushOptions, push
+from corten.registry.push import PushOptions, push
 from corten.registry.remote import offered_layers
 from corten.registry.settings import Patience
 from corten.store.images import Image
