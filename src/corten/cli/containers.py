@@ -28,7 +28,14 @@ def starter(store: Store, observe: Observer) -> Starter:
             try:
                 return container.start(
                     image,
-                    RunOptions(environment=how.environment, limits=how.limits, network=None, name=name),
+                    RunOptions(
+                        environment=how.environment,
+                        limits=how.limits,
+                        network=None,
+                        name=name,
+                        gpus=how.gpus,
+                        cdi_directories=how.cdi_directories,
+                    ),
                     store,
                     observe,
                     listener=how.listener.fileno(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
+from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.errors import RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--read-write", action="store_true", help="let it write to its root (what it writes is dropped)"
     )
     parser.add_argument("--entrypoint", metavar="PROGRAM", help="instead of the image's entry point")
+    add_gpu_arguments(parser)
     parser.add_argument("--name", help="the container's name")
     parser.add_argument("--rm", action="store_true", help="accepted, and always so: nothing of it is kept")
 
@@ -159,6 +161,8 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         limits=limits_of(arguments),
         read_write=arguments.read_write,
         name=parse_name(arguments.name) if arguments.name else None,
+        gpus=gpus_of(arguments),
+        cdi_directories=tuple(arguments.cdi_spec_dir),
     )
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from corten.cli.context import Context
+from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.errors import UsageError
 
 if TYPE_CHECKING:
     from corten.cli.serving import Served
+    from corten.runtime.cdi.choose import Gpus
     from corten.runtime.options import Limits
     from corten.store.images import Image
 
@@ -46,6 +48,8 @@ class Start:
     environment: tuple[tuple[str, str], ...]
     limits: Limits
     output: int | None
+    gpus: Gpus | None = None
+    cdi_directories: tuple[str, ...] = ()
 
 
 class Starter(Protocol):
@@ -79,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
     parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
     parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+    add_gpu_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context, starter: Starter | None = None) -> int:
@@ -89,6 +94,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
     from corten.events import TaskFinished, TaskStarted
 
     environment, limits = _environment(arguments.env), _limits(arguments)
+    gpus, cdi_directories = gpus_of(arguments), tuple(arguments.cdi_spec_dir)
     # A port in use and a project that serves nothing are told before a build of minutes, not after it.
     if starter is None:
         _check_entry(arguments.path)
@@ -101,7 +107,8 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
             raise UsageError(f"'{image.name}' has nothing to serve", hint=_NOTHING)
         forward = None if kind == "predict" else _inner_port(image, environment)
         output = None if arguments.detach else serving.Output(context.terminal.say)
-        how = Start(listener, forward, environment, limits, output.descriptor if output else None)
+        descriptor = output.descriptor if output else None
+        how = Start(listener, forward, environment, limits, descriptor, gpus, cdi_directories)
         with serving.interrupts() as asked:
             begun = TaskStarted("start", image.name)
             context.observe(begun)

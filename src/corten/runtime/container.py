@@ -17,7 +17,7 @@ from corten.events import Note, Observer
 from corten.runtime import attend, cgroups, launch
 from corten.runtime.decide import Situation, decide, network_of
 from corten.runtime.engine import complaint
-from corten.runtime.identity import current_identity
+from corten.runtime.identity import Identity, current_identity
 from corten.runtime.inventory import is_at, lock_path, read_state, remove, sweep
 from corten.runtime.names import random_name
 from corten.runtime.options import RunOptions
