@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 from corten.store.disk import sync_file_system
@@ -23,6 +21,10 @@ def sync(store: Store) -> int:
 
 def sync_later(store: Store) -> None:
     """Flush new layers to the disk in a process of its own, without letting anybody wait for it (DECISIONS 32)."""
+    # Imported when there is something to flush: the verbs that may have to are asked for their help, too.
+    import subprocess
+    import threading
+
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "corten.store.sync", str(store.root)],
         stdin=subprocess.DEVNULL,
