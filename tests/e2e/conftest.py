@@ -14,14 +14,17 @@ import pytest
 from support.command import Corten, link_files
 from support.engines import buildah, containerd, docker, podman, skopeo, umoci
 from support.registries import registry, registry_with_login
+from support.runner import plain_runner, runner
 
 __all__ = [
     "buildah",
     "containerd",
     "docker",
+    "plain_runner",
     "podman",
     "registry",
     "registry_with_login",
+    "runner",
     "skopeo",
     "umoci",
 ]

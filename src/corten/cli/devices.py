@@ -1,8 +1,9 @@
-"""The arguments of `run` and `up` that ask for GPUs and other devices of vendors."""
+"""The arguments of `run` and its like that ask for GPUs and other devices of vendors."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,3 +31,13 @@ def gpus_of(arguments: argparse.Namespace) -> Gpus | None:
     from corten.runtime.cdi.choose import parse_gpus
 
     return parse_gpus(arguments.gpus)
+
+
+def split_devices(texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The values of `--device`: full CDI names, and paths of device nodes."""
+    if not any("=" in text for text in texts):
+        return (), tuple(texts)
+    from corten.runtime.cdi.parse import is_qualified
+
+    vendors = tuple(text for text in texts if is_qualified(text))
+    return vendors, tuple(text for text in texts if text not in vendors)

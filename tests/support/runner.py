@@ -1,0 +1,69 @@
+"""A small image with Python called `runner`, in the shared store and in stores of plain users of this machine."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from pwd import struct_passwd
+
+import pytest
+
+from support.command import Corten, link_files
+from support.plain_user import as_user, interpreter, plain_user
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The command as a plain user with a store of its own that has the image `runner`."""
+
+    user: struct_passwd
+    home: Path
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """What to execute."""
+        python, variables = interpreter()
+        environment = {**variables, "CORTEN_HOME": str(self.home / "store")}
+        return as_user(self.user, [*python, "-m", "corten", *map(str, arguments)], environment)
+
+    def __call__(self, *arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run to the end."""
+        return subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+        )
+
+
+@pytest.fixture(scope="session")
+def runner(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image's name in the shared store."""
+    root = tmp_path_factory.mktemp("run") / "runner"
+    root.mkdir()
+    (root / "main.py").write_text("print('main')\n")
+    corten("build", root, "--name", "runner")
+    return "runner"
+
+
+@pytest.fixture(scope="session", params=["subuids", "none"])
+def plain_runner(request: pytest.FixtureRequest, corten: Corten, runner: str, open_directory: Path) -> Plain:
+    """The command as a plain user, once with subordinate IDs and once without."""
+    with_ids = request.param == "subuids"
+    user = plain_user("corten-plain" if with_ids else "corten-nosub", subuids=with_ids)
+    home = open_directory / f"runner-{user.pw_name}"
+    project = home / "runner"
+    project.mkdir(parents=True)
+    (project / "main.py").write_text("print('main')\n")
+    link_files(corten.home, home)
+    subprocess.run(["cp", "-a", "--remove-destination", home / "files", home / "own"], check=True)
+    (home / "store").mkdir()
+    (home / "own").rename(home / "store" / "files")
+    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
+    plain = Plain(user, home)
+    built = plain("build", project, "--name", "runner", timeout=300)
+    assert built.returncode == 0, built.stderr
+    return plain
