@@ -6,8 +6,6 @@ The lock pins the digest of the platform's manifest. Where the image is to be ha
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,8 @@ from corten.oci.layout import Layout
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.project.model import Project
-from corten.store.disk import explained, remove_tree
+from corten.store.disk import explained
+from corten.store.merged import read_only_tree
 from corten.store.store import Store
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class BaseImages:
             image = self._resolve(reference, root, platform, pinned)
             self._fetch(image, reference, root, platform)
             self._say(image, reference)
-            merged = merged_tree(self._store, image)
+            merged = read_only_tree(self._store, image.config.diff_ids)
             check_places(merged, reference)
             glibc = find_glibc(merged, reference)
             python = find_python(merged, image.config, reference)
@@ -129,7 +128,7 @@ class BaseImages:
                 continue
             image = self.ensure(item.base, project, item.platform)
             self.fetch(image, project, item.platform)
-            merged = merged_tree(self._store, image)
+            merged = read_only_tree(self._store, image.config.diff_ids)
             check_places(merged, project.base)
             return confined_interpreter(merged, work, item.base.interpreter, item.base.python)
         raise BuildError(
@@ -245,40 +244,3 @@ def _check_layers(manifest: Manifest, config: ImageConfig, reference: str) -> No
         raise FormatError(
             f"the base '{reference}' has {len(manifest.layers)} layers and {len(config.diff_ids)} diff IDs"
         )
-
-
-def merged_tree(store: Store, image: BaseImage) -> Path:
-    """The base's layers as one tree of hard links, kept in the store's caches. It must not be changed."""
-    place = store.cache_directory("merged") / image.digest.hex
-    if not place.exists():
-        with store.temporary_directory("merged") as directory:
-            target = directory / "fs"
-            target.mkdir()
-            for diff_id in image.config.diff_ids:
-                _merge(os.fspath(store.layers.tree(diff_id)), os.fspath(target))
-            try:
-                os.rename(target, place)
-            except OSError:
-                if not place.exists():
-                    raise
-    return place
-
-
-def _merge(source: str, target: str) -> None:
-    """Lay one layer's directory over what is there, as an overlay would."""
-    for item in os.scandir(source):
-        place = f"{target}/{item.name}"
-        status = item.stat(follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            if os.path.islink(place) or (os.path.lexists(place) and not os.path.isdir(place)):
-                os.unlink(place)
-            elif "user.overlay.opaque" in os.listxattr(item.path, follow_symlinks=False):
-                remove_tree(Path(place))
-            os.makedirs(place, exist_ok=True)
-            _merge(item.path, place)
-            continue
-        remove_tree(Path(place))
-        if stat.S_ISREG(status.st_mode):
-            os.link(item.path, place, follow_symlinks=False)
-        elif stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(item.path), place)

@@ -11,6 +11,7 @@ from corten.events import Note, Observer, ignore
 from corten.oci.descriptor import Manifest
 from corten.oci.digest import Digest
 from corten.store.disk import explained, remove_tree
+from corten.store.merged import prune_merged
 from corten.store.store import Store
 
 
@@ -58,15 +59,20 @@ def prune(
         store.repo_digests.keep_only(image.id for image in images)
         _sweep_temporary_files(store)
         # Trees of hard links to a base's layers would keep the bytes of layers that are gone.
-        freed += _disk_usage(store.root / "caches" / "merged")
-        remove_tree(store.root / "caches" / "merged")
+        freed += prune_merged(store)
         stale = _stale_blobs(store, blobs)
         for path in stale:
             freed += path.stat().st_size
             path.unlink()
         files = 0
         if everything:
-            for directory in (store.files.directory, store.root / "caches"):
+            caches = store.root / "caches"
+            others = (
+                [path for path in sorted(caches.iterdir()) if path.name != "merged"]
+                if caches.is_dir()
+                else []
+            )
+            for directory in (store.files.directory, *others):
                 files += sum(1 for path in directory.rglob("*") if path.is_file())
                 freed += _disk_usage(directory)
                 remove_tree(directory)
