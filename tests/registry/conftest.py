@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corten.store.store import Store
+from support.faults import FaultProxy
 from support.registries import (
     authority,
     registry,
@@ -21,3 +28,22 @@ __all__ = [
     "registry_with_token",
     "registry_with_wrong_host",
 ]
+
+
+@pytest.fixture
+def proxy(registry: str) -> Iterator[FaultProxy]:
+    """A proxy before the plain registry that does as it is told."""
+    with FaultProxy(registry) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store of this machine."""
+    return Store(tmp_path / "here")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Store:
+    """The store of another machine."""
+    return Store(tmp_path / "elsewhere")

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +42,6 @@ SETTINGS = dataclasses.replace(
 BASE = {"etc/os": b"some system\n" * 500, "bin/tool": bytes(range(256)) * 40}
 CODE = {"app/main.py": b"print(1)\n"}
 NOISE = os.urandom(18 << 20)
-
-
-@pytest.fixture
-def proxy(registry: str) -> Iterator[FaultProxy]:
-    with FaultProxy(registry) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "here")
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Store:
-    return Store(tmp_path / "elsewhere")
 
 
 def place(address: str, tag: str = "1") -> Reference:

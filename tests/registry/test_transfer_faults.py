@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,17 +70,6 @@ PUSH_STEPS = [
     ("PUT", "/manifests/"),
 ]
 PULL_STEPS = [("GET", "/manifests/"), ("GET", "/blobs/")]
-
-
-@pytest.fixture
-def proxy(registry: str) -> Iterator[FaultProxy]:
-    with FaultProxy(registry) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "here")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,22 +33,6 @@ SETTINGS = settings_from(os.environ)
 BASE = {"etc/os": b"some system\n" * 500, "bin/tool": bytes(range(256)) * 40}
 CODE = {"app/main.py": b"print(1)\n"}
 NOISE = random.Random(7).randbytes(18 << 20)
-
-
-@pytest.fixture
-def proxy(registry: str) -> Iterator[FaultProxy]:
-    with FaultProxy(registry) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "here")
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Store:
-    return Store(tmp_path / "elsewhere")
 
 
 def place(address: str, tag: str = "1") -> Reference:

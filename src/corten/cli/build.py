@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
+from corten.cli.finding import add_insecure
 from corten.cli.terminal import size_text
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
@@ -54,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REF",
         help="an image in a registry: layers that it has are neither made nor fetched; can be repeated",
     )
-    parser.add_argument(
-        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
-    )
+    add_insecure(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

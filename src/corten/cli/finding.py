@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,6 +15,13 @@ from corten.store.images import Image
 
 if TYPE_CHECKING:
     from corten.registry.client import RegistrySettings
+
+
+def add_insecure(parser: argparse.ArgumentParser) -> None:
+    """The argument `--insecure` of verbs that speak to a registry."""
+    parser.add_argument(
+        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
+    )
 
 
 def local_image(text: str, context: Context) -> Image:

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
+from corten.cli.finding import add_insecure
 from corten.cli.terminal import size_text, table
 from corten.oci.reference import DEFAULT_TAG, Reference
 
@@ -26,9 +27,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("--remote", metavar="REF", help="list what a registry has instead, HOST/NAME[:TAG]")
-    parser.add_argument(
-        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
-    )
+    add_insecure(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from corten.cli.context import Context
+from corten.cli.finding import add_insecure
 from corten.errors import ImageNotFound
 from corten.oci.config import ImageConfig
 from corten.oci.descriptor import Manifest
@@ -29,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--remote", action="store_true", help="ask the registry, even when the image is here")
     parser.add_argument("--platform", metavar="PLATFORM", help="of which platform (default: this machine's)")
-    parser.add_argument(
-        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
-    )
+    add_insecure(parser)
     parser.add_argument("--json", action="store_true", help="JSON, which it always is")
 
 

@@ -7,6 +7,7 @@ import json
 import os
 
 from corten.cli.context import Context
+from corten.cli.finding import add_insecure
 from corten.cli.terminal import size_text
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
@@ -32,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PLATFORM|all",
         help="which platforms of it (default: this machine's)",
     )
-    parser.add_argument(
-        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
-    )
+    add_insecure(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

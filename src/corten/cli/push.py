@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from corten.cli.context import Context
-from corten.cli.finding import local_images, registry_reference
+from corten.cli.finding import add_insecure, local_images, registry_reference
 from corten.cli.terminal import size_text
 from corten.errors import ImageNotFound, UsageError
 from corten.oci import media
@@ -53,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PLATFORM",
         help="push only these, as in linux/amd64",
     )
-    parser.add_argument(
-        "--insecure", action="store_true", help="accept plain http and certificates that nobody vouches for"
-    )
+    add_insecure(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
