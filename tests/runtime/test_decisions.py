@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import cgroups
 from corten.runtime.identity import Identity, check_ids, decide_identity, parse_subordinate
+from corten.runtime.mounts import Volume, parse_volume
 from corten.runtime.options import (
     Limits,
-    Volume,
     parse_cpus,
     parse_memory,
     parse_name,
     parse_pids,
     parse_variable,
-    parse_volume,
 )
 from corten.runtime.rootfs import Root
 from corten.runtime.seccomp import default_profile, oci_seccomp

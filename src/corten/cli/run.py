@@ -8,12 +8,18 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from corten.cli.container_options import (
+    add_isolation_arguments,
+    add_limit_arguments,
+    add_mount_arguments,
+    with_container_options,
+)
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.errors import RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
-    from corten.runtime.options import Limits, RunOptions
+    from corten.runtime.options import RunOptions
     from corten.store.images import Image
 
 EXAMPLES = """\
@@ -38,14 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "image", metavar="IMAGE|FOLDER", help="an image's name or ID, or a project's folder, as in '.'"
     )
     parser.add_argument("stray", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "-v",
-        "--volume",
-        action="append",
-        default=[],
-        metavar="SRC:DST[:ro]",
-        help="show a file or folder inside",
-    )
+    add_mount_arguments(parser)
     parser.add_argument(
         "-e",
         "--env",
@@ -64,13 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", metavar="none|host", help="the machine's network, or none (default: the image's)"
     )
-    parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
-    parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
-    parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+    add_limit_arguments(parser)
     parser.add_argument(
         "--read-write", action="store_true", help="let it write to its root (what it writes is dropped)"
     )
     parser.add_argument("--entrypoint", metavar="PROGRAM", help="instead of the image's entry point")
+    add_isolation_arguments(parser)
     add_gpu_arguments(parser)
     parser.add_argument("--name", help="the container's name")
     parser.add_argument("--rm", action="store_true", help="accepted, and always so: nothing of it is kept")
@@ -133,7 +131,6 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         parse_name,
         parse_variable,
         parse_variables_file,
-        parse_volume,
     )
 
     variables = []
@@ -150,28 +147,16 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         raise UsageError(
             f"the working directory '{arguments.workdir}' is not an absolute path", hint="as in -w /app"
         )
-    return RunOptions(
+    options = RunOptions(
         command=tuple(arguments.command),
         entrypoint=tuple(shlex.split(arguments.entrypoint)) if arguments.entrypoint is not None else None,
         environment=tuple(variables),
         workdir=arguments.workdir,
         user=arguments.user,
-        volumes=tuple(parse_volume(text) for text in arguments.volume),
         network=arguments.network,
-        limits=limits_of(arguments),
         read_write=arguments.read_write,
         name=parse_name(arguments.name) if arguments.name else None,
         gpus=gpus_of(arguments),
         cdi_directories=tuple(arguments.cdi_spec_dir),
     )
-
-
-def limits_of(arguments: argparse.Namespace) -> Limits:
-    """The limits that the arguments spell. Raises UsageError."""
-    from corten.runtime.options import Limits, parse_cpus, parse_memory, parse_pids
-
-    return Limits(
-        memory=parse_memory(arguments.memory) if arguments.memory else None,
-        cpus=parse_cpus(arguments.cpus) if arguments.cpus else None,
-        pids=parse_pids(arguments.pids_limit) if arguments.pids_limit else None,
-    )
+    return with_container_options(options, arguments)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.runtime import kernel, launch
 from corten.runtime.identity import Identity, check_ids
+from corten.runtime.initial import INSIDE
+from corten.runtime.mounts import Device, Volume
 from corten.runtime.options import RunOptions
+from corten.runtime.privileges import Security, check_ulimits, granted, held_capabilities, may_raise_limits
 from corten.runtime.rootfs import Root
-from corten.runtime.seccomp import default_profile, oci_seccomp
+from corten.runtime.seccomp import custom_seccomp, default_profile, oci_seccomp
 from corten.runtime.spec import ROOT_CAPABILITIES, Container
 from corten.runtime.users import User, resolve_user
 from corten.store.images import Image
@@ -76,10 +79,16 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
     environment.setdefault("USER", user.name or f"user{user.uid}")
     arguments = _arguments(image, options, inside, environment["PATH"])
     home = _writable_home(inside, environment["HOME"])
-    capabilities = ROOT_CAPABILITIES if capable and user.uid == 0 else ()
+    capabilities = _capabilities(options, user, capable)
+    check_ulimits(options.ulimits, may_raise_limits(identity.kind == "root"))
+    _check_devices(options.devices, identity, user)
+    volumes = options.volumes
+    if options.init is not None:
+        arguments = (INSIDE, "--", *arguments)
+        volumes = (*volumes, Volume(options.init, INSIDE, writable=False))
     return Container(
         root=root,
-        hostname=situation.name,
+        hostname=options.hostname or situation.name,
         arguments=arguments,
         environment=tuple(environment.items()),
         workdir=options.workdir or config.workdir or "/",
@@ -91,7 +100,7 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
         and not inside.is_empty_directory(home),
         identity=identity,
         network=situation.network,
-        volumes=options.volumes,
+        volumes=volumes,
         files=situation.files,
         limits=options.limits,
         read_write=options.read_write,
@@ -99,9 +108,48 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
         size=situation.size,
         cgroup=situation.cgroup,
         kernel=kernel.version(),
-        seccomp=oci_seccomp(default_profile(), config.platform.architecture, capabilities, kernel.version()),
+        seccomp=_seccomp(options.security, config.platform.architecture, capabilities),
         edits=situation.edits,
+        capabilities=capabilities,
+        security=options.security,
+        ulimits=options.ulimits,
+        shm_size=options.shm_size,
+        tmpfs=options.tmpfs,
+        devices=options.devices,
     )
+
+
+def _capabilities(options: RunOptions, user: User, capable: bool) -> tuple[str, ...]:
+    usual = ROOT_CAPABILITIES if capable and user.uid == 0 else ()
+    if not options.cap_add and not options.cap_drop:
+        return usual
+    return granted(usual, options.cap_add, options.cap_drop, held_capabilities())
+
+
+def _seccomp(security: Security, architecture: str, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
+    if security.seccomp is None:
+        return oci_seccomp(default_profile(), architecture, capabilities, kernel.version())
+    if isinstance(security.seccomp, str):
+        return None
+    return custom_seccomp(security.seccomp, architecture, capabilities, kernel.version())
+
+
+def _check_devices(devices: tuple[Device, ...], identity: Identity, user: User) -> None:
+    """Raise RuntimeFailure for a device that a plain user's container could not open: inside, its IDs give no right."""
+    if identity.kind == "root":
+        return
+    caller = identity.uid_map[0][1]
+    for device in devices:
+        needed = 4 * ("r" in device.access) + 2 * ("w" in device.access)
+        rights = device.mode & 7
+        if device.uid == caller and user.uid == 0:
+            rights |= device.mode >> 6 & 7
+        if needed & ~rights:
+            raise RuntimeFailure(
+                f"a plain user's container cannot open the device '{device.source}': only its owner and group may",
+                hint=f"ask for what everybody may ({device.source}:r), open it to everybody (as root: chmod o+rw, or a "
+                "udev rule), or run as root",
+            )
 
 
 def _user(image: Image, options: RunOptions, inside: Root, identity: Identity) -> tuple[User, bool]:
@@ -141,7 +189,13 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
     )
     if program.startswith("/"):
         places = [program]
-    targets = tuple(volume.target + "/" for volume in options.volumes)
+    targets = tuple(
+        f"{target}/"
+        for target in (
+            *(volume.target for volume in options.volumes),
+            *(volume.target for volume in options.named_volumes),
+        )
+    )
     if any((os.path.normpath(place) + "/").startswith(targets) for place in places):
         # It may be in a folder that is mounted only later: the engine will say.
         return arguments

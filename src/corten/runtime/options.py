@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from corten.errors import UsageError
+from corten.runtime.mounts import Device, NamedVolume, Tmpfs, Volume
+from corten.runtime.privileges import USUAL, Security, Ulimit
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.choose import Gpus
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 Network = Literal["none", "host"]
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_CPUSET = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
+_HOST = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?)*")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"[^=\x00]+")
 MEMORY_FLOOR = 6 << 20
@@ -23,24 +27,22 @@ MEMORY_FLOOR = 6 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
-    """A file or folder of this machine shown inside. `source` is absolute and exists; `target` is absolute."""
-
-    source: str
-    target: str
-    writable: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
-    """`memory` in bytes (no swap beside it), `cpus` in processors, `pids` in processes and threads. None: no limit."""
+    """`memory` in bytes, `swap` those of memory and swap together (None: no swap beside the memory; -1: any amount),
+    `reservation` what it keeps when memory is short, `cpus` in processors, `cpuset` which of them, `pids` in processes and
+    threads. None: no limit."""
 
     memory: int | None = None
     cpus: float | None = None
     pids: int | None = None
+    swap: int | None = None
+    reservation: int | None = None
+    cpuset: str | None = None
 
     def __bool__(self) -> bool:
-        return self.memory is not None or self.cpus is not None or self.pids is not None
+        return any(
+            value is not None for value in (self.memory, self.cpus, self.pids, self.reservation, self.cpuset)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +63,22 @@ class RunOptions:
     limits: Limits = Limits()
     read_write: bool = False
     name: str | None = None
+    named_volumes: tuple[NamedVolume, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    devices: tuple[Device, ...] = ()
+    hostname: str | None = None
+    hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: int | None = None
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security: Security = USUAL
+    init: str | None = None
+    best_effort: bool = False
     gpus: Gpus | None = None
     vendor_devices: tuple[str, ...] = ()
     cdi_directories: tuple[str, ...] = ()
-
-
-def parse_volume(text: str, directory: str | None = None) -> Volume:
-    """`SRC:DST[:ro|rw]`, SRC relative to `directory` (default: the working directory).
-
-    Raises UsageError when the source does not exist or the form is another."""
-    parts = text.split(":")
-    mode = parts.pop() if len(parts) > 2 else "rw"
-    if len(parts) != 2 or not all(parts) or mode not in ("ro", "rw"):
-        raise UsageError(f"'{text}' is not a volume", hint="write SOURCE:TARGET or SOURCE:TARGET:ro")
-    source = os.path.realpath(os.path.join(directory or os.getcwd(), os.path.expanduser(parts[0])))
-    target = os.path.normpath(parts[1])
-    if not os.path.exists(source):
-        raise UsageError(
-            f"the source '{parts[0]}' of a volume does not exist",
-            hint="make it first, or correct the path before the colon",
-        )
-    if not target.startswith("/") or "\x00" in target:
-        raise UsageError(
-            f"the target '{parts[1]}' of a volume is not an absolute path", hint="as in ./data:/data"
-        )
-    target = "/" + target.lstrip("/")
-    if target == "/" or any(
-        target == place or target.startswith(place + "/") for place in ("/proc", "/sys", "/dev")
-    ):
-        raise UsageError(
-            f"a volume cannot be mounted at '{target}'", hint="use a folder of its own, such as /data"
-        )
-    return Volume(source, target, mode == "rw")
 
 
 def parse_memory(text: str) -> int:
@@ -122,6 +108,85 @@ def parse_pids(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,7}", text) or int(text) < 1:
         raise UsageError(f"'{text[:40]}' is not a number of processes", hint="write it as 200")
     return int(text)
+
+
+def parse_swap(text: str, memory: int | None) -> int:
+    """Bytes of memory and swap together, at least `memory`; -1 for any amount of swap. Raises UsageError."""
+    if memory is None:
+        raise UsageError("--memory-swap is a limit beside --memory", hint="add --memory, such as --memory 2g")
+    if text == "-1":
+        return -1
+    swap = parse_memory(text)
+    if swap < memory:
+        raise UsageError(
+            f"'{text}' of memory and swap together is below the memory's own limit",
+            hint="--memory-swap counts both: give it at least what --memory has",
+        )
+    return swap
+
+
+def parse_cpuset(text: str, online: Collection[int]) -> str:
+    """Processors by number, such as `0-2,4`, all of them `online`. Raises UsageError."""
+    if not _CPUSET.fullmatch(text) or len(text) > 256:
+        raise UsageError(f"'{text[:40]}' is not a list of processors", hint="write it as 0-2 or 0,2")
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if int(last or first) < int(first):
+            raise UsageError(f"'{part}' is not a range of processors", hint="the smaller number comes first")
+        if not {int(first), int(last or first)} <= set(online):
+            raise UsageError(
+                f"this machine has no processor {part} for '{text[:40]}'",
+                hint=f"there are: {', '.join(map(str, sorted(online)[:64]))}",
+            )
+    return text
+
+
+def parse_shm_size(text: str) -> int:
+    """The size of /dev/shm in bytes. Raises UsageError."""
+    match = _MEMORY.fullmatch(text.strip())
+    value = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
+    if not 4096 <= value < 1 << 62 or len(text) > 32:
+        raise UsageError(f"'{text[:40]}' is not a size for /dev/shm", hint="write it as 256m or 2g")
+    return value
+
+
+def parse_hostname(text: str) -> str:
+    """A host name (RFC 1123), 63 characters at most. Raises UsageError."""
+    if not _HOST.fullmatch(text) or len(text) > 63:
+        raise UsageError(
+            f"'{text[:80]}' is not a host name", hint="use letters, digits, '-' and '.', 63 at most"
+        )
+    return text
+
+
+def parse_host(text: str) -> tuple[str, str]:
+    """`HOST:ADDRESS` for /etc/hosts, ADDRESS of either family, also in brackets. Raises UsageError."""
+    name, _, address = text.partition(":")
+    address = address.removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(name) or not _is_address(address):
+        hint = "write it as db:10.0.0.5"
+        if address == "host-gateway":
+            hint = "'host-gateway' is not known here: write the machine's address"
+        raise UsageError(f"'{text[:80]}' is not a host and its address", hint=hint)
+    return name, address
+
+
+def parse_dns(text: str) -> str:
+    """The address of a name server. Raises UsageError."""
+    if not _is_address(text):
+        raise UsageError(f"'{text[:80]}' is not the address of a name server", hint="write it as 9.9.9.9")
+    return text
+
+
+def _is_address(text: str) -> bool:
+    # Few ask for this, and every start would pay for it.
+    import socket
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError, ValueError):
+            socket.inet_pton(family, text)
+            return True
+    return False
 
 
 def parse_name(text: str) -> str:

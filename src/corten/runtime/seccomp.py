@@ -63,6 +63,45 @@ def oci_seccomp(
         raise FormatError("the seccomp profile does not have docker's form") from error
 
 
+def custom_seccomp(
+    profile: dict[str, Any], architecture: str, capabilities: Collection[str], kernel: tuple[int, int]
+) -> dict[str, Any]:
+    """A profile of the caller's own, taken as it is but for its conditions. Raises FormatError as `oci_seccomp` does."""
+    try:
+        rules = [
+            _rule(rule, rule["names"] if "names" in rule else [rule["name"]])
+            for rule in profile.get("syscalls") or ()
+            if _applies(rule, architecture, capabilities, kernel)
+        ]
+        converted: dict[str, Any] = {
+            "defaultAction": str(profile["defaultAction"]),
+            "architectures": _architectures(profile, architecture),
+            "syscalls": rules,
+        }
+        if profile.get("defaultErrnoRet") is not None:
+            converted["defaultErrnoRet"] = int(profile["defaultErrnoRet"])
+        return converted
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise FormatError("the seccomp profile does not have docker's form") from error
+
+
+def _architectures(profile: dict[str, Any], architecture: str) -> list[str]:
+    own = _KERNEL_NAMES[architecture]
+    for entry in profile.get("archMap") or ():
+        if entry["architecture"] == own:
+            return [own, *map(str, entry.get("subArchitectures") or ())]
+    return [str(item) for item in profile.get("architectures") or ()] or [own]
+
+
+def _rule(rule: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    converted: dict[str, Any] = {"names": [str(name) for name in names], "action": str(rule["action"])}
+    if rule.get("args"):
+        converted["args"] = [_argument(argument) for argument in rule["args"]]
+    if rule.get("errnoRet") is not None:
+        converted["errnoRet"] = int(rule["errnoRet"])
+    return converted
+
+
 def _convert(
     profile: dict[str, Any], architecture: str, capabilities: frozenset[str], kernel: tuple[int, int]
 ) -> dict[str, Any]:
@@ -77,12 +116,7 @@ def _convert(
         names = [name for name in names if name not in REFUSED and name != "socket"]
         if not names:
             continue
-        converted: dict[str, Any] = {"names": names, "action": rule["action"]}
-        if rule.get("args"):
-            converted["args"] = [_argument(argument) for argument in rule["args"]]
-        if rule.get("errnoRet") is not None:
-            converted["errnoRet"] = int(rule["errnoRet"])
-        rules.append(converted)
+        rules.append(_rule(rule, names))
         allowed.update(names)
     rules.append({"names": list(NEWER), "action": "SCMP_ACT_ALLOW"})
     not_vsock = {"index": 0, "value": AF_VSOCK, "op": "SCMP_CMP_NE"}
@@ -98,16 +132,16 @@ def _convert(
 
 
 def _applies(
-    rule: dict[str, Any], architecture: str, capabilities: frozenset[str], kernel: tuple[int, int]
+    rule: dict[str, Any], architecture: str, capabilities: Collection[str], kernel: tuple[int, int]
 ) -> bool:
     includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
     if includes.get("arches") and architecture not in includes["arches"]:
         return False
     if architecture in (excludes.get("arches") or ()):
         return False
-    if not capabilities.issuperset(includes.get("caps") or ()):
+    if not frozenset(capabilities).issuperset(includes.get("caps") or ()):
         return False
-    if capabilities.intersection(excludes.get("caps") or ()):
+    if frozenset(capabilities).intersection(excludes.get("caps") or ()):
         return False
     if includes.get("minKernel"):
         major, minor = str(includes["minKernel"]).split(".")[:2]

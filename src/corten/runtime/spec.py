@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from corten.runtime.identity import Identity
-from corten.runtime.options import Limits, Volume
+from corten.runtime.mounts import Device, Tmpfs, Volume
+from corten.runtime.options import Limits
+from corten.runtime.privileges import USUAL, Security, Ulimit, hidden
 from corten.runtime.users import User
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ class Container:
     this machine, place inside); `network`: `none` for a new one with loopback, `host`, or `given` for the one that the
     engine is started in; `home` is where it may write, and `home_is_kept` that the image has files there, which stay visible;
     `kernel` is the kernel's version; `cgroup` is its place below the cgroup root, None where this user has none; `edits`
-    are what its vendors' devices need."""
+    are what its vendors' devices need; `capabilities`: None are those that `capable` gives; `rooms` are folders of the root
+    that are writable though the root is not."""
 
     root: str
     hostname: str
@@ -76,13 +79,20 @@ class Container:
     size: tuple[int, int] | None
     cgroup: str | None
     kernel: tuple[int, int]
-    seccomp: dict[str, Any]
+    seccomp: dict[str, Any] | None
     edits: Edits | None = None
+    capabilities: tuple[str, ...] | None = None
+    security: Security = USUAL
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: int | None = None
+    tmpfs: tuple[Tmpfs, ...] = ()
+    devices: tuple[Device, ...] = ()
+    rooms: tuple[str, ...] = ()
 
 
 def runtime_spec(container: Container) -> dict[str, Any]:
     """The specification of `container`."""
-    capabilities = list(ROOT_CAPABILITIES) if container.capable and container.user.uid == 0 else []
+    security = container.security
     process: dict[str, Any] = {
         "terminal": container.terminal,
         "user": {
@@ -93,9 +103,14 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         "args": list(container.arguments),
         "env": [f"{key}={value}" for key, value in container.environment],
         "cwd": container.workdir,
-        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
-        "noNewPrivileges": True,
+        "capabilities": _capabilities(container),
+        "noNewPrivileges": security.no_new_privileges,
     }
+    if container.ulimits:
+        process["rlimits"] = [
+            {"type": f"RLIMIT_{item.name.upper()}", "soft": item.soft, "hard": item.hard}
+            for item in container.ulimits
+        ]
     if container.terminal and container.size:
         process["consoleSize"] = {"width": container.size[0], "height": container.size[1]}
     namespaces = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
@@ -103,16 +118,19 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         namespaces.append({"type": "network"})
     linux: dict[str, Any] = {
         "namespaces": namespaces,
-        "maskedPaths": list(MASKED),
-        "readonlyPaths": list(READ_ONLY),
-        "seccomp": container.seccomp,
+        "maskedPaths": [*hidden(MASKED, security), *security.mask],
+        "readonlyPaths": hidden(READ_ONLY, security),
     }
+    if container.seccomp is not None:
+        linux["seccomp"] = container.seccomp
+    if container.devices and container.identity.kind == "root":
+        linux["devices"] = [_node(device) for device in container.devices]
     if container.network == "none":
         # Its own network has no ports that anybody else could want.
         linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
     if container.cgroup is not None:
         linux["cgroupsPath"] = container.cgroup
-        linux["resources"] = _resources(container.limits)
+        linux["resources"] = _resources(container.limits, container.devices)
     spec = {
         "ociVersion": "1.0.2",
         "process": process,
@@ -129,6 +147,17 @@ def runtime_spec(container: Container) -> dict[str, Any]:
     return with_edits(spec, container.edits, makes_nodes=container.identity.kind == "root")
 
 
+def _capabilities(container: Container) -> dict[str, list[str]]:
+    names = container.capabilities
+    if names is None:
+        names = ROOT_CAPABILITIES if container.capable and container.user.uid == 0 else ()
+    sets = {key: list(names) for key in ("bounding", "effective", "permitted")}
+    if names and container.user.uid != 0:
+        # The kernel takes them from whoever is not root at execve(2), unless they are ambient (capabilities(7)).
+        sets |= {key: list(names) for key in ("inheritable", "ambient")}
+    return sets
+
+
 def _mounts(container: Container) -> list[dict[str, Any]]:
     plain = container.identity.kind == "root"
     terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
@@ -138,7 +167,7 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
         _mount("/proc", "proc", "proc", _SAFE),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", terminals),
-        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777"]),
+        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", *_size(container.shm_size)]),
         _mount("/dev/mqueue", "mqueue", "mqueue", _SAFE),
     ]
     if plain or container.network != "host":
@@ -149,21 +178,49 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
     mounts += [
         _mount(place, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777"]) for place in _scratch(container)
     ]
-    if container.home and container.home_is_kept and not container.read_write:
+    kept = [container.home] if container.home and container.home_is_kept else []
+    if not container.read_write:
         # The root's own directory again: it stays writable when the root is made read-only.
-        own = container.root + container.home
-        mounts.append(_mount(container.home, "bind", own, ["bind", "rw", "nosuid", "nodev"]))
+        mounts += [
+            _mount(place, "bind", container.root + place, ["bind", "rw", "nosuid", "nodev"])
+            for place in sorted({*kept, *container.rooms})
+        ]
     mounts += [
         _mount(inside, "bind", place, ["rbind", "rprivate", "nosuid", "nodev"])
         for place, inside in container.files
     ]
-    for volume in sorted(container.volumes, key=lambda item: item.target):
-        # `ro` alone leaves what is mounted below the source writable; `rro` (Linux 5.12) does not.
-        access = ["rw"] if volume.writable else ["ro", "rro"] if container.kernel >= (5, 12) else ["ro"]
-        mounts.append(
-            _mount(volume.target, "bind", volume.source, ["rbind", "rprivate", "nosuid", "nodev", *access])
-        )
+    asked = [_volume(volume, container.kernel) for volume in container.volumes]
+    asked += [_mount(item.target, "tmpfs", "tmpfs", list(item.options)) for item in container.tmpfs]
+    mounts += sorted(asked, key=lambda item: str(item["destination"]))
+    if container.identity.kind != "root":
+        # A plain user may not make nodes: the machine's own is shown.
+        mounts += [
+            _mount(device.target, "bind", device.source, ["bind", "nosuid", "noexec"])
+            for device in container.devices
+        ]
     return mounts
+
+
+def _size(size: int | None) -> list[str]:
+    return [] if size is None else [f"size={size}"]
+
+
+def _volume(volume: Volume, kernel: tuple[int, int]) -> dict[str, Any]:
+    # `ro` alone leaves what is mounted below the source writable; `rro` (Linux 5.12) does not.
+    access = ["rw"] if volume.writable else ["ro", "rro"] if kernel >= (5, 12) else ["ro"]
+    return _mount(volume.target, "bind", volume.source, ["rbind", "rprivate", "nosuid", "nodev", *access])
+
+
+def _node(device: Device) -> dict[str, Any]:
+    return {
+        "path": device.target,
+        "type": device.kind,
+        "major": device.major,
+        "minor": device.minor,
+        "fileMode": device.mode,
+        "uid": device.uid,
+        "gid": device.gid,
+    }
 
 
 def _scratch(container: Container) -> Sequence[str]:
@@ -180,12 +237,33 @@ def _mount(destination: str, kind: str, source: str, options: list[str]) -> dict
     return {"destination": destination, "type": kind, "source": source, "options": options}
 
 
-def _resources(limits: Limits) -> dict[str, Any]:
-    resources: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
+def _resources(limits: Limits, devices: Sequence[Device]) -> dict[str, Any]:
+    resources: dict[str, Any] = {
+        "devices": [
+            {"allow": False, "access": "rwm"},
+            *(
+                {
+                    "allow": True,
+                    "type": device.kind,
+                    "major": device.major,
+                    "minor": device.minor,
+                    "access": device.access,
+                }
+                for device in devices
+            ),
+        ]
+    }
     if limits.memory is not None:
-        resources["memory"] = {"limit": limits.memory, "swap": limits.memory}
+        resources["memory"] = {
+            "limit": limits.memory,
+            "swap": limits.memory if limits.swap is None else limits.swap,
+        }
+    if limits.reservation is not None:
+        resources.setdefault("memory", {})["reservation"] = limits.reservation
     if limits.cpus is not None:
         resources["cpu"] = {"quota": int(limits.cpus * 100_000), "period": 100_000}
+    if limits.cpuset is not None:
+        resources.setdefault("cpu", {})["cpus"] = limits.cpuset
     if limits.pids is not None:
         resources["pids"] = {"limit": limits.pids}
     return resources

@@ -1,0 +1,32 @@
+"""How a container calls itself and others: its /etc/hostname, /etc/hosts and /etc/resolv.conf."""
+
+from __future__ import annotations
+
+import contextlib
+
+from corten.errors import UsageError
+from corten.runtime.options import RunOptions
+
+_LIMIT = 1 << 20
+
+
+def name_files(name: str, network: str, options: RunOptions) -> dict[str, str]:
+    """The three files by name. On the machine's own network they begin with what the machine has; elsewhere `resolv.conf`
+    has just the name servers that were asked for. Raises UsageError for name servers without a network."""
+    if options.dns and network == "none":
+        raise UsageError("--dns is of no use without a network", hint="add --network, or leave --dns out")
+    name = options.hostname or name
+    texts = {
+        "hostname": f"{name}\n",
+        "hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}\n",
+        "resolv.conf": "",
+    }
+    if network == "host":
+        for file_name in ("hosts", "resolv.conf"):
+            with contextlib.suppress(OSError), open(f"/etc/{file_name}", errors="replace") as file:
+                texts[file_name] = file.read(_LIMIT)
+    # The first line with a name counts (hosts(5)), so those that were asked for come before all others.
+    texts["hosts"] = "".join(f"{address} {host}\n" for host, address in options.hosts) + texts["hosts"]
+    if options.dns:
+        texts["resolv.conf"] = "".join(f"nameserver {address}\n" for address in options.dns)
+    return texts
