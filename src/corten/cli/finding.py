@@ -66,14 +66,16 @@ def settings(insecure: bool = False) -> RegistrySettings:
     return settings_from(os.environ, insecure)
 
 
-def runnable_image(text: str, context: Context) -> Image:
+def runnable_image(text: str, context: Context, pull_when: str = "missing") -> Image:
     """The image `text` with all its layers: from the store, or pulled first where it names a registry that is not known
-    here. Raises ImageNotFound, RegistryError, StoreError."""
+    here. `pull_when` is `always` to ask the registry in any case, `never` to leave it alone. Raises ImageNotFound, RegistryError, StoreError."""
     try:
+        if pull_when == "always" and registry_reference(text) is not None:
+            raise ImageNotFound(f"'{text}' is to be pulled")
         image = local_image(text, context)
     except ImageNotFound:
         reference = registry_reference(text)
-        if reference is None:
+        if reference is None or pull_when == "never":
             raise
         from corten.registry.pull import pull
         from corten.store.sync import sync_later

@@ -16,6 +16,7 @@ from corten.cli.container_options import (
 )
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.cli.living import add_life_arguments, life_of
 from corten.errors import RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ examples:
   corten run registry.example/team/iris -- python -V  in one that is pulled first, if it is not here
   corten run . -- python -m pytest                    in the image of this folder's project
   corten run . -v .:/app -- python train.py           with the project mounted, so that it can write there
+  corten run -d --name train . -- python train.py     in the background; 'corten logs -f train' follows
   corten run . -e DEBUG=1 --memory 2g --network host -- python download.py
 
 By default a container has no network, a read-only root, no capabilities, and a user that is not root.
@@ -70,8 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--entrypoint", metavar="PROGRAM", help="instead of the image's entry point")
     add_isolation_arguments(parser)
     add_gpu_arguments(parser)
-    parser.add_argument("--name", help="the container's name")
-    parser.add_argument("--rm", action="store_true", help="accepted, and always so: nothing of it is kept")
+    add_life_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
@@ -84,10 +85,14 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             "the command comes after '--'", hint=f"write it as: corten run {arguments.image} -- {words}"
         )
     options = options_of(arguments)
-    image = image_of(arguments.image, context, with_command=bool(arguments.command))
+    image = image_of(arguments.image, context, with_command=bool(arguments.command), pull=arguments.pull)
+    life = life_of(arguments, image, context)
     context.terminal.close()
     try:
-        return container.run(image, options, context.store, context.observe)
+        if arguments.detach:
+            context.terminal.print(container.detach(image, options, context.store, context.observe, life))
+            return 0
+        return container.run(image, options, context.store, context.observe, life)
     except launch.NotFound as error:
         context.terminal.error(error.message, error.hint)
         return 127
@@ -99,7 +104,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         return 125
 
 
-def image_of(text: str, context: Context, *, with_command: bool) -> Image:
+def image_of(text: str, context: Context, *, with_command: bool, pull: str = "missing") -> Image:
     """The image called `text`, or the one that the project in the folder `text` is built into. A folder is meant where
     it looks like a path, or exists while no such image does."""
     path = Path(text)
@@ -111,7 +116,7 @@ def image_of(text: str, context: Context, *, with_command: bool) -> Image:
         return context.build(path.expanduser(), without_models=with_command)
     from corten.cli.finding import runnable_image
 
-    return runnable_image(text, context)
+    return runnable_image(text, context, pull)
 
 
 def _is_image(text: str, context: Context) -> bool:

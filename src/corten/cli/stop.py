@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
-    """Stop and remove containers; print the name of each."""
-    from corten.runtime.inventory import list_containers, stop
+    """Stop containers; print the name of each."""
+    from corten.runtime.control import stop
+    from corten.runtime.inventory import list_containers
 
     names = list(arguments.containers)
     if arguments.all:

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 
+from corten.runtime.processes import children
+
 FORWARDED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -16,6 +18,7 @@ FORWARDED = (
 )
 """The signals that people send to a program to tell it something."""
 _SI_KERNEL = 0x80
+_GRACE = 10.0
 
 
 def attend(engine: int) -> int:
@@ -88,17 +91,23 @@ def _first_process() -> int | None:
     return None
 
 
-def wait(pid: int) -> int:
+def wait(pid: int, timeout: float | None = None) -> int:
     """Wait for a shim in the foreground and return the container's exit code; signals that people send to this process
-    are passed on."""
-    waited = {*FORWARDED, signal.SIGCHLD}
+    are passed on. After `timeout` seconds the container is asked to end, and killed ten seconds later."""
+    waited = {*FORWARDED, signal.SIGCHLD, signal.SIGALRM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    asked = False
+    if timeout is not None:
+        signal.setitimer(signal.ITIMER_REAL, timeout)
     try:
         while True:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 return os.waitstatus_to_exitcode(status)
             info = signal.sigwaitinfo(waited)
+            if info.si_signo == signal.SIGALRM:
+                asked = _out_of_time(pid, asked)
+                continue
             # A terminal that goes away tells only the leader of its session, which this process may be.
             told = info.si_code == _SI_KERNEL and info.si_signo != signal.SIGHUP
             if info.si_signo != signal.SIGCHLD and not told:
@@ -106,3 +115,15 @@ def wait(pid: int) -> int:
                     os.kill(pid, info.si_signo)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _out_of_time(pid: int, asked: bool) -> bool:
+    """Ask the container of the shim `pid` to end; at the second time its engine is killed, which the shim sees."""
+    with contextlib.suppress(OSError):
+        if not asked:
+            os.kill(pid, signal.SIGTERM)
+            signal.setitimer(signal.ITIMER_REAL, _GRACE)
+        else:
+            for child in children(pid):
+                os.kill(child, signal.SIGKILL)
+    return True

@@ -1,63 +1,130 @@
-"""The containers of a store on this disk: who they are, which of them live, ending them, and clearing up after them.
+"""The containers of a store on this disk: who they are, which of them live, and clearing up after them. What each leaves
+there is written in `records.py`; beside it:
 
-containers/<name>/state.json   what it is; `exit` once it has ended
-containers/<name>/output.log   what it printed, when it is detached
-containers/<name>/…            upper, work, rootfs, bundle, the engine's own state
-containers/<name>.lock         held as long as the container's shim lives, which is how the living are known
+containers/<name>/stopped   appears when somebody asked it to end, so that nothing starts it again
+containers/<name>/…         upper, work, rootfs, bundle, the engine's own state
+containers/<name>.lock      held as long as what watches the container lives, which is how the living are known
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from corten.errors import RuntimeFailure
 from corten.oci.digest import Digest
-from corten.runtime import cgroups, launch
+from corten.runtime import cgroups, launch, records
 from corten.runtime.identity import current_identity
-from corten.store.disk import remove_tree
+from corten.runtime.processes import was_inside
+from corten.runtime.records import Record
+from corten.store.disk import boot_identity, remove_tree, write_atomically
 from corten.store.store import Store
+
+STOPPED = "stopped"
+SUPERVISOR_LOCK = "supervisor.lock"
+Status = Literal["created", "running", "restarting", "exited"]
+_KILLED = 137
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a container ended. `code` as a shell gives it, None where nobody knows; `at` seconds since the epoch, None
+    likewise; `reason` where it was not the program's own doing."""
+
+    code: int | None
+    at: float | None
+    out_of_memory: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A container as `ps` shows it. `exit_code` is None while it runs; `started` is seconds since the epoch."""
+    """A container as `ps` shows it. `ending` is None while it lives; `started` is seconds since the epoch; `health` is
+    `starting`, `healthy` or `unhealthy` where it is asked for."""
 
     name: str
-    image: str
-    running: bool
-    started: float
-    command: tuple[str, ...]
-    url: str | None
-    exit_code: int | None
+    status: Status
+    record: Record
+    ending: Ending | None
+    health: str | None
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives, even if its program has not begun yet."""
+        return self.ending is None and self.status != "restarting"
 
 
 def list_containers(store: Store) -> list[Listed]:
     """The containers of this store, newest first."""
-    found = []
-    for directory in directories(store):
-        state = read_state(directory)
-        if state is None:
-            continue
-        found.append(
-            Listed(
-                name=directory.name,
-                image=str(state.get("image", "")),
-                running=is_alive(directory),
-                started=float(state.get("started", 0)),
-                command=tuple(state.get("command", ())),
-                url=state.get("url"),
-                exit_code=state.get("exit"),
-            )
+    found = [item for directory in directories(store) if (item := look(directory)) is not None]
+    return sorted(found, key=lambda item: -item.record.started)
+
+
+def look(directory: Path) -> Listed | None:
+    """The container in `directory` as it is now; None where there is none, or only the beginning of one."""
+    alive = is_alive(directory)
+    record = records.read(directory)
+    if record is None:
+        return None
+    health = _health(directory) if record.health is not None else None
+    if alive:
+        return Listed(
+            record.name, "running" if _has_begun(directory, record) else "created", record, None, health
         )
-    return sorted(found, key=lambda item: -item.started)
+    ending = ending_of(directory, record)
+    supervised = record.restart.policy != "no" and is_locked(directory / SUPERVISOR_LOCK)
+    if supervised and not (directory / STOPPED).exists():
+        return Listed(record.name, "restarting", record, ending, None)
+    if ending is None:
+        return Listed(record.name, "created", record, Ending(None, None, reason="it never started"), None)
+    return Listed(record.name, "exited", record, ending, None)
+
+
+def ending_of(directory: Path, record: Record) -> Ending | None:
+    """How a container that does not live ended; None when it never began."""
+    file = directory / "exit" / record.name
+    try:
+        code, at = int(file.read_text()), file.stat().st_mtime
+    except (OSError, ValueError):
+        if not was_inside(directory):
+            return None
+        if record.boot != boot_identity():
+            return Ending(None, None, reason="the machine was restarted")
+        return Ending(_KILLED, None, reason="its monitor was killed")
+    # conmon writes -1 for a container whose time had run out.
+    code = code if code >= 0 else _KILLED
+    marks = (directory / launch.RAN_OUT_OF_MEMORY, directory / "exit" / "oom")
+    memory = any(mark.exists() for mark in marks) or cgroups.memory_ran_out(record.name, code)
+    return Ending(code, at, memory, "it used more memory than its limit" if memory else None)
+
+
+def note_exit(directory: Path, code: int) -> None:
+    """Write down the exit code, as conmon does."""
+    write_atomically(directory / "exit" / directory.name, str(code).encode())
+
+
+def _has_begun(directory: Path, record: Record) -> bool:
+    """Whether the program has started. Where the one who would have said so was killed, the engine's pipe for starting
+    tells: it is removed by the start."""
+    if record.kind != "conmon":
+        return was_inside(directory)
+    if (directory / launch.STARTED).exists():
+        return True
+    return was_inside(directory) and (
+        (directory / "engine" / record.name).exists()
+        and not (directory / "engine" / record.name / "exec.fifo").exists()
+    )
+
+
+def _health(directory: Path) -> str:
+    try:
+        return (directory / "health").read_text().partition("\n")[0]
+    except OSError:
+        return "starting"
 
 
 def find(store: Store, name: str) -> Path:
@@ -73,42 +140,21 @@ def find(store: Store, name: str) -> Path:
     return store.containers_directory / name
 
 
-def stop(store: Store, name: str, grace: float) -> int | None:
-    """Ask a container to end, kill it after `grace` seconds, and remove it. Returns its exit code where it is known."""
-    directory = find(store, name)
-    state = read_state(directory) or {}
-    pid = int(state.get("pid", 0))
-    deadline = time.monotonic() + grace
-    asked = killed = False
-    while is_alive(directory):
-        if pid > 1 and not asked:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            asked = True
-        elif pid > 1 and not killed and time.monotonic() > deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            killed = True
-        time.sleep(0.02)
-    code = (read_state(directory) or {}).get("exit")
-    remove_dead(directory)
-    return code
-
-
 def layers_in_use(store: Store) -> set[Digest]:
-    """The layers of containers that live."""
+    """The layers of containers that live, or may be started again."""
     found: set[Digest] = set()
     for directory in directories(store):
-        if is_alive(directory):
-            found |= {Digest.parse(item) for item in (read_state(directory) or {}).get("layers", ())}
+        record = records.read(directory)
+        if record is not None and (record.is_kept or is_alive(directory)):
+            found |= {Digest.parse(item) for item in record.layers}
     return found
 
 
 def sweep(store: Store) -> None:
-    """Remove what killed containers left behind. Detached ones that ended keep their log until they are stopped."""
+    """Remove what killed containers left behind. Detached ones that ended are kept until they are removed."""
     for directory in directories(store):
-        state = read_state(directory)
-        if state is None or not state.get("detached"):
+        record = records.read(directory)
+        if record is None or not record.is_kept:
             remove_dead(directory)
 
 
@@ -120,15 +166,6 @@ def directories(store: Store) -> list[Path]:
         return []
 
 
-def read_state(directory: Path) -> dict[str, Any] | None:
-    """What a container wrote down about itself; None where that is missing or damaged."""
-    try:
-        state = json.loads((directory / "state.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) else None
-
-
 def lock_path(directory: Path) -> Path:
     """The lock that the living hold."""
     return directory.with_name(directory.name + ".lock")
@@ -136,8 +173,13 @@ def lock_path(directory: Path) -> Path:
 
 def is_alive(directory: Path) -> bool:
     """Whether the container in `directory` runs."""
+    return is_locked(lock_path(directory))
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock at `path`."""
     try:
-        descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -174,10 +216,15 @@ def remove_dead(directory: Path) -> None:
 
 def remove(directory: Path) -> None:
     """Remove a container's files and its lock, which the caller holds or knows to be free."""
-    try:
-        remove_tree(directory)
-    except PermissionError:
-        # Files of a container's other users belong to subordinate IDs: only a namespace that has them may delete them.
-        launch.in_namespace(current_identity(), lambda: remove_tree(directory))
+    remove_as_owner(directory)
     with contextlib.suppress(FileNotFoundError):
         lock_path(directory).unlink()
+
+
+def remove_as_owner(path: Path) -> None:
+    """Remove files that a container's users may own. Raises RuntimeFailure where even that is refused."""
+    try:
+        remove_tree(path)
+    except PermissionError:
+        # Files of a container's other users belong to subordinate IDs: only a namespace that has them may delete them.
+        launch.in_namespace(current_identity(), lambda: remove_tree(path))

@@ -25,9 +25,12 @@ from corten.runtime import cgroups, kernel
 from corten.runtime.attend import FORWARDED, attend
 from corten.runtime.engine import Engine
 from corten.runtime.identity import Identity, write_mappings
+from corten.runtime.monitor import Monitor, become, begin
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
+from corten.runtime.processes import note_inside
 from corten.store.disk import remove_tree
 
+STARTED = "started"
 RAN_OUT_OF_MEMORY = "ran-out-of-memory"
 """A file of this name appears in a container's directory when its memory limit ended it."""
 
@@ -56,7 +59,8 @@ class Launch:
     """What the shim needs. `directory` is the container's own, with `rootfs`, `upper`, `work`, `names`, `bundle`; `layers`
     are trees from bottom to top. `forward` is the port inside that `listener` leads to; without it the listener becomes
     descriptor 3 of the container's process. `output`: the descriptor for its standard output and error. `lock`: the
-    descriptor that says that the container lives, held until the shim ends."""
+    descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
+    ends when the container has started."""
 
     engine: Engine
     identity: Identity
@@ -69,6 +73,7 @@ class Launch:
     session: bool = False
     detached: bool = False
     lock: int = -1
+    monitor: Monitor | None = None
 
 
 def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> int:
@@ -111,17 +116,23 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
         os.umask(0o022)
         if launch.session or launch.detached:
             os.setsid()
-        if launch.detached and launch.output is not None:
+        if launch.detached:
             # Whoever reads our output to its end, as `$(corten up --detach)` does, must not wait for the container.
-            _redirect(launch.output)
+            _redirect(launch.output if launch.output is not None else os.open(os.devnull, os.O_WRONLY))
             # The same for a lock or a pipe that this process was started with.
             _close_others(
-                {launch.output, launch.lock, tell, waits, *([launch.listener] if launch.listener else [])}
+                {
+                    descriptor
+                    for descriptor in (launch.output, launch.lock, tell, waits, launch.listener)
+                    if descriptor is not None
+                }
             )
         _enter_user_namespace(launch.identity, tell, waits)
         if not launch.detached:
             kernel.die_with_parent(signal.SIGKILL)
         code = _contain(launch, prepare, tell)
+        if launch.monitor is not None:
+            os._exit(code)
         _clean(launch)
         if ended:
             ended(code)
@@ -181,6 +192,9 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     prepare(f"{directory}/rootfs")
     if launch.forward is not None:
         _raise_loopback()
+    if launch.monitor is not None:
+        _hand_over(launch, launch.monitor)
+        return 0
     # First, so that it is process 1: a forwarder that ends must not take the container with it.
     engine = os.fork()
     if engine == 0:
@@ -194,6 +208,34 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     if cgroups.memory_ran_out(launch.name, code):
         Path(directory, RAN_OUT_OF_MEMORY).touch()
     return code
+
+
+def _hand_over(launch: Launch, monitor: Monitor) -> None:
+    """Start the container under its monitor, which lives on without this process. Raises RuntimeFailure."""
+    heard, say = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(OSError):
+            become(
+                monitor,
+                launch.engine,
+                launch.name,
+                launch.directory,
+                lock=launch.lock,
+                sync=say,
+                listener=launch.listener,
+            )
+        os._exit(125)
+    os.close(say)
+    try:
+        begin(launch.engine, launch.name, launch.directory, heard)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        _clean(launch)
+        raise
+    Path(launch.directory, STARTED).touch()
 
 
 def _clean(launch: Launch) -> None:
@@ -244,6 +286,7 @@ def _engine(launch: Launch, tell: int) -> NoReturn:
     """Become the engine, as process 1 of the new process namespace."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
+        note_inside(launch.directory)
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         if launch.output is not None:
             _redirect(launch.output)

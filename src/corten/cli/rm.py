@@ -1,0 +1,38 @@
+"""`corten rm`: remove containers that have ended."""
+
+from __future__ import annotations
+
+import argparse
+
+from corten.cli.context import Context
+from corten.errors import UsageError
+
+EXAMPLES = """\
+examples:
+  corten rm train
+  corten rm --force train   also when it runs
+  corten rm --all           every one that has ended"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("containers", nargs="*", metavar="container", help="its name")
+    parser.add_argument("-f", "--force", action="store_true", help="kill it first where it runs")
+    parser.add_argument("-a", "--all", action="store_true", help="every one that has ended")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Remove them with all they wrote, and print the name of each."""
+    from corten.runtime.control import remove
+    from corten.runtime.inventory import list_containers
+
+    names = list(arguments.containers)
+    if arguments.all:
+        ended = [item.name for item in list_containers(context.store) if item.status in ("exited", "created")]
+        names += [name for name in ended if name not in names]
+    elif not names:
+        raise UsageError("which container?", hint="'corten ps --all' lists them")
+    for name in names:
+        remove(context.store, name, force=arguments.force)
+        context.terminal.print(name)
+    return 0

@@ -1,0 +1,157 @@
+"""Ending containers, waiting for their end, and removing them.
+
+Signals go to the container's own first process, by a handle that cannot hit a stranger. Whatever is killed meanwhile, what
+is asked for here can be asked for again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+from corten.errors import RuntimeFailure, UsageError
+from corten.runtime import records
+from corten.runtime.inventory import (
+    STOPPED,
+    SUPERVISOR_LOCK,
+    Ending,
+    Listed,
+    ending_of,
+    find,
+    is_alive,
+    is_locked,
+    look,
+    remove_dead,
+)
+from corten.runtime.processes import first_process, handles, inside, parent, send, wait_for_end
+from corten.runtime.records import Record
+from corten.store.store import Store
+
+_PAUSE = 0.02
+_KILL_MONITOR_AFTER = 3.0
+
+
+def stop(store: Store, name: str, grace: float) -> Ending | None:
+    """Ask a container to end, and kill it after `grace` seconds; what `up` started is removed then. Returns how it
+    ended, where that is known. Raises RuntimeFailure when there is none."""
+    directory = find(store, name)
+    record = records.read(directory)
+    if record is None:
+        remove_dead(directory)
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        (directory / STOPPED).touch()
+    _end(directory, record, _signal(record.stop_signal), grace)
+    ending = ending_of(directory, record)
+    if not record.is_kept or record.ends_with_stop:
+        remove_dead(directory)
+    return ending
+
+
+def kill(store: Store, name: str, number: int) -> None:
+    """Send a signal to a container's first process. Raises RuntimeFailure where it does not run."""
+    directory = find(store, name)
+    record = records.read(directory)
+    target = _target(directory, record, number) if record is not None and is_alive(directory) else None
+    if target is None or not send(target, number):
+        raise RuntimeFailure(f"'{name}' is not running", hint="'corten ps --all' tells how it ended")
+
+
+def wait(store: Store, name: str) -> int:
+    """Wait until a container has ended for good, and return its exit code: 137 where it is not known."""
+    directory = find(store, name)
+    record = records.read(directory)
+    ending: Ending | None = None
+    while record is not None:
+        listed = look(directory)
+        if listed is None:
+            # It removed itself, and what it wrote down went with it; the last look tells.
+            break
+        record = listed.record
+        if listed.ending is not None and listed.status != "restarting":
+            ending = listed.ending
+            break
+        pid = inside(directory)
+        if pid is not None and is_alive(directory):
+            wait_for_end(pid, None)
+        ending = ending_of(directory, record) or ending
+        time.sleep(_PAUSE)
+    return ending.code if ending is not None and ending.code is not None else 137
+
+
+def remove(store: Store, name: str, *, force: bool) -> None:
+    """Remove a container that has ended; with `force`, one that runs is killed first. Raises RuntimeFailure where there is
+    none, UsageError where it runs."""
+    directory = find(store, name)
+    listed = look(directory)
+    if listed is not None and not force and (listed.ending is None or listed.status == "restarting"):
+        raise UsageError(f"'{name}' is running", hint=f"stop it first, or: corten rm --force {name}")
+    if listed is not None:
+        with contextlib.suppress(FileNotFoundError):
+            (directory / STOPPED).touch()
+        _end(directory, listed.record, signal.SIGKILL, 0)
+    remove_dead(directory)
+
+
+def running(store: Store, name: str) -> tuple[Listed, Path]:
+    """A container that runs, and its directory. Raises RuntimeFailure where it does not."""
+    directory = find(store, name)
+    listed = look(directory)
+    if listed is None or listed.status != "running":
+        raise RuntimeFailure(
+            f"'{name}' is not running",
+            hint=f"start it again with 'corten restart {name}'; 'corten ps --all' tells how it ended",
+        )
+    return listed, directory
+
+
+def parse_signal(text: str) -> int:
+    """A signal's number from `TERM`, `SIGTERM` or `15`. Raises UsageError."""
+    name = text.upper()
+    try:
+        if name.isascii() and name.isdigit() and 0 < int(name[:4]) < signal.NSIG:
+            return int(name)
+        return int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
+    except KeyError:
+        raise UsageError(f"'{text[:40]}' is not a signal", hint="write it as TERM, HUP or 9") from None
+
+
+def _signal(text: str | None) -> int:
+    try:
+        return parse_signal(text) if text else int(signal.SIGTERM)
+    except UsageError:
+        return int(signal.SIGTERM)
+
+
+def _end(directory: Path, record: Record, number: int, grace: float) -> None:
+    """Signal until the container's lock is free and nobody is left who would start it again."""
+    begun = time.monotonic()
+    asked = killed = monitor_killed = False
+    while is_alive(directory) or is_locked(directory / SUPERVISOR_LOCK):
+        passed = time.monotonic() - begun
+        late = number == signal.SIGKILL or passed >= grace
+        target = _target(directory, record, signal.SIGKILL if late else number)
+        if target is not None and is_alive(directory):
+            if late and not killed:
+                killed = send(target, signal.SIGKILL)
+            elif not asked and not late:
+                # Nobody hears a signal that the first process does not handle: the kernel drops it.
+                deaf = record.kind == "conmon" and not handles(target, number)
+                asked = send(target, signal.SIGKILL if deaf else number)
+        if passed > grace + _KILL_MONITOR_AFTER and not monitor_killed:
+            first = inside(directory)
+            monitor_killed = first is not None and send(first, signal.SIGKILL)
+        time.sleep(_PAUSE)
+
+
+def _target(directory: Path, record: Record, number: int) -> int | None:
+    """Who gets a signal. conmon's container has its first process below conmon. Below a shim the engine passes signals
+    on, and the shim does so for what the program does not handle; it survives to write down the end."""
+    first = inside(directory)
+    if first is None:
+        return None
+    if record.kind == "conmon":
+        return first_process(first) or first
+    return first if number == signal.SIGKILL else parent(first)

@@ -1,0 +1,286 @@
+"""A container's directory and lock, from its name to the start of its shim; and what its end is explained with."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.errors import RuntimeFailure, UsageError
+from corten.events import Note, Observer
+from corten.runtime import cgroups, launch, records
+from corten.runtime.decide import Situation, decide, network_of
+from corten.runtime.engine import complaint
+from corten.runtime.identity import Identity, current_identity
+from corten.runtime.inventory import (
+    is_at,
+    lock_path,
+    note_exit,
+    remove,
+    remove_as_owner,
+)
+from corten.runtime.monitor import Monitor
+from corten.runtime.names import random_name
+from corten.runtime.names_inside import name_files
+from corten.runtime.options import RunOptions
+from corten.runtime.probe import find_engine
+from corten.runtime.processes import INSIDE
+from corten.runtime.records import NEVER, Health, Kind, Record, Restart
+from corten.runtime.spec import runtime_spec
+from corten.store.disk import explained
+from corten.store.images import Image
+from corten.store.store import Store
+
+if TYPE_CHECKING:
+    from corten.runtime.cdi.model import Edits
+
+PARTS = ("upper", "work", "rootfs", "names", "bundle", "engine", "exit")
+"""The directories of a container. `upper` holds what it wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How a container lives: who watches it (`kind`, and `monitor` where that is conmon), and the fields of `Record` that
+    its caller decides."""
+
+    kind: Kind = "foreground"
+    monitor: Monitor | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    remove: bool = False
+    ends_with_stop: bool = False
+    url: str | None = None
+    restart: Restart = NEVER
+    health: Health | None = None
+    timeout: int | None = None
+    terminal: bool = False
+    stdin: bool = False
+
+
+class Made:
+    """A container's directory and lock, while this process has to do with them."""
+
+    def __init__(
+        self, image: Image, options: RunOptions, store: Store, life: Life, again: Record | None = None
+    ) -> None:
+        """Take the name and make the directory; or take those of the container `again`, which has ended. Raises
+        UsageError where the name is taken."""
+        self.image, self.options, self.store, self.life = image, options, store, life
+        self.limits = options.limits
+        with explained(store.root):
+            store.containers_directory.mkdir(parents=True, exist_ok=True)
+            if again is None:
+                self.name, self.directory, self._lock = self._reserve(options.name)
+            else:
+                self.name, self.directory = again.name, store.containers_directory / again.name
+                self._lock = self._take_again()
+            for part in PARTS:
+                (self.directory / part).mkdir(mode=0o755, exist_ok=True)
+                os.chmod(self.directory / part, 0o755)
+            now = time.time()
+            self.record = records.new(
+                name=self.name,
+                image=image.name if again is None else again.image,
+                id=image.id,
+                layers=tuple(image.config.diff_ids),
+                created=again.created if again else now,
+                started=now,
+                kind=life.kind,
+                uid=os.geteuid(),
+                command=tuple(options.command or (*image.config.entrypoint, *image.config.cmd)),
+                labels=life.labels,
+                remove=life.remove,
+                ends_with_stop=life.ends_with_stop,
+                url=life.url,
+                restarts=again.restarts + 1 if again else 0,
+                restart=life.restart,
+                health=life.health,
+                timeout=life.timeout,
+                terminal=life.terminal,
+                stdin=life.stdin,
+                stop_signal=image.config.stop_signal,
+            )
+            records.write(self.directory, self.record, options)
+
+    def _take_again(self) -> int:
+        """The lock of a container that has ended, and its directory as it was before the start, but for what the container
+        wrote. Raises UsageError where it runs."""
+        descriptor = os.open(lock_path(self.directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UsageError(f"'{self.name}' is running", hint=f"corten stop {self.name}") from None
+        if os.geteuid() == 0:
+            cgroups.remove(self.name)
+        for part in (
+            *(part for part in PARTS if part != "upper"),
+            "exit",
+            INSIDE,
+            launch.STARTED,
+            "engine.log",
+        ):
+            remove_as_owner(self.directory / part)
+        (self.directory / launch.RAN_OUT_OF_MEMORY).unlink(missing_ok=True)
+        return descriptor
+
+    def _reserve(self, wanted: str | None) -> tuple[str, Path, int]:
+        for _ in range(50):
+            name = wanted or (random_name())
+            directory = self.store.containers_directory / name
+            descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not is_at(descriptor, lock_path(directory)):
+                    # Whoever held it has just removed it: this lock is nobody's any more.
+                    os.close(descriptor)
+                    continue
+                try:
+                    directory.mkdir(mode=0o711)
+                except FileExistsError:
+                    self._check_replaceable(directory)
+                    # Nobody holds its lock: it has ended, and gives its name to the next.
+                    remove(directory)
+                    os.close(descriptor)
+                    continue
+                return name, directory, descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+                if wanted:
+                    raise UsageError(
+                        f"a container called '{wanted}' is running",
+                        hint=f"stop it with 'corten stop {wanted}'",
+                    ) from None
+        raise RuntimeFailure("no free name for a container was found", hint="give one with --name")
+
+    def _check_replaceable(self, directory: Path) -> None:
+        """A detached container that has ended keeps its name until it is removed, unless `stop` would have removed it."""
+        record = records.read(directory)
+        if record is not None and record.is_kept and not record.ends_with_stop:
+            raise UsageError(
+                f"a container called '{directory.name}' exists, and has ended",
+                hint=f"remove it with 'corten rm {directory.name}', or start it with 'corten restart {directory.name}'",
+            )
+
+    def start(
+        self,
+        store: Store,
+        observe: Observer,
+        *,
+        terminal: bool = False,
+        size: tuple[int, int] | None = None,
+        listener: int | None = None,
+        forward: int | None = None,
+        output: int | None = None,
+        session: bool = False,
+    ) -> int:
+        """Start the shim; returns its process ID."""
+        identity = current_identity()
+        if identity.kind == "single":
+            _say_once(store, observe)
+        engine = find_engine(store, identity)
+        edits = self._vendor_edits(identity, observe)
+        self.cgroup = cgroups.path_for(self.name, identity, self.limits)
+        try:
+            cgroups.prepare(self.name, self.limits)
+        except OSError as error:
+            raise RuntimeFailure(
+                f"the memory limit cannot be enforced: {error.strerror}", hint="leave --memory out"
+            ) from error
+        layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
+        plan = launch.Launch(
+            engine=engine,
+            identity=identity,
+            name=self.name,
+            directory=str(self.directory),
+            layers=layers,
+            listener=listener,
+            forward=forward,
+            output=output,
+            session=session,
+            detached=self.life.kind != "foreground",
+            lock=self._lock,
+            monitor=self.life.monitor,
+        )
+        inner = "given" if forward is not None else network_of(self.image, self.options)
+        served = listener is not None and forward is None
+
+        def prepare(root: str) -> None:
+            situation = Situation(
+                self.name,
+                identity,
+                inner,
+                self.cgroup,
+                self._files(inner),
+                terminal,
+                size,
+                served,
+                edits,
+            )
+            container = decide(self.image, self.options, situation, root)
+            spec = json.dumps(runtime_spec(container)).encode()
+            (self.directory / "bundle" / "config.json").write_bytes(spec)
+
+        def ended(code: int) -> None:
+            if self.record.is_kept:
+                note_exit(self.directory, code)
+
+        return launch.start_shim(plan, prepare, ended)
+
+    def _vendor_edits(self, identity: Identity, observe: Observer) -> Edits | None:
+        """What the devices that are asked for need. Raises RuntimeFailure for one that is not there."""
+        options = self.options
+        if options.gpus is None and not options.vendor_devices:
+            return None
+        from corten.runtime.cdi.wanted import wanted_edits
+
+        return wanted_edits(options.gpus, options.vendor_devices, options.cdi_directories, identity, observe)
+
+    def _files(self, network: str) -> tuple[tuple[str, str], ...]:
+        own = self.directory / "etc"
+        own.mkdir(exist_ok=True)
+        texts = name_files(self.name, network, self.options)
+        for name, text in texts.items():
+            (own / name).write_text(text)
+            os.chmod(own / name, 0o644)
+        return tuple((str(own / name), f"/etc/{name}") for name in texts)
+
+    def report(self, code: int, observe: Observer) -> None:
+        """Say when the memory limit ended the container."""
+        if self.limits.memory is not None and (self.directory / launch.RAN_OUT_OF_MEMORY).exists():
+            limit = self.limits.memory >> 20
+            observe(Note(f"the container was killed: it used more than its {limit} MiB of memory"))
+
+    def explain(self, code: int) -> int:
+        """The exit code, or what the engine complained about. Raises RuntimeFailure."""
+        said = complaint(str(self.directory / "engine.log"))
+        if said is None or code not in (1, 125, 126, 127, 255):
+            return code
+        raise RuntimeFailure(
+            f"the engine says: {said}", hint="run 'corten doctor' to see what this machine allows"
+        )
+
+    def release(self) -> None:
+        """Let go of the lock; the shim holds it on."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def remove(self) -> None:
+        remove(self.directory)
+
+
+def _say_once(store: Store, observe: Observer) -> None:
+    """DECISIONS 26: without subordinate IDs there is one user inside, and whoever wonders has been told."""
+    said = store.cache_directory("engine") / "said-single"
+    if not said.exists():
+        observe(
+            Note(
+                "this user has no subordinate IDs: inside, root without capabilities is you "
+                "(as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
+            )
+        )
+        said.touch()
