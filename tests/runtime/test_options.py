@@ -99,7 +99,9 @@ def test_security_options(tmp_path: Path) -> None:
     assert not parse_security(["no-new-privileges:false"]).no_new_privileges
     assert parse_security(["seccomp=unconfined"]).seccomp == "unconfined"
     (tmp_path / "p.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
-    assert parse_security(["seccomp=p.json"], str(tmp_path)).seccomp == {"defaultAction": "SCMP_ACT_ALLOW"}
+    assert parse_security(["seccomp=p.json"], str(tmp_path)).seccomp == (
+        '{"defaultAction": "SCMP_ACT_ALLOW"}'
+    )
     assert parse_security(["mask=/a:/b", "unmask=ALL"]) == Security(mask=("/a", "/b"), unmask=("all",))
     (tmp_path / "bad").write_text("[")
     (tmp_path / "other").write_text("{}")

@@ -55,6 +55,11 @@ def add_mount_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH[:OPTIONS]",
         help="a folder in memory, such as /scratch:size=1g",
     )
+    parser.add_argument(
+        "--model-cache",
+        action="store_true",
+        help="keep what Hugging Face, torch hub and pip download in the volume 'model-cache'",
+    )
 
 
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +103,11 @@ def with_container_options(options: RunOptions, arguments: argparse.Namespace) -
         *(mounts.parse_mount(text) for text in arguments.mount),
         *(mounts.parse_tmpfs(text) for text in arguments.tmpfs),
     ]
+    if arguments.model_cache:
+        from corten.runtime.volumes import MODEL_CACHE, MODEL_CACHE_VARIABLES
+
+        found.append(MODEL_CACHE)
+        options = replace(options, environment=(*MODEL_CACHE_VARIABLES, *options.environment))
     volumes, named, tmpfs = mounts.split_mounts(found)
     vendors, paths = split_devices(arguments.device)
     options = replace(

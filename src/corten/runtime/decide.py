@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from dataclasses import dataclass
@@ -129,9 +130,9 @@ def _capabilities(options: RunOptions, user: User, capable: bool) -> tuple[str, 
 def _seccomp(security: Security, architecture: str, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
     if security.seccomp is None:
         return oci_seccomp(default_profile(), architecture, capabilities, kernel.version())
-    if isinstance(security.seccomp, str):
+    if security.seccomp == "unconfined":
         return None
-    return custom_seccomp(security.seccomp, architecture, capabilities, kernel.version())
+    return custom_seccomp(json.loads(security.seccomp), architecture, capabilities, kernel.version())
 
 
 def _check_devices(devices: tuple[Device, ...], identity: Identity, user: User) -> None:

@@ -221,6 +221,13 @@ class Made:
                 edits,
             )
             container = decide(self.image, self.options, situation, root)
+            if self.options.named_volumes or self.image.config.volumes:
+                # Few containers have some, and every start would pay for this.
+                from corten.runtime.volumes import with_volumes
+
+                container = with_volumes(
+                    container, self.options.named_volumes, self.image.config.volumes, self.store
+                )
             spec = json.dumps(runtime_spec(container)).encode()
             (self.directory / "bundle" / "config.json").write_bytes(spec)
 

@@ -11,7 +11,6 @@ import os
 import resource
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from corten.errors import UsageError
 from corten.runtime import kernel
@@ -49,11 +48,11 @@ _PROFILE_LIMIT = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """`seccomp`: None is the default profile, `unconfined` none at all, a mapping a profile in docker's form. `mask` are
+    """`seccomp`: None is the default profile, `unconfined` none at all, else the text of one in docker's form. `mask` are
     paths to hide beside the default ones, `unmask` patterns of those to show; `all` shows all."""
 
     no_new_privileges: bool = True
-    seccomp: str | dict[str, Any] | None = None
+    seccomp: str | None = None
     mask: tuple[str, ...] = ()
     unmask: tuple[str, ...] = ()
 
@@ -148,7 +147,7 @@ def parse_security(texts: Sequence[str], directory: str | None = None) -> Securi
     return Security(no_new, seccomp, tuple(mask), tuple(unmask))
 
 
-def _read_profile(path: str, directory: str | None) -> dict[str, Any]:
+def _read_profile(path: str, directory: str | None) -> str:
     place = os.path.join(directory or os.getcwd(), os.path.expanduser(path))
     try:
         with open(place, "rb") as file:
@@ -162,7 +161,7 @@ def _read_profile(path: str, directory: str | None) -> dict[str, Any]:
         raise UsageError(f"the seccomp profile '{path}' is not JSON", hint="it has docker's form") from error
     if not isinstance(profile, dict) or "defaultAction" not in profile:
         raise UsageError(f"'{path}' is not a seccomp profile", hint="docker's form begins with defaultAction")
-    return profile
+    return json.dumps(profile)
 
 
 def hidden(paths: Sequence[str], security: Security) -> list[str]:

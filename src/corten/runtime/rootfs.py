@@ -34,6 +34,10 @@ class Root:
         found = self._find(path)
         return os.lstat(found) if found is not None else None
 
+    def place(self, path: str) -> str | None:
+        """Where on this machine `path` lies, links followed; None when there is nothing."""
+        return self._find(path)
+
     def is_empty_directory(self, path: str) -> bool:
         """Whether there is a directory at `path` with nothing in it."""
         found = self._find(path)
