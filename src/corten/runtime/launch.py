@@ -118,9 +118,9 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
             os.setsid()
         if launch.detached:
             # Whoever reads our output to its end, as `$(corten up --detach)` does, must not wait for the container.
-            _redirect(launch.output if launch.output is not None else os.open(os.devnull, os.O_WRONLY))
+            redirect(launch.output if launch.output is not None else os.open(os.devnull, os.O_WRONLY))
             # The same for a lock or a pipe that this process was started with.
-            _close_others(
+            close_others(
                 {
                     descriptor
                     for descriptor in (launch.output, launch.lock, tell, waits, launch.listener)
@@ -199,7 +199,9 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     engine = os.fork()
     if engine == 0:
         _engine(launch, tell)
-    forwarder = _start_forwarder(launch) if launch.forward is not None else None
+    forwarder = None
+    if launch.forward is not None and launch.listener is not None:
+        forwarder = start_forwarder(launch.listener, launch.forward)
     os.close(tell)
     code = attend(engine)
     if forwarder is not None:
@@ -289,7 +291,7 @@ def _engine(launch: Launch, tell: int) -> NoReturn:
         note_inside(launch.directory)
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         if launch.output is not None:
-            _redirect(launch.output)
+            redirect(launch.output)
         arguments = ["run", "--bundle", f"{launch.directory}/bundle"]
         if launch.listener is not None and launch.forward is None:
             os.dup2(launch.listener, 3)
@@ -315,7 +317,7 @@ def _engine(launch: Launch, tell: int) -> NoReturn:
     os._exit(125)
 
 
-def _close_others(kept: set[int]) -> None:
+def close_others(kept: set[int]) -> None:
     """Close every descriptor from 3 up that is not in `kept`."""
     start = 3
     for descriptor in sorted(kept):
@@ -324,7 +326,8 @@ def _close_others(kept: set[int]) -> None:
     os.closerange(start, os.sysconf("SC_OPEN_MAX"))
 
 
-def _redirect(output: int) -> None:
+def redirect(output: int) -> None:
+    """Standard input is empty from here on; standard output and error go to the descriptor `output`."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
@@ -342,16 +345,15 @@ def _raise_loopback() -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
 
 
-def _start_forwarder(launch: Launch) -> int:
-    """Start the forwarder in the container's network, with the machine's socket in its hand."""
-    assert launch.listener is not None
+def start_forwarder(listener: int, port: int) -> int:
+    """Start the forwarder from `listener` to `port` in this process's network; its process ID."""
     pid = os.fork()
     if pid:
         return pid
     try:
         kernel.die_with_parent(signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.dup2(launch.listener, 3)
+        os.dup2(listener, 3)
         os.set_inheritable(3, True)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         command = [
@@ -360,7 +362,7 @@ def _start_forwarder(launch: Launch) -> int:
             "-m",
             "corten.runtime.forward",
             "3",
-            str(launch.forward),
+            str(port),
         ]
         os.execve(sys.executable, command, environment)
     finally:
