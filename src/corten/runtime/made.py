@@ -139,7 +139,9 @@ class Made:
                     os.close(descriptor)
                     continue
                 try:
-                    directory.mkdir(mode=0o711)
+                    # What a container's root writes may be set-uid, and its specification has its variables: nobody else
+                    # of this machine may reach them.
+                    directory.mkdir(mode=0o700)
                 except FileExistsError:
                     self._check_replaceable(directory)
                     # Nobody holds its lock: it has ended, and gives its name to the next.

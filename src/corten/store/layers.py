@@ -160,7 +160,8 @@ class Layers:
         self._place(temporary, layer.diff_id)
 
     def _place(self, temporary: Path, diff_id: Digest) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        # Programs of an image may be set-uid: other users of this machine must not start them from here.
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = self.directory / diff_id.hex
         for _ in range(3):
             try:
