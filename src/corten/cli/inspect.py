@@ -1,8 +1,10 @@
-"""`corten inspect`: an image's configuration and layers, of one here or of one in a registry, which is not pulled for it."""
+"""`corten inspect`: an image's configuration and layers, of one here or of one in a registry, which is not pulled for it;
+or a container's state and options."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from typing import Any
 
@@ -18,13 +20,19 @@ EXAMPLES = """\
 examples:
   corten inspect iris
   corten inspect iris --format config
+  corten inspect --type container iris                     a container, where an image has the same name
   corten inspect registry.example/team/iris:1.0            asks the registry when it is not here
   corten inspect --remote registry.example/team/iris:1.0   asks the registry in any case"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("image", help="name, ID or digest; or HOST/NAME:TAG in a registry")
+    parser.add_argument(
+        "image", help="name, ID or digest; HOST/NAME:TAG in a registry; or a container's name"
+    )
+    parser.add_argument(
+        "--type", choices=["image", "container"], help="which of them (default: an image, else a container)"
+    )
     parser.add_argument(
         "--format", choices=["summary", "config", "manifest"], default="summary", help="what to print (JSON)"
     )
@@ -36,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print one JSON document."""
-    document = _remote(arguments) if arguments.remote else _known(arguments, context)
+    if arguments.type == "container":
+        document = _container(arguments.image, context)
+    else:
+        document = _remote(arguments) if arguments.remote else _known(arguments, context)
     context.terminal.print(json.dumps(document, indent=2))
     return 0
 
@@ -51,6 +62,8 @@ def _known(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
             store.images.get(arguments.image, platform) if platform else local_image(arguments.image, context)
         )
     except ImageNotFound:
+        if arguments.type is None and (store.containers_directory / arguments.image).is_dir():
+            return _container(arguments.image, context)
         if registry_reference(arguments.image) is None:
             raise
         return _remote(arguments)
@@ -78,6 +91,37 @@ def _known(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
             for layer, title in zip(manifest.layers, _titles(image.config), strict=True)
         ],
     }
+
+
+def _container(name: str, context: Context) -> dict[str, Any]:
+    """What `ps` knows of a container, and what it was started with."""
+    from corten.cli.ps import document
+    from corten.errors import RuntimeFailure
+    from corten.runtime import records
+    from corten.runtime.inventory import find, look
+    from corten.runtime.processes import first_process, inside
+
+    directory = find(context.store, name)
+    listed = look(directory)
+    if listed is None:
+        raise RuntimeFailure(f"'{name}' was never started whole", hint=f"remove it: corten rm {name}")
+    first = inside(directory) if listed.running else None
+    record = listed.record
+    return {
+        **document(listed),
+        "pid": first_process(first) if first is not None else None,
+        "monitor": record.kind,
+        "layers": list(record.layers),
+        "restart_policy": _json_of(record.restart),
+        "health_check": _json_of(record.health) if record.health else None,
+        "remove": record.remove,
+        "timeout": record.timeout,
+        "options": records.raw_options(directory),
+    }
+
+
+def _json_of(value: Any) -> dict[str, Any]:
+    return dataclasses.asdict(value)
 
 
 def _remote(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("containers", nargs="*", metavar="container", help="its name")
     parser.add_argument("-f", "--force", action="store_true", help="kill it first where it runs")
-    parser.add_argument("-a", "--all", action="store_true", help="every one that has ended")
+    parser.add_argument(
+        "-a", "--all", action="store_true", help="every one that has ended; with -f every one"
+    )
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
@@ -28,8 +30,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
     names = list(arguments.containers)
     if arguments.all:
-        ended = [item.name for item in list_containers(context.store) if item.status in ("exited", "created")]
-        names += [name for name in ended if name not in names]
+        wanted = [
+            item.name
+            for item in list_containers(context.store)
+            if arguments.force or (item.ending is not None and item.status != "restarting")
+        ]
+        names += [name for name in wanted if name not in names]
     elif not names:
         raise UsageError("which container?", hint="'corten ps --all' lists them")
     for name in names:

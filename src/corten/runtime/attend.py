@@ -17,7 +17,7 @@ FORWARDED = (
     signal.SIGUSR2,
 )
 """The signals that people send to a program to tell it something."""
-_SI_KERNEL = 0x80
+SI_KERNEL = 0x80
 _GRACE = 10.0
 
 
@@ -48,7 +48,7 @@ def attend(engine: int) -> int:
             if not _is_handled(info.si_signo):
                 ended_by = info.si_signo
                 os.kill(engine, signal.SIGKILL)
-            elif info.si_code != _SI_KERNEL:
+            elif info.si_code != SI_KERNEL:
                 os.kill(engine, info.si_signo)
 
 
@@ -109,7 +109,7 @@ def wait(pid: int, timeout: float | None = None) -> int:
                 asked = _out_of_time(pid, asked)
                 continue
             # A terminal that goes away tells only the leader of its session, which this process may be.
-            told = info.si_code == _SI_KERNEL and info.si_signo != signal.SIGHUP
+            told = info.si_code == SI_KERNEL and info.si_signo != signal.SIGHUP
             if info.si_signo != signal.SIGCHLD and not told:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, info.si_signo)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from corten.runtime.made import Life, Made
 from corten.runtime.monitor import Monitor
 from corten.runtime.options import RunOptions
 from corten.runtime.records import Record
+from corten.runtime.terminals import kept_terminal, terminal_size
 from corten.store.images import Image
 from corten.store.store import Store
 
@@ -56,7 +56,7 @@ def run(image: Image, options: RunOptions, store: Store, observe: Observer, life
         raise UsageError("standard input and output are no terminal", hint="leave -t out")
     with _made(image, options, store, replace(life, kind="foreground", monitor=None)) as made:
         with kept_terminal(terminal):
-            pid = made.start(store, observe, terminal=terminal, size=_terminal_size() if terminal else None)
+            pid = made.start(store, observe, terminal=terminal, size=terminal_size() if terminal else None)
             code = attend.wait(pid, life.timeout)
         made.report(code, observe)
         return made.explain(code)
@@ -184,27 +184,3 @@ def _made(image: Image, options: RunOptions, store: Store, life: Life) -> Iterat
     finally:
         made.remove()
         made.release()
-
-
-@contextlib.contextmanager
-def kept_terminal(terminal: bool) -> Iterator[None]:
-    """Give the terminal back as it was, whatever becomes of the engine that makes it raw."""
-    if not terminal:
-        yield
-        return
-    import termios
-
-    before = termios.tcgetattr(0)
-    try:
-        yield
-    finally:
-        # A process in the background that sets a terminal is stopped otherwise.
-        old = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        with contextlib.suppress(termios.error):
-            termios.tcsetattr(0, termios.TCSADRAIN, before)
-        signal.signal(signal.SIGTTOU, old)
-
-
-def _terminal_size() -> tuple[int, int]:
-    size = os.get_terminal_size(1)
-    return size.columns, size.lines

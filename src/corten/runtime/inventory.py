@@ -95,8 +95,9 @@ def ending_of(directory: Path, record: Record) -> Ending | None:
         if record.boot != boot_identity():
             return Ending(None, None, reason="the machine was restarted")
         return Ending(_KILLED, None, reason="its monitor was killed")
-    # conmon writes -1 for a container whose time had run out.
-    code = code if code >= 0 else _KILLED
+    if code < 0:
+        # conmon's way to say that the time given by --timeout had run out.
+        return Ending(_KILLED, at, False, "its time was over")
     marks = (directory / launch.RAN_OUT_OF_MEMORY, directory / "exit" / "oom")
     memory = any(mark.exists() for mark in marks) or cgroups.memory_ran_out(record.name, code)
     return Ending(code, at, memory, "it used more memory than its limit" if memory else None)

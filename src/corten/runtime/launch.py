@@ -26,7 +26,7 @@ from corten.runtime.attend import FORWARDED, attend
 from corten.runtime.engine import Engine
 from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.monitor import Monitor, become, begin
-from corten.runtime.overlay import enter_mount_namespace, mount_overlay
+from corten.runtime.overlay import enter_mount_namespace, mount_limited, mount_overlay
 from corten.runtime.processes import note_inside
 from corten.store.disk import remove_tree
 
@@ -47,7 +47,7 @@ class NotExecutable(RuntimeFailure):
 
 
 # Errors of these kinds keep them on the way from the shim.
-_KINDS: dict[str, type[CortenError]] = {
+KINDS: dict[str, type[CortenError]] = {
     kind.__name__: kind for kind in (NotFound, NotExecutable, UsageError, RuntimeFailure)
 }
 
@@ -73,6 +73,7 @@ class Launch:
     session: bool = False
     detached: bool = False
     lock: int = -1
+    storage: int | None = None
     monitor: Monitor | None = None
 
 
@@ -104,7 +105,7 @@ def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> 
     if failure:
         os.waitpid(pid, 0)
         kind, message, hint = json.loads(failure)
-        raise _KINDS.get(kind, RuntimeFailure)(message, hint=hint)
+        raise KINDS.get(kind, RuntimeFailure)(message, hint=hint)
     return pid
 
 
@@ -181,11 +182,14 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     directory = launch.directory
     extra = kernel.CLONE_NEWPID | (kernel.CLONE_NEWNET if launch.forward is not None else 0)
     enter_mount_namespace(extra)
+    upper, work = f"{directory}/upper", f"{directory}/work"
+    if launch.storage is not None:
+        upper, work = mount_limited(work, launch.storage, in_user_namespace=launch.identity.kind != "root")
     mount_overlay(
         launch.layers,
         f"{directory}/rootfs",
-        f"{directory}/upper",
-        f"{directory}/work",
+        upper,
+        work,
         f"{directory}/names",
         userxattr=launch.identity.kind != "root",
     )
@@ -243,6 +247,8 @@ def _hand_over(launch: Launch, monitor: Monitor) -> None:
 def _clean(launch: Launch) -> None:
     """Remove what the container wrote. Its files may belong to subordinate IDs, so it is done here, where those exist."""
     kernel.unmount(f"{launch.directory}/rootfs")
+    if launch.storage is not None:
+        kernel.unmount(f"{launch.directory}/work")
     if launch.identity.kind == "root":
         # An engine that was killed leaves its groups behind.
         cgroups.remove(launch.name)

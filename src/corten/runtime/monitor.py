@@ -84,7 +84,7 @@ def become(
     if listener is not None:
         os.dup2(listener, _LISTENER)
         os.set_inheritable(_LISTENER, True)
-    _default_signals()
+    default_signals()
     environment = _environment(directory) | {"_OCI_SYNCPIPE": str(sync)}
     if monitor.remove:
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
@@ -109,7 +109,7 @@ def begin(engine: Engine, name: str, directory: str, heard: int) -> None:
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(OSError):
-            _default_signals()
+            default_signals()
             command = engine.command(f"{directory}/engine", log, "start", name)
             os.execve(command[0], command, _environment(directory))
         os._exit(125)
@@ -129,7 +129,8 @@ def _environment(directory: str) -> dict[str, str]:
     }
 
 
-def _default_signals() -> None:
+def default_signals() -> None:
+    """Leave no signal blocked or ignored for the program that this process becomes."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Python ignores the first two, and a program would inherit that.
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):

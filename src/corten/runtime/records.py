@@ -120,6 +120,15 @@ def read_options(directory: Path) -> RunOptions:
         ) from error
 
 
+def raw_options(directory: Path) -> dict[str, Any]:
+    """The options as they are written down; empty where they cannot be read."""
+    try:
+        options = json.loads((directory / "state.json").read_bytes())["options"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return options if isinstance(options, dict) else {}
+
+
 def decode(kind: type[T], document: Any) -> T:
     """The value of the type `kind` that `dataclasses.asdict` and JSON made `document` of. Raises ValueError, TypeError."""
     return typing.cast(T, _decode(kind, document))

@@ -1,0 +1,78 @@
+"""Entering the namespaces of a container from outside, in a forked process that does one thing there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable
+
+from corten.errors import CortenError, RuntimeFailure
+from corten.runtime import kernel, launch
+
+_KINDS = (("user", kernel.CLONE_NEWUSER), ("mnt", kernel.CLONE_NEWNS), ("pid", kernel.CLONE_NEWPID))
+
+
+def enter(pid: int) -> None:
+    """Enter the user, mount and process namespaces of `pid`; the last holds for children. Those that are the same stay.
+    Raises OSError."""
+    opened: list[tuple[int, int]] = []
+    try:
+        for name, kind in _KINDS:
+            path = f"/proc/{pid}/ns/{name}"
+            if os.readlink(path) != os.readlink(f"/proc/self/ns/{name}"):
+                opened.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), kind))
+        for descriptor, kind in opened:
+            kernel.setns(descriptor, kind)
+            if kind == kernel.CLONE_NEWUSER:
+                os.setresgid(0, 0, 0)
+                os.setresuid(0, 0, 0)
+    finally:
+        for descriptor, _ in opened:
+            os.close(descriptor)
+
+
+def fork_inside(pid: int, act: Callable[[], int]) -> tuple[int, int]:
+    """Fork a process that enters the namespaces of `pid` and exits with what `act()` returns there. It is asked to end
+    (SIGTERM) when this one ends. Returns its number and a descriptor for `failure`. Raises OSError."""
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child:
+        os.close(tell)
+        return child, told
+    code = 125
+    try:
+        os.close(told)
+        enter(pid)
+        # The kernel forgets this at a change of credentials.
+        kernel.die_with_parent(signal.SIGTERM)
+        code = act()
+    except CortenError as error:
+        _tell(tell, type(error).__name__, error.message, error.hint)
+    except OSError as error:
+        _tell(
+            tell,
+            "RuntimeFailure",
+            f"the container cannot be entered: {(error.strerror or str(error)).lower()}",
+            None,
+        )
+    except BaseException:
+        import traceback
+
+        _tell(tell, "RuntimeFailure", f"the container cannot be entered: {traceback.format_exc()}", None)
+    os._exit(code)
+
+
+def check(told: int) -> None:
+    """Raise what the forked process told before it ended; it has, when this returns."""
+    with os.fdopen(told, "rb") as reading:
+        said = reading.read(1 << 16)
+    if said:
+        kind, message, hint = json.loads(said)
+        raise launch.KINDS.get(kind, RuntimeFailure)(message, hint=hint)
+
+
+def _tell(tell: int, kind: str, message: str, hint: str | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(tell, json.dumps([kind, message, hint]).encode())

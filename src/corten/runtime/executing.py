@@ -1,0 +1,171 @@
+"""One more process in a container that runs: it gets the namespaces, the limits and the restrictions of the first one, and
+never more rights than that has."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corten.errors import RuntimeFailure
+from corten.runtime import enter, launch
+from corten.runtime.attend import FORWARDED, SI_KERNEL
+from corten.runtime.control import running
+from corten.runtime.engine import Engine, complaint
+from corten.runtime.identity import current_identity
+from corten.runtime.monitor import default_signals
+from corten.runtime.probe import find_engine
+from corten.runtime.processes import inside
+from corten.runtime.rootfs import Root
+from corten.runtime.users import resolve_user
+from corten.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What is to be executed. `user` as `--user` writes it, None for the container's own; `terminal`: standard input and
+    output are a terminal, of `size`, and so are the process's."""
+
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    workdir: str | None = None
+    user: str | None = None
+    terminal: bool = False
+    size: tuple[int, int] | None = None
+
+
+def execute(
+    store: Store,
+    name: str,
+    what: Execution,
+    *,
+    stdin: bool = False,
+    output: int | None = None,
+    timeout: float | None = None,
+) -> int:
+    """Execute in the container `name`, wait, and return the exit code as a shell gives it; signals that people send to
+    this process are passed on. `stdin`: it reads this process's; `output`: the descriptor for what it prints;
+    after `timeout` seconds it is killed. Raises RuntimeFailure (NotFound and NotExecutable for the program)."""
+    _, directory = running(store, name)
+    first = inside(directory)
+    if first is None:
+        raise RuntimeFailure(f"'{name}' is not running", hint="'corten ps --all' tells how it ended")
+    engine = find_engine(store, current_identity())
+    token = os.urandom(4).hex()
+    files = directory / f"exec-{token}.json", directory / f"exec-{token}.log"
+
+    def act() -> int:
+        config = json.loads((directory / "bundle" / "config.json").read_bytes())
+        process = process_of(config["process"], what, Root(f"{directory}/rootfs"))
+        descriptor = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(process, file)
+        return _attend(engine, name, directory, files, stdin, output, timeout)
+
+    waited = {*FORWARDED, signal.SIGCHLD, signal.SIGALRM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    try:
+        middle, told = enter.fork_inside(first, act)
+        code = _wait(middle, waited)
+        enter.check(told)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        said = complaint(str(files[1]))
+        for path in files:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    if said is not None and code in (1, 125, 126, 127, 255):
+        raise _explained(said, what.command[0])
+    return code
+
+
+def process_of(own: dict[str, Any], what: Execution, root: Root) -> dict[str, Any]:
+    """The `process` of the runtime specification (config.md) for `what`, from that of the container's first process.
+    Raises RuntimeFailure for an unknown user."""
+    environment = dict(item.split("=", 1) for item in own["env"])
+    process = {**own, "args": list(what.command), "terminal": what.terminal}
+    process.pop("consoleSize", None)
+    if what.user is not None:
+        user = resolve_user(what.user, root.read("/etc/passwd"), root.read("/etc/group"))
+        process["user"] = {"uid": user.uid, "gid": user.gid}
+        if user.groups:
+            process["user"]["additionalGids"] = list(user.groups)
+        environment |= {"USER": user.name or f"user{user.uid}", "HOME": user.home or "/"}
+    if process["user"]["uid"] != 0:
+        process["capabilities"] = {key: [] for key in ("bounding", "effective", "permitted")}
+    if what.terminal:
+        environment.setdefault("TERM", os.environ.get("TERM", "xterm"))
+        if what.size:
+            process["consoleSize"] = {"width": what.size[0], "height": what.size[1]}
+    environment |= dict(what.environment)
+    # The first process's socket is not passed on.
+    for key in ("LISTEN_FDS", "LISTEN_PID"):
+        environment.pop(key, None)
+    process["env"] = [f"{key}={value}" for key, value in environment.items()]
+    if what.workdir is not None:
+        process["cwd"] = what.workdir
+    return process
+
+
+def _attend(
+    engine: Engine,
+    name: str,
+    directory: Path,
+    files: tuple[Path, Path],
+    stdin: bool,
+    output: int | None,
+    timeout: float | None,
+) -> int:
+    """Start the engine, and pass signals on to it until it ends: it passes them on to the process."""
+    state = f"{directory}/engine"
+    command = engine.command(state, str(files[1]), "exec", "--process", str(files[0]), name)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if not stdin:
+                null = os.open(os.devnull, os.O_RDONLY)
+                os.dup2(null, 0)
+            if output is not None:
+                os.dup2(output, 1)
+                os.dup2(output, 2)
+            default_signals()
+            path = os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            os.execve(command[0], command, {"PATH": path, "XDG_RUNTIME_DIR": state})
+        finally:
+            os._exit(125)
+    if timeout is not None:
+        signal.setitimer(signal.ITIMER_REAL, timeout)
+    return _wait(pid, {*FORWARDED, signal.SIGCHLD, signal.SIGALRM})
+
+
+def _wait(pid: int, waited: set[signal.Signals]) -> int:
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+        info = signal.sigwaitinfo(waited)
+        if info.si_signo == signal.SIGCHLD:
+            continue
+        # A terminal tells all of its processes itself.
+        if info.si_signo == signal.SIGALRM or info.si_code != SI_KERNEL:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if info.si_signo == signal.SIGALRM else info.si_signo)
+
+
+def _explained(said: str, program: str) -> RuntimeFailure:
+    if "executable file not found" in said or "No such file" in said or "no such file" in said:
+        return launch.NotFound(
+            f"the container has no program '{program}'", hint="give its path, or check its name"
+        )
+    if "ermission denied" in said:
+        return launch.NotExecutable(
+            f"'{program}' in the container is not an executable file", hint="run it with its interpreter"
+        )
+    return RuntimeFailure(
+        f"the engine says: {said}", hint="run 'corten doctor' to see what this machine allows"
+    )
