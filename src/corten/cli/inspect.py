@@ -98,7 +98,7 @@ def _container(name: str, context: Context) -> dict[str, Any]:
     from corten.cli.ps import document
     from corten.errors import RuntimeFailure
     from corten.runtime import records
-    from corten.runtime.inventory import find, look
+    from corten.runtime.inventory import SUPERVISOR_LOCK, find, is_locked, look
     from corten.runtime.processes import first_process, inside
 
     directory = find(context.store, name)
@@ -112,6 +112,7 @@ def _container(name: str, context: Context) -> dict[str, Any]:
         "pid": first_process(first) if first is not None else None,
         "monitor": record.kind,
         "layers": list(record.layers),
+        "supervised": is_locked(directory / SUPERVISOR_LOCK),
         "restart_policy": _json_of(record.restart),
         "health_check": _json_of(record.health) if record.health else None,
         "remove": record.remove,

@@ -18,6 +18,7 @@ from corten.runtime.made import Life, Made
 from corten.runtime.monitor import Monitor
 from corten.runtime.options import RunOptions
 from corten.runtime.records import Record
+from corten.runtime.supervisor import needs_supervisor, start_supervisor
 from corten.runtime.terminals import kept_terminal, terminal_size
 from corten.store.images import Image
 from corten.store.store import Store
@@ -103,6 +104,8 @@ def detach(image: Image, options: RunOptions, store: Store, observe: Observer, l
     made = Made(image, options, store, _watched(life, observe))
     try:
         _start_detached(made, store, observe)
+        if needs_supervisor(made.record):
+            start_supervisor(store, made.directory)
         return made.name
     except BaseException:
         made.remove()
@@ -111,8 +114,9 @@ def detach(image: Image, options: RunOptions, store: Store, observe: Observer, l
         made.release()
 
 
-def start_again(store: Store, name: str, observe: Observer) -> None:
-    """Start a detached container that has ended, with its options and what it wrote. Raises RuntimeFailure, UsageError."""
+def start_again(store: Store, name: str, observe: Observer, *, supervised: bool = False) -> None:
+    """Start a detached container that has ended, with its options and what it wrote. Its supervisor does so only while nobody
+    has asked it to end. Raises RuntimeFailure, UsageError."""
     record = check_startable(store, name)
     directory = find(store, name)
     options = records.read_options(directory)
@@ -126,10 +130,15 @@ def start_again(store: Store, name: str, observe: Observer) -> None:
         terminal=record.terminal,
         stdin=record.stdin,
     )
-    made = Made(image, options, store, _watched(life, observe), again=record)
+    restarts = record.restarts + 1 if supervised else 0
+    made = Made(image, options, store, _watched(life, observe), again=replace(record, restarts=restarts))
     try:
+        if supervised and (directory / STOPPED).exists():
+            return
         (directory / STOPPED).unlink(missing_ok=True)
         _start_detached(made, store, observe)
+        if not supervised and needs_supervisor(made.record):
+            start_supervisor(store, directory)
     finally:
         made.release()
 

@@ -19,7 +19,7 @@ from corten.runtime.engine import Engine, complaint
 from corten.runtime.identity import current_identity
 from corten.runtime.monitor import default_signals
 from corten.runtime.probe import find_engine
-from corten.runtime.processes import inside
+from corten.runtime.processes import inside, send, tree
 from corten.runtime.rootfs import Root
 from corten.runtime.users import resolve_user
 from corten.store.store import Store
@@ -64,15 +64,18 @@ def execute(
         descriptor = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(process, file)
-        return _attend(engine, name, directory, files, stdin, output, timeout)
+        return _attend(engine, name, directory, files, stdin, output)
 
     waited = {*FORWARDED, signal.SIGCHLD, signal.SIGALRM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     try:
         middle, told = enter.fork_inside(first, act)
+        if timeout is not None:
+            signal.setitimer(signal.ITIMER_REAL, timeout)
         code = _wait(middle, waited)
         enter.check(told)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         said = complaint(str(files[1]))
         for path in files:
@@ -118,7 +121,6 @@ def _attend(
     files: tuple[Path, Path],
     stdin: bool,
     output: int | None,
-    timeout: float | None,
 ) -> int:
     """Start the engine, and pass signals on to it until it ends: it passes them on to the process."""
     state = f"{directory}/engine"
@@ -137,9 +139,7 @@ def _attend(
             os.execve(command[0], command, {"PATH": path, "XDG_RUNTIME_DIR": state})
         finally:
             os._exit(125)
-    if timeout is not None:
-        signal.setitimer(signal.ITIMER_REAL, timeout)
-    return _wait(pid, {*FORWARDED, signal.SIGCHLD, signal.SIGALRM})
+    return _wait(pid, {*FORWARDED, signal.SIGCHLD})
 
 
 def _wait(pid: int, waited: set[signal.Signals]) -> int:
@@ -151,10 +151,14 @@ def _wait(pid: int, waited: set[signal.Signals]) -> int:
         info = signal.sigwaitinfo(waited)
         if info.si_signo == signal.SIGCHLD:
             continue
-        # A terminal tells all of its processes itself.
-        if info.si_signo == signal.SIGALRM or info.si_code != SI_KERNEL:
+        if info.si_signo == signal.SIGALRM:
+            # The engine first, and last what it started in the container: it would live on there.
+            for late in [pid, *tree(pid)]:
+                send(late, signal.SIGKILL)
+        elif info.si_code != SI_KERNEL:
+            # A terminal tells all of its processes itself.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL if info.si_signo == signal.SIGALRM else info.si_signo)
+                os.kill(pid, info.si_signo)
 
 
 def _explained(said: str, program: str) -> RuntimeFailure:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,7 @@ STOPPED = "stopped"
 SUPERVISOR_LOCK = "supervisor.lock"
 Status = Literal["created", "running", "restarting", "exited"]
 _KILLED = 137
+_TRIES, _BETWEEN = 10, 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,18 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def take(descriptor: int) -> None:
+    """Take the lock of a container that does not live. Raises BlockingIOError where it does: whoever only looks at a lock
+    has it for some microseconds."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_BETWEEN)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def is_at(descriptor: int, path: Path) -> bool:
     """Whether an open file is still the one at `path`."""
     try:
@@ -204,7 +218,7 @@ def remove_dead(directory: Path) -> None:
     """Remove a container that does not live, holding its lock, so that nobody takes its name at the same moment."""
     descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take(descriptor)
         if is_at(descriptor, lock_path(directory)):
             if os.geteuid() == 0:
                 cgroups.remove(directory.name)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.errors import RuntimeFailure, UsageError
-from corten.events import Note, Observer
+from corten.events import Note, Observer, Warned
 from corten.runtime import cgroups, launch, records
 from corten.runtime.decide import Situation, decide, network_of
-from corten.runtime.engine import complaint
+from corten.runtime.engine import FALLBACKS, Engine, complaint
 from corten.runtime.identity import Identity, current_identity
 from corten.runtime.inventory import (
     is_at,
@@ -22,7 +21,10 @@ from corten.runtime.inventory import (
     note_exit,
     remove,
     remove_as_owner,
+    take,
 )
+from corten.runtime.limits import Plan as LimitPlan
+from corten.runtime.limits import describe, place_of, plan_limits, prepare_group
 from corten.runtime.monitor import Monitor
 from corten.runtime.names import random_name
 from corten.runtime.names_inside import name_files
@@ -95,7 +97,7 @@ class Made:
                 remove=life.remove,
                 ends_with_stop=life.ends_with_stop,
                 url=life.url,
-                restarts=again.restarts + 1 if again else 0,
+                restarts=again.restarts if again else 0,
                 restart=life.restart,
                 health=life.health,
                 timeout=life.timeout,
@@ -110,7 +112,7 @@ class Made:
         wrote. Raises UsageError where it runs."""
         descriptor = os.open(lock_path(self.directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take(descriptor)
         except BlockingIOError:
             os.close(descriptor)
             raise UsageError(f"'{self.name}' is running", hint=f"corten stop {self.name}") from None
@@ -133,7 +135,7 @@ class Made:
             directory = self.store.containers_directory / name
             descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                take(descriptor)
                 if not is_at(descriptor, lock_path(directory)):
                     # Whoever held it has just removed it: this lock is nobody's any more.
                     os.close(descriptor)
@@ -181,17 +183,13 @@ class Made:
     ) -> int:
         """Start the shim; returns its process ID."""
         identity = current_identity()
+        engine = find_engine(store, identity, self.options.engine)
+        if engine.name in FALLBACKS:
+            return self._fall_back(engine, observe, terminal, listener, forward, output, session)
         if identity.kind == "single":
             _say_once(store, observe)
-        engine = find_engine(store, identity)
         edits = self._vendor_edits(identity, observe)
-        self.cgroup = cgroups.path_for(self.name, identity, self.limits)
-        try:
-            cgroups.prepare(self.name, self.limits)
-        except OSError as error:
-            raise RuntimeFailure(
-                f"the memory limit cannot be enforced: {error.strerror}", hint="leave --memory out"
-            ) from error
+        limited = self._limited(identity, observe)
         layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
         plan = launch.Launch(
             engine=engine,
@@ -206,6 +204,8 @@ class Made:
             detached=self.life.kind != "foreground",
             lock=self._lock,
             monitor=self.life.monitor,
+            storage=self.options.storage,
+            scope=limited.scope,
         )
         inner = "given" if forward is not None else network_of(self.image, self.options)
         served = listener is not None and forward is None
@@ -215,14 +215,14 @@ class Made:
                 self.name,
                 identity,
                 inner,
-                self.cgroup,
+                place_of(limited, self.name),
                 self._files(inner),
                 terminal,
                 size,
                 served,
                 edits,
             )
-            container = decide(self.image, self.options, situation, root)
+            container = decide(self.image, replace(self.options, limits=limited.limits), situation, root)
             if self.options.named_volumes or self.image.config.volumes:
                 # Few containers have some, and every start would pay for this.
                 from corten.runtime.volumes import with_volumes
@@ -238,6 +238,59 @@ class Made:
                 note_exit(self.directory, code)
 
         return launch.start_shim(plan, prepare, ended)
+
+    def _fall_back(
+        self,
+        engine: Engine,
+        observe: Observer,
+        terminal: bool,
+        listener: int | None,
+        forward: int | None,
+        output: int | None,
+        session: bool,
+    ) -> int:
+        """The same under bubblewrap or PRoot."""
+        # Where an OCI engine works, nothing of this is needed.
+        from corten.runtime.fallback.begin import begin
+        from corten.runtime.fallback.shim import Watched
+
+        watched = Watched(
+            engine,
+            str(self.directory),
+            listener,
+            forward,
+            output,
+            session,
+            detached=self.life.kind != "foreground",
+            kept=(self._lock,),
+        )
+
+        def ended(code: int) -> None:
+            if self.record.is_kept:
+                note_exit(self.directory, code)
+
+        return begin(
+            self.image,
+            self.options,
+            self.store,
+            observe,
+            watched,
+            name=self.name,
+            files=self._files,
+            terminal=terminal,
+            ended=ended,
+        )
+
+    def _limited(self, identity: Identity, observe: Observer) -> LimitPlan:
+        """How its limits are enforced, with the group above its own made. Raises RuntimeFailure where one cannot be."""
+        machine = describe(identity)
+        plan = plan_limits(machine, identity, self.name, self.options.limits, self.options.best_effort)
+        if plan.dropped:
+            observe(Warned(f"not enforced here: {', '.join(plan.dropped)} ({plan.reason})", plan.hint))
+        self.limits = plan.limits
+        if plan.scope is None:
+            prepare_group(self.name, plan.limits)
+        return plan
 
     def _vendor_edits(self, identity: Identity, observe: Observer) -> Edits | None:
         """What the devices that are asked for need. Raises RuntimeFailure for one that is not there."""
