@@ -91,6 +91,15 @@ def add_isolation_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_engine_argument(parser: argparse.ArgumentParser) -> None:
+    """`--engine`."""
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "crun", "runc", "bwrap", "proot"),
+        help="what starts it (default: CORTEN_ENGINE, else the first that works here)",
+    )
+
+
 def with_container_options(options: RunOptions, arguments: argparse.Namespace) -> RunOptions:
     """`options` with what the arguments of this module spell. Raises UsageError, RuntimeFailure."""
     from dataclasses import replace

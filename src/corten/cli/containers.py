@@ -35,6 +35,7 @@ def starter(store: Store, observe: Observer) -> Starter:
                         name=name,
                         gpus=how.gpus,
                         cdi_directories=how.cdi_directories,
+                        engine=how.engine,
                     ),
                     store,
                     observe,

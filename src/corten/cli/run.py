@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.cli.container_options import (
+    add_engine_argument,
     add_isolation_arguments,
     add_limit_arguments,
     add_mount_arguments,
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--entrypoint", metavar="PROGRAM", help="instead of the image's entry point")
     add_isolation_arguments(parser)
     add_gpu_arguments(parser)
+    add_engine_argument(parser)
     add_life_arguments(parser)
 
 
@@ -163,5 +165,6 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         name=parse_name(arguments.name) if arguments.name else None,
         gpus=gpus_of(arguments),
         cdi_directories=tuple(arguments.cdi_spec_dir),
+        engine=arguments.engine,
     )
     return with_container_options(options, arguments)

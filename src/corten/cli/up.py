@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from corten.cli.container_options import add_engine_argument
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.errors import UsageError
@@ -50,6 +51,7 @@ class Start:
     output: int | None
     gpus: Gpus | None = None
     cdi_directories: tuple[str, ...] = ()
+    engine: str | None = None
 
 
 class Starter(Protocol):
@@ -84,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
     parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
     add_gpu_arguments(parser)
+    add_engine_argument(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context, starter: Starter | None = None) -> int:
@@ -108,7 +111,8 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         forward = None if kind == "predict" else _inner_port(image, environment)
         output = None if arguments.detach else serving.Output(context.terminal.say)
         descriptor = output.descriptor if output else None
-        how = Start(listener, forward, environment, limits, descriptor, gpus, cdi_directories)
+        engine = arguments.engine
+        how = Start(listener, forward, environment, limits, descriptor, gpus, cdi_directories, engine)
         with serving.interrupts() as asked:
             begun = TaskStarted("start", image.name)
             context.observe(begun)

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from corten.errors import CortenError, RuntimeFailure
-from corten.runtime import cgroups, kernel, launch
-from corten.runtime.engine import CANDIDATES, installed
+from corten.runtime import kernel, launch, limits
+from corten.runtime.engine import CANDIDATES, FALLBACKS, PACKAGES, chosen, installed
+from corten.runtime.fallback.refusals import MISSING
 from corten.runtime.identity import (
     Identity,
     current_identity,
@@ -44,8 +45,8 @@ def examine(store: Store) -> list[Finding]:
     """Everything about this machine and user that containers depend on."""
     identity = current_identity()
     findings = [_namespaces(identity), _subordinate(identity), _overlay(store, identity)]
-    findings += _engines(store, identity)
-    findings += [_cgroups(identity), _gpus(), _disk(store)]
+    findings = _mildly([*findings, *_engines(store, identity)])
+    findings += [_limits(identity), _gpus(), _disk(store)]
     return findings
 
 
@@ -112,35 +113,51 @@ def _overlay(store: Store, identity: Identity) -> Finding:
 
 def _engines(store: Store, identity: Identity) -> list[Finding]:
     try:
-        engines = installed()
+        engines = installed(chosen(None))
     except RuntimeFailure as error:
         return [Finding("engine", "missing", error.message, error.hint)]
     reasons = {engine.name: probe(engine, store, identity) for engine in engines}
     works = [name for name, reason in reasons.items() if reason is None]
     findings = []
     for name, reason in reasons.items():
-        if reason is None:
-            findings.append(Finding(f"engine {name}", "ok", "starts containers"))
+        subject = f"engine {name}"
+        if reason is not None:
+            others = [candidate for candidate in (*CANDIDATES, *FALLBACKS) if candidate not in reasons]
+            install = f"apt install {PACKAGES[others[0]]}" if others else "use another machine"
+            mend = f"'{works[0]}' is used instead" if works else install
+            findings.append(Finding(subject, "limited" if works else "missing", reason, mend))
+        elif name not in FALLBACKS:
+            findings.append(Finding(subject, "ok", "starts containers"))
+        elif works[0] in CANDIDATES:
+            findings.append(Finding(subject, "ok", f"would start containers where '{works[0]}' did not"))
         else:
-            other = next((candidate for candidate in CANDIDATES if candidate != name), "runc")
-            mend = f"'{works[0]}' is used instead" if works else f"apt install {other}"
-            findings.append(Finding(f"engine {name}", "limited" if works else "missing", reason, mend))
+            used = "is used" if works[0] == name else f"would be used if '{works[0]}' were not there"
+            mend = "see above what crun and runc need here"
+            findings.append(Finding(subject, "limited", f"{used}: {MISSING[name]}", mend))
     return findings
 
 
-def _cgroups(identity: Identity) -> Finding:
-    version, found = cgroups.version(), sorted(cgroups.controllers())
-    subject = "limits"
-    if identity.kind != "root":
-        return Finding(
-            subject,
-            "limited",
-            f"cgroups {version}: not enforced for plain users",
-            "run as root to use --memory, --cpus and --pids-limit",
-        )
-    if not found or not os.access("/sys/fs/cgroup", os.W_OK):
-        return Finding(subject, "limited", f"cgroups {version}: none can be made", "mount cgroups read-write")
-    return Finding(subject, "ok", f"cgroups {version}: {', '.join(found)}")
+def _mildly(findings: list[Finding]) -> list[Finding]:
+    """With an engine that works although namespaces or overlays are refused, those are no more than missed."""
+    if not any(
+        finding.subject.startswith("engine ") and finding.verdict != "missing" for finding in findings
+    ):
+        return findings
+    return [
+        replace(finding, verdict="limited") if finding.verdict == "missing" else finding
+        for finding in findings
+    ]
+
+
+def _limits(identity: Identity) -> Finding:
+    subject, machine = "limits", limits.describe(identity)
+    holds, lacks, mend = limits.enforceable(machine, identity)
+    said = f"cgroups {machine.version}: {', '.join(holds)} can be enforced"
+    if not holds:
+        return Finding(subject, "limited", f"cgroups {machine.version}: none can be enforced", mend)
+    if lacks:
+        return Finding(subject, "limited", f"{said}, {', '.join(lacks)} not", mend)
+    return Finding(subject, "ok", said)
 
 
 def _gpus() -> Finding:

@@ -1,4 +1,5 @@
-"""The OCI engine of this machine, crun or runc: which one works, and how it is called. The only module that starts engines.
+"""The engine of this machine, crun or runc, and where neither works bubblewrap or PRoot (`fallback/`): which one there is, and
+how it is called.
 
 Which one works is found by asking it: it starts a container whose program does not exist. An engine that complains about
 the program has got past everything that depends on the machine. The answer is remembered for this boot and this user.
@@ -17,6 +18,10 @@ from corten.store.disk import boot_identity, write_atomically
 from corten.store.store import Store
 
 CANDIDATES = ("crun", "runc")
+FALLBACKS = ("bwrap", "proot")
+PACKAGES = {"crun": "crun", "runc": "runc", "bwrap": "bubblewrap", "proot": "proot"}
+"""What Debian calls them."""
+CHOICES = ("auto", *CANDIDATES, *FALLBACKS)
 PROBE = "/corten-probe"
 
 
@@ -32,11 +37,16 @@ class Engine:
         return [self.path, "--root", state, "--log", log, "--log-format", "json", *arguments]
 
 
-def installed(environ: os._Environ[str] | dict[str, str] = os.environ) -> list[Engine]:
-    """The engines on this machine, in the order in which they are tried; `CORTEN_ENGINE` names the only one, by name or
-    path. Raises RuntimeFailure when there is none."""
-    wanted = environ.get("CORTEN_ENGINE")
-    names = (wanted,) if wanted else CANDIDATES
+def chosen(asked: str | None, environ: os._Environ[str] | dict[str, str] = os.environ) -> str | None:
+    """The one engine that is wanted, by name or path: the one that was asked for, else `CORTEN_ENGINE`'s; None for any."""
+    wanted = asked or environ.get("CORTEN_ENGINE")
+    return None if wanted in (None, "", "auto") else wanted
+
+
+def installed(wanted: str | None = None) -> list[Engine]:
+    """The engines on this machine, in the order in which they are tried, or just the one that is `wanted`. Raises
+    RuntimeFailure when there is none."""
+    names = (wanted,) if wanted else (*CANDIDATES, *FALLBACKS)
     found = []
     for name in names:
         path = name if name.startswith("/") and os.access(name, os.X_OK) else find_program(name)
@@ -46,37 +56,38 @@ def installed(environ: os._Environ[str] | dict[str, str] = os.environ) -> list[E
         what = (
             f"the engine '{wanted}' is not installed" if wanted else "there is no OCI runtime on this machine"
         )
-        raise RuntimeFailure(what, hint="install one: apt install crun (or runc)")
+        raise RuntimeFailure(
+            what, hint="install one: apt install crun (or runc; bubblewrap or proot where neither works)"
+        )
     return found
 
 
-def remembered(store: Store) -> Engine | None:
-    """The engine that worked when it was last asked, if it is the same program and the machine has not restarted."""
+def remembered(store: Store, wanted: str | None) -> Engine | None:
+    """The engine that worked when `wanted` (None: any) was last asked for, if it is the same program, the machine has not
+    restarted, and this process is confined as the one that asked was."""
     try:
-        known = json.loads(_memory(store).read_bytes())
+        known = json.loads(_memory(store, wanted).read_bytes())
         engine = Engine(known["name"], known["path"])
-        fits = known["state"] == _state(engine)
+        return engine if known["state"] == _state(engine) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return (
-        engine
-        if fits and (os.environ.get("CORTEN_ENGINE") or engine.path) in (engine.path, engine.name)
-        else None
-    )
 
 
-def remember(store: Store, engine: Engine) -> None:
-    """Note that `engine` works."""
+def remember(store: Store, engine: Engine, wanted: str | None) -> None:
+    """Note that `engine` works for who asks for `wanted`."""
     known = {"name": engine.name, "path": engine.path, "state": _state(engine)}
-    write_atomically(_memory(store), json.dumps(known).encode())
+    write_atomically(_memory(store, wanted), json.dumps(known).encode())
 
 
-def _memory(store: Store) -> Path:
-    return store.cache_directory("engine") / f"{os.geteuid()}.json"
+def _memory(store: Store, wanted: str | None) -> Path:
+    name = (wanted or "auto").replace("/", "-")[-100:]
+    return store.cache_directory("engine") / f"{os.geteuid()}-{name}.json"
 
 
 def _state(engine: Engine) -> str:
-    return f"{boot_identity()} {os.stat(engine.path).st_mtime_ns}"
+    # A store may be shared with a container, where namespaces are other ones and less is allowed.
+    space = os.readlink("/proc/self/ns/mnt")
+    return f"{boot_identity()} {space} {os.stat(engine.path).st_mtime_ns}"
 
 
 def complaint(log: str) -> str | None:

@@ -79,6 +79,7 @@ class RunOptions:
     gpus: Gpus | None = None
     vendor_devices: tuple[str, ...] = ()
     cdi_directories: tuple[str, ...] = ()
+    engine: str | None = None
 
 
 def parse_memory(text: str) -> int:

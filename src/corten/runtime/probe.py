@@ -12,7 +12,7 @@ from pathlib import Path
 from corten.errors import RuntimeFailure
 from corten.oci.platform import Platform
 from corten.runtime import attend, cgroups, kernel, launch
-from corten.runtime.engine import PROBE, Engine, complaint, installed, remember, remembered
+from corten.runtime.engine import FALLBACKS, PROBE, Engine, chosen, complaint, installed, remember, remembered
 from corten.runtime.identity import Identity
 from corten.runtime.options import Limits
 from corten.runtime.seccomp import default_profile, oci_seccomp
@@ -21,25 +21,29 @@ from corten.runtime.users import User
 from corten.store.store import Store
 
 
-def find_engine(store: Store, identity: Identity) -> Engine:
-    """The engine that works here. Raises RuntimeFailure with what each of them said."""
-    known = remembered(store)
+def find_engine(store: Store, identity: Identity, asked: str | None = None) -> Engine:
+    """The engine that works here; the one that is `asked` for, if any. Raises RuntimeFailure with what each of them said."""
+    wanted = chosen(asked)
+    known = remembered(store, wanted)
     if known is not None:
         return known
     said = []
-    for engine in installed():
+    for engine in installed(wanted):
         reason = probe(engine, store, identity)
         if reason is None:
-            remember(store, engine)
+            remember(store, engine, wanted)
             return engine
         said.append(f"{engine.name}: {reason}")
-    raise RuntimeFailure(
-        f"no OCI runtime works on this machine ({'; '.join(said)})", hint="run 'corten doctor'"
-    )
+    raise RuntimeFailure(f"no engine works on this machine ({'; '.join(said)})", hint="run 'corten doctor'")
 
 
 def probe(engine: Engine, store: Store, identity: Identity) -> str | None:
     """None where `engine` works for containers of this user, else what it complains about."""
+    if engine.name in FALLBACKS:
+        # Where an OCI engine works, nothing of this is needed.
+        from corten.runtime.fallback.probing import probe_fallback
+
+        return probe_fallback(engine, store)
     with store.temporary_directory("probe") as directory:
         for part in ("upper", "work", "rootfs", "names", "bundle", "engine", "layer"):
             (directory / part).mkdir(mode=0o755)

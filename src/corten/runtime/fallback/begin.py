@@ -1,0 +1,169 @@
+"""A container under bubblewrap or PRoot, from its image and options to its shim."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from corten.errors import RuntimeFailure
+from corten.events import Note, Observer
+from corten.runtime.decide import Situation, decide
+from corten.runtime.engine import Engine
+from corten.runtime.fallback import confine
+from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments
+from corten.runtime.fallback.refusals import MISSING, TITLES, refuse
+from corten.runtime.fallback.scratch import Scratch, give_away, make_scratch, rooms_of
+from corten.runtime.fallback.shim import Prepared, Watched, start_shim
+from corten.runtime.identity import Identity
+from corten.runtime.options import Limits, RunOptions
+from corten.runtime.rootfs import Root
+from corten.runtime.spec import Container
+from corten.runtime.volumes import with_volumes
+from corten.store.images import Image
+from corten.store.merged import merged
+from corten.store.store import Store
+
+_NETWORK_LABEL = "dev.corten.network"
+_FILTER = 30
+"""A descriptor above those that are passed on."""
+Files = Callable[[str], tuple[tuple[str, str], ...]]
+
+
+def begin(
+    image: Image,
+    options: RunOptions,
+    store: Store,
+    observe: Observer,
+    watched: Watched,
+    *,
+    name: str,
+    files: Files,
+    terminal: bool,
+    ended: Callable[[int], None] | None,
+) -> int:
+    """Start the shim of the container `name` and return its process ID. `files(network)` makes the container's own small
+    files. Raises RuntimeFailure for what the engine cannot honour, and what the image or the machine refuse."""
+    engine = watched.engine
+    refuse(engine.name, options)
+    if options.limits:
+        observe(Note(f"{TITLES[engine.name]} enforces no limits"))
+        options = replace(options, limits=Limits())
+    say_once(engine, store, observe)
+    tree = merged(store, image.config.diff_ids, "copied" if engine.name == "proot" else "linked")
+    try:
+        network = _network(engine, image, options, watched)
+        if watched.forward is not None:
+            port = _free_port(watched.forward)
+            watched = replace(watched, forward=port)
+            options = replace(options, environment=(*options.environment, ("PORT", str(port))))
+        served = watched.listener is not None and watched.forward is None
+
+        def prepare() -> Prepared:
+            situation = Situation(
+                name, Identity("root"), network, None, files(network), terminal, None, served
+            )
+            container = decide(image, options, situation, os.fspath(tree.path))
+            become = engine.name == "proot" and _becomes(container, watched.directory)
+            if options.named_volumes:
+                # Whoever cannot become another user owns them.
+                owner = container.identity if become else Identity("single")
+                container = with_volumes(replace(container, identity=owner), options.named_volumes, (), store)
+            _check_workdir(container)
+            rooms = rooms_of(image.config.volumes, container)
+            scratch = make_scratch(watched.directory, container, rooms, mounts=engine.name == "bwrap")
+            if engine.name == "bwrap":
+                return _bubblewrap(engine, container, scratch)
+            return _proot(engine, container, scratch, watched.directory, become, options.user is not None)
+
+        return start_shim(replace(watched, kept=(*watched.kept, tree.lock)), prepare, ended)
+    finally:
+        # The shim holds a copy, so `prune` leaves the tree alone as long as it lives.
+        tree.release()
+
+
+def say_once(engine: Engine, store: Store, observe: Observer) -> None:
+    """Which of the default protections are missing here; whoever wonders has been told."""
+    said = store.cache_directory("engine") / f"said-{engine.name}-{os.geteuid()}"
+    if not said.exists():
+        observe(
+            Note(
+                f"{TITLES[engine.name]} is used in place of an OCI runtime: {MISSING[engine.name]} "
+                "('corten doctor' says what crun and runc need here)"
+            )
+        )
+        said.touch()
+
+
+def _network(engine: Engine, image: Image, options: RunOptions, watched: Watched) -> str:
+    """`none` where that is possible and nothing else is asked for; a command's port is reached from this machine's network."""
+    wanted = options.network or image.config.labels.get(_NETWORK_LABEL, "none")
+    if engine.name == "bwrap" and wanted == "none" and watched.forward is None:
+        return "none"
+    return "host"
+
+
+def _free_port(wanted: int) -> int:
+    """`wanted` where nobody on this machine has it, else another one."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise RuntimeFailure("no port is free on this machine", hint="stop what uses them")
+
+
+def _check_workdir(container: Container) -> None:
+    place = container.workdir
+    below = tuple(f"{volume.target}/" for volume in container.volumes)
+    if Root(container.root).status(place) is None and not f"{place}/".startswith((*below, "/tmp/", "/run/")):
+        if container.home and f"{place}/".startswith(f"{container.home}/"):
+            return
+        raise RuntimeFailure(f"the image has no folder '{place}' to work in", hint="give one with -w")
+
+
+def _becomes(container: Container, directory: str) -> bool:
+    """Whether PRoot can be started as the image's user, which then owns nothing of the tree: this process may do so, and the
+    store lies where others can enter."""
+    return (
+        container.user.uid != 0
+        and confine.may_become_others()
+        and confine.is_open_to_others(container.root)
+        and confine.is_open_to_others(directory)
+    )
+
+
+def _bubblewrap(engine: Engine, container: Container, scratch: Scratch) -> Prepared:
+    descriptor = os.dup2(confine.filter_file(confine.terminal_filter()), _FILTER)
+    command = bwrap_arguments(engine.path, container, scratch, descriptor)
+    environment = dict(container.environment)
+    return Prepared(command, environment, lambda: confine.set_limits(container.ulimits), (descriptor,))
+
+
+def _proot(
+    engine: Engine, container: Container, scratch: Scratch, directory: str, become: bool, asked_for_user: bool
+) -> Prepared:
+    user, pretended = container.user, None
+    if become:
+        give_away(directory, user.uid, user.gid)
+    elif asked_for_user and (user.uid, user.gid) != (os.geteuid(), os.getegid()):
+        pretended = (user.uid, user.gid)
+    environment = dict(container.environment)
+    if not os.access("/tmp", os.W_OK):
+        environment["PROOT_TMP_DIR"] = os.fspath(Path(directory, "upper", "tmp"))
+
+    def give_up() -> None:
+        confine.set_limits(container.ulimits)
+        if become:
+            confine.become(user.uid, user.gid, user.groups)
+        elif os.geteuid() == 0:
+            confine.drop_capabilities()
+        confine.install_filter(confine.path_filter())
+
+    return Prepared(proot_arguments(engine.path, container, scratch, pretended), environment, give_up)

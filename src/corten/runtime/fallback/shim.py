@@ -1,0 +1,330 @@
+"""The processes of a container under bubblewrap or PRoot.
+
+    corten ── shim ── engine ── the container's first process
+                 ├── guard, for PRoot
+                 └── forwarder, for a command's port
+
+Under bubblewrap the kernel ends everything when the shim is gone, as under an OCI engine: the engine dies with its parent, and
+with it the process namespace. PRoot has no namespace: when it is killed, what it traced would go on, and see this
+machine's files. So a guard waits beside it, and kills what it traces as soon as the first process or the shim has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from corten.errors import CortenError, RuntimeFailure, UsageError
+from corten.runtime import kernel, launch
+from corten.runtime.attend import FORWARDED
+from corten.runtime.engine import Engine
+from corten.runtime.processes import children, first_process, note_inside
+from corten.store.disk import remove_tree
+
+_KINDS: dict[str, type[CortenError]] = {
+    kind.__name__: kind for kind in (launch.NotFound, launch.NotExecutable, UsageError, RuntimeFailure)
+}
+_SI_KERNEL = 0x80
+_PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is executed in the child that becomes the engine: `command` in `environment`, after `confine` has taken its
+    rights away. `inherited` are descriptors that it keeps beside the standard ones and the listener."""
+
+    command: list[str]
+    environment: dict[str, str]
+    confine: Callable[[], None]
+    inherited: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the shim needs to know. The fields are those of `launch.Launch`."""
+
+    engine: Engine
+    directory: str
+    listener: int | None = None
+    forward: int | None = None
+    output: int | None = None
+    session: bool = False
+    detached: bool = False
+    kept: tuple[int, ...] = ()
+
+
+def start_shim(
+    watched: Watched, prepare: Callable[[], Prepared], ended: Callable[[int], None] | None = None
+) -> int:
+    """Fork the shim and return its process ID; as `launch.start_shim`. `prepare` and `ended` are called in it.
+    Raises what `prepare` raises."""
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        _shim(watched, prepare, ended, tell)
+    os.close(tell)
+    with os.fdopen(told, "rb") as reading:
+        failure = reading.read()
+    if failure:
+        os.waitpid(pid, 0)
+        kind, message, hint = json.loads(failure)
+        raise _KINDS.get(kind, RuntimeFailure)(message, hint=hint)
+    return pid
+
+
+def _shim(
+    watched: Watched, prepare: Callable[[], Prepared], ended: Callable[[int], None] | None, tell: int
+) -> NoReturn:
+    code = 125
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
+        os.umask(0o022)
+        if watched.session or watched.detached:
+            os.setsid()
+        if watched.detached and watched.output is not None:
+            launch.redirect(watched.output)
+            kept = {watched.output, tell, *watched.kept}
+            launch.close_others(kept | ({watched.listener} if watched.listener is not None else set()))
+        if not watched.detached:
+            kernel.die_with_parent(signal.SIGKILL)
+        code = _contain(watched, prepare(), tell)
+        for part in ("upper", "work"):
+            remove_tree(Path(watched.directory, part))
+        if ended:
+            ended(code)
+    except CortenError as error:
+        _tell(tell, type(error).__name__, error.message, error.hint)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        where = f" ('{error.filename}')" if error.filename else ""
+        _tell(
+            tell, "RuntimeFailure", f"the container cannot be started: {reason}{where}", "run 'corten doctor'"
+        )
+    except BaseException:
+        import traceback
+
+        _tell(tell, "RuntimeFailure", f"the container cannot be started: {traceback.format_exc()}", None)
+    os._exit(code)
+
+
+def _tell(tell: int, kind: str, message: str, hint: str | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(tell, json.dumps([kind, message, hint]).encode())
+
+
+def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
+    traced = watched.engine.name == "proot"
+    alive, here = os.pipe2(os.O_CLOEXEC)
+    engine = os.fork()
+    if engine == 0:
+        _engine(watched, prepared, tell)
+    guard = _Guard(engine, alive, tell) if traced else None
+    os.close(alive)
+    forwarder = None
+    if watched.forward is not None and watched.listener is not None:
+        forwarder = launch.start_forwarder(watched.listener, watched.forward)
+    os.close(tell)
+    code = _attend(engine, traced)
+    if guard is not None:
+        found = guard.result()
+        code = code if found is None else found
+    if forwarder is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(forwarder, signal.SIGKILL)
+    os.close(here)
+    return code
+
+
+def _engine(watched: Watched, prepared: Prepared, tell: int) -> NoReturn:
+    try:
+        if watched.engine.name != "proot":
+            kernel.die_with_parent(signal.SIGKILL)
+        note_inside(watched.directory)
+        if watched.output is not None:
+            launch.redirect(watched.output)
+        served = watched.listener is not None and watched.forward is None
+        # Above whatever is passed on, so that 3 is free.
+        for descriptor in prepared.inherited:
+            os.set_inheritable(descriptor, True)
+        if served and watched.listener is not None:
+            os.dup2(watched.listener, 3)
+            os.set_inheritable(3, True)
+        prepared.confine()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.chdir("/")
+        os.execve(prepared.command[0], prepared.command, prepared.environment)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        _tell(
+            tell,
+            "RuntimeFailure",
+            f"'{watched.engine.name}' cannot be started: {reason}",
+            "run 'corten doctor'",
+        )
+    os._exit(125)
+
+
+def _attend(engine: int, traced: bool) -> int:
+    """Wait for the engine, and pass signals on to the first process; as `attend.attend`."""
+    waited = {*FORWARDED, signal.SIGCHLD}
+    ended_by = 0
+    while True:
+        info = signal.sigwaitinfo(waited)
+        if info.si_signo == signal.SIGCHLD:
+            while True:
+                try:
+                    pid, status = os.waitpid(-1, os.WNOHANG)
+                except ChildProcessError:
+                    return 125
+                if pid == 0:
+                    break
+                if pid == engine:
+                    code = os.waitstatus_to_exitcode(status)
+                    return 128 + ended_by if ended_by else code if code >= 0 else 128 - code
+            continue
+        first = _first(engine, traced)
+        with contextlib.suppress(ProcessLookupError):
+            if first is None or (not traced and not _is_handled(first, info.si_signo)):
+                # The kernel drops what the first process of a namespace does not handle.
+                ended_by = info.si_signo
+                os.kill(first or engine, signal.SIGKILL)
+            elif info.si_code != _SI_KERNEL:
+                os.kill(first, info.si_signo)
+
+
+def _first(engine: int, traced: bool) -> int | None:
+    if not traced:
+        return first_process(engine)
+    try:
+        return next(iter(children(engine)), None)
+    except OSError:
+        return None
+
+
+def _is_handled(pid: int, number: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return True
+    masks = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigIgn", "0"), 16)
+    return bool(masks >> (number - 1) & 1)
+
+
+class _Guard:
+    """A process that waits for the end of PRoot's first tracee, or of the shim (whose pipe `alive` closes then), and kills
+    what PRoot traces. PRoot itself would wait for all of them, and end with the code of whichever was last."""
+
+    def __init__(self, engine: int, alive: int, tell: int) -> None:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._reading = reading
+        if os.fork() == 0:
+            try:
+                launch.close_others({alive, writing})
+                os.setsid()
+                code = _watch(engine, alive)
+                if code is not None:
+                    os.write(writing, str(code).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+
+    def result(self) -> int | None:
+        """How the first process ended, as a shell tells it; None where the kernel (before Linux 6.15) does not say."""
+        with os.fdopen(self._reading, "rb") as file:
+            text = file.read()
+        return int(text) if text else None
+
+
+def _watch(engine: int, alive: int) -> int | None:
+    first = None
+    while first is None:
+        if select.select([alive], [], [], 0.005)[0] or not os.path.exists(f"/proc/{engine}/task"):
+            _end(engine)
+            return None
+        first = _first(engine, traced=True)
+        if first is None and _has_ended(engine):
+            return None
+    try:
+        descriptor = os.pidfd_open(first)
+    except OSError:
+        # It has ended already, or the call is forbidden here: PRoot's own code must do.
+        while not select.select([alive], [], [], 0.02)[0] and not _has_ended(first):
+            pass
+        _end(engine)
+        return None
+    ready, _, _ = select.select([alive, descriptor], [], [])
+    _end(engine)
+    return None if alive in ready else _exit_of(descriptor)
+
+
+def _exit_of(pidfd: int) -> int | None:
+    """The exit code behind a descriptor of a process that was reaped by somebody else (PIDFD_GET_INFO, <linux/pidfd.h>)."""
+    for _ in range(200):
+        answer = bytearray(struct.pack("<Q", _PIDFD_INFO_EXIT) + bytes(56))
+        try:
+            fcntl.ioctl(pidfd, _PIDFD_GET_INFO, answer)
+        except OSError:
+            return None
+        if struct.unpack_from("<Q", answer)[0] & _PIDFD_INFO_EXIT:
+            code = os.waitstatus_to_exitcode(struct.unpack_from("<i", answer, 60)[0])
+            return code if code >= 0 else 128 - code
+        time.sleep(0.005)
+    return None
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        return True
+
+
+def _end(engine: int) -> None:
+    """Kill everything that `engine` traces. It ends by itself then, and is killed where it traces nothing."""
+    for _ in range(1000):
+        found = _traced_by(engine)
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if _has_ended(engine):
+            return
+        if not found:
+            time.sleep(0.02)
+            if not _traced_by(engine):
+                # Only of this ancestor, which the shim has not reaped yet or never will.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(engine, signal.SIGKILL) if os.getppid() == 1 else None
+                return
+        time.sleep(0.002)
+
+
+def _traced_by(engine: int) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/status") as file:
+                if any(line.split() == ["TracerPid:", str(engine)] for line in file):
+                    found.append(int(name))
+        except OSError:
+            continue
+    return found
