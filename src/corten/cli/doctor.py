@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   corten doctor
+  corten doctor train                 and whether the CUDA of an image works with this machine's driver and GPUs
   corten doctor --json
 
-exit code: 0 when containers can be built and run here, 1 when something that they need is missing"""
+exit code: 0 when containers can be built and run here, 1 when something that they (or the image) need is missing"""
 
 _SIGNS = {"ok": ("✓", "32"), "limited": ("!", "33"), "missing": ("✗", "31")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
+    parser.add_argument(
+        "image",
+        nargs="?",
+        metavar="IMAGE",
+        help="compare this image's CUDA with the driver and the devices here",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -32,7 +39,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Examine the machine and print what was found."""
     from corten.runtime.doctor import examine
 
-    findings = [*examine(context.store), *_sources()]
+    findings = [
+        *(_image(arguments.image, context) if arguments.image else ()),
+        *examine(context.store),
+        *_sources(),
+    ]
     missing = any(finding.verdict == "missing" for finding in findings)
     if arguments.json:
         rows = [
@@ -47,6 +58,14 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         if finding.mend and finding.verdict != "ok":
             context.terminal.print(f"    {finding.mend}")
     return int(missing)
+
+
+def _image(name: str, context: Context) -> list[Finding]:
+    """How an image that is here goes with this machine's GPUs. Raises ImageNotFound."""
+    from corten.cli.finding import local_image
+    from corten.runtime.cuda_facts import examine_image
+
+    return examine_image(local_image(name, context), context.store)
 
 
 def _sources() -> list[Finding]:
