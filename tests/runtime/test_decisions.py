@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
-from corten.runtime import cgroups
 from corten.runtime.identity import Identity, check_ids, decide_identity, parse_subordinate
 from corten.runtime.mounts import Volume, parse_volume
 from corten.runtime.options import (
@@ -204,15 +203,3 @@ def test_networks_volumes_and_limits() -> None:
     assert spec["linux"]["resources"]["memory"] == {"limit": 1 << 30, "swap": 1 << 30}
     assert spec["linux"]["resources"]["cpu"] == {"quota": 150_000, "period": 100_000}
     assert spec["linux"]["resources"]["pids"] == {"limit": 100}
-
-
-def test_limits_are_refused_where_they_cannot_hold(tmp_path: Path) -> None:
-    plain = Identity("range", ((0, 1000, 1),), ((0, 1000, 1),))
-    assert cgroups.path_for("x", plain, Limits()) is None
-    with pytest.raises(RuntimeFailure, match="cannot be enforced"):
-        cgroups.path_for("x", plain, Limits(memory=1 << 30))
-    (tmp_path / "memory").mkdir()
-    assert cgroups.version(str(tmp_path)) == "v1"
-    with pytest.raises(RuntimeFailure, match="no 'pids' cgroup controller"):
-        cgroups.path_for("x", ROOT, Limits(pids=5), str(tmp_path))
-    assert cgroups.path_for("x", ROOT, Limits(memory=1 << 30), str(tmp_path)) == "/corten/x/limited"

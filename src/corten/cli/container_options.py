@@ -74,6 +74,16 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
     parser.add_argument("--cpuset-cpus", metavar="LIST", help="the processors it may use, such as 0-2,4")
     parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+    parser.add_argument(
+        "--best-effort",
+        action="store_true",
+        help="run with a warning where a limit cannot be enforced, instead of refusing",
+    )
+    parser.add_argument(
+        "--storage-size",
+        metavar="SIZE",
+        help="the most that it may write beside volumes, such as 1g; kept in memory, and dropped when it ends",
+    )
 
 
 def add_isolation_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,6 +137,8 @@ def with_container_options(options: RunOptions, arguments: argparse.Namespace) -
         devices=tuple(device for text in paths for device in mounts.parse_device(text)),
         vendor_devices=vendors,
         limits=limits_of(arguments),
+        best_effort=arguments.best_effort,
+        storage=spelled.parse_memory(arguments.storage_size) if arguments.storage_size else None,
         hostname=spelled.parse_hostname(arguments.hostname) if arguments.hostname is not None else None,
         hosts=tuple(spelled.parse_host(text) for text in arguments.add_host),
         dns=tuple(spelled.parse_dns(text) for text in arguments.dns),

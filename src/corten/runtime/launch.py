@@ -60,7 +60,7 @@ class Launch:
     are trees from bottom to top. `forward` is the port inside that `listener` leads to; without it the listener becomes
     descriptor 3 of the container's process. `output`: the descriptor for its standard output and error. `lock`: the
     descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
-    ends when the container has started."""
+    ends when the container has started. `scope`: the name of systemd's scope that is to be started for it."""
 
     engine: Engine
     identity: Identity
@@ -75,6 +75,7 @@ class Launch:
     lock: int = -1
     storage: int | None = None
     monitor: Monitor | None = None
+    scope: str | None = None
 
 
 def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> int:
@@ -95,6 +96,11 @@ def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> 
         try:
             if launch.identity.kind != "root" and reading.read(1) == b"u":
                 write_mappings(pid, launch.identity)
+                if launch.scope is not None:
+                    # Few have one, and every start would pay for this.
+                    from corten.runtime.delegation import start_scope
+
+                    start_scope(launch.scope, pid)
                 os.write(go, b"m")
         except BaseException:
             os.close(go)
@@ -211,7 +217,7 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     if forwarder is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(forwarder, signal.SIGKILL)
-    if cgroups.memory_ran_out(launch.name, code):
+    if _memory_ran_out(launch, code):
         Path(directory, RAN_OUT_OF_MEMORY).touch()
     return code
 
@@ -242,6 +248,14 @@ def _hand_over(launch: Launch, monitor: Monitor) -> None:
         _clean(launch)
         raise
     Path(launch.directory, STARTED).touch()
+
+
+def _memory_ran_out(launch: Launch, code: int) -> bool:
+    if launch.scope is None:
+        return cgroups.memory_ran_out(launch.name, code)
+    from corten.runtime.delegation import scope_of_shim
+
+    return cgroups.memory_ran_out(launch.name, code, scope_of_shim())
 
 
 def _clean(launch: Launch) -> None:

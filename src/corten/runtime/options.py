@@ -28,9 +28,9 @@ MEMORY_FLOOR = 6 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`memory` in bytes, `swap` those of memory and swap together (None: no swap beside the memory; -1: any amount),
-    `reservation` what it keeps when memory is short, `cpus` in processors, `cpuset` which of them, `pids` in processes and
-    threads. None: no limit."""
+    """`memory` in bytes, `swap` those of memory and swap together (None: no swap beside the memory; -1: any amount; 0: it
+    cannot be limited), `reservation` what it keeps when memory is short, `cpus` in processors, `cpuset` which of them,
+    `pids` in processes and threads. None: no limit."""
 
     memory: int | None = None
     cpus: float | None = None
@@ -51,7 +51,8 @@ class RunOptions:
 
     `entrypoint`: None is the image's own, an empty tuple none at all. `network`: None is what the image's label says,
     else `none`. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
-    in `cdi_directories`, empty for the machine's own."""
+    in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
+    file systems; they are kept in memory then."""
 
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
@@ -79,6 +80,7 @@ class RunOptions:
     gpus: Gpus | None = None
     vendor_devices: tuple[str, ...] = ()
     cdi_directories: tuple[str, ...] = ()
+    storage: int | None = None
     engine: str | None = None
 
 

@@ -69,6 +69,22 @@ def mount_overlay(
         os.chdir("/")
 
 
+def mount_limited(place: str, size: int, *, in_user_namespace: bool) -> tuple[str, str]:
+    """An upper and a work directory for `mount_overlay` that take `size` bytes together at most: a file system in memory,
+    mounted at `place`. A container's memory limit counts it. Raises RuntimeFailure where its files could not have all
+    that an overlay needs."""
+    if in_user_namespace and kernel.version() < (6, 6):
+        raise RuntimeFailure(
+            "the size limit of what a container writes cannot be enforced for a plain user on this kernel",
+            hint="it needs Linux 6.6 (attributes of users on tmpfs); leave --storage-size out, or run as root",
+        )
+    kernel.mount("tmpfs", place, "tmpfs", kernel.MS_NODEV, f"mode=755,size={size}")
+    upper, work = f"{place}/upper", f"{place}/work"
+    os.mkdir(upper, 0o755)
+    os.mkdir(work, 0o755)
+    return upper, work
+
+
 def _explained(error: OSError, upper: str, in_user_namespace: bool) -> RuntimeFailure:
     message = f"the image's layers cannot be mounted ({error.strerror})"
     if error.errno == errno.ENODEV:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from corten.errors import RuntimeFailure
 from corten.oci.platform import Platform
-from corten.runtime import attend, cgroups, kernel, launch
+from corten.runtime import attend, kernel, launch
 from corten.runtime.engine import FALLBACKS, PROBE, Engine, chosen, complaint, installed, remember, remembered
 from corten.runtime.identity import Identity
+from corten.runtime.limits import describe, plan_limits
 from corten.runtime.options import Limits
 from corten.runtime.seccomp import default_profile, oci_seccomp
 from corten.runtime.spec import Container, runtime_spec
@@ -92,7 +93,7 @@ def _container(root: str, name: str, identity: Identity) -> Container:
         read_write=False,
         terminal=False,
         size=None,
-        cgroup=cgroups.path_for(name, identity, Limits()),
+        cgroup=plan_limits(describe(identity), identity, name, Limits()).cgroup,
         kernel=kernel.version(),
         seccomp=oci_seccomp(default_profile(), Platform.host().architecture, (), kernel.version()),
     )

@@ -254,10 +254,9 @@ def _resources(limits: Limits, devices: Sequence[Device]) -> dict[str, Any]:
         ]
     }
     if limits.memory is not None:
-        resources["memory"] = {
-            "limit": limits.memory,
-            "swap": limits.memory if limits.swap is None else limits.swap,
-        }
+        resources["memory"] = {"limit": limits.memory}
+        if limits.swap != 0:
+            resources["memory"]["swap"] = limits.memory if limits.swap is None else limits.swap
     if limits.reservation is not None:
         resources.setdefault("memory", {})["reservation"] = limits.reservation
     if limits.cpus is not None:
