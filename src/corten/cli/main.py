@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ps": ("ps", "list running containers"),
     "exec": ("exec", "run one more command in a container that runs"),
     "attach": ("attach", "join the output and input of a detached container"),
+    "cp": ("cp", "copy files into a container or out of it"),
     "logs": ("logs", "show what a container printed"),
     "stats": ("stats", "show what containers use of the machine"),
     "stop": ("stop", "stop containers"),

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import traceback
 from collections.abc import Callable
 
 from corten.errors import CortenError, RuntimeFailure
@@ -35,7 +36,20 @@ def enter(pid: int) -> None:
 
 def fork_inside(pid: int, act: Callable[[], int]) -> tuple[int, int]:
     """Fork a process that enters the namespaces of `pid` and exits with what `act()` returns there. It is asked to end
-    (SIGTERM) when this one ends. Returns its number and a descriptor for `failure`. Raises OSError."""
+    (SIGTERM) when this one ends. Returns its number and a descriptor for `check`."""
+
+    def work(tell: int) -> int:
+        enter(pid)
+        # The kernel forgets this at a change of credentials.
+        kernel.die_with_parent(signal.SIGTERM)
+        return act()
+
+    return forked(work)
+
+
+def forked(act: Callable[[int], int]) -> tuple[int, int]:
+    """Fork a process that exits with what `act(tell)` returns. What it raises is told, and raised here by `check`; so is
+    what a child of its own tells by `tell_failure(tell, error)`."""
     told, tell = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child:
@@ -44,24 +58,27 @@ def fork_inside(pid: int, act: Callable[[], int]) -> tuple[int, int]:
     code = 125
     try:
         os.close(told)
-        enter(pid)
-        # The kernel forgets this at a change of credentials.
-        kernel.die_with_parent(signal.SIGTERM)
-        code = act()
-    except CortenError as error:
-        _tell(tell, type(error).__name__, error.message, error.hint)
-    except OSError as error:
-        _tell(
-            tell,
-            "RuntimeFailure",
-            f"the container cannot be entered: {(error.strerror or str(error)).lower()}",
-            None,
-        )
-    except BaseException:
-        import traceback
-
-        _tell(tell, "RuntimeFailure", f"the container cannot be entered: {traceback.format_exc()}", None)
+        code = act(tell)
+    except BaseException as error:
+        tell_failure(tell, error)
     os._exit(code)
+
+
+def tell_failure(tell: int, error: BaseException) -> None:
+    """Tell the parent what went wrong."""
+    hint = None
+    if isinstance(error, CortenError):
+        kind, message, hint = type(error).__name__, error.message, error.hint
+    elif isinstance(error, OSError):
+        what = f" ('{os.fsdecode(error.filename)}')" if error.filename else ""
+        kind, message = "RuntimeFailure", f"in the container: {(error.strerror or str(error)).lower()}{what}"
+    else:
+        kind, message = (
+            "RuntimeFailure",
+            f"the container cannot be entered: {traceback.format_exception(error)}",
+        )
+    with contextlib.suppress(OSError):
+        os.write(tell, json.dumps([kind, message, hint]).encode())
 
 
 def check(told: int) -> None:
@@ -71,8 +88,3 @@ def check(told: int) -> None:
     if said:
         kind, message, hint = json.loads(said)
         raise launch.KINDS.get(kind, RuntimeFailure)(message, hint=hint)
-
-
-def _tell(tell: int, kind: str, message: str, hint: str | None) -> None:
-    with contextlib.suppress(OSError):
-        os.write(tell, json.dumps([kind, message, hint]).encode())

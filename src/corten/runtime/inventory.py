@@ -149,7 +149,7 @@ def layers_in_use(store: Store) -> set[Digest]:
     for directory in directories(store):
         record = records.read(directory)
         if record is not None and (record.is_kept or is_alive(directory)):
-            found |= {Digest.parse(item) for item in record.layers}
+            found |= set(record.diff_ids)
     return found
 
 

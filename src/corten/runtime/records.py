@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from corten.errors import RuntimeFailure
+from corten.oci.digest import Digest
 from corten.runtime.options import RunOptions
 from corten.store.disk import boot_identity, write_atomically
 
@@ -77,6 +78,11 @@ class Record:
     terminal: bool = False
     stdin: bool = False
     stop_signal: str | None = None
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """Its layers from bottom to top. Raises FormatError."""
+        return tuple(Digest.parse(item) for item in self.layers)
 
     @property
     def is_kept(self) -> bool:
