@@ -14,13 +14,14 @@ import pytest
 from support.command import Corten, link_files
 from support.engines import buildah, containerd, docker, podman, skopeo, umoci
 from support.registries import registry, registry_with_login
-from support.runner import plain_runner, runner
+from support.runner import plain_runner, plain_runners, runner
 
 __all__ = [
     "buildah",
     "containerd",
     "docker",
     "plain_runner",
+    "plain_runners",
     "podman",
     "registry",
     "registry_with_login",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from pwd import struct_passwd
 
@@ -49,21 +51,31 @@ def runner(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> str:
     return "runner"
 
 
-@pytest.fixture(scope="session", params=["subuids", "none"])
-def plain_runner(request: pytest.FixtureRequest, corten: Corten, runner: str, open_directory: Path) -> Plain:
+@pytest.fixture(scope="session")
+def plain_runners(corten: Corten, runner: str, open_directory: Path) -> Callable[[str], Plain]:
+    """The command as a plain user: with subordinate IDs (`subuids`) or without (`none`)."""
+
+    @cache
+    def make(kind: str) -> Plain:
+        user = plain_user("corten-plain" if kind == "subuids" else "corten-nosub", subuids=kind == "subuids")
+        home = open_directory / f"runner-{user.pw_name}"
+        project = home / "runner"
+        project.mkdir(parents=True)
+        (project / "main.py").write_text("print('main')\n")
+        link_files(corten.home, home)
+        subprocess.run(["cp", "-a", "--remove-destination", home / "files", home / "own"], check=True)
+        (home / "store").mkdir()
+        (home / "own").rename(home / "store" / "files")
+        subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
+        plain = Plain(user, home)
+        built = plain("build", project, "--name", "runner", timeout=300)
+        assert built.returncode == 0, built.stderr
+        return plain
+
+    return make
+
+
+@pytest.fixture(params=["subuids", "none"])
+def plain_runner(request: pytest.FixtureRequest, plain_runners: Callable[[str], Plain]) -> Plain:
     """The command as a plain user, once with subordinate IDs and once without."""
-    with_ids = request.param == "subuids"
-    user = plain_user("corten-plain" if with_ids else "corten-nosub", subuids=with_ids)
-    home = open_directory / f"runner-{user.pw_name}"
-    project = home / "runner"
-    project.mkdir(parents=True)
-    (project / "main.py").write_text("print('main')\n")
-    link_files(corten.home, home)
-    subprocess.run(["cp", "-a", "--remove-destination", home / "files", home / "own"], check=True)
-    (home / "store").mkdir()
-    (home / "own").rename(home / "store" / "files")
-    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
-    plain = Plain(user, home)
-    built = plain("build", project, "--name", "runner", timeout=300)
-    assert built.returncode == 0, built.stderr
-    return plain
+    return plain_runners(request.param)

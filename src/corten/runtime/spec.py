@@ -174,7 +174,9 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
         mounts.append(_mount("/sys", "sysfs", "sysfs", [*_SAFE, "ro"]))
     else:
         # A plain user may mount a sysfs only for a network of its own; the machine's is shown read-only instead.
-        mounts.append(_mount("/sys", "none", "/sys", ["rbind", "rslave", *_SAFE, "ro"]))
+        # `ro` alone leaves what is mounted below it writable: the groups that systemd gives to this user.
+        below = ["rro"] if container.kernel >= (5, 12) else []
+        mounts.append(_mount("/sys", "none", "/sys", ["rbind", "rslave", *_SAFE, "ro", *below]))
     mounts += [
         _mount(place, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777"]) for place in _scratch(container)
     ]
