@@ -1,0 +1,519 @@
+"""Detached containers with a real engine and a real monitor, as root, as a plain user with subordinate IDs, and as one
+without: every verb, and the truth after whatever was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.command import Corten, link_files
+from support.plain_user import as_user, interpreter, plain_user
+
+pytestmark = pytest.mark.e2e
+PROJECT = {"main.py": "print('main')\n"}
+
+
+@dataclass(frozen=True)
+class Commander:
+    """The command as some user, with a store of its own that has the image `runner`."""
+
+    kind: str
+    prefix: tuple[str, ...]
+    environment: dict[str, str]
+    home: Path
+    folder: Path
+
+    def argv(self, *arguments: str) -> list[str]:
+        return [*self.prefix, *arguments]
+
+    def __call__(
+        self, *arguments: str, code: int | None = 0, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.argv(*arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=self.folder,
+            env=self.environment or None,
+            **{"stdin": subprocess.DEVNULL, **options},
+        )
+        if code is not None:
+            assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def list(self) -> dict[str, dict[str, Any]]:
+        """What `ps` says of all, by name."""
+        return {item["name"]: item for item in json.loads(self("ps", "--all", "--json").stdout)}
+
+    def inside(self, name: str) -> int:
+        """The process that the kernel would end the container with."""
+        return int((self.home / "containers" / name / "inside").read_text().split()[0])
+
+
+@pytest.fixture(scope="module", params=["root", "subuids", "none"])
+def whole(request: pytest.FixtureRequest, corten: Corten, open_directory: Path) -> Commander:
+    """The command as each kind of user."""
+    source = open_directory / f"source-{request.param}" / "runner"
+    source.mkdir(parents=True)
+    (source / "main.py").write_text(PROJECT["main.py"])
+    corten("build", source, "--name", "runner")
+    if request.param == "root":
+        home = open_directory / "root-store"
+        shutil.copytree(corten.home, home, copy_function=os.link, ignore=_not_shared, symlinks=True)
+        at = corten.at(home)
+        at("build", source, "--name", "runner")
+        return Commander("root", tuple(at.command()), at.variables(), home, source.parent)
+    user = plain_user(
+        "corten-plain" if request.param == "subuids" else "corten-nosub", subuids=request.param == "subuids"
+    )
+    home = open_directory / f"life-{user.pw_name}"
+    home.mkdir()
+    link_files(corten.home, home)
+    subprocess.run(["cp", "-a", "--remove-destination", home / "files", home / "own"], check=True)
+    (home / "store").mkdir()
+    (home / "own").rename(home / "store" / "files")
+    subprocess.run(
+        ["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home / "store", source.parent, home], check=True
+    )
+    python, variables = interpreter()
+    store = home / "store"
+    prefix = as_user(user, [*python, "-m", "corten"], {**variables, "CORTEN_HOME": str(store)})
+    command = Commander(request.param, tuple(prefix), {}, store, source.parent)
+    command("build", str(source), "--name", "runner")
+    return command
+
+
+def _not_shared(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name in ("containers", "tmp", "locks", "caches")]
+
+
+@pytest.fixture
+def command(whole: Commander) -> Iterator[Commander]:
+    """The command, with the machine found as it was left: no process, mount, group or file of a container stays."""
+    before = left_behind(whole)
+    yield whole
+    whole("rm", "--force", "--all")
+    until(lambda: left_behind(whole) == before, lambda: f"{before} became {left_behind(whole)}")
+
+
+def left_behind(command: Commander) -> dict[str, list[str]]:
+    """What containers of this store could leave on the machine."""
+    processes = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            if f"{command.home}/containers" in line or (
+                "corten.runtime.supervise" in line and str(command.home) in line
+            ):
+                processes.append(line.replace("\0", " "))
+    names = os.listdir(command.home / "containers") if (command.home / "containers").exists() else []
+    groups = [
+        str(path) for path in Path("/sys/fs/cgroup").glob("*/corten/*/") if path.name.startswith("life-")
+    ]
+    mounts = [
+        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(command.home) in line
+    ]
+    return {"processes": processes, "names": names, "groups": groups, "mounts": mounts}
+
+
+def until(
+    done: Callable[[], bool], what: Callable[[], str] = lambda: "it never came", seconds: float = 20
+) -> None:
+    """Wait for something that is on its way."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, what()
+        time.sleep(0.05)
+
+
+def start(command: Commander, name: str, *script: str, options: tuple[str, ...] = ()) -> None:
+    done = command("run", "-d", "--name", name, *options, "runner", "--", *script)
+    assert done.stdout == f"{name}\n"
+
+
+def test_a_life_from_run_to_rm(command: Commander) -> None:
+    start(
+        command,
+        "life-a",
+        "sh",
+        "-c",
+        "echo out; echo err >&2; sleep 0.5; exit 4",
+        options=("--label", "team=blue"),
+    )
+    listed = command.list()["life-a"]
+    assert (listed["status"], listed["exit_code"], listed["labels"]) == ("running", None, {"team": "blue"})
+    followed = command("logs", "--follow", "life-a")
+    assert (followed.stdout, followed.stderr) == ("out\n", "err\n")
+    assert command("wait", "life-a").stdout == "4\n"
+    ended = command.list()["life-a"]
+    assert (ended["status"], ended["exit_code"], ended["reason"]) == ("exited", 4, None)
+    assert abs(ended["finished"] - time.time()) < 60
+    assert command("ps", "-q").stdout == ""
+    assert "exited (4)" in command("ps", "--all").stdout
+    stamped = command("logs", "--timestamps", "--tail", "1", "--since", "1h", "life-a")
+    assert (stamped.stdout + stamped.stderr)[:2] == "20"
+    assert "exists" in command("run", "-d", "--name", "life-a", "runner", "--", "true", code=2).stderr
+    command("restart", "life-a")
+    assert command.list()["life-a"]["status"] == "running"
+    assert "is running" in command("rm", "life-a", code=2).stderr
+    command("rm", "--force", "life-a")
+    assert "there is no container" in command("logs", "life-a", code=1).stderr
+
+
+def test_filters(command: Commander) -> None:
+    start(command, "life-b1", "sleep", "100", options=("--label", "team=red"))
+    start(command, "life-b2", "true", options=("--label", "team=blue"))
+    command("wait", "life-b2")
+
+    def names(*filters: str) -> list[str]:
+        return sorted(command("ps", "-q", *(f"--filter={one}" for one in filters)).stdout.split())
+
+    assert names("label=team=red") == ["life-b1"]
+    assert names("status=exited") == ["life-b2"]
+    assert names("name=life-b") == ["life-b1"]
+    assert names("name=life-b", "status=exited", "status=running") == ["life-b1", "life-b2"]
+    assert names("label=team=red", "status=exited") == []
+    assert "is not a filter" in command("ps", "--filter", "size=1", code=2).stderr
+
+
+def test_signals(command: Commander) -> None:
+    script = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: exit(9))\nsignal.signal(signal.SIGUSR1, lambda *_: print('usr1', flush=True))\nprint('ready', flush=True)\nwhile True: time.sleep(1)"
+    start(command, "life-c", "python", "-c", script)
+    until(lambda: "ready" in command("logs", "life-c").stdout)
+    command("kill", "--signal", "USR1", "life-c")
+    until(lambda: "usr1" in command("logs", "life-c").stdout)
+    command("stop", "life-c")
+    assert command.list()["life-c"]["exit_code"] == 9
+    assert "not running" in command("kill", "life-c", code=1).stderr
+    assert "is not a signal" in command("kill", "-s", "NONE", "life-c", code=2).stderr
+    # Nobody handles SIGTERM here: it would take the grace of ten seconds otherwise.
+    start(command, "life-d", "sleep", "100")
+    command("stop", "--time", "1000", "life-d")
+    start(
+        command,
+        "life-e",
+        "python",
+        "-c",
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(100)",
+    )
+    until(lambda: "deaf" in command("logs", "life-e").stdout)
+    command("stop", "--time", "0.2", "life-e")
+    assert command.list()["life-e"]["exit_code"] == 137
+
+
+def test_remove_at_the_end(command: Commander) -> None:
+    start(command, "life-f", "sh", "-c", "mkdir -p /tmp/x; exit 3", options=("--rm",))
+    until(lambda: os.listdir(command.home / "containers") == [])
+
+
+def test_exec(command: Commander) -> None:
+    start(command, "life-g", "sleep", "100")
+    own = command(
+        "exec",
+        "life-g",
+        "--",
+        "sh",
+        "-c",
+        "id -u; pwd; echo $X; tr '\\0' ' ' < /proc/1/cmdline; grep -E 'NoNewPrivs|Seccomp:|CapEff' /proc/self/status",
+    ).stdout
+    assert "sleep 100" in own
+    assert "CapEff:\t0000000000000000" in own
+    assert "NoNewPrivs:\t1" in own
+    assert "Seccomp:\t2" in own
+    assert own.split()[0] == ("0" if command.kind == "none" else "65532")
+    piped = command(
+        "exec",
+        "-i",
+        "-e",
+        "X=y",
+        "-w",
+        "/tmp",
+        "life-g",
+        "--",
+        "sh",
+        "-c",
+        "cat; pwd; echo $X; exit 7",
+        code=7,
+        stdin=None,
+        input="in\n",
+    )
+    assert piped.stdout == "in\n/tmp\ny\n"
+    assert "has no program 'nosuch'" in command("exec", "life-g", "--", "nosuch", code=127).stderr
+    assert "not an executable file" in command("exec", "life-g", "--", "/etc/passwd", code=126).stderr
+    assert "not a terminal" in command("exec", "-t", "life-g", "--", "true", code=2).stderr.replace(
+        "no terminal", "not a terminal"
+    )
+    if command.kind != "none":
+        assert (
+            command("exec", "-u", "0", "life-g", "--", "grep", "CapEff", "/proc/self/status").stdout.split()[
+                1
+            ]
+            == "0" * 16
+        )
+    assert [path.name for path in (command.home / "containers" / "life-g").glob("exec-*")] == []
+    command("stop", "life-g")
+    assert "is not running" in command("exec", "life-g", "--", "true", code=125).stderr
+
+
+def test_exec_into_one_in_the_foreground(command: Commander) -> None:
+    argv = command.argv("run", "--name", "life-h", "runner", "--", "sh", "-c", "echo up; sleep 100")
+    with subprocess.Popen(
+        argv, cwd=command.folder, env=command.environment or None, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        assert command("exec", "life-h", "--", "echo", "hi").stdout == "hi\n"
+        command("stop", "life-h")
+        assert running.wait(20) == 143
+    assert command.list() == {}
+
+
+def test_a_terminal(command: Commander) -> None:
+    start(command, "life-i", "sleep", "100")
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(command.folder)
+        argv = command.argv(
+            "exec", "-it", "life-i", "--", "sh", "-c", "stty size; tty; read x; echo got=$x; exit 5"
+        )
+        os.execvpe(argv[0], argv, {**os.environ, **command.environment})
+    seen = read_until(master, b"/dev/pts/")
+    assert b"/dev/pts/" in seen
+    os.write(master, b"word\n")
+    assert b"got=word" in read_until(master, b"got=word")
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 5
+
+
+def read_until(master: int, wanted: bytes) -> bytes:
+    seen = b""
+    end = time.monotonic() + 20
+    while wanted not in seen and time.monotonic() < end:
+        if select.select([master], [], [], 0.1)[0]:
+            with contextlib.suppress(OSError):
+                seen += os.read(master, 4096)
+    return seen
+
+
+def test_attach(command: Commander) -> None:
+    script = "while read x; do echo got $x; test $x = quit && exit 6; done"
+    start(command, "life-j", "sh", "-c", script, options=("-i",))
+    done = command("attach", "life-j", code=6, stdin=None, input="one\nquit\n")
+    assert done.stdout == "got one\ngot quit\n"
+    assert command("logs", "life-j").stdout == "got one\ngot quit\n"
+    start(
+        command,
+        "life-k",
+        "sh",
+        "-c",
+        "stty -echo; echo ready; read x; stty size; echo bye $x; sleep 100",
+        options=("-it",),
+    )
+    until(lambda: "ready" in command("logs", "life-k").stdout)
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(command.folder)
+        argv = command.argv("attach", "life-k")
+        os.execvpe(argv[0], argv, {**os.environ, **command.environment})
+    time.sleep(0.5)
+    os.write(master, b"word\n")
+    assert b"bye word" in read_until(master, b"bye word")
+    os.write(master, b"\x10")
+    os.write(master, b"\x11")
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert command.list()["life-k"]["status"] == "running"
+
+
+def test_copies(command: Commander, tmp_path: Path, open_directory: Path) -> None:
+    outside = open_directory / f"copies-{command.kind}"
+    outside.mkdir()
+    outside.chmod(0o777)
+    script = "mkdir -p /tmp/d/e; echo hi > /tmp/d/e/f; ln -s /etc/shadow /tmp/d/link; ln -s /tmp/d/e /tmp/named; echo r; sleep 100"
+    start(command, "life-l", "sh", "-c", script)
+    until(lambda: "r" in command("logs", "life-l").stdout)
+    command("cp", "life-l:/tmp/d", f"{outside}/")
+    assert (outside / "d/e/f").read_text() == "hi\n"
+    assert os.readlink(outside / "d/link") == "/etc/shadow"
+    command("cp", "life-l:/tmp/named", f"{outside}/named")
+    assert (outside / "named/f").read_text() == "hi\n"
+    assert "there is no '/tmp/none'" in command("cp", "life-l:/tmp/none", str(outside), code=1).stderr
+    command("cp", f"{outside}/d", "life-l:/tmp/back")
+    listed = command(
+        "exec", "life-l", "--", "sh", "-c", "cat /tmp/back/e/f; id -u; stat -c %u /tmp/back/e/f"
+    ).stdout.split()
+    assert listed[0] == "hi"
+    assert listed[1] == listed[2]
+    # A link of the container leads where its programs see it, never to this machine's file.
+    (outside / "secret").write_text("machine\n")
+    command("exec", "life-l", "--", "ln", "-s", str(outside), "/tmp/out")
+    assert "there is no" in command("cp", "life-l:/tmp/out/secret", f"{outside}/stolen", code=1).stderr
+    assert not (outside / "stolen").exists()
+    command("stop", "life-l")
+    command("cp", "life-l:/etc/hostname", f"{outside}/hostname")
+    (outside / "new").write_text("new\n")
+    command("cp", f"{outside}/new", "life-l:/opt/")
+    command("cp", "life-l:/opt/new", f"{outside}/again")
+    assert (outside / "again").read_text() == "new\n"
+    command("restart", "life-l")
+    assert command("exec", "life-l", "--", "cat", "/opt/new").stdout == "new\n"
+    assert "a place in a container" in command("cp", "a", "b", code=2).stderr
+
+
+def test_stats_and_inspect(command: Commander) -> None:
+    start(command, "life-m", "python", "-c", "while True: pass", options=("-e", "MODE=x"))
+    rows = json.loads(command("stats", "--no-stream", "--json", "life-m").stdout)
+    assert [row["name"] for row in rows] == ["life-m"]
+    assert rows[0]["cpu_percent"] > 5
+    assert rows[0]["memory"] > 1 << 20
+    assert rows[0]["pids"] >= 1
+    assert "life-m" in command("stats", "--no-stream").stdout
+    document = json.loads(command("inspect", "--type", "container", "life-m").stdout)
+    assert document["status"] == "running"
+    assert document["monitor"] == "conmon"
+    assert document["options"]["environment"] == [["MODE", "x"]]
+    assert b"while True" in Path(f"/proc/{document['pid']}/cmdline").read_bytes()
+    assert json.loads(command("inspect", "life-m").stdout)["name"] == "life-m"
+    assert "layers" in json.loads(command("inspect", "runner").stdout)
+
+
+def test_restarts(command: Commander) -> None:
+    start(command, "life-n", "sh", "-c", "echo again; exit 3", options=("--restart", "on-failure:2"))
+    assert command("wait", "life-n").stdout == "3\n"
+    assert command.list()["life-n"]["restarts"] == 2
+    assert command("logs", "life-n").stdout == "again\n" * 3
+    start(command, "life-o", "true", options=("--restart", "always"))
+    until(lambda: command.list()["life-o"]["restarts"] >= 2)
+    command("stop", "life-o")
+    assert command.list()["life-o"]["status"] == "exited"
+    start(command, "life-p", "sleep", "100", options=("--restart", "on-failure"))
+    os.kill(command.inside("life-p"), signal.SIGKILL)
+    until(
+        lambda: command.list()["life-p"]["restarts"] == 1 and command.list()["life-p"]["status"] == "running"
+    )
+    assert "contradict" in command("run", "-d", "--rm", "--restart", "always", "runner", code=2).stderr
+
+
+def test_health(command: Commander) -> None:
+    options = ("--health-cmd", "test ! -e /tmp/bad", "--health-interval", "200ms", "--health-retries", "2")
+    start(command, "life-q", "sleep", "100", options=options)
+    until(lambda: command.list()["life-q"]["health"] == "healthy")
+    command("exec", "life-q", "--", "touch", "/tmp/bad")
+    until(lambda: command.list()["life-q"]["health"] == "unhealthy")
+    assert command("ps", "-q", "--filter", "health=unhealthy").stdout == "life-q\n"
+
+
+def test_a_time_limit(command: Commander) -> None:
+    start(command, "life-r", "sleep", "100", options=("--timeout", "1s"))
+    assert command("wait", "life-r").stdout == "137\n"
+    assert command.list()["life-r"]["reason"] == "its time was over"
+    assert command("run", "--timeout", "1s", "runner", "--", "sleep", "100", code=143).stdout == ""
+
+
+def test_whatever_is_killed(command: Commander) -> None:
+    start(command, "life-s", "sleep", "100")
+    os.kill(json.loads(command("inspect", "life-s").stdout)["pid"], signal.SIGKILL)
+    until(lambda: command.list()["life-s"]["status"] == "exited")
+    assert (command.list()["life-s"]["exit_code"], command.list()["life-s"]["reason"]) == (137, None)
+    start(command, "life-t", "sleep", "100")
+    os.kill(command.inside("life-t"), signal.SIGKILL)
+    until(lambda: command.list()["life-t"]["status"] == "exited")
+    killed = command.list()["life-t"]
+    assert (killed["exit_code"], killed["reason"]) == (137, "its monitor was killed")
+    start(command, "life-u", "sleep", "100")
+    state = command.home / "containers" / "life-u" / "state.json"
+    os.kill(command.inside("life-u"), signal.SIGKILL)
+    until(lambda: command.list()["life-u"]["status"] == "exited")
+    state.write_text(
+        state.read_text().replace(Path("/proc/sys/kernel/random/boot_id").read_text().strip(), "another")
+    )
+    rebooted = command.list()["life-u"]
+    assert (rebooted["status"], rebooted["exit_code"], rebooted["reason"]) == (
+        "exited",
+        None,
+        "the machine was restarted",
+    )
+
+
+def test_killed_at_each_step_of_start_and_stop(command: Commander) -> None:
+    """The command and all it has started in its session are killed after more and more time; then `ps` and `rm` work."""
+    for milliseconds in (*range(60, 300, 20), 400):
+        argv = command.argv("run", "-d", "--name", "life-v", "runner", "--", "sleep", "100")
+        started = subprocess.Popen(
+            argv,
+            cwd=command.folder,
+            env=command.environment or None,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(milliseconds / 1000)
+        started.kill()
+        started.wait()
+        until(
+            lambda: all(
+                item["status"] in ("running", "exited", "created") for item in command.list().values()
+            )
+        )
+        if milliseconds % 40 == 0:
+            stopping = subprocess.Popen(
+                command.argv("stop", "life-v"),
+                cwd=command.folder,
+                env=command.environment or None,
+                stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+            time.sleep(milliseconds / 4000)
+            stopping.kill()
+            stopping.wait()
+        command("rm", "--force", "--all")
+        assert command.list() == {}
+
+
+def test_what_cannot_be_started_leaves_nothing(command: Commander) -> None:
+    assert "no program" in command("run", "-d", "runner", "--", "nosuch", code=127).stderr
+    assert "not an executable" in command("run", "-d", "runner", "--", "/etc/passwd", code=126).stderr
+    assert command.list() == {}
+    assert "'often' is not a way" in command("run", "-d", "--restart", "often", "runner", code=2).stderr
+    assert "for detached containers" in command("run", "--restart", "always", "runner", code=2).stderr
+    assert "is not a time" in command("run", "--timeout", "soon", "runner", code=2).stderr
+    assert "no image" in command("run", "--pull", "never", "registry.example/none", code=1).stderr
+
+
+def test_out_of_memory_is_told(command: Commander) -> None:
+    if command.kind != "root":
+        pytest.skip("limits of plain users are another test's")
+    start(command, "life-w", "python", "-c", "x = bytearray(300 << 20)", options=("--memory", "64m"))
+    command("wait", "life-w")
+    ended = command.list()["life-w"]
+    assert (ended["exit_code"], ended["out_of_memory"]) == (137, True)
+
+
+def test_many_at_once(whole: Commander, command: Commander) -> None:
+    if whole.kind == "none":
+        pytest.skip("the same as with subordinate IDs")
+    with ThreadPoolExecutor(8) as pool:
+        names = [
+            done.stdout.strip()
+            for done in pool.map(
+                lambda n: command("run", "-d", "runner", "--", "sh", "-c", f"exit {n}"), range(50)
+            )
+        ]
+    assert len(set(names)) == 50
+    codes = [int(command("wait", name).stdout) for name in names]
+    assert codes == list(range(50))
