@@ -12,11 +12,13 @@ from pathlib import Path
 from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer
 from corten.runtime import attend, records
-from corten.runtime.identity import find_program
+from corten.runtime.engine import FALLBACKS
+from corten.runtime.identity import current_identity, find_program
 from corten.runtime.inventory import STOPPED, find, sweep
 from corten.runtime.made import Life, Made
 from corten.runtime.monitor import Monitor
 from corten.runtime.options import RunOptions
+from corten.runtime.probe import find_engine
 from corten.runtime.records import Record
 from corten.runtime.supervisor import needs_supervisor, start_supervisor
 from corten.runtime.terminals import kept_terminal, terminal_size
@@ -101,7 +103,7 @@ def start(
 def detach(image: Image, options: RunOptions, store: Store, observe: Observer, life: Life) -> str:
     """Start a container that lives on by itself, and return its name. Raises RuntimeFailure, UsageError."""
     sweep(store)
-    made = Made(image, options, store, _watched(life, observe))
+    made = Made(image, options, store, _watched(life, options, store, observe))
     try:
         _start_detached(made, store, observe)
         if needs_supervisor(made.record):
@@ -131,7 +133,13 @@ def start_again(store: Store, name: str, observe: Observer, *, supervised: bool 
         stdin=record.stdin,
     )
     restarts = record.restarts + 1 if supervised else 0
-    made = Made(image, options, store, _watched(life, observe), again=replace(record, restarts=restarts))
+    made = Made(
+        image,
+        options,
+        store,
+        _watched(life, options, store, observe),
+        again=replace(record, restarts=restarts),
+    )
     try:
         if supervised and (directory / STOPPED).exists():
             return
@@ -153,8 +161,23 @@ def check_startable(store: Store, name: str) -> Record:
     return record
 
 
-def _watched(life: Life, observe: Observer) -> Life:
-    """`life` with conmon as the monitor, or with Corten's own shim where there is none."""
+def _watched(life: Life, options: RunOptions, store: Store, observe: Observer) -> Life:
+    """`life` with conmon as the monitor, or with Corten's own shim where there is none or no OCI engine."""
+    engine = find_engine(store, current_identity(), options.engine)
+    if engine.name in FALLBACKS:
+        asked = {
+            "-t": life.terminal,
+            "-i": life.stdin,
+            "--timeout": life.timeout,
+            "--health-cmd": life.health,
+        }
+        for flag, value in asked.items():
+            if value:
+                raise RuntimeFailure(
+                    f"'{engine.name}' cannot honour {flag} for a detached container",
+                    hint="leave it out, or run it in the foreground",
+                )
+        return replace(life, kind="shim", monitor=None)
     path = find_program("conmon")
     if path is None:
         if life.terminal or life.stdin:

@@ -54,6 +54,11 @@ def execute(
     first = inside(directory)
     if first is None:
         raise RuntimeFailure(f"'{name}' is not running", hint="'corten ps --all' tells how it ended")
+    if not (directory / "bundle" / "config.json").exists():
+        raise RuntimeFailure(
+            f"'{name}' runs without an OCI engine, where nothing can be started beside its program",
+            hint="run it with crun or runc; 'corten doctor' says what they need here",
+        )
     engine = find_engine(store, current_identity())
     token = os.urandom(4).hex()
     files = directory / f"exec-{token}.json", directory / f"exec-{token}.log"

@@ -46,6 +46,9 @@ class Merged:
 def merged(store: Store, layers: Sequence[Digest], kind: Kind) -> Merged:
     """The tree of `layers` (bottom to top, all present), made where it is not there or was changed. Raises StoreError."""
     directory = store.cache_directory("merged")
+    with explained(store.root):
+        # A linked tree has the set-uid programs of its layers, which are nobody else's here.
+        directory.chmod(0o700)
     pointer = directory / f"{kind}-{_key(layers)}.json"
     with explained(store.root):
         found = _current(pointer)

@@ -15,7 +15,7 @@ from corten.runtime.engine import Engine
 from corten.runtime.fallback import confine
 from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments
 from corten.runtime.fallback.refusals import MISSING, TITLES, refuse
-from corten.runtime.fallback.scratch import Scratch, give_away, make_scratch, rooms_of
+from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_of
 from corten.runtime.fallback.shim import Prepared, Watched, start_shim
 from corten.runtime.identity import Identity
 from corten.runtime.options import Limits, RunOptions
@@ -66,17 +66,16 @@ def begin(
                 name, Identity("root"), network, None, files(network), terminal, None, served
             )
             container = decide(image, options, situation, os.fspath(tree.path))
-            become = engine.name == "proot" and _becomes(container, watched.directory)
             if options.named_volumes:
-                # Whoever cannot become another user owns them.
-                owner = container.identity if become else Identity("single")
-                container = with_volumes(replace(container, identity=owner), options.named_volumes, (), store)
+                # There is one user inside, who is this one.
+                alone = replace(container, identity=Identity("single"))
+                container = with_volumes(alone, options.named_volumes, (), store)
             _check_workdir(container)
             rooms = rooms_of(image.config.volumes, container)
             scratch = make_scratch(watched.directory, container, rooms, mounts=engine.name == "bwrap")
             if engine.name == "bwrap":
                 return _bubblewrap(engine, container, scratch)
-            return _proot(engine, container, scratch, watched.directory, become, options.user is not None)
+            return _proot(engine, container, scratch, watched.directory, options.user is not None)
 
         return start_shim(replace(watched, kept=(*watched.kept, tree.lock)), prepare, ended)
     finally:
@@ -128,17 +127,6 @@ def _check_workdir(container: Container) -> None:
         raise RuntimeFailure(f"the image has no folder '{place}' to work in", hint="give one with -w")
 
 
-def _becomes(container: Container, directory: str) -> bool:
-    """Whether PRoot can be started as the image's user, which then owns nothing of the tree: this process may do so, and the
-    store lies where others can enter."""
-    return (
-        container.user.uid != 0
-        and confine.may_become_others()
-        and confine.is_open_to_others(container.root)
-        and confine.is_open_to_others(directory)
-    )
-
-
 def _bubblewrap(engine: Engine, container: Container, scratch: Scratch) -> Prepared:
     descriptor = os.dup2(confine.filter_file(confine.terminal_filter()), _FILTER)
     command = bwrap_arguments(engine.path, container, scratch, descriptor)
@@ -147,23 +135,21 @@ def _bubblewrap(engine: Engine, container: Container, scratch: Scratch) -> Prepa
 
 
 def _proot(
-    engine: Engine, container: Container, scratch: Scratch, directory: str, become: bool, asked_for_user: bool
+    engine: Engine, container: Container, scratch: Scratch, directory: str, asked_for_user: bool
 ) -> Prepared:
     user, pretended = container.user, None
-    if become:
-        give_away(directory, user.uid, user.gid)
-    elif asked_for_user and (user.uid, user.gid) != (os.geteuid(), os.getegid()):
+    if asked_for_user and (user.uid, user.gid) != (os.geteuid(), os.getegid()):
         pretended = (user.uid, user.gid)
     environment = dict(container.environment)
     if not os.access("/tmp", os.W_OK):
         environment["PROOT_TMP_DIR"] = os.fspath(Path(directory, "upper", "tmp"))
+    # Root has to write to the folders of others that it is given, as it would under an OCI engine as their owner.
+    others = any(item.writable and os.stat(item.source).st_uid != 0 for item in container.volumes)
 
     def give_up() -> None:
         confine.set_limits(container.ulimits)
-        if become:
-            confine.become(user.uid, user.gid, user.groups)
-        elif os.geteuid() == 0:
-            confine.drop_capabilities()
+        if os.geteuid() == 0:
+            confine.keep_capabilities((confine.CAP_DAC_OVERRIDE,) if others else ())
         confine.install_filter(confine.path_filter())
 
     return Prepared(proot_arguments(engine.path, container, scratch, pretended), environment, give_up)

@@ -11,12 +11,11 @@ import resource
 import struct
 from collections.abc import Sequence
 
-from corten.runtime import kernel
 from corten.runtime.privileges import ULIMITS, UNLIMITED, Ulimit
 
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
 _CAPABILITY_VERSION = 0x20080522
-_CAP_SETGID, _CAP_SETUID = 6, 7
+CAP_DAC_OVERRIDE = 1
 
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -108,33 +107,12 @@ def set_limits(ulimits: Sequence[Ulimit]) -> None:
         resource.setrlimit(ULIMITS[item.name], (pair[0], pair[1]))
 
 
-def may_become_others() -> bool:
-    """Whether this process may take on any user's ID."""
-    return os.geteuid() == 0 and kernel.has_capability(_CAP_SETUID) and kernel.has_capability(_CAP_SETGID)
-
-
-def become(uid: int, gid: int, groups: Sequence[int]) -> None:
-    """Become another user for good. Raises OSError."""
-    os.setgroups(list(groups))
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
-
-
-def drop_capabilities() -> None:
-    """Give up every capability: root keeps its files, and no more (capset(2)). With `install_filter` also after executing
-    a program. Raises OSError."""
+def keep_capabilities(kept: Sequence[int]) -> None:
+    """Give up every capability but those in `kept`: without any, root keeps its files and no more (capset(2)). With
+    `install_filter` also after executing a program. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = struct.pack("<Ii", _CAPABILITY_VERSION, 0)
-    if libc.capset(header, bytes(24)) != 0:
+    low = sum(1 << number for number in kept)
+    if libc.capset(header, struct.pack("<6I", low, low, 0, 0, 0, 0)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-
-
-def is_open_to_others(path: str) -> bool:
-    """Whether every user may enter all folders down to `path`."""
-    place = os.path.realpath(path)
-    while place != "/":
-        if not os.stat(place).st_mode & 0o001:
-            return False
-        place = os.path.dirname(place)
-    return True

@@ -62,13 +62,6 @@ def make_scratch(directory: str, container: Container, rooms: Sequence[str] = ()
     return Scratch(root, home, own, folders, devices)
 
 
-def give_away(directory: str, uid: int, gid: int) -> None:
-    """Give everything in the scratch folders to the user who will write there. For root only."""
-    for parent, names, files in os.walk(f"{directory}/upper"):
-        for name in (*names, *files):
-            os.lchown(f"{parent}/{name}", uid, gid)
-
-
 def rooms_of(volumes: Iterable[str], container: Container) -> tuple[str, ...]:
     """The places that an image calls volumes, without those where something else is shown already."""
     taken = {"/", *(volume.target for volume in container.volumes), container.home}

@@ -129,16 +129,22 @@ def _tell(tell: int, kind: str, message: str, hint: str | None) -> None:
 def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     traced = watched.engine.name == "proot"
     alive, here = os.pipe2(os.O_CLOEXEC)
+    # The engine starts when nobody else has the other end open: when the guard is ready.
+    waits, go = os.pipe2(os.O_CLOEXEC)
     engine = os.fork()
     if engine == 0:
+        os.close(go)
+        os.read(waits, 1)
         _engine(watched, prepared, tell)
-    guard = _Guard(engine, alive, tell) if traced else None
+    guard = _Guard(engine, alive, watched.directory, go) if traced else None
     os.close(alive)
+    os.close(waits)
+    os.close(go)
     forwarder = None
     if watched.forward is not None and watched.listener is not None:
         forwarder = launch.start_forwarder(watched.listener, watched.forward)
     os.close(tell)
-    code = _attend(engine, traced)
+    code = _attend(engine, guard.pid if guard is not None else None)
     if guard is not None:
         found = guard.result()
         code = code if found is None else found
@@ -153,7 +159,7 @@ def _engine(watched: Watched, prepared: Prepared, tell: int) -> NoReturn:
     try:
         if watched.engine.name != "proot":
             kernel.die_with_parent(signal.SIGKILL)
-        note_inside(watched.directory)
+            note_inside(watched.directory)
         if watched.output is not None:
             launch.redirect(watched.output)
         served = watched.listener is not None and watched.forward is None
@@ -180,8 +186,10 @@ def _engine(watched: Watched, prepared: Prepared, tell: int) -> NoReturn:
     os._exit(125)
 
 
-def _attend(engine: int, traced: bool) -> int:
-    """Wait for the engine, and pass signals on to the first process; as `attend.attend`."""
+def _attend(engine: int, guard: int | None) -> int:
+    """Wait for the engine, and pass signals on to the first process; as `attend.attend`. A guard that is killed stands for
+    the container."""
+    traced = guard is not None
     waited = {*FORWARDED, signal.SIGCHLD}
     ended_by = 0
     while True:
@@ -194,6 +202,9 @@ def _attend(engine: int, traced: bool) -> int:
                     return 125
                 if pid == 0:
                     break
+                if pid == guard and _was_killed(status):
+                    ended_by = signal.SIGKILL
+                    _end(engine)
                 if pid == engine:
                     code = os.waitstatus_to_exitcode(status)
                     return 128 + ended_by if ended_by else code if code >= 0 else 128 - code
@@ -206,6 +217,10 @@ def _attend(engine: int, traced: bool) -> int:
                 os.kill(first or engine, signal.SIGKILL)
             elif info.si_code != _SI_KERNEL:
                 os.kill(first, info.si_signo)
+
+
+def _was_killed(status: int) -> bool:
+    return os.WIFSIGNALED(status)
 
 
 def _first(engine: int, traced: bool) -> int | None:
@@ -229,15 +244,19 @@ def _is_handled(pid: int, number: int) -> bool:
 
 class _Guard:
     """A process that waits for the end of PRoot's first tracee, or of the shim (whose pipe `alive` closes then), and kills
-    what PRoot traces. PRoot itself would wait for all of them, and end with the code of whichever was last."""
+    what PRoot traces. PRoot itself would wait for all of them, and end with the code of whichever was last. To the outside the
+    guard is the container's process: who kills it kills the container, while PRoot still holds what it traces."""
 
-    def __init__(self, engine: int, alive: int, tell: int) -> None:
+    def __init__(self, engine: int, alive: int, directory: str, go: int) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC)
         self._reading = reading
-        if os.fork() == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             try:
-                launch.close_others({alive, writing})
+                note_inside(directory)
+                launch.close_others({alive, writing, go})
                 os.setsid()
+                os.close(go)
                 code = _watch(engine, alive)
                 if code is not None:
                     os.write(writing, str(code).encode())
@@ -253,13 +272,17 @@ class _Guard:
 
 
 def _watch(engine: int, alive: int) -> int | None:
-    first = None
+    first, looked = None, 0
     while first is None:
-        if select.select([alive], [], [], 0.005)[0] or not os.path.exists(f"/proc/{engine}/task"):
+        # Often, because the first process may live for a few milliseconds only, and how it ended is asked of itself.
+        if select.select([alive], [], [], 0.0003)[0]:
             _end(engine)
             return None
         first = _first(engine, traced=True)
-        if first is None and _has_ended(engine):
+        looked += 1
+        if first is None and (_has_ended(engine) or (looked % 100 == 0 and _traced_by(engine))):
+            # It was too short even for that: PRoot's own code must do.
+            _end(engine)
             return None
     try:
         descriptor = os.pidfd_open(first)
@@ -307,11 +330,11 @@ def _end(engine: int) -> None:
         if _has_ended(engine):
             return
         if not found:
+            # It is only beginning, or its last process is just gone.
             time.sleep(0.02)
             if not _traced_by(engine):
-                # Only of this ancestor, which the shim has not reaped yet or never will.
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(engine, signal.SIGKILL) if os.getppid() == 1 else None
+                    os.kill(engine, signal.SIGKILL)
                 return
         time.sleep(0.002)
 
