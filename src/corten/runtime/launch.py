@@ -94,7 +94,8 @@ def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> 
     os.close(waits)
     with os.fdopen(told, "rb") as reading:
         try:
-            if launch.identity.kind != "root" and reading.read(1) == b"u":
+            first = reading.read(1) if launch.identity.kind != "root" else b""
+            if first == b"u":
                 write_mappings(pid, launch.identity)
                 if launch.scope is not None:
                     # Few have one, and every start would pay for this.
@@ -107,7 +108,8 @@ def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> 
             os.waitpid(pid, 0)
             raise
         os.close(go)
-        failure = reading.read()
+        # Whatever came first was the beginning of a reason, unless it was the word that there is a namespace.
+        failure = first.removeprefix(b"u") + reading.read()
     if failure:
         os.waitpid(pid, 0)
         kind, message, hint = json.loads(failure)
