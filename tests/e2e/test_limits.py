@@ -177,10 +177,11 @@ def test_a_plain_user_is_told_what_is_not_enforced(
     refused = plain("run", "limited", *limits, "--", "true")
     assert (refused.returncode, refused.stdout) == (125, "")
     assert "--memory and --pids-limit cannot be enforced" in refused.stderr
-    assert "--best-effort" in refused.stderr
+    assert "or add --best-effort" in refused.stderr
     done = plain("run", "limited", *limits, "--best-effort", "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert "not enforced here: --memory, --pids-limit" in done.stderr
+    assert "--best-effort" not in done.stderr
     said = plain("doctor")
     assert "limits" in said.stdout + said.stderr
 

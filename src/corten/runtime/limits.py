@@ -62,7 +62,7 @@ class Plan:
     scope: str | None = None
     dropped: tuple[str, ...] = ()
     reason: str = ""
-    hint: str | None = None
+    hint: str = ""
 
 
 def plan_limits(
@@ -78,7 +78,9 @@ def plan_limits(
         reason = f"there is no '{names}' cgroup controller {'for this user' if identity.kind != 'root' else 'here'}"
     dropped = tuple(_FLAGS[key] for key in missing)
     if missing and not best_effort:
-        raise RuntimeFailure(f"{_listed(dropped)} cannot be enforced: {reason}", hint=hint)
+        raise RuntimeFailure(
+            f"{_listed(dropped)} cannot be enforced: {reason}", hint=f"{hint}; or add --best-effort"
+        )
     kept = replace(limits, **dict.fromkeys(missing, None))
     if kept.memory is None and kept.swap is not None:
         kept = replace(kept, swap=None)
@@ -93,27 +95,27 @@ def plan_limits(
     return Plan(kept, path, None, dropped, reason, hint)
 
 
-def _available(machine: Machine, identity: Identity) -> tuple[frozenset[str], str, str | None]:
+def _available(machine: Machine, identity: Identity) -> tuple[frozenset[str], str, str]:
     """The controllers that hold for containers of `identity`; and where there are none, why, and how to mend it."""
     if identity.kind == "root":
         if machine.version == "none" or not machine.writable:
-            return frozenset(), "cgroups cannot be made here", "leave the limits out, or add --best-effort"
+            return frozenset(), "cgroups cannot be made here", "leave the limits out"
         return (
             machine.controllers,
             "",
-            "run 'corten doctor'; without the limit, or with --best-effort, it can run",
+            "run 'corten doctor', or leave that limit out",
         )
     if machine.version != "v2":
         return (
             frozenset(),
             f"a plain user cannot make cgroups of version {machine.version}",
-            "run as root, or start this machine with systemd.unified_cgroup_hierarchy=1; or add --best-effort",
+            "run as root, or start this machine with systemd.unified_cgroup_hierarchy=1",
         )
     if machine.delegated is None:
         return (
             frozenset(),
             "this user has no systemd that could be asked for a cgroup",
-            "log in by ssh or a console (not by su), or as root: loginctl enable-linger USER; or add --best-effort",
+            "log in by ssh or a console (not by su), or as root: loginctl enable-linger USER",
         )
     if not machine.delegated:
         return frozenset(), "systemd has given no cgroup controllers to this user", DROP_IN

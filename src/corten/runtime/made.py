@@ -321,9 +321,10 @@ class Made:
         said = complaint(str(self.directory / "engine.log"))
         if said is None or code not in (1, 125, 126, 127, 255):
             return code
-        raise RuntimeFailure(
-            f"the engine says: {said}", hint="run 'corten doctor' to see what this machine allows"
-        )
+        hint = "run 'corten doctor' to see what this machine allows"
+        if self.options.ulimits:
+            hint = "the engine starts under the limits of --ulimit itself: raise them, or leave them out"
+        raise RuntimeFailure(f"the engine says: {said}", hint=hint)
 
     def release(self) -> None:
         """Let go of the lock; the shim holds it on."""
