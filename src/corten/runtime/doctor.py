@@ -58,8 +58,8 @@ def _namespaces(identity: Identity) -> Finding:
         launch.in_namespace(
             Identity("single", ((0, os.geteuid(), 1),), ((0, os.getegid(), 1),)), lambda: None
         )
-    except (CortenError, OSError) as error:
-        return Finding(subject, "missing", f"refused to this user: {error}", why_no_namespace())
+    except (CortenError, OSError):
+        return Finding(subject, "missing", "refused to this user", why_no_namespace())
     return Finding(subject, "ok", "this user may make them")
 
 
@@ -100,13 +100,12 @@ def _overlay(store: Store, identity: Identity) -> Finding:
             for part in ("layer", "upper", "work", "rootfs", "names"):
                 (directory / part).mkdir()
             launch.in_namespace(identity, attempt)
-    except (CortenError, OSError) as error:
-        hint = error.hint if isinstance(error, CortenError) else None
+    except (CortenError, OSError):
         return Finding(
             subject,
             "missing",
             "layers cannot be mounted here",
-            hint or "modprobe overlay as root; or set CORTEN_HOME to a directory on a local disk",
+            "modprobe overlay as root; or set CORTEN_HOME to a directory on a local disk",
         )
     return Finding(subject, "ok", f"works in '{store.root}' (Linux {'.'.join(map(str, kernel.version()))})")
 
