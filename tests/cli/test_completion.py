@@ -66,6 +66,13 @@ def test_bash_knows_the_images(corten: Corten, tmp_path: Path) -> None:
     assert complete(corten, tmp_path, "rmi", "mn") == ["mnist:2"]
 
 
+def test_bash_knows_the_volumes(corten: Corten, tmp_path: Path) -> None:
+    for name in ("data", "models"):
+        corten("volume", "create", name)
+    assert complete(corten, tmp_path, "volume", "rm", "da") == ["data"]
+    assert complete(corten, tmp_path, "run", "-v", "") == ["data", "models"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_accepts_its_script(corten: Corten, tmp_path: Path, shell: str) -> None:
     """The shells that are here read it whole; of the others, that every verb and option is in it."""

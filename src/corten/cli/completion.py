@@ -16,7 +16,7 @@ examples:
   corten completion fish > ~/.config/fish/completions/corten.fish"""
 
 # What is completed by asking: the first column of a verb's table.
-_ASKED = {"image": "images", "container": "ps"}
+_ASKED = {"image": "images", "container": "ps", "volume": "volume ls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _bash_values(arguments: tuple[Argument, ...]) -> str:
 
 _BASH = """\
 # bash completion for corten
-_corten_asked() {{ command corten "$1" 2>/dev/null | awk 'NR > 1 {{ print $1 }}'; }}
+_corten_asked() {{ command corten "$@" 2>/dev/null | awk 'NR > 1 {{ print $1 }}'; }}
 _corten() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} verb=${{COMP_WORDS[1]}}
   local options= words= kinds= kind
@@ -126,6 +126,7 @@ _corten() {{
     case "$kind" in
       image) words="$words $(_corten_asked images)" ;;
       container) words="$words $(_corten_asked ps)" ;;
+      volume) words="$words $(_corten_asked volume ls)" ;;
       directory) compopt -o filenames; COMPREPLY+=($(compgen -d -- "$current")) ;;
       file) compopt -o filenames; COMPREPLY+=($(compgen -f -- "$current")) ;;
     esac
@@ -166,7 +167,7 @@ _ZSH = """\
 #compdef corten
 _corten_asked() {{
   local -a found
-  found=(${{(f)"$(command corten $1 2>/dev/null | awk 'NR > 1 {{ print $1 }}')"}})
+  found=(${{(f)"$(command corten $@ 2>/dev/null | awk 'NR > 1 {{ print $1 }}')"}})
   compadd -a found
 }}
 _corten() {{
@@ -193,7 +194,7 @@ def fish(verbs: list[Verb]) -> str:
     names = " ".join(verb.name for verb in verbs)
     lines = [
         "# fish completion for corten",
-        "function __corten_asked; command corten $argv[1] 2>/dev/null | awk 'NR > 1 { print $1 }'; end",
+        "function __corten_asked; command corten $argv 2>/dev/null | awk 'NR > 1 { print $1 }'; end",
         "complete -c corten -f",
     ]
     for verb in verbs:
