@@ -9,7 +9,7 @@ SYSTEM_DEMO := python3-venv runc crun uidmap
 SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace util-linux openssl \
   docker-registry docker.io podman buildah
 
-.PHONY: help demo test lint bench bench-registry clean setup system-demo system-test
+.PHONY: help demo test lint bench bench-registry bench-runtime clean setup system-demo system-test
 
 help:
 	@echo "make demo    build the iris example, train it in its own image, serve it, and ask it"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint    the checks without the tests"
 	@echo "make bench   measure builds beside docker and buildah, where they are installed"
 	@echo "make bench-registry  measure pushes and pulls beside docker, podman and skopeo"
+	@echo "make bench-runtime  measure containers beside docker, podman, runc and crun"
 	@echo "make clean   remove everything that these targets made in this folder"
 
 $(VENV)/.ready: pyproject.toml Makefile
@@ -51,6 +52,9 @@ bench: setup
 
 bench-registry: setup
 	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/registry.py $(BENCH)
+
+bench-runtime: setup
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/runtime.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build bench/results
