@@ -166,11 +166,10 @@ def rootless_podman(work: Path, archive: Path, stack: ExitStack) -> Peer:
     shutil.copy(archive, directory / "image.tar")
     subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", directory], check=True)
     storage = ["--root", f"{directory}/root", "--runroot", f"{directory}/run", "--tmpdir", f"{directory}/tmp"]
-    # crun is podman's own choice, and the one that starts without cgroups, which a plain user may not have.
-    storage += ["--runtime", "crun", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
+    storage += ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
     variables = {"XDG_RUNTIME_DIR": f"{directory}/run"}
     peer = Peer("podman", "rootless", as_user(user, ["podman", *storage], variables), environment(), directory,
-                ["--network", "none", "--cgroups", "disabled", *_LIMITS], detaches=False)  # fmt: skip
+                ["--network", "none", *_LIMITS], detaches=False)  # fmt: skip
     run(peer._job("load", "--input", f"{directory}/image.tar"), work / "logs" / "podman-load")
     return peer
 
