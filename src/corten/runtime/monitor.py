@@ -115,7 +115,9 @@ def begin(engine: Engine, name: str, directory: str, heard: int) -> None:
         os._exit(125)
     _, status = os.waitpid(pid, 0)
     # A program that cannot be executed is told here by crun, while runc lets the container end with its own words.
-    if os.waitstatus_to_exitcode(status) != 0:
+    # One that has already ended took its process namespace along, and this engine with it.
+    ended = os.path.exists(f"{directory}/exit/{name}")
+    if os.waitstatus_to_exitcode(status) != 0 and not ended:
         raise RuntimeFailure(
             f"the engine says: {complaint(log) or 'nothing'}",
             hint="run 'corten doctor' to see what this machine allows",
