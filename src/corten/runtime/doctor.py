@@ -7,11 +7,12 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from corten.errors import CortenError, RuntimeFailure
 from corten.runtime import kernel, launch, limits
+from corten.runtime.cdi.choose import NVIDIA_HINT
+from corten.runtime.cdi.read import directories, read_specifications
 from corten.runtime.engine import CANDIDATES, FALLBACKS, PACKAGES, chosen, installed
 from corten.runtime.fallback.refusals import MISSING
 from corten.runtime.identity import (
@@ -27,7 +28,6 @@ from corten.store.store import Store
 
 Verdict = Literal["ok", "limited", "missing"]
 _LITTLE_SPACE = 5 << 30
-_CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +160,24 @@ def _limits(identity: Identity) -> Finding:
 
 
 def _gpus() -> Finding:
-    specs = [
-        path
-        for directory in _CDI_DIRECTORIES
-        if os.path.isdir(directory)
-        for path in sorted(Path(directory).iterdir())
-        if path.suffix in (".json", ".yaml", ".yml")
-    ]
-    if specs:
-        return Finding("GPUs", "ok", f"CDI specifications: {', '.join(path.name for path in specs[:5])}")
+    found = read_specifications(directories())
+    kinds = sorted({item.kind for item in found.specifications})
+    if found.broken:
+        path, reason = found.broken[0]
+        return Finding(
+            "GPUs",
+            "limited",
+            f"the CDI file '{path}' cannot be used: {reason}",
+            f"for NVIDIA's: {NVIDIA_HINT}",
+        )
+    if kinds:
+        return Finding("GPUs", "ok", f"CDI specifications of {', '.join(kinds[:5])}")
     if os.path.exists("/dev/nvidiactl"):
         return Finding(
             "GPUs",
             "limited",
             "there is an NVIDIA device, and no CDI specification for it",
-            "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+            NVIDIA_HINT,
         )
     return Finding("GPUs", "ok", "none, and none needed")
 

@@ -6,7 +6,6 @@ from dataclasses import fields
 
 from corten.errors import RuntimeFailure
 from corten.runtime.options import RunOptions
-from corten.runtime.privileges import USUAL
 
 TITLES = {"bwrap": "bubblewrap", "proot": "PRoot"}
 MISSING = {
@@ -41,6 +40,7 @@ _SPELLED = {
     "devices": "--device",
     "security": "--security-opt",
     "ports": "-p",
+    "storage": "--storage-size",
     "hosts": "--add-host",
 }
 
@@ -72,7 +72,9 @@ def refuse(engine: str, options: RunOptions) -> None:
 def _is_harmless(options: RunOptions) -> bool:
     """Whether the security options ask for nothing more than there is: no profile, and nothing hidden."""
     asked = options.security
-    return asked.no_new_privileges and asked.seccomp in (None, "unconfined") and asked.mask == USUAL.mask
+    return asked is None or (
+        asked.no_new_privileges and asked.seccomp in (None, "unconfined") and not asked.mask
+    )
 
 
 def _fail(engine: str, what: str) -> None:
