@@ -66,11 +66,24 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
     platforms = request.platforms or (Platform.host(),)
     if request.offline is not None and request.cache_from:
         raise UsageError("--offline uses no network, and --cache-from asks a registry", hint="leave out one")
-    cache_from = _references(request.cache_from)
     reach = registries(request.insecure)
     lock = current_lock(
         project, store, observe, platforms, locked=request.locked, offline=request.offline, reach=reach
     )
+    return build_locked(request, project, lock, platforms, store, observe, reach)
+
+
+def build_locked(
+    request: BuildRequest,
+    project: Project,
+    lock: Lock,
+    platforms: Sequence[Platform],
+    store: Store,
+    observe: Observer,
+    reach: Callable[[], RegistrySettings],
+) -> list[Built]:
+    """Build `project` with the packages of `lock`. Raises what its steps raise."""
+    cache_from = _references(request.cache_from)
     files = scan(project)
     for path in files.left_out:
         observe(Note(f"left out: {path}", verbose=True))

@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "build": ("build", "assemble a project's image"),
     "run": ("run", "run a command in an image or a project, isolated"),
     "up": ("up", "build a project, start it, and serve it on a port"),
+    "shell": ("shell", "enter a project's image with the project at /app, to work on it"),
+    "dev": ("dev", "serve a project on a port, and again whenever its files change"),
     "ps": ("ps", "list running containers"),
     "exec": ("exec", "run one more command in a container that runs"),
     "attach": ("attach", "join the output and input of a detached container"),

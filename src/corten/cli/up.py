@@ -29,8 +29,8 @@ examples:
   corten up --detach                         return when it is ready; 'corten stop NAME' ends it
   corten up -e LOG_LEVEL=debug --memory 2g"""
 
-_ENTRY = "dev.corten.entry"
-_NOTHING = (
+ENTRY = "dev.corten.entry"
+NOTHING = (
     "write a predictor (predict.py with a class that has 'predict'), or set `command` in [tool.corten]; "
     "to run something once: corten run . -- COMMAND"
 )
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
     from corten.cli.terminal import size_text
     from corten.events import TaskFinished, TaskStarted
 
-    environment, limits = _environment(arguments.env), _limits(arguments)
+    environment, limits = environment_of(arguments.env), limits_of(arguments)
     gpus, cdi_directories = gpus_of(arguments), tuple(arguments.cdi_spec_dir)
     # A port in use and a project that serves nothing are told before a build of minutes, not after it.
     if starter is None:
@@ -105,10 +105,10 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         image = context.build(arguments.path)
         layers = len(image.config.diff_ids)
         context.terminal.say(f"{image.name}: {size_text(image.size)} in {layers} layers")
-        kind = image.config.labels.get(_ENTRY)
+        kind = image.config.labels.get(ENTRY)
         if kind not in ("predict", "command"):
-            raise UsageError(f"'{image.name}' has nothing to serve", hint=_NOTHING)
-        forward = None if kind == "predict" else _inner_port(image, environment)
+            raise UsageError(f"'{image.name}' has nothing to serve", hint=NOTHING)
+        forward = None if kind == "predict" else inner_port(image, environment)
         output = None if arguments.detach else serving.Output(context.terminal.say)
         descriptor = output.descriptor if output else None
         engine = arguments.engine
@@ -116,13 +116,13 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         with serving.interrupts() as asked:
             begun = TaskStarted("start", image.name)
             context.observe(begun)
-            served = (starter or _container(context))(image, how)
+            served = (starter or container_starter(context))(image, how)
             try:
                 address = serving.address_of(listener)
                 serving.wait_until_ready(served, address, "/readyz" if kind == "predict" else None, asked)
                 context.observe(TaskFinished("start", image.name))
                 if asked.count == 0:
-                    _tell(context, serving.url_of(listener), kind, address, served, detached=arguments.detach)
+                    tell(context, serving.url_of(listener), kind, address, served, detached=arguments.detach)
                 if arguments.detach and asked.count == 0:
                     return 0
                 code = serving.follow(served, asked, context.terminal.say)
@@ -144,10 +144,10 @@ def _check_entry(path: Path) -> None:
 
     project = load(path)
     if project.entry is None:
-        raise UsageError(f"'{project.name}' has nothing to serve", hint=_NOTHING)
+        raise UsageError(f"'{project.name}' has nothing to serve", hint=NOTHING)
 
 
-def _tell(
+def tell(
     context: Context, url: str, kind: str, address: tuple[str, int], served: Served, detached: bool
 ) -> None:
     """The URL on standard output, and beside it how to call it and how to stop it."""
@@ -172,7 +172,8 @@ def _tell(
     )
 
 
-def _container(context: Context) -> Starter:
+def container_starter(context: Context) -> Starter:
+    """What starts containers of this user's store."""
     from corten.cli.containers import starter
 
     return starter(context.store, context.observe)
@@ -184,7 +185,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _inner_port(image: Image, environment: tuple[tuple[str, str], ...]) -> int:
+def inner_port(image: Image, environment: tuple[tuple[str, str], ...]) -> int:
     """The `$PORT` that the command will see: the caller's, else the image's."""
     values = dict(item.partition("=")[::2] for item in image.config.env) | dict(environment)
     text = values.get("PORT", "8080")
@@ -193,14 +194,16 @@ def _inner_port(image: Image, environment: tuple[tuple[str, str], ...]) -> int:
     return int(text)
 
 
-def _environment(texts: list[str]) -> tuple[tuple[str, str], ...]:
+def environment_of(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """The variables that `-e` spells. Raises UsageError."""
     from corten.runtime.options import parse_variable
 
     parsed = (parse_variable(text, os.environ) for text in texts)
     return tuple(variable for variable in parsed if variable is not None)
 
 
-def _limits(arguments: argparse.Namespace) -> Limits:
+def limits_of(arguments: argparse.Namespace) -> Limits:
+    """The limits that the arguments spell. Raises UsageError."""
     from corten.runtime.options import Limits, parse_cpus, parse_memory, parse_pids
 
     return Limits(

@@ -1,0 +1,228 @@
+"""`corten dev`: like `up`, and when the project's files change it is built and started again, on the same socket."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.cli.container_options import add_engine_argument
+from corten.cli.context import Context
+from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.errors import CortenError, UsageError
+
+if TYPE_CHECKING:
+    from corten.cli.serving import Interrupts, Output, Served
+    from corten.cli.up import Starter
+    from corten.store.images import Image
+
+EXAMPLES = """\
+examples:
+  corten dev                       the project in this folder, on http://127.0.0.1:8000
+  corten dev ./iris --port 9000
+  corten dev -e LOG_LEVEL=debug
+
+Requests that arrive during a restart wait for it. What cannot be built or started is told, and what was served
+before is served on."""
+
+_PAUSE = 0.25
+"""Seconds between two looks at the files, at least; ten times what a look takes where that is longer."""
+_GRACE = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "path", nargs="?", type=Path, default=Path(), help="the project's folder (default: this one)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8000, help="the port to serve on; 0 picks one (default: 8000)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to serve on (default: this machine only)"
+    )
+    parser.add_argument(
+        "-e",
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set a variable, or pass one on",
+    )
+    add_gpu_arguments(parser)
+    add_engine_argument(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context, starter: Starter | None = None) -> int:
+    """Serve until Ctrl-C, and build and start again at every change. Returns 0."""
+    from corten.cli import serving, up
+
+    if not arguments.path.is_dir():
+        raise UsageError(f"'{arguments.path}' is not a folder", hint="give a project's folder")
+    if not 0 <= arguments.port <= 65535:
+        raise UsageError(f"'{arguments.port}' is not a port", hint="use a number from 0 to 65535")
+    up.environment_of(arguments.env)
+    with serving.listen(arguments.host, arguments.port) as listener, serving.interrupts() as asked:
+        server = _Server(arguments, context, listener, starter or up.container_starter(context), asked)
+        try:
+            while not asked.count:
+                seen = snapshot(arguments.path)
+                server.renew()
+                _wait_for_change(arguments.path, seen, server, asked, context)
+        finally:
+            server.stop()
+    return 0
+
+
+def snapshot(path: Path) -> object:
+    """What tells one state of a project's files from another: sizes and times of those that go into its image, and of
+    those that say how. A project that cannot be read now has a state as well."""
+    from corten.project.files import scan
+    from corten.project.load import load
+
+    found: list[object] = []
+    try:
+        project = load(path)
+        found.append(scan(project))
+        files = {*project.dependencies.files, path / "pyproject.toml"}
+    except (CortenError, OSError) as error:
+        found.append(str(error))
+        files = {path / name for name in ("pyproject.toml", "requirements.txt", "uv.lock")}
+    for file in sorted(files):
+        try:
+            status = os.stat(file)
+            found.append((str(file), status.st_size, status.st_mtime_ns, status.st_ino))
+        except OSError:
+            found.append((str(file), None))
+    return found
+
+
+def _wait_for_change(path: Path, seen: object, server: _Server, asked: Interrupts, context: Context) -> None:
+    told = False
+    while not asked.count:
+        begun = time.monotonic()
+        if snapshot(path) != seen:
+            return
+        if not told and server.has_ended():
+            context.terminal.say("waiting for a change")
+            told = True
+        asked.wait(max(_PAUSE, 10 * (time.monotonic() - begun)))
+
+
+@dataclass
+class _Running:
+    image: Image
+    served: Served
+    output: Output
+
+
+class _Server:
+    """What is served now: one container at a time, each on the same listening socket."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        context: Context,
+        listener: socket.socket,
+        starter: Starter,
+        asked: Interrupts,
+    ) -> None:
+        self._arguments, self._context, self._listener = arguments, context, listener
+        self._starter, self._asked = starter, asked
+        self._now: _Running | None = None
+        self._told = False
+
+    def renew(self) -> None:
+        """Build the project, and serve it in place of what is served now if it became another image. An error is told,
+        and changes nothing."""
+        begun = time.monotonic()
+        before = self._now
+        try:
+            image = self._context.build(self._arguments.path)
+            if before is not None and before.image.id == image.id and before.served.poll() is None:
+                return
+            self._check(image)
+        except CortenError as error:
+            self._tell(error)
+            return
+        self._end()
+        try:
+            self._begin(image)
+        except CortenError as error:
+            self._tell(error)
+            if before is not None and before.image.id != image.id and not self._asked.count:
+                self._serve_again(before.image)
+            return
+        if before is not None and not self._asked.count:
+            self._context.terminal.say(f"reloaded in {time.monotonic() - begun:.1f} s")
+
+    def has_ended(self) -> bool:
+        """Whether nothing is served."""
+        return self._now is None or self._now.served.poll() is not None
+
+    def stop(self) -> None:
+        """End what is served; what is in flight is finished first."""
+        self._end()
+
+    def _serve_again(self, image: Image) -> None:
+        try:
+            self._begin(image)
+            self._context.terminal.say("what was served before is served again")
+        except CortenError as error:
+            self._tell(error)
+
+    def _check(self, image: Image) -> None:
+        from corten.cli import up
+
+        if image.config.labels.get(up.ENTRY) not in ("predict", "command"):
+            raise UsageError(f"'{image.name}' has nothing to serve", hint=up.NOTHING)
+
+    def _begin(self, image: Image) -> None:
+        from corten.cli import serving, up
+
+        kind = image.config.labels[up.ENTRY]
+        environment = up.environment_of(self._arguments.env)
+        forward = None if kind == "predict" else up.inner_port(image, environment)
+        output = serving.Output(self._context.terminal.say)
+        how = up.Start(
+            self._listener,
+            forward,
+            environment,
+            up.limits_of(argparse.Namespace(memory=None, cpus=None, pids_limit=None)),
+            output.descriptor,
+            gpus_of(self._arguments),
+            tuple(self._arguments.cdi_spec_dir),
+            self._arguments.engine,
+        )
+        try:
+            served = self._starter(image, how)
+        except BaseException:
+            output.finish()
+            raise
+        self._now = _Running(image, served, output)
+        address = serving.address_of(self._listener)
+        try:
+            serving.wait_until_ready(served, address, "/readyz" if kind == "predict" else None, self._asked)
+        except BaseException:
+            self._end()
+            raise
+        if not self._told and not self._asked.count:
+            self._told = True
+            up.tell(self._context, serving.url_of(self._listener), kind, address, served, detached=False)
+
+    def _end(self) -> None:
+        from corten.cli import serving
+
+        if self._now is None:
+            return
+        if self._now.served.poll() is None:
+            serving.stop(self._now.served, _GRACE, self._asked)
+        self._now.output.finish()
+        self._now = None
+
+    def _tell(self, error: CortenError) -> None:
+        self._context.terminal.error(error.message, error.hint)

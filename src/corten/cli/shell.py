@@ -1,0 +1,113 @@
+"""`corten shell`: a shell in a project's image, with the project itself at /app, to work on it."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.cli.container_options import add_engine_argument
+from corten.cli.context import Context
+from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.errors import RuntimeFailure
+
+if TYPE_CHECKING:
+    from corten.oci.digest import Digest
+    from corten.store.store import Store
+
+EXAMPLES = """\
+examples:
+  corten shell                              a shell with this project's packages
+  corten shell . -- python train.py         one command there
+  corten shell . -- python -m pytest        with the packages of the group 'dev'
+  corten shell -v ~/data:/data              with a folder of this machine beside it
+
+What is written in /app is written in the project, as you. The home folder there is kept: it is the volume
+NAME-…-home of 'corten volume ls'. The network is this machine's."""
+
+TAKES_COMMAND = True
+HOME = "/home/dev"
+_SHELLS = ("/bin/bash", "/bin/sh")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.usage = "corten shell [OPTIONS] [FOLDER] [-- COMMAND …]"
+    parser.add_argument(
+        "path", nargs="?", type=Path, default=Path(), help="the project's folder (default: this one)"
+    )
+    parser.add_argument(
+        "-v",
+        "--volume",
+        action="append",
+        default=[],
+        metavar="SRC:DST[:ro]",
+        help="show a file or folder of this machine inside (./DIR or a path), or a volume (a name)",
+    )
+    parser.add_argument(
+        "-e",
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set a variable, or pass one on",
+    )
+    parser.add_argument(
+        "--network", default="host", metavar="none|host", help="none, or the machine's (default: host)"
+    )
+    add_gpu_arguments(parser)
+    add_engine_argument(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Build, enter, and return the shell's or the command's own exit code; 125, 126 or 127 where it did not start."""
+    from corten.cli.development import development_image
+    from corten.runtime import container, launch, mounts
+    from corten.runtime.options import RunOptions, parse_variable
+
+    project, image = development_image(arguments.path, context.store, context.observe)
+    volumes, named, _ = mounts.split_mounts([mounts.parse_volume(text) for text in arguments.volume])
+    variables = [parse_variable(text, os.environ) for text in arguments.env]
+    root = str(project.root)
+    options = RunOptions(
+        command=tuple(arguments.command) or (_shell(context.store, image.config.diff_ids),),
+        entrypoint=(),
+        environment=(
+            ("HOME", HOME),
+            ("PS1", f"({project.name}) $ "),
+            *(variable for variable in variables if variable is not None),
+        ),
+        workdir="/app",
+        volumes=(mounts.Volume(root, "/app"), *volumes),
+        named_volumes=(mounts.NamedVolume(home_volume(project.name, root), HOME, seeded=False), *named),
+        network=arguments.network,
+        gpus=gpus_of(arguments),
+        cdi_directories=tuple(arguments.cdi_spec_dir),
+        engine=arguments.engine,
+    )
+    context.terminal.close()
+    try:
+        return container.run(image, options, context.store, context.observe)
+    except RuntimeFailure as error:
+        context.terminal.error(error.message, error.hint)
+        kinds = {launch.NotFound: 127, launch.NotExecutable: 126}
+        return kinds.get(type(error), 125)
+
+
+def home_volume(name: str, root: str) -> str:
+    """The name of the volume that is home in the shells of the project `name` in the folder `root`."""
+    return f"{name[:40]}-{hashlib.sha256(root.encode()).hexdigest()[:6]}-home"
+
+
+def _shell(store: Store, layers: tuple[Digest, ...]) -> str:
+    """The best shell that the image has."""
+    for shell in _SHELLS:
+        for layer in layers:
+            tree = store.layers.tree(layer)
+            if os.path.lexists(f"{tree}{shell}") or os.path.lexists(f"{tree}/usr{shell}"):
+                return shell
+    raise RuntimeFailure(
+        "the image has no shell", hint="give a command: corten shell . -- python; or another `base`"
+    )
