@@ -140,9 +140,8 @@ def _proot(
     user, pretended = container.user, None
     if asked_for_user and (user.uid, user.gid) != (os.geteuid(), os.getegid()):
         pretended = (user.uid, user.gid)
-    environment = dict(container.environment)
-    if not os.access("/tmp", os.W_OK):
-        environment["PROOT_TMP_DIR"] = os.fspath(Path(directory, "upper", "tmp"))
+    # It puts its loader there and executes it, which /tmp may forbid.
+    environment = {**dict(container.environment), "PROOT_TMP_DIR": os.fspath(Path(directory, "work"))}
     # Root has to write to the folders of others that it is given, as it would under an OCI engine as their owner.
     others = any(item.writable and os.stat(item.source).st_uid != 0 for item in container.volumes)
 

@@ -34,7 +34,8 @@ def probe_fallback(engine: Engine, store: Store) -> str | None:
                 return Prepared(command, {"PATH": "/usr/bin:/bin"}, lambda: None, (descriptor,))
             # PRoot looks for the program before it traces anything, so this one must exist.
             command = [engine.path, "-v", "-1", "-r", "/", find_program("true") or engine.path]
-            return Prepared(command, {}, lambda: install_filter(path_filter()))
+            environment = {"PROOT_TMP_DIR": f"{directory}/upper"}
+            return Prepared(command, environment, lambda: install_filter(path_filter()))
 
         try:
             with open(directory / "said", "wb") as output:

@@ -29,6 +29,7 @@ from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import kernel, launch
 from corten.runtime.attend import FORWARDED
 from corten.runtime.engine import Engine
+from corten.runtime.forwarder import start_forwarder
 from corten.runtime.processes import children, first_process, note_inside
 from corten.store.disk import remove_tree
 
@@ -142,7 +143,7 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     os.close(go)
     forwarder = None
     if watched.forward is not None and watched.listener is not None:
-        forwarder = launch.start_forwarder(watched.listener, watched.forward)
+        forwarder = start_forwarder(watched.listener, watched.forward)
     os.close(tell)
     code = _attend(engine, guard.pid if guard is not None else None)
     if guard is not None:
