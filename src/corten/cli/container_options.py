@@ -62,6 +62,23 @@ def add_mount_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--network` and `-p`."""
+    parser.add_argument(
+        "--network",
+        metavar="MODE",
+        help="none, host (this machine's), private (its own, with a way out) or container:NAME (default: the image's)",
+    )
+    parser.add_argument(
+        "-p",
+        "--publish",
+        action="append",
+        default=[],
+        metavar="[IP:]HOST:PORT[/udp]",
+        help="let a port of this machine lead to one inside; others reach it with IP 0.0.0.0 (default: 127.0.0.1)",
+    )
+
+
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     """The limits of a container."""
     parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
@@ -114,8 +131,38 @@ def with_container_options(options: RunOptions, arguments: argparse.Namespace) -
     """`options` with what the arguments of this module spell. Raises UsageError, RuntimeFailure."""
     from dataclasses import replace
 
-    from corten.runtime import mounts
     from corten.runtime import options as spelled
+
+    if arguments.volume or arguments.mount or arguments.tmpfs or arguments.device or arguments.model_cache:
+        options = _with_mounts(options, arguments)
+    options = replace(
+        options,
+        limits=limits_of(arguments),
+        best_effort=arguments.best_effort,
+        storage=spelled.parse_memory(arguments.storage_size) if arguments.storage_size else None,
+        hostname=spelled.parse_hostname(arguments.hostname) if arguments.hostname is not None else None,
+        hosts=tuple(spelled.parse_host(text) for text in arguments.add_host),
+        dns=tuple(spelled.parse_dns(text) for text in arguments.dns),
+        shm_size=spelled.parse_shm_size(arguments.shm_size) if arguments.shm_size is not None else None,
+    )
+    if arguments.publish:
+        from corten.runtime.network.ports import parse_ports
+
+        options = replace(
+            options, ports=tuple(port for text in arguments.publish for port in parse_ports(text))
+        )
+    if arguments.init:
+        from corten.runtime.initial import find_init
+
+        options = replace(options, init=find_init())
+    rights = (arguments.ulimit, arguments.cap_add, arguments.cap_drop, arguments.security_opt)
+    return _with_rights(options, arguments) if any(rights) else options
+
+
+def _with_mounts(options: RunOptions, arguments: argparse.Namespace) -> RunOptions:
+    from dataclasses import replace
+
+    from corten.runtime import mounts
 
     found = [
         *(mounts.parse_volume(text) for text in arguments.volume),
@@ -129,27 +176,14 @@ def with_container_options(options: RunOptions, arguments: argparse.Namespace) -
         options = replace(options, environment=(*MODEL_CACHE_VARIABLES, *options.environment))
     volumes, named, tmpfs = mounts.split_mounts(found)
     vendors, paths = split_devices(arguments.device)
-    options = replace(
+    return replace(
         options,
         volumes=volumes,
         named_volumes=named,
         tmpfs=tmpfs,
         devices=tuple(device for text in paths for device in mounts.parse_device(text)),
         vendor_devices=vendors,
-        limits=limits_of(arguments),
-        best_effort=arguments.best_effort,
-        storage=spelled.parse_memory(arguments.storage_size) if arguments.storage_size else None,
-        hostname=spelled.parse_hostname(arguments.hostname) if arguments.hostname is not None else None,
-        hosts=tuple(spelled.parse_host(text) for text in arguments.add_host),
-        dns=tuple(spelled.parse_dns(text) for text in arguments.dns),
-        shm_size=spelled.parse_shm_size(arguments.shm_size) if arguments.shm_size is not None else None,
     )
-    if arguments.init:
-        from corten.runtime.initial import find_init
-
-        options = replace(options, init=find_init())
-    rights = (arguments.ulimit, arguments.cap_add, arguments.cap_drop, arguments.security_opt)
-    return _with_rights(options, arguments) if any(rights) else options
 
 
 def _with_rights(options: RunOptions, arguments: argparse.Namespace) -> RunOptions:

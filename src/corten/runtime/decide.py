@@ -16,9 +16,7 @@ from corten.errors import RuntimeFailure, UsageError
 from corten.runtime import kernel, launch
 from corten.runtime.identity import Identity, check_ids
 from corten.runtime.initial import INSIDE
-from corten.runtime.mounts import Device, Volume
 from corten.runtime.options import RunOptions
-from corten.runtime.privileges import Security, check_ulimits, granted, held_capabilities, may_raise_limits
 from corten.runtime.rootfs import Root
 from corten.runtime.seccomp import custom_seccomp, default_profile, oci_seccomp
 from corten.runtime.spec import ROOT_CAPABILITIES, Container
@@ -27,6 +25,8 @@ from corten.store.images import Image
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits
+    from corten.runtime.mounts import Device
+    from corten.runtime.privileges import Security
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NETWORK_LABEL = "dev.corten.network"
@@ -52,14 +52,15 @@ class Situation:
 
 
 def network_of(image: Image, options: RunOptions) -> str:
-    """`none` or `host`: what was asked for, else what the image says. Raises UsageError."""
-    asked = options.network
-    network = asked or image.config.labels.get(_NETWORK_LABEL, "none")
-    if network == "private":
-        raise UsageError("a private network is not there yet", hint="use --network none or --network host")
-    if network not in ("none", "host"):
-        raise UsageError(f"unknown network '{network[:40]}'", hint="use none or host")
-    return network
+    """`none`, `host`, `private` or `container:NAME`: what was asked for, else what the image says. Raises UsageError."""
+    label = image.config.labels.get(_NETWORK_LABEL)
+    network = options.network or label or "none"
+    if network in ("none", "host") and not options.ports:
+        return network
+    # Every start would pay for this.
+    from corten.runtime.network.plan import choose
+
+    return choose(options.network, label, options.ports)
 
 
 def decide(image: Image, options: RunOptions, situation: Situation, root: str) -> Container:
@@ -81,11 +82,16 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
     arguments = _arguments(image, options, inside, environment["PATH"])
     home = _writable_home(inside, environment["HOME"])
     capabilities = _capabilities(options, user, capable)
-    check_ulimits(options.ulimits, may_raise_limits(identity.kind == "root"))
+    if options.ulimits:
+        from corten.runtime.privileges import check_ulimits, may_raise_limits
+
+        check_ulimits(options.ulimits, may_raise_limits(identity.kind == "root"))
     _check_devices(options.devices, identity, user)
     volumes = options.volumes
     if options.init is not None:
         arguments = (INSIDE, "--", *arguments)
+        from corten.runtime.mounts import Volume
+
         volumes = (*volumes, Volume(options.init, INSIDE, writable=False))
     return Container(
         root=root,
@@ -124,11 +130,15 @@ def _capabilities(options: RunOptions, user: User, capable: bool) -> tuple[str, 
     usual = ROOT_CAPABILITIES if capable and user.uid == 0 else ()
     if not options.cap_add and not options.cap_drop:
         return usual
+    from corten.runtime.privileges import granted, held_capabilities
+
     return granted(usual, options.cap_add, options.cap_drop, held_capabilities())
 
 
-def _seccomp(security: Security, architecture: str, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
-    if security.seccomp is None:
+def _seccomp(
+    security: Security | None, architecture: str, capabilities: tuple[str, ...]
+) -> dict[str, Any] | None:
+    if security is None or security.seccomp is None:
         return oci_seccomp(default_profile(), architecture, capabilities, kernel.version())
     if security.seccomp == "unconfined":
         return None

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from corten.errors import UsageError
-from corten.runtime.mounts import Device, NamedVolume, Tmpfs, Volume
-from corten.runtime.privileges import USUAL, Security, Ulimit
 
 if TYPE_CHECKING:
+    # Few containers ask for these, and every start would pay for their classes.
     from corten.runtime.cdi.choose import Gpus
-
-Network = Literal["none", "host"]
+    from corten.runtime.mounts import Device, NamedVolume, Tmpfs, Volume
+    from corten.runtime.network.ports import Port
+    from corten.runtime.privileges import Security, Ulimit
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _CPUSET = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
@@ -50,7 +50,7 @@ class RunOptions:
     """How to run an image. Without a value the image decides.
 
     `entrypoint`: None is the image's own, an empty tuple none at all. `network`: None is what the image's label says,
-    else `none`. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
+    else `none`; `ports` are published from a private one. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
     file systems; they are kept in memory then."""
 
@@ -74,7 +74,7 @@ class RunOptions:
     shm_size: int | None = None
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
-    security: Security = USUAL
+    security: Security | None = None
     init: str | None = None
     best_effort: bool = False
     gpus: Gpus | None = None
@@ -82,6 +82,7 @@ class RunOptions:
     cdi_directories: tuple[str, ...] = ()
     storage: int | None = None
     engine: str | None = None
+    ports: tuple[Port, ...] = ()
 
 
 def parse_memory(text: str) -> int:

@@ -57,9 +57,6 @@ class Security:
     unmask: tuple[str, ...] = ()
 
 
-USUAL = Security()
-
-
 @dataclass(frozen=True, slots=True)
 class Ulimit:
     """A resource limit of each process (getrlimit(2)); `UNLIMITED` for none."""
@@ -162,15 +159,6 @@ def _read_profile(path: str, directory: str | None) -> str:
     if not isinstance(profile, dict) or "defaultAction" not in profile:
         raise UsageError(f"'{path}' is not a seccomp profile", hint="docker's form begins with defaultAction")
     return json.dumps(profile)
-
-
-def hidden(paths: Sequence[str], security: Security) -> list[str]:
-    """`paths` as `security` wants them: without the unmasked ones."""
-    if "all" in security.unmask:
-        return []
-    import fnmatch
-
-    return [path for path in paths if not any(fnmatch.fnmatch(path, item) for item in security.unmask)]
 
 
 def parse_ulimit(text: str) -> Ulimit:

@@ -55,7 +55,7 @@ class Health:
 class Record:
     """A container. Times are seconds since the epoch. `kind` says who watches it; `boot` during which uptime of the machine
     it was started; `remove` that nothing of it is kept after its end, `ends_with_stop` that `stop` removes it.
-    `uid` is its user's on the machine."""
+    `uid` is its user's on the machine; `ports` are those that it publishes, as `Port` shows them."""
 
     name: str
     image: str
@@ -78,6 +78,7 @@ class Record:
     terminal: bool = False
     stdin: bool = False
     stop_signal: str | None = None
+    ports: tuple[str, ...] = ()
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -187,8 +188,10 @@ def _hints(kind: Any) -> dict[str, Any]:
     if kind not in _KNOWN:
         names: dict[str, Any] = {}
         if kind is RunOptions:
+            from corten.runtime import mounts, privileges
             from corten.runtime.cdi.choose import Gpus
+            from corten.runtime.network.ports import Port
 
-            names["Gpus"] = Gpus
+            names = {**vars(mounts), **vars(privileges), "Gpus": Gpus, "Port": Port}
         _KNOWN[kind] = typing.get_type_hints(kind, localns=names)
     return _KNOWN[kind]

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from corten.runtime.identity import Identity
-from corten.runtime.mounts import Device, Tmpfs, Volume
 from corten.runtime.options import Limits
-from corten.runtime.privileges import USUAL, Security, Ulimit, hidden
 from corten.runtime.users import User
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits
+    from corten.runtime.mounts import Device, Tmpfs, Volume
+    from corten.runtime.privileges import Security, Ulimit
 
 ROOT_CAPABILITIES = (
     "CAP_CHOWN",
@@ -82,7 +82,7 @@ class Container:
     seccomp: dict[str, Any] | None
     edits: Edits | None = None
     capabilities: tuple[str, ...] | None = None
-    security: Security = USUAL
+    security: Security | None = None
     ulimits: tuple[Ulimit, ...] = ()
     shm_size: int | None = None
     tmpfs: tuple[Tmpfs, ...] = ()
@@ -104,7 +104,7 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         "env": [f"{key}={value}" for key, value in container.environment],
         "cwd": container.workdir,
         "capabilities": _capabilities(container),
-        "noNewPrivileges": security.no_new_privileges,
+        "noNewPrivileges": security is None or security.no_new_privileges,
     }
     if container.ulimits:
         process["rlimits"] = [
@@ -118,8 +118,8 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         namespaces.append({"type": "network"})
     linux: dict[str, Any] = {
         "namespaces": namespaces,
-        "maskedPaths": [*hidden(MASKED, security), *security.mask],
-        "readonlyPaths": hidden(READ_ONLY, security),
+        "maskedPaths": [*hidden(MASKED, security), *security.mask] if security else list(MASKED),
+        "readonlyPaths": hidden(READ_ONLY, security) if security else list(READ_ONLY),
     }
     if container.seccomp is not None:
         linux["seccomp"] = container.seccomp
@@ -145,6 +145,15 @@ def runtime_spec(container: Container) -> dict[str, Any]:
     from corten.runtime.cdi.apply import with_edits
 
     return with_edits(spec, container.edits, makes_nodes=container.identity.kind == "root")
+
+
+def hidden(paths: Sequence[str], security: Security) -> list[str]:
+    """`paths` as `security` wants them: without the unmasked ones."""
+    if "all" in security.unmask:
+        return []
+    import fnmatch
+
+    return [path for path in paths if not any(fnmatch.fnmatch(path, item) for item in security.unmask)]
 
 
 def _capabilities(container: Container) -> dict[str, list[str]]:
