@@ -238,8 +238,9 @@ def remove(directory: Path) -> None:
 
 def remove_as_owner(path: Path) -> None:
     """Remove files that a container's users may own. Raises RuntimeFailure where even that is refused."""
-    try:
+    with contextlib.suppress(PermissionError):
         remove_tree(path)
-    except PermissionError:
-        # Files of a container's other users belong to subordinate IDs: only a namespace that has them may delete them.
+    if os.path.lexists(path):
+        # Files of a container's other users belong to subordinate IDs, and an overlay's own folders are open to nobody:
+        # only a namespace in which this user is root may delete them.
         launch.in_namespace(current_identity(), lambda: remove_tree(path))
