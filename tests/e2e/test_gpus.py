@@ -166,3 +166,25 @@ def test_up_passes_them_on(corten: Corten, project: Callable[..., Path], specs: 
     missing = corten("up", root, "--port", "0", "--detach", "--gpus", "9", "--cdi-spec-dir", specs, code=None)
     assert missing.returncode != 0
     assert "9 GPUs are asked for, and 2 are there" in missing.stderr
+
+
+def test_a_detached_container_keeps_them_over_a_restart(corten: Corten, runner: str, specs: Path) -> None:
+    corten(
+        "run", "-d", "--name", "with-gpu", "--gpus", "1", "--cdi-spec-dir", specs, runner, "--", "sleep", "60"
+    )
+    try:
+        corten("stop", "with-gpu")
+        corten("restart", "with-gpu")
+        assert "gpu0" in corten("exec", "with-gpu", "--", "ls", "/dev").stdout.split()
+    finally:
+        corten("rm", "-f", "with-gpu", code=None)
+
+
+def test_doctor_reads_the_files_and_the_image(corten: Corten, runner: str, specs: Path) -> None:
+    environment = corten.at(corten.home, CORTEN_CDI_DIRS=str(specs))
+    assert "CDI specifications of nvidia.com/gpu" in environment("doctor", code=None).stdout
+    (specs / "broken.json").write_text("{")
+    assert f"'{specs}/broken.json' cannot be used: it is not JSON" in environment("doctor", code=None).stdout
+    found = json.loads(corten("doctor", runner, "--json", code=None).stdout)["findings"]
+    assert found[0]["says"] == "it has no package that was built for CUDA"
+    assert corten("doctor", "no-such-image", code=None).returncode == 1
