@@ -120,8 +120,13 @@ def with_volumes(
     volumes = []
     for volume in named:
         taken.add(volume.target)
-        # Its container's record names it already, so from here on nobody removes it.
-        with store.lock(_LOCK), explained(store.root):
+        # Its container's record names it already, so whoever removes volumes after this leaves it. Filling one may take
+        # long, and only its own other containers wait for that.
+        with (
+            store.lock(_LOCK, shared=True),
+            store.lock(f"{_LOCK}-{volume.name}"),
+            explained(store.root),
+        ):
             source = _ready(store, volume, inside, container.user, container.identity)
         volumes.append(Volume(str(source), volume.target, volume.writable))
     open_rooms = [] if container.read_write else [place for place in rooms if place not in taken]
