@@ -1,4 +1,8 @@
-"""`corten dev`: like `up`, and when the project's files change it is built and started again, on the same socket."""
+"""`corten dev`: like `up`, and when the project's files change it is built and started again, behind the same socket.
+
+The socket is this process's, and a relay leads from it to the container that serves: a new one takes over when it is ready,
+and only then the old one ends. So nobody is refused, and code that does not start never serves.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING
 from corten.cli.container_options import add_engine_argument
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.cli.relay import Relay
 from corten.errors import CortenError, UsageError
 
 if TYPE_CHECKING:
@@ -26,12 +31,13 @@ examples:
   corten dev ./iris --port 9000
   corten dev -e LOG_LEVEL=debug
 
-Requests that arrive during a restart wait for it. What cannot be built or started is told, and what was served
-before is served on."""
+What was served before is served until the new one is ready, and on where that cannot be built or started."""
 
 _PAUSE = 0.25
 """Seconds between two looks at the files, at least; ten times what a look takes where that is longer."""
 _GRACE = 10.0
+_HANDING_OVER = 0.2
+"""Seconds that the old container has to accept what was led to it just before."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +73,9 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         raise UsageError(f"'{arguments.port}' is not a port", hint="use a number from 0 to 65535")
     up.environment_of(arguments.env)
     with serving.listen(arguments.host, arguments.port) as listener, serving.interrupts() as asked:
-        server = _Server(arguments, context, listener, starter or up.container_starter(context), asked)
+        relay = Relay(listener)
+        start = starter or up.container_starter(context)
+        server = _Server(arguments, context, relay, serving.url_of(listener), start, asked)
         try:
             while not asked.count:
                 seen = snapshot(arguments.path)
@@ -75,6 +83,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
                 _wait_for_change(arguments.path, seen, server, asked, context)
         finally:
             server.stop()
+            relay.close()
     return 0
 
 
@@ -118,20 +127,23 @@ class _Running:
     image: Image
     served: Served
     output: Output
+    listener: socket.socket
 
 
 class _Server:
-    """What is served now: one container at a time, each on the same listening socket."""
+    """What is served now, each container behind a socket of its own, to which the relay leads."""
 
     def __init__(
         self,
         arguments: argparse.Namespace,
         context: Context,
-        listener: socket.socket,
+        relay: Relay,
+        url: str,
         starter: Starter,
         asked: Interrupts,
     ) -> None:
-        self._arguments, self._context, self._listener = arguments, context, listener
+        self._arguments, self._context = arguments, context
+        self._relay, self._url = relay, url
         self._starter, self._asked = starter, asked
         self._now: _Running | None = None
         self._told = False
@@ -149,16 +161,17 @@ class _Server:
         except CortenError as error:
             self._tell(error)
             return
-        self._end()
         try:
-            self._begin(image)
+            fresh = self._begin(image)
         except CortenError as error:
             self._tell(error)
-            if before is not None and before.image.id != image.id and not self._asked.count:
-                self._serve_again(before.image)
             return
-        if before is not None and not self._asked.count:
-            self._context.terminal.say(f"reloaded in {time.monotonic() - begun:.1f} s")
+        self._now = fresh
+        if before is not None:
+            self._asked.wait(_HANDING_OVER)
+            self._end(before)
+            if not self._asked.count:
+                self._context.terminal.say(f"reloaded in {time.monotonic() - begun:.1f} s")
 
     def has_ended(self) -> bool:
         """Whether nothing is served."""
@@ -166,14 +179,8 @@ class _Server:
 
     def stop(self) -> None:
         """End what is served; what is in flight is finished first."""
-        self._end()
-
-    def _serve_again(self, image: Image) -> None:
-        try:
-            self._begin(image)
-            self._context.terminal.say("what was served before is served again")
-        except CortenError as error:
-            self._tell(error)
+        if self._now is not None:
+            self._end(self._now)
 
     def _check(self, image: Image) -> None:
         from corten.cli import up
@@ -181,16 +188,17 @@ class _Server:
         if image.config.labels.get(up.ENTRY) not in ("predict", "command"):
             raise UsageError(f"'{image.name}' has nothing to serve", hint=up.NOTHING)
 
-    def _begin(self, image: Image) -> None:
+    def _begin(self, image: Image) -> _Running:
+        """Start a container of `image`, and lead to it when it is ready. Raises RuntimeFailure."""
         from corten.cli import serving, up
 
         kind = image.config.labels[up.ENTRY]
         environment = up.environment_of(self._arguments.env)
-        forward = None if kind == "predict" else up.inner_port(image, environment)
+        listener = serving.listen("127.0.0.1", 0)
         output = serving.Output(self._context.terminal.say)
         how = up.Start(
-            self._listener,
-            forward,
+            listener,
+            None if kind == "predict" else up.inner_port(image, environment),
             environment,
             up.limits_of(argparse.Namespace(memory=None, cpus=None, pids_limit=None)),
             output.descriptor,
@@ -202,27 +210,28 @@ class _Server:
             served = self._starter(image, how)
         except BaseException:
             output.finish()
+            listener.close()
             raise
-        self._now = _Running(image, served, output)
-        address = serving.address_of(self._listener)
+        fresh = _Running(image, served, output, listener)
+        address = serving.address_of(listener)
         try:
             serving.wait_until_ready(served, address, "/readyz" if kind == "predict" else None, self._asked)
         except BaseException:
-            self._end()
+            self._end(fresh)
             raise
+        self._relay.lead_to(address)
         if not self._told and not self._asked.count:
             self._told = True
-            up.tell(self._context, serving.url_of(self._listener), kind, address, served, detached=False)
+            up.tell(self._context, self._url, kind, address, served, detached=False)
+        return fresh
 
-    def _end(self) -> None:
+    def _end(self, running: _Running) -> None:
         from corten.cli import serving
 
-        if self._now is None:
-            return
-        if self._now.served.poll() is None:
-            serving.stop(self._now.served, _GRACE, self._asked)
-        self._now.output.finish()
-        self._now = None
+        if running.served.poll() is None:
+            serving.stop(running.served, _GRACE, self._asked)
+        running.output.finish()
+        running.listener.close()
 
     def _tell(self, error: CortenError) -> None:
         self._context.terminal.error(error.message, error.hint)

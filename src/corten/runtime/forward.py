@@ -12,7 +12,7 @@ _PIECE = 1 << 16
 _ATTEMPTS = 600
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Pass bytes on until the sender has no more, and then say so: either side may go on sending. A connection that
     breaks on one side breaks on the other."""
     try:
@@ -44,7 +44,7 @@ async def forward(listener: socket.socket, port: int) -> None:
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
         for stream in (writer, inner_writer):
             stream.close()
             with contextlib.suppress(OSError):
