@@ -38,6 +38,16 @@ def test_a_memory_bomb_goes_off_inside(corten: Corten, image: str) -> None:
     assert "it used more than its 64 MiB of memory" in done.stderr
 
 
+def test_what_ended_a_detached_container_is_told_later(corten: Corten, image: str) -> None:
+    bomb = "blocks = []\nwhile True: blocks.append(bytearray(8 << 20))"
+    corten("run", image, "-d", "--name", "exhausted", "--memory", "64m", "--", "python", "-c", bomb)
+    try:
+        assert corten("wait", "exhausted", code=None).stdout.strip() in ("137", "exhausted 137")
+        assert "it used more than its 64 MiB of memory" in corten("ps", "--all").stdout
+    finally:
+        corten("rm", "-f", "exhausted")
+
+
 def test_a_fork_bomb_goes_off_inside(corten: Corten, image: str) -> None:
     bomb = (
         "import os, signal\n"

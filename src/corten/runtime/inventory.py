@@ -102,7 +102,19 @@ def ending_of(directory: Path, record: Record) -> Ending | None:
         return Ending(_KILLED, at, False, "its time was over")
     marks = (directory / launch.RAN_OUT_OF_MEMORY, directory / "exit" / "oom")
     memory = any(mark.exists() for mark in marks) or cgroups.memory_ran_out(record.name, code)
-    return Ending(code, at, memory, "it used more memory than its limit" if memory else None)
+    return Ending(code, at, memory, _memory_reason(directory) if memory else None)
+
+
+def _memory_reason(directory: Path) -> str:
+    try:
+        limit = records.read_options(directory).limits.memory
+    except RuntimeFailure:
+        limit = None
+    return (
+        f"it used more than its {limit >> 20} MiB of memory"
+        if limit
+        else "it used more memory than its limit"
+    )
 
 
 def note_exit(directory: Path, code: int) -> None:
