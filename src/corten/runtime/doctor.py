@@ -45,7 +45,7 @@ def examine(store: Store) -> list[Finding]:
     """Everything about this machine and user that containers depend on."""
     identity = current_identity()
     findings = [_namespaces(identity), _subordinate(identity), _overlay(store, identity)]
-    findings = _mildly([*findings, *_engines(store, identity)])
+    findings = [*_mildly([*findings, *_engines(store, identity)]), _monitor()]
     findings += [_limits(identity), _gpus(), _disk(store)]
     return findings
 
@@ -134,6 +134,17 @@ def _engines(store: Store, identity: Identity) -> list[Finding]:
             mend = "see above what crun and runc need here"
             findings.append(Finding(subject, "limited", f"{used}: {MISSING[name]}", mend))
     return findings
+
+
+def _monitor() -> Finding:
+    if find_program("conmon") is None:
+        return Finding(
+            "monitor conmon",
+            "limited",
+            "not installed: a detached container takes some 15 MB for its monitor, and has no terminal",
+            "apt install conmon",
+        )
+    return Finding("monitor conmon", "ok", "watches detached containers")
 
 
 def _mildly(findings: list[Finding]) -> list[Finding]:

@@ -103,8 +103,8 @@ def process_of(own: dict[str, Any], what: Execution, root: Root) -> dict[str, An
         if user.groups:
             process["user"]["additionalGids"] = list(user.groups)
         environment |= {"USER": user.name or f"user{user.uid}", "HOME": user.home or "/"}
-    if process["user"]["uid"] != 0:
-        process["capabilities"] = {key: [] for key in ("bounding", "effective", "permitted")}
+    if process["user"]["uid"] not in (0, own["user"]["uid"]):
+        process["capabilities"] = {key: [] for key in own.get("capabilities", {})}
     if what.terminal:
         environment.setdefault("TERM", os.environ.get("TERM", "xterm"))
         if what.size:

@@ -39,6 +39,7 @@ from corten.store.store import Store
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits
+    from corten.runtime.network.preparing import Prepared
 
 PARTS = ("upper", "work", "rootfs", "names", "bundle", "engine", "exit")
 """The directories of a container. `upper` holds what it wrote."""
@@ -185,12 +186,23 @@ class Made:
         identity = current_identity()
         engine = find_engine(store, identity, self.options.engine)
         if engine.name in FALLBACKS:
+            output = self._without_monitor(output)
             return self._fall_back(engine, observe, terminal, listener, forward, output, session)
         if identity.kind == "single":
             _say_once(store, observe)
         edits = self._vendor_edits(identity, observe)
         limited = self._limited(identity, observe)
         layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
+        served = listener is not None and forward is None
+        inner = network_of(self.image, self.options)
+        network = self._network(inner, identity, observe, listener, forward)
+        if network is not None:
+            inner = "given"
+            if not served:
+                # Those are in the network's own hands.
+                listener = forward = None
+        elif forward is not None:
+            inner = "given"
         plan = launch.Launch(
             engine=engine,
             identity=identity,
@@ -206,9 +218,8 @@ class Made:
             monitor=self.life.monitor,
             storage=self.options.storage,
             scope=limited.scope,
+            wiring=network.wiring if network else None,
         )
-        inner = "given" if forward is not None else network_of(self.image, self.options)
-        served = listener is not None and forward is None
 
         def prepare(root: str) -> None:
             situation = Situation(
@@ -216,7 +227,7 @@ class Made:
                 identity,
                 inner,
                 place_of(limited, self.name),
-                self._files(inner),
+                self._files(inner, network.resolvers if network else ""),
                 terminal,
                 size,
                 served,
@@ -237,7 +248,28 @@ class Made:
             if self.record.is_kept:
                 note_exit(self.directory, code)
 
-        return launch.start_shim(plan, prepare, ended)
+        try:
+            return launch.start_shim(plan, prepare, ended)
+        finally:
+            if network is not None:
+                for descriptor in network.wiring.descriptors:
+                    os.close(descriptor)
+
+    def _without_monitor(self, output: int | None) -> int | None:
+        """Where no OCI engine works, conmon has nothing to call: a detached container has the shim for its monitor. Returns
+        the descriptor for its output. Raises RuntimeFailure where that cannot give what was asked for."""
+        if self.life.monitor is None:
+            return output
+        if self.life.terminal or self.life.stdin or self.life.timeout is not None:
+            raise RuntimeFailure(
+                "a detached container has no terminal, standard input or --timeout without an OCI engine",
+                hint="leave -i, -t and --timeout out, or install crun or runc",
+            )
+        self.life = replace(self.life, kind="shim", monitor=None)
+        self.record = replace(self.record, kind="shim")
+        records.write(self.directory, self.record, self.options)
+        log = self.directory / "output.log"
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def _fall_back(
         self,
@@ -301,10 +333,26 @@ class Made:
 
         return wanted_edits(options.gpus, options.vendor_devices, options.cdi_directories, identity, observe)
 
-    def _files(self, network: str) -> tuple[tuple[str, str], ...]:
+    def _network(
+        self, network: str, identity: Identity, observe: Observer, listener: int | None, forward: int | None
+    ) -> Prepared | None:
+        """A network that the shim makes; None for those that the engine makes, or nobody. Its ports are written down."""
+        if network in ("none", "host"):
+            return None
+        # Every start would pay for this.
+        from corten.runtime.network.preparing import prepare
+
+        served = (listener, forward) if listener is not None and forward is not None else None
+        prepared = prepare(network, self.options.ports, self.store, identity, observe, served)
+        if prepared.ports:
+            self.record = replace(self.record, ports=tuple(str(port) for port in prepared.ports))
+            records.write(self.directory, self.record, self.options)
+        return prepared
+
+    def _files(self, network: str, resolvers: str = "") -> tuple[tuple[str, str], ...]:
         own = self.directory / "etc"
         own.mkdir(exist_ok=True)
-        texts = name_files(self.name, network, self.options)
+        texts = name_files(self.name, network, self.options, resolvers)
         for name, text in texts.items():
             (own / name).write_text(text)
             os.chmod(own / name, 0o644)
