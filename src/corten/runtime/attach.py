@@ -70,8 +70,7 @@ def _copy(connection: socket.socket, directory: Path, stdin: bool, raw: bool, wo
                 before = piece[-1:]
                 if not piece:
                     poll.unregister(0)
-                    # conmon closes the container's input when all who attached have ended theirs.
-                    connection.shutdown(socket.SHUT_WR)
+                    # The container's input stays open for the next one who attaches.
                     continue
                 connection.sendall(piece)
 
