@@ -140,7 +140,7 @@ def _proot(
     user, pretended = container.user, None
     if asked_for_user and (user.uid, user.gid) != (os.geteuid(), os.getegid()):
         pretended = (user.uid, user.gid)
-    # It puts its loader there and executes it, which /tmp may forbid.
+    # It puts its loader there and executes it, which /tmp may forbid (since 5.2; 5.1 knows /tmp alone).
     environment = {**dict(container.environment), "PROOT_TMP_DIR": os.fspath(Path(directory, "work"))}
     # Root has to write to the folders of others that it is given, as it would under an OCI engine as their owner.
     others = any(item.writable and os.stat(item.source).st_uid != 0 for item in container.volumes)
