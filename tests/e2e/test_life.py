@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -299,6 +300,26 @@ def test_a_terminal(command: Commander) -> None:
     assert b"got=word" in read_until(master, b"got=word")
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 5
+
+
+def test_a_terminal_is_given_back_after_a_kill(command: Commander) -> None:
+    start(command, "life-x", "sleep", "100")
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(command.folder)
+        argv = command.argv("exec", "-it", "life-x", "--", "sh", "-c", "tty; sleep 1000")
+        os.execvpe(argv[0], argv, {**os.environ, **command.environment})
+    before = termios.tcgetattr(master)[3] & (termios.ECHO | termios.ICANON)
+    assert b"/dev/pts/" in read_until(master, b"/dev/pts/")
+    until(lambda: termios.tcgetattr(master)[3] & (termios.ECHO | termios.ICANON) == 0)
+    # A session whose leader is killed loses its terminal; a shell would be the leader.
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    until(lambda: termios.tcgetattr(master)[3] & (termios.ECHO | termios.ICANON) == before)
+    programs = ("exec", "life-x", "--", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    until(lambda: "sleep 1000" not in command(*programs, code=None).stdout)
+    assert "sleep 100" in command(*programs, code=None).stdout
+    os.close(master)
 
 
 def read_until(master: int, wanted: bytes) -> bytes:

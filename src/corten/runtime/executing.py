@@ -21,6 +21,7 @@ from corten.runtime.monitor import default_signals
 from corten.runtime.probe import find_engine
 from corten.runtime.processes import inside, send, tree
 from corten.runtime.rootfs import Root
+from corten.runtime.terminals import kept_terminal
 from corten.runtime.users import resolve_user
 from corten.store.store import Store
 
@@ -63,13 +64,17 @@ def execute(
     token = os.urandom(4).hex()
     files = directory / f"exec-{token}.json", directory / f"exec-{token}.log"
 
+    caller = os.getpid()
+
     def act() -> int:
         config = json.loads((directory / "bundle" / "config.json").read_bytes())
         process = process_of(config["process"], what, Root(f"{directory}/rootfs"))
         descriptor = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(process, file)
-        return _attend(engine, name, directory, files, stdin, output)
+        # The caller gives its terminal back itself, unless it is killed.
+        with kept_terminal(what.terminal):
+            return _attend(engine, name, directory, files, stdin, output, caller)
 
     waited = {*FORWARDED, signal.SIGCHLD, signal.SIGALRM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
@@ -126,6 +131,7 @@ def _attend(
     files: tuple[Path, Path],
     stdin: bool,
     output: int | None,
+    caller: int,
 ) -> int:
     """Start the engine, and pass signals on to it until it ends: it passes them on to the process."""
     state = f"{directory}/engine"
@@ -144,10 +150,11 @@ def _attend(
             os.execve(command[0], command, {"PATH": path, "XDG_RUNTIME_DIR": state})
         finally:
             os._exit(125)
-    return _wait(pid, {*FORWARDED, signal.SIGCHLD})
+    return _wait(pid, {*FORWARDED, signal.SIGCHLD}, caller)
 
 
-def _wait(pid: int, waited: set[signal.Signals]) -> int:
+def _wait(pid: int, waited: set[signal.Signals], caller: int | None = None) -> int:
+    """Wait for the child `pid`; without its `caller` it is killed, and a terminal's process is hung up on by that."""
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -156,7 +163,9 @@ def _wait(pid: int, waited: set[signal.Signals]) -> int:
         info = signal.sigwaitinfo(waited)
         if info.si_signo == signal.SIGCHLD:
             continue
-        if info.si_signo == signal.SIGALRM:
+        if caller is not None and os.getppid() != caller:
+            send(pid, signal.SIGKILL)
+        elif info.si_signo == signal.SIGALRM:
             # The engine first, and last what it started in the container: it would live on there.
             for late in [pid, *tree(pid)]:
                 send(late, signal.SIGKILL)
