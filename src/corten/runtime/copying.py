@@ -144,6 +144,11 @@ def _in_layers(store: Store, directory: Path, work: Callable[[], int], tell: int
     record = records.read(directory)
     if record is None:
         raise RuntimeFailure(f"'{directory.name}' was never started whole", hint="remove it with 'corten rm'")
+    if not (directory / "upper").is_dir():
+        raise RuntimeFailure(
+            f"'{directory.name}' ran without an OCI engine, and its files are gone",
+            hint="write them to a volume",
+        )
     identity = current_identity()
 
     def act() -> None:
