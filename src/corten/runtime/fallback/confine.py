@@ -29,7 +29,7 @@ _NUMBERS = {"x86_64": (0xC000003E, 16, 332), "aarch64": (0xC00000B7, 29, 291)}
 # Numbers from 424 on are the same everywhere. These of them take no path; PRoot 5.1 knows none of them, so every other
 # one (openat2, faccessat2, io_uring …) would see the machine's files instead of the image's.
 _FIRST_COMMON = 424
-_WITHOUT_PATHS = (424, 434, 436, 438, 440, 441, 447, 448, 449, 450, 451, 453, 454, 455, 456)
+_WITHOUT_PATHS = (424, 434, 435, 436, 438, 440, 441, 447, 448, 449, 450, 451, 453, 454, 455, 456)
 
 
 class _Program(ctypes.Structure):

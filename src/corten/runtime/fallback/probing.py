@@ -44,7 +44,8 @@ def probe_fallback(engine: Engine, store: Store) -> str | None:
         except RuntimeFailure as error:
             return error.message
         said = (directory / "said").read_text(errors="replace").strip().splitlines()
-        last = said[-1][:300] if said else f"exit code {code}"
+        # bubblewrap says one thing; PRoot says what is wrong first, and then how to get help.
+        last = (said[-1] if engine.name == "bwrap" else said[0])[:300] if said else f"exit code {code}"
         works = code == 0 if engine.name == "proot" else "execvp" in last and PROBE in last
         return None if works else last
 
