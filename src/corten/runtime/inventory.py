@@ -20,7 +20,7 @@ from corten.errors import RuntimeFailure
 from corten.oci.digest import Digest
 from corten.runtime import cgroups, launch, records
 from corten.runtime.identity import current_identity
-from corten.runtime.processes import was_inside
+from corten.runtime.processes import inside, was_inside
 from corten.runtime.records import Record
 from corten.store.disk import boot_identity, remove_tree, write_atomically
 from corten.store.store import Store
@@ -187,8 +187,11 @@ def lock_path(directory: Path) -> Path:
 
 
 def is_alive(directory: Path) -> bool:
-    """Whether the container in `directory` runs."""
-    return is_locked(lock_path(directory))
+    """Whether the container in `directory` runs, or what watches it has yet to write down its end: a monitor may let go of the
+    lock some moments before."""
+    if is_locked(lock_path(directory)):
+        return True
+    return inside(directory) is not None and not (directory / "exit" / directory.name).exists()
 
 
 def is_locked(path: Path) -> bool:

@@ -110,7 +110,10 @@ def wait_for_end(pid: int, deadline: float | None) -> bool:
 def _start_time(pid: int) -> int:
     """Field 22 of /proc/PID/stat (proc(5)), in clock ticks since the machine started."""
     with open(f"/proc/{pid}/stat") as file:
-        return int(file.read().rpartition(")")[2].split()[19])
+        fields = file.read().rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        raise ProcessLookupError(f"process {pid} has ended")
+    return int(fields[19])
 
 
 def _numbers(pid: int) -> list[str]:
