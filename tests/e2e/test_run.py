@@ -126,7 +126,7 @@ def test_a_plain_user_writes_to_a_mounted_folder_as_itself(
         (["--", "sh", "-c", "exit 7"], 7, ""),
         (["--", "nosuch"], 127, "no program 'nosuch'"),
         (["--", "/etc/passwd"], 126, "not an executable file"),
-        (["--network", "private", "--", "true"], 2, "not there yet"),
+        (["-p", "0:80", "--network", "host", "--", "true"], 2, "ports of a private network"),
         (["--network", "lan", "--", "true"], 2, "unknown network 'lan'"),
         (["-u", "nobody-here", "--", "true"], 125, "no user 'nobody-here'"),
         (["-v", "/nowhere:/x", "--", "true"], 2, "does not exist"),

@@ -13,6 +13,7 @@ from corten.cli.container_options import (
     add_isolation_arguments,
     add_limit_arguments,
     add_mount_arguments,
+    add_network_arguments,
     with_container_options,
 )
 from corten.cli.context import Context
@@ -63,9 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-u", "--user", metavar="USER[:GROUP]", help="the user, by number or by the image's names"
     )
-    parser.add_argument(
-        "--network", metavar="none|host", help="the machine's network, or none (default: the image's)"
-    )
+    add_network_arguments(parser)
     add_limit_arguments(parser)
     parser.add_argument(
         "--read-write", action="store_true", help="let it write to its root (what it writes is dropped)"
@@ -87,6 +86,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             "the command comes after '--'", hint=f"write it as: corten run {arguments.image} -- {words}"
         )
     options = options_of(arguments)
+    if options.ports:
+        # A port in use is told before a build of minutes, not after it.
+        from corten.runtime.network.preparing import check_free
+
+        check_free(options.ports)
     image = image_of(arguments.image, context, with_command=bool(arguments.command), pull=arguments.pull)
     life = life_of(arguments, image, context)
     context.terminal.close()

@@ -12,11 +12,17 @@ from collections.abc import Callable
 from corten.errors import CortenError, RuntimeFailure
 from corten.runtime import kernel, launch
 
-_KINDS = (("user", kernel.CLONE_NEWUSER), ("mnt", kernel.CLONE_NEWNS), ("pid", kernel.CLONE_NEWPID))
+_KINDS = (
+    ("user", kernel.CLONE_NEWUSER),
+    # The engine's, where it was started in a network that it did not make: it starts others in its own.
+    ("net", kernel.CLONE_NEWNET),
+    ("mnt", kernel.CLONE_NEWNS),
+    ("pid", kernel.CLONE_NEWPID),
+)
 
 
 def enter(pid: int) -> None:
-    """Enter the user, mount and process namespaces of `pid`; the last holds for children. Those that are the same stay.
+    """Enter the user, network, mount and process namespaces of `pid`; the last holds for children. Those that are the same stay.
     Raises OSError."""
     opened: list[tuple[int, int]] = []
     try:

@@ -25,8 +25,8 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.transport.abort()
 
 
-async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    for attempt in range(_ATTEMPTS):
+async def _connect(port: int, attempts: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    for attempt in range(attempts):
         try:
             return await asyncio.open_connection("127.0.0.1", port)
         except ConnectionRefusedError:
@@ -35,12 +35,12 @@ async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     raise ConnectionRefusedError
 
 
-async def forward(listener: socket.socket, port: int) -> None:
-    """Serve for ever."""
+async def forward(listener: socket.socket, port: int, *, patient: bool = True) -> None:
+    """Serve for ever. `patient`: clients wait for a program that is still starting; otherwise they are refused."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            inner_reader, inner_writer = await _connect(port)
+            inner_reader, inner_writer = await _connect(port, _ATTEMPTS if patient else 1)
         except OSError:
             writer.transport.abort()
             return

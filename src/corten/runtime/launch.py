@@ -18,17 +18,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import cgroups, kernel
 from corten.runtime.attend import FORWARDED, attend
 from corten.runtime.engine import Engine
+from corten.runtime.forwarder import start_forwarder
 from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.monitor import Monitor, become, begin
 from corten.runtime.overlay import enter_mount_namespace, mount_limited, mount_overlay
 from corten.runtime.processes import note_inside
 from corten.store.disk import remove_tree
+
+if TYPE_CHECKING:
+    from corten.runtime.network.wire import Wire, Wiring
 
 STARTED = "started"
 RAN_OUT_OF_MEMORY = "ran-out-of-memory"
@@ -51,8 +55,6 @@ KINDS: dict[str, type[CortenError]] = {
     kind.__name__: kind for kind in (NotFound, NotExecutable, UsageError, RuntimeFailure)
 }
 
-_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
-
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -60,7 +62,8 @@ class Launch:
     are trees from bottom to top. `forward` is the port inside that `listener` leads to; without it the listener becomes
     descriptor 3 of the container's process. `output`: the descriptor for its standard output and error. `lock`: the
     descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
-    ends when the container has started. `scope`: the name of systemd's scope that is to be started for it."""
+    ends when the container has started. `scope`: the name of systemd's scope that is to be started for it. `wiring`: how its
+    network is made, where that is not the engine's affair."""
 
     engine: Engine
     identity: Identity
@@ -76,6 +79,7 @@ class Launch:
     storage: int | None = None
     monitor: Monitor | None = None
     scope: str | None = None
+    wiring: Wiring | None = None
 
 
 def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> int:
@@ -96,7 +100,8 @@ def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> 
         try:
             first = reading.read(1) if launch.identity.kind != "root" else b""
             if first == b"u":
-                write_mappings(pid, launch.identity)
+                if not _shares_users(launch):
+                    write_mappings(pid, launch.identity)
                 if launch.scope is not None:
                     # Few have one, and every start would pay for this.
                     from corten.runtime.delegation import start_scope
@@ -132,11 +137,14 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
             close_others(
                 {
                     descriptor
-                    for descriptor in (launch.output, launch.lock, tell, waits, launch.listener)
+                    for descriptor in (
+                        *(launch.output, launch.lock, tell, waits, launch.listener),
+                        *(launch.wiring.descriptors if launch.wiring else ()),
+                    )
                     if descriptor is not None
                 }
             )
-        _enter_user_namespace(launch.identity, tell, waits)
+        _enter_user_namespace(launch.identity, tell, waits, launch.wiring if _shares_users(launch) else None)
         if not launch.detached:
             kernel.die_with_parent(signal.SIGKILL)
         code = _contain(launch, prepare, tell)
@@ -167,11 +175,22 @@ def _tell(tell: int, message: str, hint: str | None, kind: str = "RuntimeFailure
         os.write(tell, json.dumps([kind, message, hint]).encode())
 
 
-def _enter_user_namespace(identity: Identity, tell: int, waits: int) -> None:
+def _shares_users(launch: Launch) -> bool:
+    """Whether it joins another container's user namespace, because it shares that one's network."""
+    return launch.wiring is not None and launch.wiring.shared is not None
+
+
+def _enter_user_namespace(identity: Identity, tell: int, waits: int, shared: Wiring | None = None) -> None:
     if identity.kind == "root":
         return
     try:
-        kernel.unshare(kernel.CLONE_NEWUSER)
+        if shared is not None:
+            # Few share one, and every start would pay for this.
+            from corten.runtime.network.wire import enter_users_of
+
+            enter_users_of(shared)
+        else:
+            kernel.unshare(kernel.CLONE_NEWUSER)
     except OSError as error:
         from corten.runtime.identity import why_no_namespace
 
@@ -188,6 +207,7 @@ def _enter_user_namespace(identity: Identity, tell: int, waits: int) -> None:
 
 def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     directory = launch.directory
+    wire = _wire(launch)
     extra = kernel.CLONE_NEWPID | (kernel.CLONE_NEWNET if launch.forward is not None else 0)
     enter_mount_namespace(extra)
     upper, work = f"{directory}/upper", f"{directory}/work"
@@ -203,14 +223,19 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     )
     prepare(f"{directory}/rootfs")
     if launch.forward is not None:
-        _raise_loopback()
+        # Only a command's port needs this, and every start would pay for it.
+        from corten.runtime.network.loopback import raise_loopback
+
+        raise_loopback()
     if launch.monitor is not None:
-        _hand_over(launch, launch.monitor)
+        _hand_over(launch, launch.monitor, wire)
         return 0
     # First, so that it is process 1: a forwarder that ends must not take the container with it.
     engine = os.fork()
     if engine == 0:
-        _engine(launch, tell)
+        _engine(launch, tell, wire)
+    if wire is not None:
+        wire.connect()
     forwarder = None
     if launch.forward is not None and launch.listener is not None:
         forwarder = start_forwarder(launch.listener, launch.forward)
@@ -224,12 +249,22 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     return code
 
 
-def _hand_over(launch: Launch, monitor: Monitor) -> None:
+def _wire(launch: Launch) -> Wire | None:
+    if launch.wiring is None:
+        return None
+    from corten.runtime.network.wire import Wire
+
+    return Wire(launch.wiring, launch.identity)
+
+
+def _hand_over(launch: Launch, monitor: Monitor, wire: Wire | None) -> None:
     """Start the container under its monitor, which lives on without this process. Raises RuntimeFailure."""
     heard, say = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(OSError):
+            if wire is not None:
+                wire.enter()
             become(
                 monitor,
                 launch.engine,
@@ -242,6 +277,8 @@ def _hand_over(launch: Launch, monitor: Monitor) -> None:
         os._exit(125)
     os.close(say)
     try:
+        if wire is not None:
+            wire.connect()
         begin(launch.engine, launch.name, launch.directory, heard)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
@@ -306,10 +343,12 @@ def in_namespace(identity: Identity, action: Callable[[], None]) -> None:
         raise RuntimeFailure("what a container left behind cannot be removed", hint="remove it as root")
 
 
-def _engine(launch: Launch, tell: int) -> NoReturn:
+def _engine(launch: Launch, tell: int, wire: Wire | None) -> NoReturn:
     """Become the engine, as process 1 of the new process namespace."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
+        if wire is not None:
+            wire.enter()
         note_inside(launch.directory)
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         if launch.output is not None:
@@ -355,37 +394,3 @@ def redirect(output: int) -> None:
     os.close(null)
     os.dup2(output, 1)
     os.dup2(output, 2)
-
-
-def _raise_loopback() -> None:
-    # Only a command's port needs these, and every start would pay for them.
-    import fcntl
-    import socket
-    import struct
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
-
-
-def start_forwarder(listener: int, port: int) -> int:
-    """Start the forwarder from `listener` to `port` in this process's network; its process ID."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        kernel.die_with_parent(signal.SIGKILL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.dup2(listener, 3)
-        os.set_inheritable(3, True)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "corten.runtime.forward",
-            "3",
-            str(port),
-        ]
-        os.execve(sys.executable, command, environment)
-    finally:
-        os._exit(125)

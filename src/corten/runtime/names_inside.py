@@ -10,16 +10,16 @@ from corten.runtime.options import RunOptions
 _LIMIT = 1 << 20
 
 
-def name_files(name: str, network: str, options: RunOptions) -> dict[str, str]:
+def name_files(name: str, network: str, options: RunOptions, resolvers: str = "") -> dict[str, str]:
     """The three files by name. On the machine's own network they begin with what the machine has; elsewhere `resolv.conf`
-    has just the name servers that were asked for. Raises UsageError for name servers without a network."""
+    is `resolvers`. The name servers that were asked for come instead. Raises UsageError for name servers without a network."""
     if options.dns and network == "none":
         raise UsageError("--dns is of no use without a network", hint="add --network, or leave --dns out")
     name = options.hostname or name
     texts = {
         "hostname": f"{name}\n",
         "hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}\n",
-        "resolv.conf": "",
+        "resolv.conf": resolvers,
     }
     if network == "host":
         for file_name in ("hosts", "resolv.conf"):

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from corten.errors import UsageError
 
