@@ -1,4 +1,4 @@
-"""Where no namespace may be made: the main job inside `docker run` with its default privileges and seccomp profile, as root
+"""Where no namespace may be made: training and commands inside `docker run` with its default privileges and seccomp profile, as root
 and as a plain user; and with each engine by name on this machine."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from support.plain_user import ROOT, interpreter
 pytestmark = pytest.mark.e2e
 
 DEMO = """
-import json, os, signal, subprocess, sys, urllib.request
+import os, subprocess, sys
 
 def corten(*arguments, code=0):
     done = subprocess.run([sys.executable, "-P", "-m", "corten", *arguments], capture_output=True, text=True)
@@ -35,13 +35,8 @@ assert "PRoot is used" in trained.stderr
 assert "PRoot is used" not in corten("run", ".", "--", "true").stderr
 assert os.path.exists("model.joblib")
 assert os.stat("model.joblib").st_uid == os.getuid()
-url = corten("up", "--detach", "--port", "0").stdout.strip()
-body = b'{"sepal_length": 6.3, "sepal_width": 2.9, "petal_length": 5.6, "petal_width": 1.8}'
-request = urllib.request.Request(url + "/predict", body, {"Content-Type": "application/json"})
-print(urllib.request.urlopen(request, timeout=60).read().decode())
-name = json.loads(corten("ps", "--json").stdout)[0]["name"]
-corten("stop", name)
-assert json.loads(corten("ps", "--json").stdout) == []
+predict = "import joblib; print(joblib.load('model.joblib'))"
+assert "RandomForest" in corten("run", ".", "-v", ".:/app", "--", "python", "-c", predict).stdout
 assert "cannot honour" in corten("run", ".", "--memory", "1g", "--", "true", code=125).stderr
 assert "cannot honour --network none" in corten("run", ".", "--network", "none", "--", "true", code=125).stderr
 assert "proot: is used" in corten("doctor").stdout
@@ -71,11 +66,13 @@ def prepared(corten: Corten, open_directory: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("uid", [0, 1000], ids=["root", "plain user"])
-def test_the_demo_inside_docker(docker: Docker, prepared: Path, tmp_path: Path, uid: int) -> None:
+def test_training_inside_docker(docker: Docker, prepared: Path, tmp_path: Path, uid: int) -> None:
     place = prepared.parent / f"docker-{uid}"
     shutil.copytree(prepared, place, symlinks=True)
     (place / "demo.py").write_text(DEMO)
+    (place / "tmp").mkdir()
     subprocess.run(["chown", "-R", f"{uid}:{uid}", place], check=True)
+    (place / "tmp").chmod(0o1777)
     subprocess.run(
         [*docker.command, "import", "-", "nothing"], input=bytes(10240), check=True, capture_output=True
     )
@@ -90,7 +87,7 @@ def test_the_demo_inside_docker(docker: Docker, prepared: Path, tmp_path: Path, 
     options = ["--rm", "--network", "host", "--user", f"{uid}:{uid}", "--workdir", str(place / "iris")]
     for path in shown:
         options += ["--volume", f"{path}:{path}:ro"]
-    options += ["--volume", f"{place}:{place}", "--tmpfs", "/tmp:mode=1777,exec"]
+    options += ["--volume", f"{place}:{place}", "--volume", f"{place}/tmp:/tmp"]
     for name, value in variables.items():
         options += ["--env", f"{name}={value}"]
     try:
@@ -102,7 +99,6 @@ def test_the_demo_inside_docker(docker: Docker, prepared: Path, tmp_path: Path, 
             timeout=900,
         )
         assert done.returncode == 0, done.stderr[-6000:]
-        assert "virginica" in done.stdout
     finally:
         shutil.rmtree(place)
 
