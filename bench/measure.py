@@ -83,6 +83,7 @@ def run(job: Job, log: Path, memory: TreeMemory | None = None) -> Sample:
         except OSError as error:
             raise Failed(f"{job.argv[0]}: {error.strerror}") from error
         timer = threading.Timer(LIMIT, _kill, [process.pid])
+        timer.daemon = True  # an interrupt must not wait for it
         timer.start()
         watcher = None
         if memory is not None:
