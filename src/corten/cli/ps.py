@@ -58,10 +58,10 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             context.terminal.print(item.name)
     elif listed:
         cells = [
-            [item.name, item.record.image, _state(item), item.record.url or "", _short(item.record.command)]
+            [item.name, item.record.image, _state(item), _reached(item), _short(item.record.command)]
             for item in listed
         ]
-        context.terminal.print(table(cells, ["NAME", "IMAGE", "STATE", "URL", "COMMAND"]))
+        context.terminal.print(table(cells, ["NAME", "IMAGE", "STATE", "URL, PORTS", "COMMAND"]))
     else:
         context.terminal.say(
             "no containers are running" if not everything else "there are no such containers"
@@ -83,6 +83,7 @@ def document(item: Listed) -> dict[str, Any]:
         "finished": ending.at if ending else None,
         "command": list(record.command),
         "url": record.url,
+        "ports": list(record.ports),
         "exit_code": ending.code if ending else None,
         "out_of_memory": ending.out_of_memory if ending else False,
         "reason": ending.reason if ending else None,
@@ -132,6 +133,12 @@ def _state(item: Listed) -> str:
         if seconds >= size:
             return f"up {seconds // size} {unit}{health}"
     return f"up {seconds} s{health}"
+
+
+def _reached(item: Listed) -> str:
+    ports = item.record.ports
+    more = f" and {len(ports) - 3} more" if len(ports) > 3 else ""
+    return item.record.url or ", ".join(ports[:3]) + more
 
 
 def _short(command: tuple[str, ...]) -> str:

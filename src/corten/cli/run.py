@@ -22,6 +22,7 @@ from corten.cli.living import add_life_arguments, life_of
 from corten.errors import RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
+    from corten.runtime.network.ports import Port
     from corten.runtime.options import RunOptions
     from corten.store.images import Image
 
@@ -86,11 +87,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             "the command comes after '--'", hint=f"write it as: corten run {arguments.image} -- {words}"
         )
     options = options_of(arguments)
-    if options.ports:
-        # A port in use is told before a build of minutes, not after it.
-        from corten.runtime.network.preparing import check_free
-
-        check_free(options.ports)
+    if options.ports and (refused := _taken(options.ports)) is not None:
+        context.terminal.error(refused.message, refused.hint)
+        return 125
     image = image_of(arguments.image, context, with_command=bool(arguments.command), pull=arguments.pull)
     life = life_of(arguments, image, context)
     context.terminal.close()
@@ -108,6 +107,17 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     except RuntimeFailure as error:
         context.terminal.error(error.message, error.hint)
         return 125
+
+
+def _taken(ports: tuple[Port, ...]) -> RuntimeFailure | None:
+    """Why they cannot be published: a port in use is told before a build of minutes, not after it. Raises UsageError."""
+    from corten.runtime.network.preparing import check_free
+
+    try:
+        check_free(ports)
+    except RuntimeFailure as error:
+        return error
+    return None
 
 
 def image_of(text: str, context: Context, *, with_command: bool, pull: str = "missing") -> Image:

@@ -4,7 +4,9 @@ machine in `survey`.
 private, a plain user   pasta, which runs as this user in the container's user namespace
 private, root           pasta as well, as the user nobody in a user namespace made for it: a way out without a bridge, firewall
                         rules or forwarding on this machine, which netavark would need. Corten's own forwarder has the ports
-                        below 1024, which nobody may listen on, and, for everybody, UDP.
+                        below 1024, which nobody may listen on.
+both                    Corten's forwarder also has what pasta does not pass on well: ports on other addresses than the
+                        loopback's, and UDP.
                         Without pasta, Corten's forwarder has all published ports, and there is no way out: it is said.
 container:NAME          the network namespace of a container that runs, of this user. A plain user's two share the user
                         namespace too: the right to enter one is held in the other.
@@ -84,12 +86,7 @@ def plan_private(identity: Identity, ports: tuple[Port, ...], machine: Machine) 
     """How a private network with `ports` is made for containers of `identity`. Raises RuntimeFailure where it cannot be."""
     root = identity.kind == "root"
     if machine.pasta is not None and machine.tun:
-        # pasta of 2023 loses datagrams from this machine's loopback: to another number, or to a socket of all addresses.
-        kept = tuple(
-            port
-            for port in ports
-            if port.protocol == "udp" or (root and 0 < port.outside < machine.privileged_below)
-        )
+        kept = tuple(port for port in ports if not _is_for_pasta(port, root, machine))
         return Way(machine.pasta, tuple(port for port in ports if port not in kept), kept)
     if root and ports:
         return Way(None, by_forwarder=ports)
@@ -99,3 +96,12 @@ def plan_private(identity: Identity, ports: tuple[Port, ...], machine: Machine) 
         f"a private network needs '{_TUN}', which this user may not open",
         hint=f"as root: modprobe tun; chmod 0666 {_TUN} (usual elsewhere); or use --network host",
     )
+
+
+def _is_for_pasta(port: Port, root: bool, machine: Machine) -> bool:
+    """Whether pasta passes on what arrives at `port`. That of 2023 loses what a program inside says first to somebody who does
+    not come from the machine's loopback, as those for mail and databases do; and datagrams that do come from there, where
+    the numbers differ."""
+    if port.protocol != "tcp" or not port.address.startswith("127."):
+        return False
+    return not root or port.outside == 0 or port.outside >= machine.privileged_below
