@@ -102,9 +102,7 @@ def build_locked(
     supply = _Supply(project, store, observe, request.offline)
     built = [build(project, files, lock, platform, store, supply, observe, options) for platform in platforms]
     if any(not layer.reused for one in built for layer in one.layers):
-        from corten.store.sync import (
-            sync_later,
-        )  # with subprocess behind it, which an unchanged build never needs
+        from corten.store.sync import sync_later
 
         sync_later(store)
     return built

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from corten.cli.container_options import add_engine_argument
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
-from corten.cli.relay import Relay
 from corten.errors import CortenError, UsageError
 
 if TYPE_CHECKING:
+    from corten.cli.relay import Relay
     from corten.cli.serving import Interrupts, Output, Served
     from corten.cli.up import Starter
     from corten.store.images import Image
@@ -73,6 +73,8 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         raise UsageError(f"'{arguments.port}' is not a port", hint="use a number from 0 to 65535")
     up.environment_of(arguments.env)
     with serving.listen(arguments.host, arguments.port) as listener, serving.interrupts() as asked:
+        from corten.cli.relay import Relay  # with asyncio behind it
+
         relay = Relay(listener)
         start = starter or up.container_starter(context)
         server = _Server(arguments, context, relay, serving.url_of(listener), start, asked)
