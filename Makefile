@@ -7,7 +7,7 @@ PYTHON ?= python3
 RUN := $(VENV)/bin
 SYSTEM_DEMO := python3-venv runc crun uidmap
 SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace util-linux openssl \
-  docker-registry docker.io podman buildah bubblewrap proot conmon
+  docker-registry docker.io podman buildah bubblewrap proot conmon tini iproute2 procps
 
 .PHONY: help demo test lint bench bench-registry bench-runtime clean setup system-demo system-test
 
@@ -45,7 +45,8 @@ lint: setup
 	$(RUN)/lint-imports
 
 test: system-test lint
-	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest $(PYTEST)
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(PYTEST) || [ $$? = 5 ]
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest -m alone $(PYTEST) || [ $$? = 5 ]
 
 bench: setup
 	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/build.py $(BENCH)

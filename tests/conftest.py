@@ -19,6 +19,31 @@ settings.register_profile("corten", deadline=None)
 settings.load_profile("corten")
 
 
+ALONE = (
+    "cli/test_up.py",
+    "e2e/test_anywhere.py",
+    "e2e/test_dev.py",
+    "e2e/test_gpus.py",
+    "e2e/test_isolation.py",
+    "e2e/test_life.py",
+    "e2e/test_limits.py",
+    "e2e/test_network.py",
+    "e2e/test_run.py",
+    "e2e/test_volumes.py",
+    "runtime/",
+    "serve/",
+)
+"""Tests that count the machine's processes and mounts, change its devices, or ask how soon something answers: `make test` runs
+them after the others, one by one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(ALONE):
+            item.add_marker("alone")
+
+
 @pytest.fixture(scope="session")
 def open_directory() -> Iterator[Path]:
     """A folder that every user of this machine can reach; pytest keeps its own private."""
