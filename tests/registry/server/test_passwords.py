@@ -66,6 +66,7 @@ def test_who_may(file: Path) -> None:
         ":" + entry("", "x").strip()[1:],
         entry("ann", "x").strip() + "x",
     ],
+    ids=["plain", "sha", "apr1", "short", "no password", "no name", "long"],
 )
 def test_other_entries_are_refused_by_their_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "users"
