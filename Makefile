@@ -45,7 +45,7 @@ lint: setup
 	$(RUN)/lint-imports
 
 test: system-test lint
-	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(PYTEST) || [ $$? = 5 ]
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest -n 2 --dist worksteal -m "not alone" $(PYTEST) || [ $$? = 5 ]
 	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest -m alone $(PYTEST) || [ $$? = 5 ]
 
 bench: setup

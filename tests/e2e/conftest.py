@@ -31,7 +31,9 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED_HOME = Path(os.environ.get("CORTEN_TEST_HOME") or ROOT / ".cache" / "tests" / "store")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+# Tests that run beside each other must not give one name to two images: every worker has a store.
+SHARED_HOME = Path(os.environ.get("CORTEN_TEST_HOME") or ROOT / ".cache" / "tests" / "store") / WORKER
 
 
 @pytest.fixture(scope="session")
