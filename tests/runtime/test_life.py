@@ -11,7 +11,7 @@ import pytest
 
 from corten.cli.living import parse_restart, parse_time
 from corten.errors import RuntimeFailure, UsageError
-from corten.runtime import records
+from corten.runtime import inventory, records
 from corten.runtime.control import parse_signal
 from corten.runtime.inventory import Ending, look
 from corten.runtime.logs import entries, follow, parse_since
@@ -20,6 +20,7 @@ from corten.runtime.processes import INSIDE, handles, inside, note_inside
 from corten.runtime.records import Health, Record, Restart
 from corten.runtime.supervise import FIRST_DELAY, LONGEST_DELAY, delay, is_due, next_health
 from corten.runtime.tree_stream import receive, send
+from corten.store.store import Store
 
 LINE = "2026-01-31T10:00:0{}.5+00:00 {} {} {}\n"
 
@@ -212,3 +213,13 @@ def test_a_stream_of_files_follows_no_link(tmp_path: Path) -> None:
     with open(tmp_path / "stream", "rb") as stream, pytest.raises(OSError, match="directory"):
         receive(stream, str(target), "trap")
     assert list(elsewhere.iterdir()) == []
+
+
+def test_what_begins_while_it_is_swept_stays(tmp_path: Path) -> None:
+    """A sweep looks at a container before and after it has its lock: in between one may have been started, and ended."""
+    directory = tmp_path / "containers" / "oak"
+    directory.mkdir(parents=True)
+    inventory.remove_dead(directory, lambda place: False)
+    assert directory.is_dir()
+    inventory.sweep(Store(tmp_path))
+    assert not directory.exists()

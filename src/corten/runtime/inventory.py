@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -168,9 +169,14 @@ def layers_in_use(store: Store) -> set[Digest]:
 def sweep(store: Store) -> None:
     """Remove what killed containers left behind. Detached ones that ended are kept until they are removed."""
     for directory in directories(store):
-        record = records.read(directory)
-        if record is None or not record.is_kept:
-            remove_dead(directory)
+        if _is_litter(directory):
+            # Looked at once more under its lock: it may be about to start, and even have ended, meanwhile.
+            remove_dead(directory, _is_litter)
+
+
+def _is_litter(directory: Path) -> bool:
+    record = records.read(directory)
+    return record is None or not record.is_kept
 
 
 def directories(store: Store) -> list[Path]:
@@ -229,12 +235,13 @@ def is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def remove_dead(directory: Path) -> None:
-    """Remove a container that does not live, holding its lock, so that nobody takes its name at the same moment."""
+def remove_dead(directory: Path, only: Callable[[Path], bool] | None = None) -> None:
+    """Remove a container that does not live, holding its lock, so that nobody takes its name at the same moment; `only`
+    where that says so then."""
     descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         take(descriptor)
-        if is_at(descriptor, lock_path(directory)):
+        if is_at(descriptor, lock_path(directory)) and (only is None or only(directory)):
             if os.geteuid() == 0:
                 cgroups.remove(directory.name)
             remove(directory)
