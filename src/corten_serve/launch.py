@@ -42,15 +42,15 @@ def _serve() -> int:
         signal.signal(number, lambda *_: os._exit(0))
     environment = dict(os.environ)
     try:
-        from corten_serve.listener import open_listener
-        from corten_serve.process import spawn
+        from corten_serve.server.listener import open_listener
+        from corten_serve.server.process import spawn
 
         settings = Settings.from_environment(environment)
         listener = open_listener(settings)
         worker = spawn(settings, environment)
     except SettingsError as error:
         return _fail(error.message, error.hint, 1)
-    from corten_serve.server import run
+    from corten_serve.server.serving import run
 
     return run(settings, listener, worker, environment, begun)
 

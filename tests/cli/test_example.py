@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.cli.example import curl, example_request
-from corten_serve.codec import decode
-from corten_serve.openapi import document
-from corten_serve.signature import Signature
+from corten_serve.protocols.codec import decode
+from corten_serve.protocols.openapi import document
+from corten_serve.schema.signature import Signature
 
 
 class Size(enum.Enum):

@@ -24,11 +24,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corten_serve.codec import BadRequest, ResultError, decode, encode
-from corten_serve.openapi import document
-from corten_serve.predictor import PredictorError
-from corten_serve.signature import Signature
-from corten_serve.worker import Service
+from corten_serve.protocols.codec import BadRequest, ResultError, decode, encode
+from corten_serve.protocols.openapi import document
+from corten_serve.schema.signature import Signature
+from corten_serve.worker.main import Service
+from corten_serve.worker.predictor import PredictorError
 
 
 class Colour(enum.Enum):
@@ -503,7 +503,7 @@ def _references(value: Any) -> list[str]:
 
 def test_invalid_input_is_the_clients_fault():
     from corten_serve import InvalidInput, Predictor
-    from corten_serve.predictor import Loaded
+    from corten_serve.worker.predictor import Loaded
 
     class Picky(Predictor):
         def predict(self, x: int) -> int:

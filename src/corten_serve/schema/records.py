@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from corten_serve.kinds import Kind, Path, Problems, Schema
+from corten_serve.schema.kinds import Kind, Path, Problems, Schema
 
 
 class Field:

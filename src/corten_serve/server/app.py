@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from corten_serve.log import Log
-from corten_serve.page import page
-from corten_serve.pool import Pool, Refused
+from corten_serve.server.log import Log
+from corten_serve.server.page import page
+from corten_serve.server.pool import Pool, Refused
 from corten_serve.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import math
 import uuid
 from typing import Any, NoReturn
 
-from corten_serve.hints import enum_value
-from corten_serve.signature import Signature
+from corten_serve.schema.hints import enum_value
+from corten_serve.schema.signature import Signature
 
 
 class BadRequest(Exception):
@@ -74,7 +74,7 @@ def encode(result: Any) -> bytes:
 
 def problems_body(problems: list[tuple[str, str]]) -> bytes:
     """The body of a 422: one sentence for people in `error`, every problem apart in `problems`."""
-    from corten_serve.kinds import MOST_PROBLEMS
+    from corten_serve.schema.kinds import MOST_PROBLEMS
 
     shown = problems[:MOST_PROBLEMS]
     lines = [f"{field}: {message}" if field else message for field, message in shown]

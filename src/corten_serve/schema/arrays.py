@@ -6,7 +6,7 @@ import math
 import sys
 from typing import Any
 
-from corten_serve.kinds import Integer, Kind, Number, Path, Problems, Schema, preview
+from corten_serve.schema.kinds import Integer, Kind, Number, Path, Problems, Schema, preview
 
 _WORDS = {
     "b": "true or false",

@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from corten_serve.errors import PredictorError
+
 
 class Predictor:
     """A base class for predictors. Define `predict` with type hints; define `setup` to load a model once."""
@@ -19,19 +21,6 @@ class Predictor:
 
     def setup(self) -> None:
         """Runs once in the worker, before the first request."""
-
-
-class InvalidInput(ValueError):
-    """Raise it in `predict` when the request is at fault: the client gets 422 and this message."""
-
-
-class PredictorError(Exception):
-    """The predictor cannot be used, for a reason that is the project's to mend. `hint` says how."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 class Loaded:

@@ -13,8 +13,9 @@ import typing
 import uuid
 from typing import Any
 
-from corten_serve import arrays, validated
-from corten_serve.kinds import (
+from corten_serve.errors import PredictorError
+from corten_serve.schema import arrays, validated
+from corten_serve.schema.kinds import (
     Anything,
     Boolean,
     Choice,
@@ -31,8 +32,7 @@ from corten_serve.kinds import (
     Table,
     Text,
 )
-from corten_serve.predictor import PredictorError
-from corten_serve.records import Field, Record
+from corten_serve.schema.records import Field, Record
 
 _MISSING = dataclasses.MISSING
 _ARRAYS: dict[Any, Any] = {

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 
 from corten_serve.settings import Settings, SettingsError
 
-_CHANNEL, _BOARD, _BOARD_SIZE = 3, 4, 8  # as in corten_serve.worker, which is not imported into the server
-_CODE = "import sys; sys.path.append(sys.argv.pop()); from corten_serve.worker import main; sys.exit(main())"
+_CHANNEL, _BOARD, _BOARD_SIZE = (
+    3,
+    4,
+    8,
+)  # as in corten_serve.worker.main, which is not imported into the server
+_CODE = (
+    "import sys; sys.path.append(sys.argv.pop()); from corten_serve.worker.main import main; sys.exit(main())"
+)
 _OURS_ALONE = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PYTHONHOME")
 
 
@@ -49,7 +55,7 @@ def spawn(settings: Settings, environment: Mapping[str, str]) -> Spawned:
         import fcntl
 
         high += [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (theirs.fileno(), descriptor)]
-        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         pid = os.posix_spawn(
             settings.python,
             [settings.python, "-c", _CODE, package],

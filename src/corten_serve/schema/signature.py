@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from corten_serve.hints import Hints, name_of, resolved
-from corten_serve.kinds import Anything, Kind, Problems, Schema
-from corten_serve.predictor import PredictorError
-from corten_serve.records import Field, Record
+from corten_serve.errors import PredictorError
+from corten_serve.schema.hints import Hints, name_of, resolved
+from corten_serve.schema.kinds import Anything, Kind, Problems, Schema
+from corten_serve.schema.records import Field, Record
 
 _NO_DEFAULT = dataclasses.MISSING
 

@@ -16,8 +16,9 @@ import time
 from typing import Any
 
 from corten_serve import frames
-from corten_serve.predictor import InvalidInput, Loaded, PredictorError, load
-from corten_serve.tracebacks import user_traceback
+from corten_serve.errors import InvalidInput, PredictorError
+from corten_serve.worker.predictor import Loaded, load
+from corten_serve.worker.tracebacks import user_traceback
 
 CHANNEL, BOARD = 3, 4
 BOARD_SIZE = 8
@@ -32,8 +33,8 @@ class Service:
     """A predictor that is set up, with everything that answering a request needs."""
 
     def __init__(self, loaded: Loaded) -> None:
-        from corten_serve import codec
-        from corten_serve.signature import Signature
+        from corten_serve.protocols import codec
+        from corten_serve.schema.signature import Signature
 
         self._codec = codec
         self._call = loaded.call
@@ -131,7 +132,7 @@ def start(target: str, name: str, version: str) -> tuple[Service, bytes]:
     try:
         loaded = load(target)
         service = Service(loaded)
-        from corten_serve.openapi import document
+        from corten_serve.protocols.openapi import document
 
         described = document(name, version, service.description, service.signature)
         step = "failed in its 'setup'"

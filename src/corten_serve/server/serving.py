@@ -16,11 +16,11 @@ from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server as GranianServer
 
-from corten_serve.app import App
-from corten_serve.listener import BACKLOG
-from corten_serve.log import Log
-from corten_serve.pool import Pool, StartFailed
-from corten_serve.process import Spawned
+from corten_serve.server.app import App
+from corten_serve.server.listener import BACKLOG
+from corten_serve.server.log import Log
+from corten_serve.server.pool import Pool, StartFailed
+from corten_serve.server.process import Spawned
 from corten_serve.settings import Settings
 
 _SWEEP = 5.0

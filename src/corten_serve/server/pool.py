@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from corten_serve import frames
-from corten_serve.log import Log
-from corten_serve.process import Spawned, ending, spawn
-from corten_serve.queueing import Queue, Request
+from corten_serve.server.log import Log
+from corten_serve.server.process import Spawned, ending, spawn
+from corten_serve.server.queueing import Queue, Request
 from corten_serve.settings import Settings, SettingsError
 
 State = Literal["starting", "ready", "failed", "stopping"]

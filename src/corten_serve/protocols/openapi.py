@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from corten_serve.signature import Signature
+from corten_serve.schema.signature import Signature
 
 _ERROR = {
     "type": "object",
