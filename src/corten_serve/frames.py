@@ -12,13 +12,38 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 CALL = 1
-"""Server to worker: answer this. `meta` is `endpoint NUL content-type`, `body` the request's body."""
+"""Server to worker: answer this. `meta` is fields with NUL between them: the route, the request's id, then the values of
+the headers that the route asked for, in its order, empty where absent. `micros` is how many milliseconds are left (0: no
+limit). With bit 0 of `status` set, `body` is the path of a file that holds the body; the worker opens and unlinks it."""
 ANSWER = 2
-"""Worker to server: `status` and `body` for `id`. `meta` is the content type; empty means JSON."""
+"""Worker to server: `status` and `body` for `id`; nothing more follows for it. `meta` is empty for application/json, else
+a content type, then names and values of further headers, with NUL between them."""
 READY = 3
-"""Worker to server, once: the predictor is set up. `body` is the OpenAPI document."""
+"""Worker to server, once: the predictor is set up. `body` is JSON: what the predictor is, its routes, its documents."""
 FAILED = 4
 """Worker to server, once: the predictor cannot be used. `body` is a message, NUL, a hint (may be empty)."""
+HEAD = 5
+"""Worker to server: the answer to `id` comes in parts. `status` and `meta` as in ANSWER."""
+PART = 6
+"""Worker to server: the next bytes of the answer to `id`. At most `CREDIT_BYTES` of them may be unacknowledged."""
+END = 7
+"""Worker to server: the answer to `id` is complete; with `status` 1 it is broken off, and the client must see that."""
+BATCH = 8
+"""Server to worker: the next `status` calls of this frame are to be predicted together."""
+CANCEL = 9
+"""Server to worker: stop working on `id`. An ANSWER or END for it still comes, whatever it says, so that the server knows
+when the worker is free. For code that is no coroutine the server writes the id to the board, too, and sends SIGUSR1."""
+CREDIT = 10
+"""Server to worker: the client of `id` has taken bytes of its parts; `body` is how many, in decimal digits."""
+HEALTH = 11
+"""Server to worker: is the predictor healthy? Asked of idle workers only."""
+HEALTHY = 12
+"""Worker to server: `status` 200, or 503 with the reason as `body`."""
+IN_FILE = 1
+"""Bit of a CALL's `status`."""
+CREDIT_BYTES = 1 << 20
+BOARD_SIZE = 16
+"""Bytes of the memory that both share: the id begun last (all ids up to it were begun), then the id to cancel."""
 
 _LENGTH = struct.Struct("<I")
 _ITEM = struct.Struct("<QIIIHB")

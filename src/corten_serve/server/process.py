@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from corten_serve.frames import BOARD_SIZE
 from corten_serve.settings import Settings, SettingsError
 
-_CHANNEL, _BOARD, _BOARD_SIZE = (
-    3,
-    4,
-    8,
-)  # as in corten_serve.worker.main, which is not imported into the server
+_CHANNEL, _BOARD = 3, 4  # as in corten_serve.worker.main, which is not imported into the server
 _CODE = (
     "import sys; sys.path.append(sys.argv.pop()); from corten_serve.worker.main import main; sys.exit(main())"
 )
@@ -33,7 +30,7 @@ class Spawned:
 
     def working_on(self) -> int:
         """The id of the request that the worker began last; 0 before the first."""
-        return int.from_bytes(self.board[:_BOARD_SIZE], "little")
+        return int.from_bytes(self.board[:8], "little")
 
     def kill(self) -> None:
         """End the process at once. It is no error when it has ended already."""
@@ -49,8 +46,8 @@ def spawn(settings: Settings, environment: Mapping[str, str]) -> Spawned:
     descriptor = os.memfd_create("corten-board")
     high: list[int] = []
     try:
-        os.ftruncate(descriptor, _BOARD_SIZE)
-        board = mmap.mmap(descriptor, _BOARD_SIZE)
+        os.ftruncate(descriptor, BOARD_SIZE)
+        board = mmap.mmap(descriptor, BOARD_SIZE)
         # Descriptors above the targets, so that putting one in its place never overwrites the other.
         import fcntl
 
