@@ -24,7 +24,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corten_serve.protocols.codec import BadRequest, ResultError, decode, encode
+from corten_serve.protocols.codec import decode, encode
+from corten_serve.protocols.interface import BadRequest, ResultError
 from corten_serve.protocols.openapi import document
 from corten_serve.schema.signature import Signature
 from corten_serve.worker.main import Service
@@ -480,7 +481,7 @@ def test_the_document_is_whole():
 
         And say why."""
 
-    text = json.loads(document("trees", "1", "Grow.\n\nAnd say why.", Signature(predict)))
+    text = document("trees", "1", "Grow.\n\nAnd say why.", Signature(predict))
     schemas = text["components"]["schemas"]
     assert {"PredictRequest", "Tree", "Person", "Point", "Error"} <= set(schemas)
     assert schemas["PredictRequest"]["required"] == ["tree", "person", "when"]

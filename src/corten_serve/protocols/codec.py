@@ -14,22 +14,13 @@ import enum
 import json
 import math
 import uuid
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from corten_serve.protocols.interface import BadRequest, Problem, ResultError
 from corten_serve.schema.hints import enum_value
+from corten_serve.schema.kinds import MOST_PROBLEMS
 from corten_serve.schema.signature import Signature
-
-
-class BadRequest(Exception):
-    """The request cannot be used. `problems` holds (field, message) pairs; the field of the whole body is empty."""
-
-    def __init__(self, problems: list[tuple[str, str]]) -> None:
-        super().__init__(problems)
-        self.problems = problems
-
-
-class ResultError(Exception):
-    """The predictor returned something that JSON cannot express."""
 
 
 def decode(signature: Signature, body: bytes, content_type: str = "") -> tuple[list[Any], dict[str, Any]]:
@@ -72,18 +63,21 @@ def encode(result: Any) -> bytes:
         return json.dumps(json.loads(text)).encode()
 
 
-def problems_body(problems: list[tuple[str, str]]) -> bytes:
-    """The body of a 422: one sentence for people in `error`, every problem apart in `problems`."""
-    from corten_serve.schema.kinds import MOST_PROBLEMS
-
+def problems_text(problems: Sequence[Problem]) -> str:
+    """The problems as one sentence for people."""
     shown = problems[:MOST_PROBLEMS]
     lines = [f"{field}: {message}" if field else message for field, message in shown]
-    more = " (and more)" if len(problems) > MOST_PROBLEMS else ""
-    document: dict[str, Any] = {
-        "error": "; ".join(lines[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else ""),
-        "problems": [{"field": field, "message": message} for field, message in shown],
-    }
-    if more:
+    return "; ".join(lines[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+
+
+def error_body(message: str, problems: Sequence[Problem] = ()) -> bytes:
+    """The body of an error: one sentence for people in `error` (made of the problems where `message` is empty), every
+    problem apart in `problems`."""
+    document: dict[str, Any] = {"error": message or problems_text(problems)}
+    if problems:
+        shown = problems[:MOST_PROBLEMS]
+        document["problems"] = [{"field": field, "message": text} for field, text in shown]
+    if len(problems) > MOST_PROBLEMS:
         document["truncated"] = True
     return json.dumps(document).encode()
 

@@ -32,8 +32,8 @@ _FAILURES = {
 }
 
 
-def document(name: str, version: str, description: str, signature: Signature) -> bytes:
-    """The document as JSON, with every schema that it refers to."""
+def document(name: str, version: str, description: str, signature: Signature) -> dict[str, Any]:
+    """The document, with every schema that it refers to."""
     request = signature.request.definition()
     optional = not request.get("required")
     failures = {
@@ -59,7 +59,7 @@ def document(name: str, version: str, description: str, signature: Signature) ->
         **signature.definitions(),
         "Error": _ERROR,
     }
-    result = {
+    return {
         "openapi": "3.1.0",
         "info": {"title": name, "version": version},
         "paths": {
@@ -73,7 +73,11 @@ def document(name: str, version: str, description: str, signature: Signature) ->
         },
         "components": {"schemas": schemas},
     }
-    return json.dumps(result, indent=1, ensure_ascii=False, default=str).encode(errors="replace")
+
+
+def rendered(document: dict[str, Any]) -> bytes:
+    """The document as JSON in UTF-8."""
+    return json.dumps(document, indent=1, ensure_ascii=False, default=str).encode(errors="replace")
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

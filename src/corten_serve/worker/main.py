@@ -17,6 +17,7 @@ from typing import Any
 
 from corten_serve import frames
 from corten_serve.errors import InvalidInput, PredictorError
+from corten_serve.protocols.interface import Answer, BadRequest, Call, Endpoint, Model, ResultError
 from corten_serve.worker.predictor import Loaded, load
 from corten_serve.worker.tracebacks import user_traceback
 
@@ -32,39 +33,46 @@ and a quick answer never stands behind a slow prediction."""
 class Service:
     """A predictor that is set up, with everything that answering a request needs."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        from corten_serve.protocols import codec
+    def __init__(self, loaded: Loaded, name: str = "predictor", version: str = "0") -> None:
+        from corten_serve.protocols.desk import Desk
         from corten_serve.schema.signature import Signature
 
-        self._codec = codec
         self._call = loaded.call
-        self._types: dict[bytes, str] = {}
         self._await = _Awaiter()
         self.description = loaded.description
         self.signature = Signature(loaded.call)
+        endpoint = Endpoint("predict", self.signature, loaded.description)
+        self.desk = Desk(Model(name, version, (endpoint,), loaded.description))
 
     def answer(self, meta: bytes, body: bytes) -> tuple[int, bytes]:
         """Status and JSON body for a request's body. It never raises: what the project raises is a 500, and logged."""
-        content_type = meta.partition(b"\0")[2].decode("latin-1").lower()
+        content_type = meta.partition(b"\0")[2].decode("latin-1")
+        answer = self.reply(Call("json:predict", "", (content_type, ""), body))
+        return answer.status, answer.body
+
+    def reply(self, call: Call) -> Answer:
+        """The answer to one call. It never raises."""
+        desk = self.desk
         try:
-            arguments, keywords = self._codec.decode(self.signature, body, content_type)
-        except self._codec.BadRequest as error:
-            return 422, self._codec.problems_body(error.problems)
+            work = desk.read(call)
+        except BadRequest as error:
+            return desk.write_error(call, error.status, "", error.problems)
         except Exception as error:
             # A validator of the project's own (pydantic, a dataclass) failed in a way that is no validation error.
-            return 500, _failure(error)
+            return desk.write_error(call, 500, _failure(error))
         try:
-            result = self._call(*arguments, **keywords)
-            if hasattr(result, "__await__"):
-                result = self._await(result)
-            return 200, self._codec.encode(result)
+            results = []
+            for arguments, keywords in work.items:
+                result = self._call(*arguments, **keywords)
+                results.append(self._await(result) if hasattr(result, "__await__") else result)
+            return desk.write(work, results)
         except InvalidInput as error:
-            return 422, self._codec.problems_body([("", str(error) or "the input is invalid")])
-        except self._codec.ResultError as error:
+            return desk.write_error(call, 422, "", [("", str(error) or "the input is invalid")])
+        except ResultError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
-            return 500, _error(str(error))
+            return desk.write_error(call, 500, str(error))
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            return 500, _failure(error)
+            return desk.write_error(call, 500, _failure(error))
 
 
 class _Awaiter:
@@ -86,17 +94,11 @@ class _Awaiter:
         return self._loop.run_until_complete(wait())
 
 
-def _error(message: str) -> bytes:
-    import json
-
-    return json.dumps({"error": message}).encode()
-
-
-def _failure(error: BaseException) -> bytes:
+def _failure(error: BaseException) -> str:
     """Log the project's traceback; the client learns the kind of the error and no more, for it may be anybody."""
     sys.stdout.flush()
     print(user_traceback(error), end="", file=sys.stderr, flush=True)
-    return _error(f"the predictor raised {type(error).__name__}; its traceback is in the server's log")
+    return f"the predictor raised {type(error).__name__}; its traceback is in the server's log"
 
 
 def serve(channel: socket.socket, board: mmap.mmap, service: Service) -> None:
@@ -131,10 +133,10 @@ def start(target: str, name: str, version: str) -> tuple[Service, bytes]:
     step = "cannot be imported"
     try:
         loaded = load(target)
-        service = Service(loaded)
-        from corten_serve.protocols.openapi import document
+        service = Service(loaded, name, version)
+        from corten_serve.protocols.openapi import rendered
 
-        described = document(name, version, service.description, service.signature)
+        described = rendered(service.desk.openapi())
         step = "failed in its 'setup'"
         loaded.setup()
         return service, described
