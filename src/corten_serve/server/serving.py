@@ -19,6 +19,7 @@ from granian.server.embed import Server as GranianServer
 from corten_serve.server.app import App
 from corten_serve.server.listener import BACKLOG
 from corten_serve.server.log import Log
+from corten_serve.server.notify import Notice
 from corten_serve.server.pool import Pool, StartFailed
 from corten_serve.server.process import Spawned
 from corten_serve.settings import Settings
@@ -67,7 +68,8 @@ async def serve(
     pool.adopt(worker)
     pool.reap()  # It may have ended before anybody listened.
     front = _Front(app, listener, settings.connections)
-    accepting: asyncio.Future[Any] = loop.create_task(front.serve())
+    notice = Notice.from_environment(environment)
+    accepting: asyncio.Future[Any] = loop.create_task(_accept(front, pool, notice))
     sweeper = _sweep_regularly(loop, app, settings.body_seconds)
     try:
         code = await _until_end(pool, accepting, ending, log, begun)
@@ -82,6 +84,16 @@ async def serve(
     finally:
         sweeper.cancel()
         log.close()
+
+
+async def _accept(front: _Front, pool: Pool, notice: Notice) -> None:
+    """Accept connections: from the first worker's readiness on where somebody is to be told of that, else at once."""
+    if notice.awaited:
+        await asyncio.wait({pool.first})
+        if pool.first.cancelled() or pool.first.exception() is not None:
+            return
+        notice.ready()
+    await front.serve()
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, ending: asyncio.Future[int], pool: Pool) -> None:
