@@ -75,11 +75,12 @@ class _Body:
 
 
 class App:
-    """`draining` is set at the end: not ready, still answering, and asking every client to close its connection."""
+    """`draining` is set at the end: not ready, still answering, and asking every client to close its connection. `active`
+    requests are being answered, `taken` have come so far."""
 
     def __init__(self, settings: Settings, pool: Pool, log: Log) -> None:
         self.draining = False
-        self.active = 0
+        self.active = self.taken = 0
         self._settings = settings
         self._pool = pool
         self._log = log
@@ -99,6 +100,7 @@ class App:
         begun = time.perf_counter()
         method, path = scope.method, scope.path
         self.active += 1
+        self.taken += 1
         status = 500
         try:
             status = await self._route(method, path, scope, proto)

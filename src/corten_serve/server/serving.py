@@ -27,6 +27,8 @@ from corten_serve.settings import Settings
 _SWEEP = 5.0
 _LAST_WORDS = 2.0
 """Seconds in which Granian has to write the last answers and close, once nothing is in flight any more."""
+_SILENCE, _PARTING = 0.1, 0.9
+"""Seconds after which a server without a request counts as idle, and that others have for one more on their connection."""
 
 
 class _Front(GranianServer):
@@ -150,10 +152,16 @@ async def _drain(
     urgent: bool,
 ) -> None:
     """Finish what is in flight. A socket of our own is kept open for a while first, because load balancers send requests
-    until they have seen that we are not ready; a socket that was passed in lives on elsewhere and loses nothing."""
+    until they have seen that we are not ready. A socket that was passed in lives on elsewhere and loses nothing, but clients
+    keep connections: whoever is busy on one is told with its next answer that it is the last."""
     app.draining = True
     if not settings.inherited and not urgent:
         await asyncio.sleep(settings.drain)
+    elif not urgent:
+        before = app.taken
+        await asyncio.sleep(_SILENCE)
+        if app.taken != before:
+            await asyncio.sleep(_PARTING)
     front.stop()  # type: ignore[no-untyped-call]
     listener.close()
     while app.active:
