@@ -7,8 +7,9 @@ display on a terminal and as plain lines in a log. Events may arrive from severa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from corten.values import dataclass
 
 Phase = Literal[
     "resolve", "download", "install", "compile", "hash", "verify", "start", "copy", "push", "pull"

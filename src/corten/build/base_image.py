@@ -7,7 +7,6 @@ The lock pins the digest of the platform's manifest. Where the image is to be ha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from corten.project.model import Project
 from corten.store.disk import explained
 from corten.store.merged import read_only_tree
 from corten.store.store import Store
+from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.registry.client import RegistrySettings

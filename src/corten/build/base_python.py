@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.build.plan import HOME, SERVING, VENV
 from corten.errors import ProjectError
 from corten.oci.config import ImageConfig
+from corten.values import dataclass
 
 _MINOR = re.compile(r"python(3\.[0-9]{1,2})([a-z]*)")
 _PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([0-9]+\.[0-9]+\.[0-9]+)"')

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from corten.build.config import created_at, image_config
@@ -28,6 +27,7 @@ from corten.project.model import Project, SourceFiles
 from corten.store.disk import explained
 from corten.store.images import Image, full_name
 from corten.store.store import Store
+from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
     from corten.build.base_image import BaseImage

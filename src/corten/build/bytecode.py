@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from corten.build import sandbox
 from corten.errors import BuildError
 from corten.oci.platform import Platform
+from corten.values import dataclass
 
 Form = Literal["unchecked", "checked"]
 

@@ -11,7 +11,6 @@ import filecmp
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from corten.build.known import key_name
@@ -21,6 +20,7 @@ from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.store.disk import write_atomically
 from corten.store.store import Store
+from corten.values import dataclass, field
 
 _DEPTH = 4
 _LONGEST = 64 << 10

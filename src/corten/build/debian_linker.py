@@ -11,10 +11,10 @@ import fnmatch
 import functools
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.packages.debian.tree import Tree
+from corten.values import dataclass
 
 CACHE = "etc/ld.so.cache"
 

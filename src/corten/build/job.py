@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from corten.events import Observer
 from corten.lock.model import Lock, PlatformLock
 from corten.project.model import Project, SourceFiles
 from corten.store.store import Store
+from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.build.base_image import BaseImages

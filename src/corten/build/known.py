@@ -7,13 +7,13 @@ store's own keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from corten.errors import BuildError
 from corten.oci.digest import Digest
 from corten.store.store import Store
+from corten.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

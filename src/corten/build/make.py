@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +28,7 @@ from corten.build.wheel import place_wheel
 from corten.packages.files import Deb, Wheel
 from corten.project.model import SourceFile
 from corten.store.disk import remove_tree
+from corten.values import replace
 
 Advance = Callable[[int], None]
 

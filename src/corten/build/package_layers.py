@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from corten.build import conflicts
@@ -22,6 +21,7 @@ from corten.errors import BuildError
 from corten.events import Note, Warned
 from corten.oci import media
 from corten.oci.digest import Digest
+from corten.values import replace
 
 
 def ensure_package_layers(job: Job, beneath: int) -> list[BuiltLayer]:

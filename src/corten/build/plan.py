@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from corten.errors import BuildError
@@ -16,6 +15,7 @@ from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.packages.files import Deb, Wheel
+from corten.values import dataclass
 
 FORM = 1
 """The number of the form of our pycs, part of every layer key that has bytecode."""

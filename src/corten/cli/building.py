@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from corten.project.files import scan
 from corten.project.load import load
 from corten.project.model import Project
 from corten.store.store import Store
+from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
     from corten.oci.reference import Reference

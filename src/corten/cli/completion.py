@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.cli.context import Context
+from corten.values import dataclass
 
 EXAMPLES = """\
 examples:

@@ -129,9 +129,8 @@ def add_engine_argument(parser: argparse.ArgumentParser) -> None:
 
 def with_container_options(options: RunOptions, arguments: argparse.Namespace) -> RunOptions:
     """`options` with what the arguments of this module spell. Raises UsageError, RuntimeFailure."""
-    from dataclasses import replace
-
     from corten.runtime import options as spelled
+    from corten.values import replace
 
     if arguments.volume or arguments.mount or arguments.tmpfs or arguments.device or arguments.model_cache:
         options = _with_mounts(options, arguments)
@@ -160,9 +159,8 @@ def with_container_options(options: RunOptions, arguments: argparse.Namespace) -
 
 
 def _with_mounts(options: RunOptions, arguments: argparse.Namespace) -> RunOptions:
-    from dataclasses import replace
-
     from corten.runtime import mounts
+    from corten.values import replace
 
     found = [
         *(mounts.parse_volume(text) for text in arguments.volume),
@@ -187,9 +185,8 @@ def _with_mounts(options: RunOptions, arguments: argparse.Namespace) -> RunOptio
 
 
 def _with_rights(options: RunOptions, arguments: argparse.Namespace) -> RunOptions:
-    from dataclasses import replace
-
     from corten.runtime import privileges
+    from corten.values import replace
 
     return replace(
         options,

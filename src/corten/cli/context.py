@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from corten.cli.terminal import Terminal
 from corten.events import Observer
 from corten.store.store import Store
+from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.build.build import Built

@@ -10,7 +10,6 @@ import argparse
 import os
 import socket
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from corten.cli.container_options import add_engine_argument
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.errors import CortenError, UsageError
+from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.cli.relay import Relay

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from corten.lock.inputs import inputs_digest
 from corten.oci.platform import Platform
 from corten.project.load import load, read_pyproject
 from corten.project.model import Dependencies, Project
+from corten.values import replace
 
 if TYPE_CHECKING:
     from corten.lock.model import Lock

@@ -4,7 +4,6 @@ or a container's state and options."""
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from typing import Any
 
@@ -15,6 +14,7 @@ from corten.oci.config import ImageConfig
 from corten.oci.descriptor import Manifest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
+from corten.values import asdict
 
 EXAMPLES = """\
 examples:
@@ -122,7 +122,7 @@ def _container(name: str, context: Context) -> dict[str, Any]:
 
 
 def _json_of(value: Any) -> dict[str, Any]:
-    return dataclasses.asdict(value)
+    return asdict(value)
 
 
 def _remote(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
     found = changes(previous, lock)
     if arguments.json:
         import json
-        from dataclasses import asdict
+
+        from corten.values import asdict
 
         document = {"lock": str(path), "written": written, "changes": [asdict(change) for change in found]}
         context.terminal.print(json.dumps(document, indent=2))

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +13,7 @@ from corten.cli.container_options import add_engine_argument
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.errors import UsageError
+from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.cli.serving import Served

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import StoreError
@@ -20,6 +19,7 @@ from corten.packages.fetch import fetch_debs, fetch_wheels
 from corten.packages.files import Deb, Wheel
 from corten.packages.indexes import Indexes
 from corten.store.store import Store
+from corten.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from corten.lock.model import DebianBase, Lock, PlatformLock
+from corten.values import dataclass
 
 Kind = Literal["added", "updated", "removed", "replaced"]
 Group = Literal["wheel", "system", "base", "serving"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from corten.errors import LockOutdated
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
+from corten.values import dataclass, field
 
 LAYER_FORMAT = 1
 """The number that every layer key and lock carries. Digests depend on it, never on Corten's version."""

@@ -10,7 +10,6 @@ import re
 import sysconfig
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +33,7 @@ from corten.packages.uv import Request
 from corten.packages.wheels import Wanted, WheelResolver
 from corten.project.model import Predictor, Project
 from corten.store.store import Store
+from corten.values import dataclass
 
 _SERVING = {re.split(r"[^a-z0-9-]", line)[0]: (line,) for line in REQUIREMENTS}
 _GLIBC = {"bookworm": 36, "trixie": 41}

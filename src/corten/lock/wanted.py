@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from corten.packages.requirements import (
 from corten.packages.uv import Request
 from corten.packages.wheels import Wanted, refuse_uninstallable
 from corten.project.model import Project
+from corten.values import replace
 
 
 def resolving_indexes(project: Project, environment: Mapping[str, str] | None = None) -> Indexes:

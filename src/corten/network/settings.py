@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from corten.values import dataclass, field
 
 Credentials = Callable[[str], tuple[str, str] | None]
 """The user and password for an address, if there are any."""

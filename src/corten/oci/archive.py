@@ -10,10 +10,10 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from corten.errors import FormatError
+from corten.values import dataclass
 
 MOST_MEMBERS = 20_000
 """An image has 127 layers at most, in `docker save`'s older form with three members each."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from corten.errors import FormatError, UsageError
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
+from corten.values import dataclass, field
 
 
 def canonical_json(value: object) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from corten.errors import FormatError
@@ -10,6 +9,7 @@ from corten.oci import media
 from corten.oci.config import canonical_json, parse_json_object
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
+from corten.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

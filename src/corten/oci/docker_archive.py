@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import FormatError, UsageError
@@ -16,6 +15,7 @@ from corten.oci.archive import Members
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.oci.layout import read_document
+from corten.values import dataclass
 
 MANIFEST_NAME = "manifest.json"
 _MOST_IMAGES = 1_000

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from corten.errors import UsageError
+from corten.values import dataclass
 
 _MACHINES = {
     "x86_64": "amd64",
@@ -15,12 +15,15 @@ _MACHINES = {
 }
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Platform:
     """An operating system and an architecture, in Go's and OCI's words. Corten makes linux/amd64 and linux/arm64."""
 
     os: str
     architecture: str
+
+    def __lt__(self, other: Platform) -> bool:
+        return (self.os, self.architecture) < (other.os, other.architecture)
 
     @classmethod
     def parse(cls, text: str) -> Platform:

@@ -12,12 +12,12 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from corten.errors import FormatError
 from corten.oci.digest import Digest
+from corten.values import dataclass
 
 EPOCH = 315532800
 """1980-01-01T00:00:00Z, the earliest time that a zip archive can hold, in seconds."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import FormatError
@@ -22,6 +21,7 @@ from corten.oci.digest import Digest
 from corten.oci.placing import ITS_OWN_FAULT, WHITEOUT, Placing, clean
 from corten.oci.recipe import REPLACED, RecipeWriter
 from corten.oci.tar_stream import Member, TarStream
+from corten.values import dataclass
 
 _FILE, _SYMBOLIC_LINK, _DIRECTORY = b"025"
 _CANONICAL: dict[tuple[int, int], tar.Kind] = {

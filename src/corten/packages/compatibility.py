@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
@@ -11,6 +10,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from corten.oci.platform import Platform
+from corten.values import dataclass
 
 NEWEST_GLIBC = 40
 """The newest `manylinux_2_N` that uv has a name for; a newer glibc is treated as this one."""

@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 from corten.errors import FetchError
+from corten.values import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from corten.errors import CortenError, FetchError, ProjectError, ResolutionError
 from corten.packages.compatibility import Target, platforms_of, pythons_of
+from corten.values import dataclass
 
 Survey = Callable[[str], Sequence[str]]
 """The names of all files that the indexes have for a project; empty when that cannot be found out."""

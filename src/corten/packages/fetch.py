@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from corten.packages.http import Absent, Http
 from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator, offline_files
 from corten.store.store import Store
+from corten.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

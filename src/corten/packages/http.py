@@ -17,7 +17,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -25,6 +24,7 @@ from corten.errors import FetchError, HashMismatch, StoreError
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, ignore
 from corten.network.connection import Absent, Answer, Connections, NetworkSettings, Transient, host_of, shown
 from corten.network.settings import network_from
+from corten.values import dataclass
 
 __all__ = ["Absent", "Cancelled", "Http", "Patience", "download", "get", "network_from"]
 

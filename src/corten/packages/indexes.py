@@ -12,7 +12,6 @@ import os
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from corten.packages.credentials import Login, Logins, split_login
 from corten.packages.http import network_from
 from corten.packages.pipconfig import read_pip, truth, words
 from corten.packages.requirements import Requirements
+from corten.values import dataclass, field, replace
 
 _FURTHER = ("format", "authenticate", "ignore-error-codes", "cache-control", "exclude-newer")
 _KEPT_VARIABLES = re.compile(

@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from corten.errors import ProjectError
+from corten.values import dataclass
 
 Kind = Literal["name", "wheel", "archive", "vcs", "path"]
 

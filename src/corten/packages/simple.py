@@ -9,7 +9,6 @@ import json
 import re
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from corten.errors import FetchError
 from corten.network.connection import Absent, host_of, local_path
 from corten.packages.http import Http
 from corten.packages.requirements import normal_name
+from corten.values import dataclass
 
 _LARGEST_PAGE = 64 << 20
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1, */*;q=0.01"

@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from corten.errors import CortenError, FormatError
 from corten.packages.compatibility import Target
 from corten.packages.indexes import Indexes
 from corten.packages.requirements import normal_name
+from corten.values import dataclass, field
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;]+)|@\s*(\S+))")
 _LONGEST = 900

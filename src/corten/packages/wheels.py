@@ -11,7 +11,6 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from corten.packages.locations import Locator
 from corten.packages.requirements import Requirement, normal_name
 from corten.packages.uv import Memory, Request, Uv, UvFailed
 from corten.store.store import Store
+from corten.values import dataclass, field, replace
 
 _RETRIED = 8
 _TORCH = {"torch", "torchvision", "torchaudio", "triton", "pytorch-triton"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from corten.errors import ProjectError
 from corten.project.kinds import TABLE
 from corten.project.model import Dependencies
 from corten.project.settings import Settings
+from corten.values import dataclass
 
 UNREAD_LOCKS = {
     "pylock.toml": "uv pip compile pyproject.toml --generate-hashes -o requirements.txt",

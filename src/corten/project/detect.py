@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import ProjectError
 from corten.project import predictors, webapps
 from corten.project.kinds import TABLE
 from corten.project.model import Command, Predictor
+from corten.values import dataclass
 
 _NO_SCRIPT = re.compile(
     r"(?:setup|conftest|noxfile|fabfile|tasks|manage|version|_version|__init__|locustfile|test_.*|.*_test|gunicorn.*)\.py"

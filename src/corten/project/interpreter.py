@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from corten.values import dataclass
 
 DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The one Python of each Debian release, in the order in which releases are tried."""

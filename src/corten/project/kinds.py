@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import CortenError, ProjectError
 from corten.oci.platform import Platform
+from corten.values import dataclass
 
 TABLE = "[tool.corten]"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from corten.oci.platform import Platform
+from corten.values import dataclass, field
 
 Network = Literal["none", "host", "private"]
 

@@ -6,7 +6,8 @@ import ast
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from corten.values import dataclass
 
 _MOST_BYTES = 1_000_000
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from corten.errors import ProjectError
 from corten.project import syntax
 from corten.project.kinds import TABLE
 from corten.project.syntax import Module
+from corten.values import dataclass
 
 Interface = Literal["wsgi", "asgi"]
 

@@ -11,7 +11,6 @@ import json
 import threading
 import time
 import urllib.parse
-from dataclasses import dataclass, field
 
 from corten.errors import AccessDenied, FetchError, RegistryError
 from corten.network.addresses import without_user
@@ -20,6 +19,7 @@ from corten.oci.reference import is_loopback
 from corten.registry.credentials import Credential, Credentials
 from corten.registry.failures import Interrupted, Unsupported, from_answer, from_network, small_body
 from corten.registry.headers import Challenge, parse_challenges
+from corten.values import dataclass, field
 
 Scopes = tuple[str, ...]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from corten.errors import FormatError, UsageError
 from corten.events import Note, Observer, TaskFinished, TaskStarted
@@ -21,6 +20,7 @@ from corten.registry.progress import Progress
 from corten.registry.referrers import put_referrer, subject_of
 from corten.registry.remote import find_image
 from corten.registry.together import Together
+from corten.values import dataclass
 
 TRANSFERS = 6
 """Blobs that are copied at a time. Nothing is computed but digests."""

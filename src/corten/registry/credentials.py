@@ -12,13 +12,13 @@ import binascii
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from corten.errors import RegistryError
 from corten.oci.reference import DEFAULT_REGISTRY
 from corten.registry.helpers import ask_helper
+from corten.values import dataclass, field
 
 _LARGEST_FILE = 4 << 20
 _IDENTITY = "<token>"

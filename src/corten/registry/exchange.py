@@ -6,7 +6,6 @@ finds out which of http and https it is. Credentials go to the registry alone, n
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from corten.registry import pauses
 from corten.registry.authentication import Authenticator, Scopes
 from corten.registry.failures import Interrupted, from_answer, from_network
 from corten.registry.settings import Patience, RegistrySettings
+from corten.values import replace
 
 T = TypeVar("T")
 
@@ -37,9 +37,9 @@ class Exchange:
         self._api = f"registry-1.{DEFAULT_REGISTRY}" if host == DEFAULT_REGISTRY else host
         network = settings.network
         if is_loopback(self._api):
-            network = dataclasses.replace(network, environment=_without_proxy(network.environment, self._api))
+            network = replace(network, environment=_without_proxy(network.environment, self._api))
         if settings.insecure:
-            network = dataclasses.replace(network, insecure=network.insecure | {self._api})
+            network = replace(network, insecure=network.insecure | {self._api})
         self._connections = Connections(network)
         self.authenticator = Authenticator(self._connections, host, settings.credentials)
         self._base: str | None = None

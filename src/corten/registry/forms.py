@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from corten.errors import UsageError
 from corten.oci import media
 from corten.oci.compression import Compression, maker
 from corten.oci.digest import Digest
 from corten.store.encodings import Encoding
+from corten.values import dataclass
 
 NOT_WORTH_IT = "plain, because compression gains nothing"
 """The maker of a plain form that was chosen although another was asked for."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import json
 import os
 import secrets
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from corten.registry.credentials import (
 )
 from corten.registry.helpers import erase_from_helper, tell_helper
 from corten.registry.settings import RegistrySettings
+from corten.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def verify(host: str, user: str, password: str, settings: RegistrySettings) -> N
     """Ask the registry whether it takes these credentials. Raises AccessDenied, RegistryError."""
     credential = Credential(user, password)
     try:
-        Registry(host, dataclasses.replace(settings, credentials=Given(credential))).check()
+        Registry(host, replace(settings, credentials=Given(credential))).check()
     except AccessDenied as error:
         raise AccessDenied(
             f"'{host}' does not accept the user '{user}' with this password",

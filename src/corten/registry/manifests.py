@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import RegistryError
@@ -11,6 +10,7 @@ from corten.network.connection import Answer
 from corten.oci import media
 from corten.oci.digest import Digest
 from corten.registry.failures import printable
+from corten.values import dataclass
 
 LARGEST_MANIFEST = 4 << 20
 """Bytes of a manifest that registries have to accept (distribution-spec, "Pushing manifests"), and that are read here."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from corten.errors import CortenError, FormatError, RegistryError, StoreError, UsageError
 from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted
@@ -28,6 +27,7 @@ from corten.store.encodings import Encoding
 from corten.store.images import Image, full_name
 from corten.store.locks import Busy
 from corten.store.store import Store
+from corten.values import dataclass
 
 LARGEST_LAYER = 256 << 30
 """Bytes of one layer when it is unpacked."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from corten.errors import NotInRegistry, UsageError
 from corten.events import Note, Observer
@@ -25,6 +24,7 @@ from corten.registry.placing import Placing
 from corten.registry.remote import listed_blobs
 from corten.store.images import Image
 from corten.store.store import Store
+from corten.values import dataclass
 
 __all__ = ["PushOptions", "Pushed", "push"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from corten.errors import CortenError, FormatError, NotInRegistry, RegistryError
 from corten.events import Note, Observer
@@ -20,6 +19,7 @@ from corten.oci.reference import Reference
 from corten.registry.client import Fetched, Interrupted, RegistrySettings, Repository, open_repository
 from corten.store.encodings import Encoding
 from corten.store.store import Store
+from corten.values import dataclass, field
 
 _LARGEST_CONFIG = 16 << 20
 _MOST_MANIFESTS = 200

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from corten.network.settings import NetworkSettings, network_from
 from corten.registry.credentials import Credentials, Keychain
+from corten.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from corten.errors import CortenError, NotInRegistry, RegistryError
@@ -21,6 +20,7 @@ from corten.registry.failures import DigestMismatch, Interrupted, Unsupported
 from corten.registry.headers import length, range_end
 from corten.registry.settings import Patience
 from corten.registry.streams import Content, Stream, chunked
+from corten.values import dataclass
 
 Body = bytes | Callable[[], Iterable[bytes]] | None
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from corten.errors import RuntimeFailure, UsageError
@@ -24,6 +23,7 @@ from corten.runtime.supervisor import needs_supervisor, start_supervisor
 from corten.runtime.terminals import kept_terminal, terminal_size
 from corten.store.images import Image
 from corten.store.store import Store
+from corten.values import replace
 
 
 class Running:

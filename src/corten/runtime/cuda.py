@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import takewhile
 
 from corten.runtime.doctor import Finding
+from corten.values import dataclass
 
 Version = tuple[int, ...]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from corten.errors import RuntimeFailure, UsageError
@@ -22,6 +21,7 @@ from corten.runtime.seccomp import custom_seccomp, default_profile, oci_seccomp
 from corten.runtime.spec import ROOT_CAPABILITIES, Container
 from corten.runtime.users import User, resolve_user
 from corten.store.images import Image
+from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
 from typing import Literal
 
 from corten.errors import CortenError, RuntimeFailure
@@ -25,6 +24,7 @@ from corten.runtime.identity import (
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
 from corten.runtime.probe import probe
 from corten.store.store import Store
+from corten.values import dataclass, replace
 
 Verdict = Literal["ok", "limited", "missing"]
 _LITTLE_SPACE = 5 << 30

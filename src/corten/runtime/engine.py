@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import RuntimeFailure
 from corten.runtime.identity import find_program
 from corten.store.disk import boot_identity, write_atomically
 from corten.store.store import Store
+from corten.values import dataclass
 
 CANDIDATES = ("crun", "runc")
 FALLBACKS = ("bwrap", "proot")

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from corten.runtime.rootfs import Root
 from corten.runtime.terminals import kept_terminal
 from corten.runtime.users import resolve_user
 from corten.store.store import Store
+from corten.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

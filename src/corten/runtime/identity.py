@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from corten.errors import RuntimeFailure
 from corten.runtime import kernel
+from corten.values import dataclass
 
 Mapping = tuple[int, int, int]
 """First ID inside, first ID outside, how many (user_namespaces(7))."""

@@ -13,7 +13,6 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +24,7 @@ from corten.runtime.processes import inside, was_inside
 from corten.runtime.records import Record
 from corten.store.disk import boot_identity, remove_tree, write_atomically
 from corten.store.store import Store
+from corten.values import dataclass
 
 STOPPED = "stopped"
 SUPERVISOR_LOCK = "supervisor.lock"

@@ -16,7 +16,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,6 +29,7 @@ from corten.runtime.monitor import Monitor, become, begin
 from corten.runtime.overlay import enter_mount_namespace, mount_limited, mount_overlay
 from corten.runtime.processes import note_inside
 from corten.store.disk import remove_tree
+from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
     from corten.runtime.network.wire import Wire, Wiring

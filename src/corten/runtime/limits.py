@@ -10,12 +10,12 @@ What cannot be enforced is an error, or with best effort a warning that names it
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 
 from corten.errors import RuntimeFailure
 from corten.runtime import cgroups
 from corten.runtime.identity import Identity, find_program
 from corten.runtime.options import Limits
+from corten.values import dataclass, replace
 
 DROP_IN = (
     "as root: mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' > "

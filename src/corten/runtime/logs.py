@@ -13,11 +13,11 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from corten.errors import RuntimeFailure, UsageError
+from corten.values import dataclass
 
 _PAUSE = 0.05
 _LINE = re.compile(

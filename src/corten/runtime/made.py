@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,7 @@ from corten.runtime.spec import runtime_spec
 from corten.store.disk import explained
 from corten.store.images import Image
 from corten.store.store import Store
+from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits

@@ -18,13 +18,13 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from typing import NoReturn
 
 from corten.errors import RuntimeFailure
 from corten.runtime import kernel
 from corten.runtime.engine import Engine, complaint
 from corten.runtime.processes import note_inside
+from corten.values import dataclass
 
 LOG_SIZE = 10 << 20
 """A log longer than this many bytes begins anew."""

@@ -10,9 +10,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from corten.errors import UsageError
+from corten.values import dataclass
 
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
 _SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)b?|([0-9]{1,3})%", re.IGNORECASE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from corten.errors import UsageError
+from corten.values import dataclass
 
 if TYPE_CHECKING:
     # Few containers ask for these, and every start would pay for their classes.

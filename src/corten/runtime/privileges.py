@@ -10,10 +10,10 @@ import json
 import os
 import resource
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from corten.errors import UsageError
 from corten.runtime import kernel
+from corten.values import dataclass
 
 _IN_ORDER = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "

@@ -11,11 +11,9 @@ Each is written whole or not at all, so whatever is killed at any instant, the f
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import types
 import typing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +21,7 @@ from corten.errors import RuntimeFailure
 from corten.oci.digest import Digest
 from corten.runtime.options import RunOptions
 from corten.store.disk import boot_identity, write_atomically
+from corten.values import asdict, dataclass, is_dataclass
 
 VERSION = 1
 Kind = Literal["foreground", "shim", "conmon"]
@@ -99,7 +98,7 @@ def new(**values: Any) -> Record:
 def write(directory: Path, record: Record, options: RunOptions) -> None:
     """Put `record` into a container's directory, with the options that start it again. Only its owner may read it: it
     holds the environment."""
-    document = {"version": VERSION, **dataclasses.asdict(record), "options": dataclasses.asdict(options)}
+    document = {"version": VERSION, **asdict(record), "options": asdict(options)}
     write_atomically(directory / "state.json", json.dumps(document).encode(), 0o600)
 
 
@@ -137,12 +136,12 @@ def raw_options(directory: Path) -> dict[str, Any]:
 
 
 def decode(kind: type[T], document: Any) -> T:
-    """The value of the type `kind` that `dataclasses.asdict` and JSON made `document` of. Raises ValueError, TypeError."""
+    """The value of the type `kind` that `asdict` and JSON made `document` of. Raises ValueError, TypeError."""
     return typing.cast(T, _decode(kind, document))
 
 
 def _decode(kind: Any, document: Any, strict: bool = False) -> Any:
-    if dataclasses.is_dataclass(kind):
+    if is_dataclass(kind):
         known = _hints(kind)
         if not isinstance(document, dict) or (strict and set(document) - set(known)):
             raise ValueError(f"not a {kind}")

@@ -9,12 +9,12 @@ root inside has the seven of `ROOT_CAPABILITIES`, unless it is root only because
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from corten.runtime.identity import Identity
 from corten.runtime.options import Limits
 from corten.runtime.users import User
+from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits

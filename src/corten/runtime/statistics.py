@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.runtime import cgroups
 from corten.runtime.processes import first_process, inside, tree
+from corten.values import dataclass
 
 _ROOT = "/sys/fs/cgroup"
 _NANOSECONDS, _MICROSECONDS = 1e-9, 1e-6

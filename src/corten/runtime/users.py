@@ -5,9 +5,8 @@ The files are the image's and thus hostile: a small parser with bounds, never th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from corten.errors import RuntimeFailure
+from corten.values import dataclass
 
 LARGEST_ID = 2**31 - 1
 _LINES = 20_000

@@ -15,7 +15,6 @@ import os
 import stat
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from corten.runtime.spec import Container
 from corten.runtime.users import User
 from corten.store.disk import explained, remove_tree, write_atomically
 from corten.store.store import Store
+from corten.values import dataclass, replace
 
 MODEL_CACHE = NamedVolume("model-cache", "/model-cache", seeded=False, per_user=True)
 MODEL_CACHE_VARIABLES = (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from corten.oci import tar
+from corten.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePath
 from typing import BinaryIO
@@ -20,6 +19,7 @@ from corten.oci.digest import Digest
 from corten.oci.layout import Folder, Layout
 from corten.oci.platform import Platform
 from corten.store.images import full_name
+from corten.values import dataclass, field, replace
 
 _CONFIGS = frozenset({media.CONFIG, media.DOCKER_CONFIG})
 _DOCKER_HOSTS = ("docker.io/library/", "docker.io/")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from corten.errors import FormatError
 from corten.oci.digest import Digest
 from corten.store.disk import explained, write_atomically
 from corten.store.locks import locked
+from corten.values import asdict, dataclass, replace
 
 _MOST_REPOSITORIES = 16
 _MOST_FORMS = 12

@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +26,7 @@ from corten.store.disk import explained, write_atomically
 from corten.store.images import Image
 from corten.store.packing import Packing
 from corten.store.store import Store
+from corten.values import dataclass
 
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _BLOBS = "blobs/sha256"

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import CortenError, ImageNotFound, UsageError
@@ -17,6 +16,7 @@ from corten.oci.platform import Platform
 from corten.store.blobs import Blobs
 from corten.store.disk import explained, write_atomically
 from corten.store.locks import locked
+from corten.values import dataclass
 
 # The familiar form of a reference: [host[:port]/]path[:tag] (distribution-spec, "Pulling manifests").
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"

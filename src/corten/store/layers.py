@@ -20,7 +20,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import FormatError, StoreError
@@ -28,6 +27,7 @@ from corten.oci import tar
 from corten.oci.digest import Digest
 from corten.oci.recipe import replay
 from corten.store.disk import boot_identity, explained, remove_tree, sync_file_system, write_atomically
+from corten.values import dataclass
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 

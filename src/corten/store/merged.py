@@ -18,13 +18,13 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from corten.oci.digest import Digest
 from corten.store.disk import explained, remove_tree, write_atomically
 from corten.store.store import Store
+from corten.values import dataclass
 
 Kind = Literal["linked", "copied"]
 _FICLONE = 0x40049409

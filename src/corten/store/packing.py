@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted
 from corten.oci import media
@@ -13,6 +12,7 @@ from corten.oci.descriptor import Descriptor
 from corten.oci.digest import Digest
 from corten.store.encodings import Encoding
 from corten.store.store import Store
+from corten.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

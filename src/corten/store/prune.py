@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.events import Note, Observer, ignore
@@ -13,6 +12,7 @@ from corten.oci.digest import Digest
 from corten.store.disk import explained, remove_tree
 from corten.store.merged import prune_merged
 from corten.store.store import Store
+from corten.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

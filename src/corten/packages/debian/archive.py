@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +29,7 @@ from corten.packages.files import Deb
 from corten.packages.http import Http, Patience, network_from
 from corten.store.disk import write_atomically
 from corten.store.store import Store
+from corten.values import dataclass
 
 T = TypeVar("T")
 

@@ -11,7 +11,6 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -19,6 +18,7 @@ from typing import IO, Any, Literal
 from corten.errors import FormatError
 from corten.packages.debian import paragraph
 from corten.packages.debian.ahead import read_ahead
+from corten.values import dataclass, field
 
 Kind = Literal["file", "directory", "symlink", "hardlink"]
 

@@ -14,13 +14,13 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from corten.errors import FormatError
 from corten.packages.debian import paragraph, relations, version
 from corten.packages.debian.relations import Group, Relation
+from corten.values import dataclass
 
 LARGEST = 1 << 30
 """No index is unpacked beyond this many bytes."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from corten.errors import FormatError
 from corten.packages.debian import version as versions
+from corten.values import dataclass
 
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{0,200}")
 """A package's name (Policy 5.6.1; one character is taken too, since virtual packages use it)."""

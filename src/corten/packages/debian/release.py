@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -17,6 +16,7 @@ from importlib import resources
 
 from corten.errors import FetchError, FormatError, SignatureError
 from corten.packages.debian import paragraph
+from corten.values import dataclass, field
 
 LARGEST = 16 << 20
 """No InRelease is read beyond this many bytes."""

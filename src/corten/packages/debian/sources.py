@@ -12,12 +12,12 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from corten.errors import FetchError, FormatError, UsageError
 from corten.packages.debian import paragraph
+from corten.values import dataclass
 
 MAIN = "debian"
 SECURITY = "debian-security"

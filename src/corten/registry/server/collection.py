@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import FormatError, StoreError
@@ -21,6 +20,7 @@ from corten.registry.server.manifests import contained
 from corten.registry.server.repository import Repository
 from corten.registry.server.uploads import KEPT
 from corten.store.disk import explained
+from corten.values import dataclass
 
 SPARED = 3600.0
 """Seconds for which what a push may still need is kept."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from corten.registry.server.routes import Route
 from corten.registry.server.wire import Body
+from corten.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

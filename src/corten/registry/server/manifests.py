@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import FormatError
@@ -10,6 +9,7 @@ from corten.oci import media
 from corten.oci.config import parse_json_object
 from corten.oci.descriptor import Descriptor
 from corten.oci.digest import Digest
+from corten.values import dataclass
 
 LARGEST = 4 << 20
 """Bytes of the largest manifest that is kept, and of a list of referrers (spec.md, "Pushing Manifests")."""

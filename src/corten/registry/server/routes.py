@@ -4,13 +4,13 @@ name, a tag, a digest or an upload's identity is safe as part of a path on disk.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from corten.errors import FormatError
 from corten.oci.digest import Digest
 from corten.registry.server.refusals import Refusal, digest_invalid
+from corten.values import dataclass
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")

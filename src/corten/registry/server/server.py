@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import RegistryError, UsageError
@@ -22,6 +21,7 @@ from corten.registry.server.connection import Connection
 from corten.registry.server.contents import Contents
 from corten.registry.server.passwords import Passwords
 from corten.registry.server.refusals import Refusal
+from corten.values import dataclass
 
 MOST_CONNECTIONS = 256
 _PATIENCE = 1.0

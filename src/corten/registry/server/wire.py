@@ -10,9 +10,9 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from corten.registry.server.refusals import Refusal
+from corten.values import dataclass
 
 LARGEST_HEAD = 32 << 10
 IDLE = 60.0

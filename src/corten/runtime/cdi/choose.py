@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.runtime.cdi.model import Device, Edits, Found, Specification
 from corten.runtime.cdi.parse import is_device_name, is_qualified
+from corten.values import dataclass
 
 NVIDIA_HINT = "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 _KINDS = ("nvidia.com/gpu", "amd.com/gpu", "intel.com/gpu")

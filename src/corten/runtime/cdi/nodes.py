@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 
 from corten.errors import RuntimeFailure
 from corten.runtime.cdi.model import DeviceNode, Edits
+from corten.values import replace
 
 
 def completed(edits: Edits) -> Edits:

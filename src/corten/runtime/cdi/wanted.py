@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from corten.events import Note, Observer
 from corten.runtime.cdi.choose import Gpus, edits_for, gpu_devices
@@ -11,6 +10,7 @@ from corten.runtime.cdi.model import Edits
 from corten.runtime.cdi.nodes import completed
 from corten.runtime.cdi.read import directories, read_specifications
 from corten.runtime.identity import Identity
+from corten.values import replace
 
 
 def wanted_edits(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from corten.errors import RuntimeFailure
@@ -25,6 +24,7 @@ from corten.runtime.volumes import with_volumes
 from corten.store.images import Image
 from corten.store.merged import merged
 from corten.store.store import Store
+from corten.values import replace
 
 _NETWORK_LABEL = "dev.corten.network"
 _FILTER = 30

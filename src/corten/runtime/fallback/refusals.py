@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from corten.errors import RuntimeFailure
 from corten.runtime.options import RunOptions
+from corten.values import fields
 
 TITLES = {"bwrap": "bubblewrap", "proot": "PRoot"}
 MISSING = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.runtime.rootfs import Root
 from corten.runtime.spec import Container
 from corten.store.merged import copy_tree
+from corten.values import dataclass
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 _LINKS = {

@@ -21,7 +21,6 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,6 +31,7 @@ from corten.runtime.engine import Engine
 from corten.runtime.forwarder import start_forwarder
 from corten.runtime.processes import children, first_process, note_inside
 from corten.store.disk import remove_tree
+from corten.values import dataclass
 
 _KINDS: dict[str, type[CortenError]] = {
     kind.__name__: kind for kind in (launch.NotFound, launch.NotExecutable, UsageError, RuntimeFailure)

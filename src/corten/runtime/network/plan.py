@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.runtime.identity import Identity, find_program
 from corten.runtime.network.ports import Port
+from corten.values import dataclass
 
 _TUN = "/dev/net/tun"
 _PRIVILEGED_BELOW = "/proc/sys/net/ipv4/ip_unprivileged_port_start"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
 
 from corten.errors import RuntimeFailure, UsageError
+from corten.values import dataclass, replace
 
 Protocol = Literal["tcp", "udp"]
 HERE = "127.0.0.1"

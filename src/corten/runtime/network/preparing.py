@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from corten.errors import RuntimeFailure
 from corten.events import Note, Observer
@@ -14,6 +13,7 @@ from corten.runtime.network.ports import Port, Taken, check_distinct, take
 from corten.runtime.network.resolvers import read_file, resolvers
 from corten.runtime.network.wire import Wiring
 from corten.store.store import Store
+from corten.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

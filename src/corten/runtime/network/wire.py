@@ -19,7 +19,6 @@ import os
 import signal
 import socket
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import RuntimeFailure
@@ -29,6 +28,7 @@ from corten.runtime.network import forwarding, pasta
 from corten.runtime.network.loopback import raise_loopback
 from corten.runtime.network.ports import Port, Taken
 from corten.runtime.processes import first_process, inside
+from corten.values import dataclass
 
 _NOBODY = 65534
 _TUN = os.makedev(10, 200)
