@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corten_serve.schema.kinds import Kind, Path, Problems, Schema
@@ -82,6 +82,10 @@ class Record(Kind):
         return result
 
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        return self.read_beside(value, None, path, problems)
+
+    def read_beside(self, value: Any, given: Mapping[str, Any] | None, path: Path, problems: Problems) -> Any:
+        """As `read`; the fields in `given` are there already as Python values, because they came as bytes."""
         if type(value) is not dict:
             problems.expected(path, self.words, value)
             return None
@@ -89,11 +93,13 @@ class Record(Kind):
         result = {}
         fields = self._fields
         for name, field in fields.items():
-            if name in value:
+            if given is not None and name in given:
+                result[name] = given[name]
+            elif name in value:
                 result[name] = field.kind.read(value[name], (path, name), problems)
             elif field.required:
                 problems.add((path, name), f"missing; expected {field.kind.words}")
-        if len(result) < len(value):
+        if len(result) < len(value) + (len(given) if given else 0):
             self._read_extra(value, path, problems, result)
         if len(problems.found) > before:
             return None

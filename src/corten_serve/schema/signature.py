@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from corten_serve.errors import PredictorError
@@ -55,10 +55,13 @@ class Signature:
         """The shared schemas of parameters and result, by name."""
         return self._definitions
 
-    def bind(self, value: Any) -> tuple[list[Any], dict[str, Any], Problems]:
-        """Positional and keyword arguments for a parsed request, or the problems with it."""
+    def bind(
+        self, value: Any, given: Mapping[str, Any] | None = None
+    ) -> tuple[list[Any], dict[str, Any], Problems]:
+        """Positional and keyword arguments for a parsed request, or the problems with it. `given` are arguments that
+        came as bytes and are Python values already."""
         problems = Problems()
-        keywords = self.request.read(value, None, problems)
+        keywords = self.request.read_beside(value, given, None, problems)
         if problems.found or not self._positional:
             return [], keywords, problems
         return [keywords.pop(name, default) for name, default in self._positional], keywords, problems
