@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Remove them with all they wrote, and print the name of each."""
     from corten.runtime.control import remove
-    from corten.runtime.inventory import list_containers
+    from corten.runtime.inventory import list_containers, sweep
 
     names = list(arguments.containers)
     if arguments.all:
@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             if arguments.force or (item.ending is not None and item.status != "restarting")
         ]
         names += [name for name in wanted if name not in names]
+        sweep(context.store)
     elif not names:
         raise UsageError("which container?", hint="'corten ps --all' lists them")
     for name in names:

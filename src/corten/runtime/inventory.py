@@ -172,6 +172,18 @@ def sweep(store: Store) -> None:
         if _is_litter(directory):
             # Looked at once more under its lock: it may be about to start, and even have ended, meanwhile.
             remove_dead(directory, _is_litter)
+    for directory in _lost(store):
+        remove_dead(directory, lambda directory: not directory.exists())
+
+
+def _lost(store: Store) -> list[Path]:
+    """Containers of which only the lock is there: killed before they had a directory, or when they had none any more."""
+    try:
+        names = set(os.listdir(store.containers_directory))
+    except FileNotFoundError:
+        return []
+    locked = [name.removesuffix(".lock") for name in names if name.endswith(".lock")]
+    return [store.containers_directory / name for name in locked if name not in names]
 
 
 def _is_litter(directory: Path) -> bool:

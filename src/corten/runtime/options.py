@@ -195,10 +195,10 @@ def _is_address(text: str) -> bool:
 
 def parse_name(text: str) -> str:
     """A container's name. Raises UsageError for what cannot be part of a path and a host name."""
-    if not _NAME.fullmatch(text):
+    if not _NAME.fullmatch(text) or text.endswith(".lock"):
         raise UsageError(
             f"'{text[:80]}' is not a container's name",
-            hint="use letters, digits, '_', '.' and '-', 64 at most",
+            hint="use letters, digits, '_', '.' and '-', 64 at most, and no '.lock' at its end",
         )
     return text
 
