@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ _CHANNEL, _BOARD = 3, 4  # as in corten_serve.worker.main, which is not imported
 _CODE = (
     "import sys; sys.path.append(sys.argv.pop()); from corten_serve.worker.main import main; sys.exit(main())"
 )
+_RESTORED = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGXFSZ)
 _OURS_ALONE = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PYTHONHOME")
 
 
@@ -53,18 +55,10 @@ def spawn(settings: Settings, environment: Mapping[str, str]) -> Spawned:
 
         high += [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (theirs.fileno(), descriptor)]
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        pid = os.posix_spawn(
-            settings.python,
+        pid = _start(
             [settings.python, "-c", _CODE, package],
             {name: value for name, value in environment.items() if name not in _OURS_ALONE},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, high[0], _CHANNEL),
-                (os.POSIX_SPAWN_DUP2, high[1], _BOARD),
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGXFSZ),
+            high,
         )
     except OSError as error:
         ours.close()
@@ -79,6 +73,42 @@ def spawn(settings: Settings, environment: Mapping[str, str]) -> Spawned:
             os.close(fd)
     ours.setblocking(False)
     return Spawned(pid, ours, board)
+
+
+def _start(command: list[str], environment: dict[str, str], high: Sequence[int]) -> int:
+    """The number of a process that executes `command`, with `high` as its channel and board. Raises OSError."""
+    try:
+        return os.posix_spawn(
+            command[0],
+            command,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, high[0], _CHANNEL),
+                (os.POSIX_SPAWN_DUP2, high[1], _BOARD),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_RESTORED,
+        )
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+    # The C library's posix_spawn shares memory with the child, which is refused where PRoot would not survive it.
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(high[0], _CHANNEL)
+            os.dup2(high[1], _BOARD)
+            for number in _RESTORED:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.execve(command[0], command, environment)
+        finally:
+            os._exit(127)
+    return pid
 
 
 def ending(status: int) -> str:
