@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 _EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 (inside a container they are all the container's own)
 LEVELS = ("debug", "info", "warning", "error", "off")
+AUTO = 0
+"""As a number of workers: as many as this machine has processors, memory and accelerators for."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 class SettingsError(Exception):
@@ -26,9 +31,18 @@ class Settings:
     `host` and `port` count only when no listening socket was passed in. `log` is one of LEVELS: `info` writes a line
     for every request but probes, `debug` for those too, `warning` only for answers of 400 and above, `error` of 500 and
     above. `drain` is for how long a server that owns its socket goes on accepting connections after SIGTERM, so that
-    load balancers have the time to see that it is not ready."""
+    load balancers have the time to see that it is not ready.
+
+    `models` are the names and targets of what is served, in order; `predict` is the first target. `workers` counts for
+    each model. `concurrency` 0 leaves it to the predictor. `batch_delay` is for how long a batch that is expected to grow
+    may wait. `timeout` is the longest that a client may wait for its answer, or between two parts of a streamed one (0: no
+    limit); `grace` what a worker gets to return after it was told to stop. `memory` is the resident size above which a
+    worker is replaced (0: none). `health` is the pause between two questions to an idle worker (0: none are asked).
+    `idle` is for how long a connection may say nothing between two requests, or take for a request's header. `cors` are
+    the origins whose pages may call, or a star. `spool` is where large bodies wait (empty: a place is chosen)."""
 
     predict: str
+    models: tuple[tuple[str, str], ...] = ()
     name: str = "predictor"
     version: str = "0"
     host: str = _EVERY_INTERFACE
@@ -43,6 +57,18 @@ class Settings:
     log: str = "info"
     drain: float = 3.0
     inherited: bool = False
+    workers: int = 1
+    concurrency: int = 0
+    batch_size: int = 64
+    batch_delay: float = 0.002
+    timeout: float = 60.0
+    grace: float = 5.0
+    memory: int = 0
+    health: float = 15.0
+    idle: float = 75.0
+    cors: tuple[str, ...] = ()
+    log_format: str = "text"
+    spool: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -56,9 +82,15 @@ class Settings:
         level = environment.get("CORTEN_LOG", "info").lower()
         if level not in LEVELS:
             raise SettingsError(f"'CORTEN_LOG' is '{level}'", hint=f"use one of {', '.join(LEVELS)}")
+        form = environment.get("CORTEN_LOG_FORMAT", "text").lower() or "text"
+        if form not in ("text", "json"):
+            raise SettingsError(f"'CORTEN_LOG_FORMAT' is '{form[:40]}'", hint="use one of text, json")
+        name = environment.get("CORTEN_NAME") or "predictor"
+        models = _models(predict, name)
         return cls(
-            predict=predict,
-            name=environment.get("CORTEN_NAME") or "predictor",
+            predict=models[0][1],
+            models=models,
+            name=name,
             version=environment.get("CORTEN_VERSION") or "0",
             host=environment.get("CORTEN_HOST") or _EVERY_INTERFACE,
             port=_port(environment),
@@ -71,7 +103,62 @@ class Settings:
             log=level,
             drain=_seconds(environment, "CORTEN_DRAIN", 3.0),
             inherited=_inherited(environment),
+            workers=_workers(environment),
+            concurrency=_whole(environment, "CORTEN_CONCURRENCY", 0, 1, 10_000),
+            batch_size=_whole(environment, "CORTEN_BATCH_SIZE", 64, 1, 10_000),
+            batch_delay=_seconds(environment, "CORTEN_BATCH_DELAY", 2.0, "milliseconds") / 1000,
+            timeout=_seconds(environment, "CORTEN_TIMEOUT", 60.0),
+            grace=_seconds(environment, "CORTEN_GRACE", 5.0),
+            memory=_size(environment, "CORTEN_WORKER_MEMORY", 0, most=1 << 50),
+            health=_seconds(environment, "CORTEN_HEALTH_SECONDS", 15.0),
+            idle=_seconds(environment, "CORTEN_IDLE_SECONDS", 75.0) or 75.0,
+            cors=_origins(environment),
+            log_format=form,
+            spool=environment.get("CORTEN_SPOOL", ""),
         )
+
+
+def _models(predict: str, name: str) -> tuple[tuple[str, str], ...]:
+    """One target, or a JSON object of names and targets."""
+    if not predict.lstrip().startswith("{"):
+        return ((name, predict),)
+    hint = """write it as '{"name": "module:Class", …}'"""
+    try:
+        models = json.loads(predict)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError("'CORTEN_PREDICT' is not a JSON object", hint=hint) from error
+    if (
+        not isinstance(models, dict)
+        or not models
+        or not all(isinstance(v, str) and v for v in models.values())
+    ):
+        raise SettingsError("'CORTEN_PREDICT' has to give every model a target", hint=hint)
+    for model in models:
+        if not _NAME.fullmatch(model):
+            raise SettingsError(
+                f"'CORTEN_PREDICT' has a model named '{model[:70]}'",
+                hint="a model's name has letters, digits, '-', '_' and '.', at most 63 of them",
+            )
+    return tuple(models.items())
+
+
+def _workers(environment: Mapping[str, str]) -> int:
+    if environment.get("CORTEN_WORKERS", "").strip().lower() == "auto":
+        return AUTO
+    return _whole(environment, "CORTEN_WORKERS", 1, 1, 1024)
+
+
+def _origins(environment: Mapping[str, str]) -> tuple[str, ...]:
+    origins = tuple(
+        part.rstrip("/") for part in environment.get("CORTEN_CORS", "").replace(",", " ").split() if part
+    )
+    for origin in origins:
+        if origin not in ("*", "null") and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[!-~]{1,250}", origin):
+            raise SettingsError(
+                f"'CORTEN_CORS' has '{origin[:60]}', which is no origin",
+                hint="use '*', or origins such as 'https://app.example.com'",
+            )
+    return origins
 
 
 def _port(environment: Mapping[str, str]) -> int:
@@ -105,18 +192,18 @@ def _whole(environment: Mapping[str, str], name: str, default: int, low: int, hi
     return int(text)
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(environment: Mapping[str, str], name: str, default: float, unit: str = "seconds") -> float:
     text = environment.get(name, "")
     try:
         value = float(text) if text else default
     except ValueError:
         value = -1.0
     if not 0 <= value <= 86400:
-        raise SettingsError(f"'{name}' is '{text[:40]}'", hint="use a number of seconds")
+        raise SettingsError(f"'{name}' is '{text[:40]}'", hint=f"use a number of {unit}")
     return value
 
 
-def _size(environment: Mapping[str, str], name: str, default: int) -> int:
+def _size(environment: Mapping[str, str], name: str, default: int, most: int = 1 << 29) -> int:
     text = environment.get(name, "").strip()
     if not text:
         return default
@@ -132,4 +219,4 @@ def _size(environment: Mapping[str, str], name: str, default: int) -> int:
     ):
         raise SettingsError(f"'{name}' is '{text[:40]}'", hint="use a size such as '64Mi' or '100MB'")
     # A frame carries a whole body, and its length is bounded (`frames.LIMIT`).
-    return min(int(digits) * units[unit], 1 << 29)
+    return min(int(digits) * units[unit], most)
