@@ -132,9 +132,9 @@ def test_scratch_folders_are_the_containers_own(tree: Path, tmp_path: Path) -> N
         assert stat.S_IMODE(os.stat(place).st_mode) == 0o1777
 
 
-def run_filter(program: bytes, arch: int, number: int, argument: int = 0) -> int:
-    """What a classic BPF program answers, as the kernel's interpreter would."""
-    data = struct.pack("<iIQ6Q", number, arch, 0, 0, argument, 0, 0, 0, 0)
+def run_filter(program: bytes, arch: int, number: int, argument: int = 0, *, first: int = 0) -> int:
+    """What a classic BPF program answers, as the kernel's interpreter would; `argument` is the second."""
+    data = struct.pack("<iIQ6Q", number, arch, 0, first, argument, 0, 0, 0, 0)
     code = [struct.unpack_from("<HBBI", program, place) for place in range(0, len(program), 8)]
     at = value = 0
     while True:
@@ -142,28 +142,38 @@ def run_filter(program: bytes, arch: int, number: int, argument: int = 0) -> int
         at += 1
         if operation == 0x20:
             value = struct.unpack_from("<I", data, operand)[0]
-        elif operation in (0x15, 0x35):
-            holds = value == operand if operation == 0x15 else value >= operand
+        elif operation in (0x15, 0x35, 0x45):
+            holds = {0x15: value == operand, 0x35: value >= operand, 0x45: bool(value & operand)}[operation]
             at += if_true if holds else if_false
         else:
             return int(operand)
 
 
 @pytest.mark.parametrize(
-    ("machine", "arch", "ioctl", "statx"),
-    [("x86_64", 0xC000003E, 16, 332), ("aarch64", 0xC00000B7, 29, 291)],
+    ("machine", "arch", "ioctl", "statx", "clone"),
+    [("x86_64", 0xC000003E, 16, 332, 56), ("aarch64", 0xC00000B7, 29, 291, 220)],
 )
-def test_filters(machine: str, arch: int, ioctl: int, statx: int) -> None:
+def test_filters(machine: str, arch: int, ioctl: int, statx: int, clone: int) -> None:
     allow, absent, refused = 0x7FFF0000, 0x50000 | 38, 0x50000 | 1
-    for program in (confine.terminal_filter(machine), confine.path_filter(machine)):
+    paths, old = confine.path_filter(machine), confine.path_filter(machine, loses_heap=True)
+    for program in (confine.terminal_filter(machine), paths, old):
         assert run_filter(program, arch, 0) == allow
         assert run_filter(program, arch, ioctl, 0x5401) == allow
         assert run_filter(program, arch, ioctl, 0x5412) == refused
         assert run_filter(program, 0x40000003, 0) == absent
         assert run_filter(program, arch, 0x40000000) == absent
-    paths = confine.path_filter(machine)
-    assert [run_filter(paths, arch, number) for number in (statx, 425, 437, 439, 452, 600)] == [absent] * 6
-    assert [run_filter(paths, arch, number) for number in (434, 436, 441, 449, 56)] == [allow] * 5
+    for program in (paths, old):
+        assert [run_filter(program, arch, number) for number in (statx, 425, 437, 439, 452, 600)] == [
+            absent
+        ] * 6
+        assert [run_filter(program, arch, number) for number in (434, 436, 441, 449)] == [allow] * 4
+        # clone3, whose threads PRoot does not know for such; fork, a thread, vfork, and posix_spawn.
+        assert run_filter(program, arch, 435) == absent
+        assert run_filter(program, arch, clone, first=0x1200011) == allow
+        assert run_filter(program, arch, clone, 0x7F0012345670, first=0x3D0F00) == allow
+        assert run_filter(program, arch, clone, first=0x4111) == allow
+        spawned = run_filter(program, arch, clone, 0x7F0012345670, first=0x4111)
+        assert spawned == (absent if program == old else allow)
     assert run_filter(confine.terminal_filter(machine), arch, 437) == allow
 
 

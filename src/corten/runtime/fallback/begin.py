@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +65,15 @@ def begin(
 
         def prepare() -> Prepared:
             situation = Situation(
-                name, Identity("root"), network, None, files(network), terminal, None, served
+                name,
+                Identity("root"),
+                network,
+                None,
+                files(network),
+                terminal,
+                None,
+                served,
+                notifies=watched.notify is not None,
             )
             container = decide(image, options, situation, os.fspath(tree.path))
             if options.named_volumes:
@@ -145,10 +155,25 @@ def _proot(
     # Root has to write to the folders of others that it is given, as it would under an OCI engine as their owner.
     others = any(item.writable and os.stat(item.source).st_uid != 0 for item in container.volumes)
 
+    program = confine.path_filter(loses_heap=_loses_heap(engine.path))
+
     def give_up() -> None:
         confine.set_limits(container.ulimits)
         if os.geteuid() == 0:
             confine.keep_capabilities((confine.CAP_DAC_OVERRIDE,) if others else ())
-        confine.install_filter(confine.path_filter())
+        confine.install_filter(program)
 
     return Prepared(proot_arguments(engine.path, container, scratch, pretended), environment, give_up)
+
+
+def _loses_heap(path: str) -> bool:
+    """Whether the PRoot at `path` is older than 5.2, or does not say."""
+    try:
+        command = [path, "--version"]
+        said = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=10
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    found = re.search(rb"\b(\d{1,4})\.(\d{1,4})\.\d", said[:4096])
+    return found is None or (int(found[1]), int(found[2])) < (5, 2)

@@ -63,6 +63,7 @@ class Watched:
     session: bool = False
     detached: bool = False
     kept: tuple[int, ...] = ()
+    notify: int | None = None
 
 
 def start_shim(
@@ -98,7 +99,7 @@ def _shim(
             os.setsid()
         if watched.detached and watched.output is not None:
             launch.redirect(watched.output)
-            kept = {watched.output, tell, *watched.kept}
+            kept = {watched.output, tell, *watched.kept, *([watched.notify] if watched.notify is not None else [])}
             launch.close_others(kept | ({watched.listener} if watched.listener is not None else set()))
         if not watched.detached:
             kernel.die_with_parent(signal.SIGKILL)
@@ -143,7 +144,7 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     os.close(go)
     forwarder = None
     if watched.forward is not None and watched.listener is not None:
-        forwarder = start_forwarder(watched.listener, watched.forward)
+        forwarder = start_forwarder(watched.listener, watched.forward, watched.notify)
     os.close(tell)
     code = _attend(engine, guard.pid if guard is not None else None)
     if guard is not None:
@@ -168,8 +169,7 @@ def _engine(watched: Watched, prepared: Prepared, tell: int) -> NoReturn:
         for descriptor in prepared.inherited:
             os.set_inheritable(descriptor, True)
         if served and watched.listener is not None:
-            os.dup2(watched.listener, 3)
-            os.set_inheritable(3, True)
+            launch.pass_on(watched.listener, watched.notify)
         prepared.confine()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
