@@ -5,7 +5,23 @@ environment, is standard library only, and runs on Python 3.9. The server's side
 environment, where Granian is the only package. What a project may import is what this module exports.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from corten_serve.errors import InvalidInput
 from corten_serve.worker.predictor import Predictor
 
-__all__ = ["InvalidInput", "Predictor"]
+if TYPE_CHECKING:
+    from corten_serve.schema.constraints import Field
+
+__all__ = ["Field", "InvalidInput", "Predictor"]
+
+
+def __getattr__(name: str) -> Any:
+    # The server's process imports this package too, and has no use for what only projects name.
+    if name == "Field":
+        from corten_serve.schema.constraints import Field
+
+        return Field
+    raise AttributeError(f"module 'corten_serve' has no attribute '{name}'")

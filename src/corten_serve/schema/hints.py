@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import collections.abc
 import dataclasses
 import datetime
-import decimal
 import enum
-import re
 import typing
-import uuid
 from typing import Any
 
 from corten_serve.errors import PredictorError
-from corten_serve.schema import arrays, validated
-from corten_serve.schema.kinds import (
-    Anything,
-    Boolean,
-    Choice,
-    Described,
-    Either,
-    Fixed,
-    Integer,
-    Kind,
-    Null,
-    Number,
-    Schema,
-    Several,
-    String,
-    Table,
-    Text,
-)
+from corten_serve.schema import arrays, dataframes, images, validated
+from corten_serve.schema.compounds import Either, Fixed, Several, Table
+from corten_serve.schema.constraints import BadRule, annotated
+from corten_serve.schema.kinds import Anything, Choice, Kind, Schema, Text
 from corten_serve.schema.records import Field, Record
+from corten_serve.schema.texts import PLAIN, whole
 
 _MISSING = dataclasses.MISSING
 _ARRAYS: dict[Any, Any] = {
@@ -73,14 +56,14 @@ class Hints:
 
     def kind(self, hint: Any) -> Kind:
         """The kind that `hint` stands for. Raises UnknownHint."""
-        scalar = _SCALARS.get(hint) if _hashable(hint) else None
+        scalar = PLAIN.get(hint) if _hashable(hint) else None
         if scalar is not None:
             return scalar
         hint = _unwrap(hint)
         origin = typing.get_origin(hint)
         if origin is not None:
             return self._generic(hint, origin, typing.get_args(hint))
-        scalar = _SCALARS.get(hint) if _hashable(hint) else None
+        scalar = PLAIN.get(hint) if _hashable(hint) else None
         if scalar is not None:
             return scalar
         if hint in _ARRAYS:
@@ -95,14 +78,7 @@ class Hints:
 
     def _generic(self, hint: Any, origin: Any, args: tuple[Any, ...]) -> Kind:
         if origin is typing.Annotated:
-            kind = self.kind(args[0])
-            words = [extra for extra in args[1:] if isinstance(extra, str)]
-            words += [
-                extra.description
-                for extra in args[1:]
-                if isinstance(getattr(extra, "description", None), str) and extra.description
-            ]
-            return Described(kind, words[0]) if words else kind
+            return annotated(self.kind(args[0]), args[1:])
         if origin is typing.Literal:
             return Choice([(value, value) for value in _literals(args)])
         if origin is typing.Union or getattr(origin, "__name__", "") == "UnionType":
@@ -125,9 +101,9 @@ class Hints:
         if hint in (str, Any):
             return None
         if hint is int:
-            return Text("a whole number in a string", {"pattern": "^-?[0-9]{1,18}$"}, _whole)
+            return Text("a whole number in a string", {"pattern": "^-?[0-9]{1,18}$"}, whole)
         kind = self.kind(hint)
-        if not kind.forms <= {"string"}:
+        if not kind.forms <= {"string"} or kind.media:
             raise UnknownHint(f"an object's keys cannot be of the type '{name_of(hint)}'")
         return kind
 
@@ -139,6 +115,12 @@ class Hints:
             return arrays.Array(())
         if arrays.is_scalar(cls):
             return arrays.Scalar(cls)
+        if images.is_image(cls):
+            return images.Image()
+        if dataframes.is_frame(cls):
+            return dataframes.Frame()
+        if dataframes.is_column(cls):
+            return dataframes.Column()
         if validated.is_model(cls):
             model = validated.Model(cls)
             self._kinds[cls] = self._named[cls.__name__] = model
@@ -178,11 +160,13 @@ class Hints:
         """A field of a record. `default` is `dataclasses.MISSING` where there is none; `where` is for the message."""
         try:
             kind = self.kind(hint)
-        except UnknownHint as error:
+        except (UnknownHint, BadRule) as error:
             raise UnknownHint(
                 f"{error.message} ({where})",
-                hint="use numbers, strings, bool, bytes, datetime, lists, dicts, Literal, Enum, dataclasses, "
-                "TypedDict, NumPy arrays or pydantic models",
+                hint=error.hint or "use a constraint that fits the type"
+                if isinstance(error, BadRule)
+                else "use numbers, strings, bool, bytes, datetime, lists, dicts, Literal, Enum, dataclasses, "
+                "TypedDict, files, images, NumPy arrays, pandas frames or pydantic models",
             ) from error
         if default is not _MISSING:
             plain = _as_default(default)
@@ -193,6 +177,15 @@ class Hints:
 
 RESERVED = {"PredictRequest", "Error"}
 """Names of the shared schemas that the server itself defines."""
+
+
+def members(hint: Any) -> list[tuple[str, Any, bool, Any]] | None:
+    """The fields of a dataclass or typed dictionary as (name, hint, whether required, default or MISSING); None for others."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _dataclass_fields(hint)
+    if isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__total__"):
+        return _typed_dict_fields(hint)
+    return None
 
 
 def resolved(subject: Any) -> dict[str, Any]:
@@ -301,57 +294,3 @@ def _hashable(hint: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text.encode("ascii"), validate=True)
-
-
-def _whole(text: str) -> int:
-    if not re.fullmatch("-?[0-9]{1,18}", text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _datetime(text: str) -> datetime.datetime:
-    # Python before 3.11 does not know the `Z` of RFC 3339.
-    return datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in "zZ" and text else text)
-
-
-def _time(text: str) -> datetime.time:
-    return datetime.time.fromisoformat(text[:-1] + "+00:00" if text[-1:] in "zZ" and text else text)
-
-
-def _decimal(text: str) -> decimal.Decimal:
-    if len(text) > 1000 or not (number := decimal.Decimal(text)).is_finite():
-        raise ValueError(text)
-    return number
-
-
-def _uuid(text: str) -> uuid.UUID:
-    if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text):
-        raise ValueError(text)
-    return uuid.UUID(text)
-
-
-_SCALARS: dict[Any, Kind] = {
-    Any: Anything(),
-    object: Anything(),
-    type(None): Null(),
-    None: Null(),
-    bool: Boolean(),
-    int: Integer(),
-    float: Number(),
-    str: String(),
-    bytes: Text("a string of base64", {"contentEncoding": "base64"}, _bytes),
-    bytearray: Text(
-        "a string of base64", {"contentEncoding": "base64"}, lambda text: bytearray(_bytes(text))
-    ),
-    datetime.datetime: Text(
-        "a date and time such as '2026-01-31T12:00:00Z'", {"format": "date-time"}, _datetime
-    ),
-    datetime.date: Text("a date such as '2026-01-31'", {"format": "date"}, datetime.date.fromisoformat),
-    datetime.time: Text("a time such as '12:30:00'", {"format": "time"}, _time),
-    uuid.UUID: Text("a UUID", {"format": "uuid"}, _uuid),
-    decimal.Decimal: Text("a decimal number in a string", {"format": "decimal"}, _decimal),
-}

@@ -20,6 +20,9 @@ MOST_PROBLEMS = 20
 class Problems:
     """What is wrong with one request, all of it at once, in the order of its fields."""
 
+    spent: list[int] | None = None
+    """How many alternatives of unions did not fit so far, in a list that attempts share; None while there was no union."""
+
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
 
@@ -76,6 +79,28 @@ class Kind:
     def read_many(self, values: list[Any]) -> list[Any] | None:
         """`values` read quickly when nothing is wrong with any of them; None means: go through them one by one."""
         return None
+
+    # A value may also come as bytes of its own: a part of a multipart upload, or a whole body.
+
+    media: tuple[str, ...] = ()
+    """The content types in which `read_bytes` takes a value, the usual one first; empty for what is JSON alone. They
+    describe and are not enforced: what the bytes are is found in the bytes."""
+    produces: str | None = None
+    """The content type of the bytes that `encode` makes, as far as it is known before; None for what is JSON alone."""
+    item: Kind | None = None
+    """The kind of an array's items, for readers that take several parts of one name; None for anything else."""
+
+    def read_bytes(self, data: bytes | memoryview, content_type: str, path: Path, problems: Problems) -> Any:
+        """The Python value for `data`, where `media` is not empty. After a problem the result means nothing."""
+        problems.add(path, f"expected {self.words}, got bytes")
+
+    def encode(self, value: Any) -> tuple[str, bytes] | None:
+        """Content type and bytes of a result that is sent as it is, and not as JSON; None for what is JSON."""
+        return None
+
+    def written(self) -> Schema:
+        """The JSON schema of a result of this kind, where it is narrower than what `read` accepts."""
+        return self.schema()
 
 
 class Anything(Kind):
@@ -232,160 +257,6 @@ class Choice(Kind):
         return None
 
 
-class Several(Kind):
-    """An array whose items are all of one kind. `build` makes the Python value of the list (`tuple`, `set`, …)."""
-
-    words = "an array"
-    forms = frozenset({"array"})
-
-    def __init__(self, item: Kind, build: Callable[[list[Any]], Any] | None = None) -> None:
-        self._item = item
-        self._build = build
-
-    def schema(self) -> Schema:
-        items = self._item.schema()
-        return {"type": "array", "items": items} if items else {"type": "array"}
-
-    def read(self, value: Any, path: Path, problems: Problems) -> Any:
-        if type(value) is not list:
-            problems.expected(path, self.words, value)
-            return None
-        result = self._item.read_many(value)
-        if result is None:
-            before = len(problems.found)
-            read = self._item.read
-            result = [read(item, (path, index), problems) for index, item in enumerate(value)]
-            if len(problems.found) > before:
-                return None
-        if self._build is None:
-            return result
-        try:
-            return self._build(result)
-        except TypeError:
-            problems.add(path, "its items have to be plain values, to be put into a set")
-            return None
-
-
-class Fixed(Kind):
-    """An array of a fixed length, each place with a kind of its own: `tuple[int, str]` or a named tuple."""
-
-    forms = frozenset({"array"})
-
-    def __init__(
-        self,
-        items: Sequence[Kind],
-        build: Callable[[list[Any]], Any] = tuple,
-        names: Sequence[str] = (),
-        title: str | None = None,
-    ) -> None:
-        self._items = items
-        self._build = build
-        self._names = names
-        self._title = title
-
-    @property
-    def words(self) -> str:  # type: ignore[override]
-        """The number of items is known only when a named tuple has been described."""
-        return f"an array of {len(self._items)} item{'' if len(self._items) == 1 else 's'}"
-
-    def schema(self) -> Schema:
-        items = [item.schema() for item in self._items]
-        for place, name in enumerate(self._names):
-            items[place] = {"title": name, **items[place]}
-        title = {"title": self._title} if self._title else {}
-        size = {"minItems": len(items), "maxItems": len(items)}
-        return {**title, "type": "array", **({"prefixItems": items} if items else {}), **size}
-
-    def read(self, value: Any, path: Path, problems: Problems) -> Any:
-        if type(value) is not list or len(value) != len(self._items):
-            got = f"an array of {len(value)}" if isinstance(value, list) and value else preview(value)
-            problems.add(path, f"expected {self.words}, got {got}")
-            return None
-        before = len(problems.found)
-        result = [kind.read(value[i], (path, i), problems) for i, kind in enumerate(self._items)]
-        return self._build(result) if len(problems.found) == before else None
-
-
-class Table(Kind):
-    """An object with keys of the client's choosing: `dict[str, X]`. `keys` reads a key from its string."""
-
-    words = "an object"
-    forms = frozenset({"object"})
-
-    def __init__(self, value: Kind, keys: Kind | None = None) -> None:
-        self._value = value
-        self._keys = keys
-
-    def schema(self) -> Schema:
-        inner = self._value.schema()
-        result: Schema = {"type": "object"}
-        if self._keys is not None:
-            result["propertyNames"] = self._keys.schema()
-        if inner:
-            result["additionalProperties"] = inner
-        return result
-
-    def read(self, value: Any, path: Path, problems: Problems) -> Any:
-        if type(value) is not dict:
-            problems.expected(path, self.words, value)
-            return None
-        read, keys = self._value.read, self._keys
-        result = {}
-        for key, item in value.items():
-            place = (path, key)
-            name = key if keys is None else keys.read(key, place, problems)
-            result[name] = read(item, place, problems)
-        return result
-
-
-class Either(Kind):
-    """A union. The first alternative that reads the value without a problem counts, the narrower before the wider."""
-
-    def __init__(self, options: Sequence[Kind]) -> None:
-        self._options = sorted(options, key=_breadth)
-        self._written = options
-        self.forms = frozenset().union(*(option.forms for option in options))
-        self.words = " or ".join(dict.fromkeys(option.words for option in options))
-
-    def schema(self) -> Schema:
-        schemas = [option.schema() for option in self._written]
-        return {"anyOf": schemas} if all(schemas) else {}
-
-    def read(self, value: Any, path: Path, problems: Problems) -> Any:
-        nearest: Problems | None = None
-        form = form_of(value)
-        for option in self._options:
-            if form not in option.forms:
-                continue
-            attempt = Problems()
-            result = option.read(value, path, attempt)
-            if not attempt.found:
-                return result
-            # Between several alternatives of the same form, the one with the fewest problems was probably meant.
-            if nearest is None or len(attempt.found) < len(nearest.found):
-                nearest = attempt
-        if nearest is not None and form in ("array", "object"):
-            problems.found.extend(nearest.found)
-        else:
-            problems.expected(path, self.words, value)
-        return None
-
-
-class Described(Kind):
-    """Another kind with a description, from `Annotated[X, "what it is"]`."""
-
-    def __init__(self, kind: Kind, description: str) -> None:
-        self._kind = kind
-        self._description = description
-        self.words = kind.words
-        self.forms = kind.forms
-        self.read = kind.read  # type: ignore[method-assign]
-        self.read_many = kind.read_many  # type: ignore[method-assign]
-
-    def schema(self) -> Schema:
-        return {**self._kind.schema(), "description": self._description}
-
-
 def form_of(value: Any) -> str:
     """The JSON type of a parsed value."""
     if value is None:
@@ -406,11 +277,3 @@ def _identity(value: Any) -> tuple[bool, Any]:
 
 def _quoted(value: Any) -> str:
     return f"'{value}'" if isinstance(value, str) else preview(value).replace("number ", "")
-
-
-def _breadth(kind: Kind) -> int:
-    if isinstance(kind, Choice):
-        return 0
-    if isinstance(kind, (Integer, Text)):
-        return 1
-    return 3 if isinstance(kind, Anything) else 2

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from corten_serve.errors import PredictorError
-from corten_serve.schema.hints import Hints, name_of, resolved
+from corten_serve.schema.hints import Hints, members, name_of, resolved
 from corten_serve.schema.kinds import Anything, Kind, Problems, Schema
 from corten_serve.schema.records import Field, Record
 
+_AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
+_STREAMS = (
+    collections.abc.Iterator,
+    collections.abc.Generator,
+    collections.abc.AsyncIterator,
+    collections.abc.AsyncGenerator,
+)
+_ITERABLES = (collections.abc.Iterable, collections.abc.AsyncIterable)
 _NO_DEFAULT = dataclasses.MISSING
 
 
@@ -28,6 +38,11 @@ class Signature:
             ) from error
         hints = resolved(_hinted(call))
         self._hints = Hints()
+        self.batch = False
+        """Whether several requests may be answered at once; `item` is then defined."""
+        self._item: Callable[[list[Any], dict[str, Any]], Any] | None = None
+        self._whole = False
+        """Whether a request becomes one argument, made of all its fields."""
         self._positional: list[tuple[str, Any]] = []
         fields: list[Field] = []
         extra: Kind | None = None
@@ -48,8 +63,54 @@ class Signature:
                 self._positional.append((name, default))
             fields.append(field)
         self.request = Record(fields=fields, extra=extra)
-        self.result = _result(self._hints, hints.get("return", Any))
+        self._describe(call, hints.get("return", Any))
+
+    def _describe(self, call: Any, hint: Any) -> None:
+        """What is known from the hint of the result, for a function that may yield its result in pieces."""
+        streams, hint = _streamed(call, hint)
+        self.streams = streams
+        """Whether the result comes in pieces, one after the other. `returns` and `result` are then those of one piece."""
+        self.returns = _returned(self._hints, hint)
+        """The kind of the result; its `encode` makes bytes of results that are not JSON."""
+        self.result = self.returns.written()
+        """The schema of the result."""
         self._definitions = self._hints.definitions()
+
+    @classmethod
+    def from_batch(cls, batch: Callable[..., Any], predict: Callable[..., Any] | None = None) -> Signature:
+        """The signature of one request where `batch`, a function of one list, answers several at once.
+
+        With `predict`, its parameters are those of a request. Without, `batch`'s hint `list[X]` says what one is: the fields of a
+        dataclass or a typed dictionary, else one field that is named as the parameter is, in the singular (`texts` → `text`).
+        `item` makes what `batch` gets a list of. Raises PredictorError."""
+        name, item, returned = _batch_hints(batch)
+        fields = members(item)
+        if predict is not None:
+            signature = cls(predict)
+            names = [field.name for field in signature.request.fields]
+            if fields is not None and len(names) != 1 and {field[0] for field in fields} != set(names):
+                raise PredictorError(
+                    f"the items of 'predict_batch' are of the type '{name_of(item)}', whose fields are not the "
+                    f"parameters of 'predict'",
+                    hint=f"name its fields {', '.join(names)}",
+                )
+            signature._item = _gathering(predict, item if dataclasses.is_dataclass(item) else dict)
+        else:
+            signature = cls(_imagined(singular(name), item, fields, returned))
+            signature._item = _first
+            if fields is not None:
+                build = None if hasattr(item, "__total__") else item
+                signature.request = Record(build, signature.request.fields)
+                signature._whole = True
+        signature.batch = True
+        return signature
+
+    def item(self, arguments: list[Any], keywords: dict[str, Any]) -> Any:
+        """One item of a batch, from what `bind` gave for one request: the only parameter's value, or a value of the item's own
+        type where that has fields, or a dictionary of all parameters with their defaults."""
+        if self._item is None:
+            raise TypeError("not made by from_batch")
+        return self._item(arguments, keywords)
 
     def definitions(self) -> dict[str, Schema]:
         """The shared schemas of parameters and result, by name."""
@@ -63,7 +124,7 @@ class Signature:
         problems = Problems()
         keywords = self.request.read_beside(value, given, None, problems)
         if problems.found or not self._positional:
-            return [], keywords, problems
+            return ([keywords], {}, problems) if self._whole else ([], keywords, problems)
         return [keywords.pop(name, default) for name, default in self._positional], keywords, problems
 
 
@@ -79,10 +140,98 @@ def _hinted(call: Any) -> Any:
     return call
 
 
-def _result(hints: Hints, hint: Any) -> Schema:
-    """The schema of the answer. A result is documented, not enforced, so a hint without a schema is no error."""
+def _returned(hints: Hints, hint: Any) -> Kind:
+    """The kind of the answer. A result is documented, not enforced, so a hint without a kind is no error."""
     try:
-        kind = hints.kind(hint)
+        return hints.kind(hint)
     except PredictorError:
-        kind = Anything()
-    return kind.schema()
+        return Anything()
+
+
+def _streamed(call: Any, hint: Any) -> tuple[bool, Any]:
+    """Whether `call` gives its result in pieces, and the hint of the result or of one piece."""
+    hinted = _hinted(call)
+    yields = inspect.isgeneratorfunction(hinted) or inspect.isasyncgenfunction(hinted)
+    origin = typing.get_origin(hint) or hint
+    args = typing.get_args(hint)
+    if origin in _AWAITABLES:
+        return _streamed(call, args[-1] if args else Any)
+    if origin in _STREAMS or (yields and origin in _ITERABLES):
+        return True, args[0] if args else Any
+    return yields, Any if yields else hint
+
+
+def singular(name: str) -> str:
+    """A parameter's name for one of its items, as far as its ending tells: `texts` → `text`, `boxes` → `box`."""
+    for ending, instead in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh")):
+        if name.endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)] + instead
+    return name[:-1] if name.endswith("s") and not name.endswith("ss") and len(name) > 1 else name
+
+
+def _batch_hints(batch: Callable[..., Any]) -> tuple[str, Any, Any]:
+    """The name of a batch function's parameter, and the hints of one item and of one result."""
+    try:
+        parameters = list(inspect.signature(batch).parameters.values())
+    except (ValueError, TypeError):
+        parameters = []
+    if not parameters:
+        raise PredictorError(
+            f"'{name_of(batch)}' takes no list of items",
+            hint="write it as 'def predict_batch(self, items: list[…]) -> list[…]'",
+        )
+    hints = resolved(_hinted(batch))
+    name = parameters[0].name
+    args = typing.get_args(hints.get(name))
+    returned = hints.get("return")
+    if typing.get_origin(returned) in _AWAITABLES:
+        returned = typing.get_args(returned)[-1]
+    results = typing.get_args(returned)
+    return name, args[0] if len(args) == 1 else Any, results[0] if len(results) == 1 else Any
+
+
+def _imagined(
+    name: str, item: Any, fields: list[tuple[str, Any, bool, Any]] | None, returned: Any
+) -> Callable[..., Any]:
+    """A function that takes one item as a request has it; it is described and never called."""
+
+    def predict(**keywords: Any) -> Any:
+        raise NotImplementedError
+
+    if fields is None:
+        fields = [(name, item, True, _NO_DEFAULT)]
+    # A default that a request cannot have stands for a field that may be left out.
+    parameters = [
+        inspect.Parameter(
+            key,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if needed else default,
+        )
+        for key, _, needed, default in fields
+    ]
+    predict.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    predict.__annotations__ = {**{key: hint for key, hint, _, _ in fields}, "return": returned}
+    return predict
+
+
+def _first(arguments: list[Any], keywords: dict[str, Any]) -> Any:
+    return arguments[0] if arguments else next(iter(keywords.values()))
+
+
+def _gathering(predict: Callable[..., Any], build: Any) -> Callable[[list[Any], dict[str, Any]], Any]:
+    """What makes one item of the arguments of `predict`."""
+    parameters = list(inspect.signature(predict).parameters.values())
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    names = [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]
+    if len(parameters) == 1 and parameters[0].kind is not inspect.Parameter.VAR_KEYWORD:
+        name, default = parameters[0].name, parameters[0].default
+
+        def only(arguments: list[Any], keywords: dict[str, Any]) -> Any:
+            return arguments[0] if arguments else keywords.get(name, default)
+
+        return only
+
+    def gather(arguments: list[Any], keywords: dict[str, Any]) -> Any:
+        return build(**{**defaults, **dict(zip(names, arguments)), **keywords})  # noqa: B905 (no `strict` in Python 3.9)
+
+    return gather
