@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from corten.cli.terminal import Terminal
 from corten.events import Observer
 from corten.store.store import Store
-from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.build.build import Built
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from corten.store.images import Image
 
 
-@dataclass(frozen=True)
 class Context:
     """One run of the command."""
 
-    terminal: Terminal
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
 
     @cached_property
     def store(self) -> Store:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from corten.cli.context import Context
 from corten.errors import ImageNotFound, UsageError
 from corten.oci.platform import Platform
-from corten.oci.reference import Reference
 from corten.store.images import Image
 
 if TYPE_CHECKING:
+    from corten.oci.reference import Reference
     from corten.registry.client import RegistrySettings
 
 
@@ -51,6 +51,8 @@ def local_images(text: str, context: Context) -> dict[Platform, Image]:
 
 def registry_reference(text: str) -> Reference | None:
     """The reference that `text` spells with a registry's host in front, None for any other text."""
+    from corten.oci.reference import Reference  # most images are here, and named by a name alone
+
     try:
         reference = Reference.parse(text)
     except UsageError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import functools
 import gc
 import importlib
 import os
@@ -163,7 +164,7 @@ def parser_of(verb: str) -> tuple[argparse.ArgumentParser, ModuleType]:
         prog=f"corten {verb}",
         description=summary[0].upper() + summary[1:] + ".",
         epilog=getattr(module, "EXAMPLES", None),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_help_formatter,
         allow_abbrev=False,
     )
     module.add_arguments(parser)
@@ -174,6 +175,23 @@ def parser_of(verb: str) -> tuple[argparse.ArgumentParser, ModuleType]:
     else:
         group.add_argument("--verbose", action="store_true", help="say more about what happens")
     return parser, module
+
+
+def _help_formatter(prog: str) -> argparse.HelpFormatter:
+    """The formatter for the terminal's width. Without one argparse finds it for each argument that is added, and imports `shutil`
+    with all its compressors for that."""
+    return argparse.RawDescriptionHelpFormatter(prog, width=_width())
+
+
+@functools.cache
+def _width() -> int:
+    with contextlib.suppress(ValueError):
+        if int(os.environ.get("COLUMNS", "0")) > 0:
+            return int(os.environ["COLUMNS"]) - 2
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            return max(40, os.get_terminal_size(stream.fileno()).columns - 2)  # type: ignore[union-attr]
+    return 78
 
 
 class _Parser(argparse.ArgumentParser):

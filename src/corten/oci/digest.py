@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+import sys
 
 from corten.errors import FormatError
 
+# `hashlib` brings OpenSSL with it, which takes as long to load as a third of Corten. It is worth that for what is large.
+if sys.version_info >= (3, 12):
+    from _sha2 import sha256 as _sha256_of_little
+else:
+    from _sha256 import sha256 as _sha256_of_little  # type: ignore[import-not-found,unused-ignore]
+
+_LITTLE = 1 << 16
 _FORM = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -25,6 +32,10 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes | memoryview) -> Digest:
         """The digest of `data`."""
+        if len(data) <= _LITTLE:
+            return cls("sha256:" + _sha256_of_little(data).hexdigest())
+        import hashlib
+
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
 
     @classmethod

@@ -7,7 +7,6 @@ the machine, so that a layer's tar never has to be stored.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -181,6 +180,8 @@ def digest(
     entries: Iterable[Entry], tree: Path, advance: Callable[[int], None] | None = None
 ) -> tuple[Digest, int]:
     """The diff ID and the size in bytes of the canonical tar stream. `advance` hears of every piece's length."""
+    import hashlib  # with OpenSSL, which a container that starts has no use for
+
     sha256 = hashlib.sha256()
     size = 0
     for piece in stream(entries, tree):

@@ -21,16 +21,19 @@ SI_KERNEL = 0x80
 _GRACE = 10.0
 
 
-def attend(engine: int) -> int:
-    """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway.
+def attend(engine: int, forwarder: int | None = None) -> int:
+    """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway. SIGTERM goes
+    to the forwarder first, which ends when it has passed all answers on, and then to the engine.
 
     The kernel drops a signal that the first process of a container does not handle, even one that would end it anywhere
     else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code."""
     waited = {*FORWARDED, signal.SIGCHLD}
     ended_by = 0
+    parting = False
     while True:
         info = signal.sigwaitinfo(waited)
-        if info.si_signo == signal.SIGCHLD:
+        number, code = info.si_signo, info.si_code
+        if number == signal.SIGCHLD:
             while True:
                 try:
                     pid, status = os.waitpid(-1, os.WNOHANG)
@@ -38,18 +41,28 @@ def attend(engine: int) -> int:
                     return 125
                 if pid == 0:
                     break
+                if pid == forwarder:
+                    forwarder = None
+                    if parting:
+                        number, code = signal.SIGTERM, 0
                 if pid == engine:
                     if ended_by:
                         return 128 + ended_by
-                    code = os.waitstatus_to_exitcode(status)
-                    return code if code >= 0 else 128 - code
+                    ended = os.waitstatus_to_exitcode(status)
+                    return ended if ended >= 0 else 128 - ended
+            if number == signal.SIGCHLD:
+                continue
+        elif number == signal.SIGTERM and forwarder is not None and not parting:
+            parting = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(forwarder, signal.SIGTERM)
             continue
         with contextlib.suppress(ProcessLookupError):
-            if not _is_handled(info.si_signo):
-                ended_by = info.si_signo
+            if not _is_handled(number):
+                ended_by = number
                 os.kill(engine, signal.SIGKILL)
-            elif info.si_code != SI_KERNEL:
-                os.kill(engine, info.si_signo)
+            elif code != SI_KERNEL:
+                os.kill(engine, number)
 
 
 def _is_handled(number: int) -> bool:

@@ -13,7 +13,7 @@ from corten.events import Note, Observer
 from corten.runtime import attend, records
 from corten.runtime.engine import FALLBACKS
 from corten.runtime.identity import current_identity, find_program
-from corten.runtime.inventory import STOPPED, find, sweep
+from corten.runtime.inventory import SERVICE, STOPPED, find, sweep
 from corten.runtime.made import Life, Made
 from corten.runtime.monitor import Monitor
 from corten.runtime.options import RunOptions
@@ -29,8 +29,8 @@ from corten.values import replace
 class Running:
     """A container that was started here and is not waited for yet."""
 
-    def __init__(self, name: str, pid: int, log: Path | None) -> None:
-        self.name, self.log = name, log
+    def __init__(self, name: str, pid: int) -> None:
+        self.name = name
         self._pid = pid
         self._code: int | None = None
 
@@ -73,26 +73,40 @@ def start(
     *,
     listener: int | None = None,
     forward: int | None = None,
-    output: int | None = None,
+    output: int,
+    notify: int | None = None,
+    log: Path | None = None,
     url: str | None = None,
+    service: str | None = None,
 ) -> Running:
-    """Start for serving and return. `output` takes what it prints; without it the container is detached: it lives on when
-    this process ends, prints to its log, and is removed by `stop`. Raises RuntimeFailure, UsageError."""
-    detached = output is None
+    """Start for serving and return. `output` takes what it prints, `notify` is a pipe on which it says that it is ready.
+    With `log`, the file that `output` leads to, the container is detached: it lives on when this process ends, and is
+    removed by `stop`. `service` is what it belongs to. Raises RuntimeFailure, UsageError."""
+    detached = log is not None
     made = Made(
         image,
         options,
         store,
-        Life(kind="shim" if detached else "foreground", ends_with_stop=detached, url=url),
+        Life(
+            kind="shim" if detached else "foreground",
+            ends_with_stop=detached,
+            url=url,
+            labels=((SERVICE, service),) if service else (),
+        ),
     )
     try:
-        log = made.directory / "output.log" if detached else None
         if log is not None:
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        pid = made.start(store, observe, listener=listener, forward=forward, output=output, session=True)
-        if log is not None and output is not None:
-            os.close(output)
-        return Running(made.name, pid, log)
+            (made.directory / "output.log").symlink_to(log)
+        pid = made.start(
+            store,
+            observe,
+            listener=listener,
+            forward=forward,
+            output=output,
+            session=True,
+            notify=notify,
+        )
+        return Running(made.name, pid)
     except BaseException:
         made.remove()
         raise

@@ -36,7 +36,8 @@ _ENTRY_LABEL = "dev.corten.entry"
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What is known at the start of a container beside its image and options. `network` is as `Container` has it;
-    `served`: descriptor 3 of its process is a listening socket; `terminal`: it gets a terminal of its own, of
+    `served`: descriptor 3 of its process is a listening socket, and with `notifies` descriptor 4 a pipe on which it says that it is
+    ready; `terminal`: it gets a terminal of its own, of
     `size` (columns, lines) where that is known; `files` are its own small files (`Container.files`);
     `edits` are what its vendors' devices need."""
 
@@ -49,6 +50,7 @@ class Situation:
     size: tuple[int, int] | None = None
     served: bool = False
     edits: Edits | None = None
+    notifies: bool = False
 
 
 def network_of(image: Image, options: RunOptions) -> str:
@@ -77,6 +79,8 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
     environment |= dict(options.environment)
     if situation.served:
         environment |= {"LISTEN_FDS": "1"}
+        if situation.notifies:
+            environment |= {"CORTEN_NOTIFY_FD": "4"}
     # getpass.getuser() fails for an ID without a passwd entry unless this is set (torch calls it).
     environment.setdefault("USER", user.name or f"user{user.uid}")
     arguments = _arguments(image, options, inside, environment["PATH"])

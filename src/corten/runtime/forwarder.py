@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -9,16 +10,20 @@ import sys
 from corten.runtime import kernel
 
 
-def start_forwarder(listener: int, port: int) -> int:
-    """Start the forwarder from `listener` to `port` in this process's network; its process ID."""
+def start_forwarder(listener: int, port: int, notify: int | None = None) -> int:
+    """Start the forwarder from `listener` to `port` in this process's network, with the pipe `notify` for its words; its
+    process ID."""
     pid = os.fork()
     if pid:
         return pid
     try:
         kernel.die_with_parent(signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.dup2(listener, 3)
-        os.set_inheritable(3, True)
+        away = [
+            fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, 10) for given in (listener, notify) if given is not None
+        ]
+        for place, descriptor in enumerate(away, 3):
+            os.dup2(descriptor, place)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         command = [
             sys.executable,
@@ -27,6 +32,7 @@ def start_forwarder(listener: int, port: int) -> int:
             "corten.runtime.forward",
             "3",
             str(port),
+            *(["4"] if notify is not None else []),
         ]
         os.execve(sys.executable, command, environment)
     finally:

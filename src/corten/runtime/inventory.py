@@ -27,6 +27,8 @@ from corten.store.store import Store
 from corten.values import dataclass
 
 STOPPED = "stopped"
+SERVICE = "dev.corten.service"
+"""The label of a container with the name of what it serves for, which starts others in its place."""
 SUPERVISOR_LOCK = "supervisor.lock"
 Status = Literal["created", "running", "restarting", "exited"]
 _KILLED = 137

@@ -11,6 +11,7 @@ killed, and how: when the shim is gone, the kernel ends the engine and everythin
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -60,7 +61,8 @@ KINDS: dict[str, type[CortenError]] = {
 class Launch:
     """What the shim needs. `directory` is the container's own, with `rootfs`, `upper`, `work`, `names`, `bundle`; `layers`
     are trees from bottom to top. `forward` is the port inside that `listener` leads to; without it the listener becomes
-    descriptor 3 of the container's process. `output`: the descriptor for its standard output and error. `lock`: the
+    descriptor 3 of the container's process. `notify` is a pipe, descriptor 4 there or the forwarder's, for the word that it is
+    ready. `output`: the descriptor for its standard output and error. `lock`: the
     descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
     ends when the container has started. `scope`: the name of systemd's scope that is to be started for it. `wiring`: how its
     network is made, where that is not the engine's affair."""
@@ -80,6 +82,7 @@ class Launch:
     monitor: Monitor | None = None
     scope: str | None = None
     wiring: Wiring | None = None
+    notify: int | None = None
 
 
 def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> int:
@@ -138,7 +141,7 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
                 {
                     descriptor
                     for descriptor in (
-                        *(launch.output, launch.lock, tell, waits, launch.listener),
+                        *(launch.output, launch.lock, tell, waits, launch.listener, launch.notify),
                         *(launch.wiring.descriptors if launch.wiring else ()),
                     )
                     if descriptor is not None
@@ -238,9 +241,11 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         wire.connect()
     forwarder = None
     if launch.forward is not None and launch.listener is not None:
-        forwarder = start_forwarder(launch.listener, launch.forward)
+        forwarder = start_forwarder(launch.listener, launch.forward, launch.notify)
+    elif wire is not None:
+        forwarder = wire.forwarder
     os.close(tell)
-    code = attend(engine)
+    code = attend(engine, forwarder)
     if forwarder is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(forwarder, signal.SIGKILL)
@@ -355,9 +360,7 @@ def _engine(launch: Launch, tell: int, wire: Wire | None) -> NoReturn:
             redirect(launch.output)
         arguments = ["run", "--bundle", f"{launch.directory}/bundle"]
         if launch.listener is not None and launch.forward is None:
-            os.dup2(launch.listener, 3)
-            os.set_inheritable(3, True)
-            arguments += ["--preserve-fds", "1"]
+            arguments += ["--preserve-fds", str(pass_on(launch.listener, launch.notify))]
         state, log = f"{launch.directory}/engine", f"{launch.directory}/engine.log"
         command = launch.engine.command(state, log, *arguments, launch.name)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -376,6 +379,16 @@ def _engine(launch: Launch, tell: int, wire: Wire | None) -> NoReturn:
             "run 'corten doctor'",
         )
     os._exit(125)
+
+
+def pass_on(listener: int, notify: int | None) -> int:
+    """Make them descriptors 3 and 4, which a program that is executed inherits; how many there are."""
+    given = [descriptor for descriptor in (listener, notify) if descriptor is not None]
+    # First out of the way, so that putting one in its place never overwrites the other.
+    away = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in given]
+    for place, descriptor in enumerate(away, 3):
+        os.dup2(descriptor, place)
+    return len(given)
 
 
 def close_others(kept: set[int]) -> None:

@@ -181,13 +181,14 @@ class Made:
         forward: int | None = None,
         output: int | None = None,
         session: bool = False,
+        notify: int | None = None,
     ) -> int:
         """Start the shim; returns its process ID."""
         identity = current_identity()
         engine = find_engine(store, identity, self.options.engine)
         if engine.name in FALLBACKS:
             output = self._without_monitor(output)
-            return self._fall_back(engine, observe, terminal, listener, forward, output, session)
+            return self._fall_back(engine, observe, terminal, listener, forward, output, session, notify)
         if identity.kind == "single":
             _say_once(store, observe)
         edits = self._vendor_edits(identity, observe)
@@ -195,7 +196,7 @@ class Made:
         layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
         served = listener is not None and forward is None
         inner = network_of(self.image, self.options)
-        network = self._network(inner, identity, observe, listener, forward)
+        network = self._network(inner, identity, observe, listener, forward, notify)
         if network is not None:
             inner = "given"
             if not served:
@@ -219,6 +220,7 @@ class Made:
             storage=self.options.storage,
             scope=limited.scope,
             wiring=network.wiring if network else None,
+            notify=notify,
         )
 
         def prepare(root: str) -> None:
@@ -232,6 +234,7 @@ class Made:
                 size,
                 served,
                 edits,
+                notifies=notify is not None,
             )
             container = decide(self.image, replace(self.options, limits=limited.limits), situation, root)
             if self.options.named_volumes or self.image.config.volumes:
@@ -280,6 +283,7 @@ class Made:
         forward: int | None,
         output: int | None,
         session: bool,
+        notify: int | None,
     ) -> int:
         """The same under bubblewrap or PRoot."""
         # Where an OCI engine works, nothing of this is needed.
@@ -295,6 +299,7 @@ class Made:
             session,
             detached=self.life.kind != "foreground",
             kept=(self._lock,),
+            notify=notify,
         )
 
         def ended(code: int) -> None:
@@ -334,7 +339,13 @@ class Made:
         return wanted_edits(options.gpus, options.vendor_devices, options.cdi_directories, identity, observe)
 
     def _network(
-        self, network: str, identity: Identity, observe: Observer, listener: int | None, forward: int | None
+        self,
+        network: str,
+        identity: Identity,
+        observe: Observer,
+        listener: int | None,
+        forward: int | None,
+        notify: int | None,
     ) -> Prepared | None:
         """A network that the shim makes; None for those that the engine makes, or nobody. Its ports are written down."""
         if network in ("none", "host"):
@@ -343,7 +354,9 @@ class Made:
         from corten.runtime.network.preparing import prepare
 
         served = (listener, forward) if listener is not None and forward is not None else None
-        prepared = prepare(network, self.options.ports, self.store, identity, observe, served)
+        prepared = prepare(
+            network, self.options.ports, self.store, identity, observe, served, notify if served else None
+        )
         if prepared.ports:
             self.record = replace(self.record, ports=tuple(str(port) for port in prepared.ports))
             records.write(self.directory, self.record, self.options)

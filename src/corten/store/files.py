@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 from corten.errors import FormatError
@@ -43,6 +42,8 @@ class Files:
             elif not place.exists():
                 temporary = place.with_name(f".{place.name}.{os.urandom(6).hex()}.tmp")
                 try:
+                    import shutil  # a container that starts copies nothing
+
                     shutil.copyfile(source, temporary)
                     os.rename(temporary, place)
                 finally:

@@ -99,7 +99,12 @@ def _shim(
             os.setsid()
         if watched.detached and watched.output is not None:
             launch.redirect(watched.output)
-            kept = {watched.output, tell, *watched.kept, *([watched.notify] if watched.notify is not None else [])}
+            kept = {
+                watched.output,
+                tell,
+                *watched.kept,
+                *([watched.notify] if watched.notify is not None else []),
+            }
             launch.close_others(kept | ({watched.listener} if watched.listener is not None else set()))
         if not watched.detached:
             kernel.die_with_parent(signal.SIGKILL)
@@ -146,7 +151,7 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     if watched.forward is not None and watched.listener is not None:
         forwarder = start_forwarder(watched.listener, watched.forward, watched.notify)
     os.close(tell)
-    code = _attend(engine, guard.pid if guard is not None else None)
+    code = _attend(engine, guard.pid if guard is not None else None, forwarder)
     if guard is not None:
         found = guard.result()
         code = code if found is None else found
@@ -187,15 +192,17 @@ def _engine(watched: Watched, prepared: Prepared, tell: int) -> NoReturn:
     os._exit(125)
 
 
-def _attend(engine: int, guard: int | None) -> int:
+def _attend(engine: int, guard: int | None, forwarder: int | None = None) -> int:
     """Wait for the engine, and pass signals on to the first process; as `attend.attend`. A guard that is killed stands for
     the container."""
     traced = guard is not None
     waited = {*FORWARDED, signal.SIGCHLD}
     ended_by = 0
+    parting = False
     while True:
         info = signal.sigwaitinfo(waited)
-        if info.si_signo == signal.SIGCHLD:
+        number, cause = info.si_signo, info.si_code
+        if number == signal.SIGCHLD:
             while True:
                 try:
                     pid, status = os.waitpid(-1, os.WNOHANG)
@@ -206,18 +213,28 @@ def _attend(engine: int, guard: int | None) -> int:
                 if pid == guard and _was_killed(status):
                     ended_by = signal.SIGKILL
                     _end(engine)
+                if pid == forwarder:
+                    forwarder = None
+                    if parting:
+                        number, cause = signal.SIGTERM, 0
                 if pid == engine:
                     code = os.waitstatus_to_exitcode(status)
                     return 128 + ended_by if ended_by else code if code >= 0 else 128 - code
+            if number == signal.SIGCHLD:
+                continue
+        elif number == signal.SIGTERM and forwarder is not None and not parting:
+            parting = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(forwarder, signal.SIGTERM)
             continue
         first = _first(engine, traced)
         with contextlib.suppress(ProcessLookupError):
-            if first is None or (not traced and not _is_handled(first, info.si_signo)):
+            if first is None or (not traced and not _is_handled(first, number)):
                 # The kernel drops what the first process of a namespace does not handle.
-                ended_by = info.si_signo
+                ended_by = number
                 os.kill(first or engine, signal.SIGKILL)
-            elif info.si_code != _SI_KERNEL:
-                os.kill(first, info.si_signo)
+            elif cause != _SI_KERNEL:
+                os.kill(first, number)
 
 
 def _was_killed(status: int) -> bool:

@@ -72,21 +72,22 @@ class _Datagrams:
         inside.close()
 
 
-async def serve(taken: Sequence[Taken], *, patient: bool) -> None:
-    """Pass on what arrives at each of `taken`, whose sockets are bound, for ever. `patient` is as in `forward`."""
+async def serve(taken: Sequence[Taken], *, patient: bool, notify: int | None = None) -> None:
+    """Pass on what arrives at each of `taken`, whose sockets are bound. `patient` and `notify` are as in `forward`: with the
+    latter this returns when everything has been answered after SIGTERM, otherwise never."""
     streams, datagrams = [], []
     for item in taken:
         assert item.listener is not None
         bound = socket.socket(fileno=item.listener)
         bound.setblocking(False)
         if item.port.protocol == "tcp":
-            streams.append(forward(bound, item.port.inside, patient=patient))
+            streams.append(forward(bound, item.port.inside, patient=patient, notify=notify))
         else:
             datagrams.append(_Datagrams(bound, item.port.inside))
-    await asyncio.gather(*streams, asyncio.Event().wait())
+    await asyncio.gather(*streams, *([asyncio.Event().wait()] if notify is None else []))
 
 
-def run(taken: Sequence[Taken], *, patient: bool = False) -> None:
+def run(taken: Sequence[Taken], *, patient: bool = False, notify: int | None = None) -> None:
     """The same, in a process that does nothing else."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(taken, patient=patient))
+        asyncio.run(serve(taken, patient=patient, notify=notify))

@@ -33,9 +33,10 @@ def prepare(
     identity: Identity,
     observe: Observer,
     served: tuple[int, int] | None = None,
+    notify: int | None = None,
 ) -> Prepared:
     """Prepare the `network` `private` with `ports`, or `container:NAME`. `served`: a listening socket and the port inside that
-    it leads to. Raises RuntimeFailure for what this machine cannot do and for ports in use, UsageError."""
+    it leads to, `notify` the pipe for its forwarder's words. Raises RuntimeFailure for what this machine cannot do and for ports in use, UsageError."""
     if network.startswith("container:"):
         return _shared(store, network.removeprefix("container:"))
     check_distinct(ports)
@@ -54,7 +55,7 @@ def prepare(
     if served is not None:
         listener, inner = served
         forwards = (*forwards, Taken(Port(0, inner), os.dup(listener)))
-    wiring = Wiring(way.pasta, by_pasta, forwards_names, forwards, patient=served is not None)
+    wiring = Wiring(way.pasta, by_pasta, forwards_names, forwards, patient=served is not None, notify=notify)
     return Prepared(wiring, found, text)
 
 

@@ -39,7 +39,8 @@ _FREE_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """How a container gets its network. `pasta` is its program's path, with `ports`; None: no way out. `forwards` are bound
-    sockets that Corten passes on, for `patient` clients where they wait for a program that is still starting. `shared`: the
+    sockets that Corten passes on, for `patient` clients where they wait for a program that is still starting; `notify` is a pipe
+    on which the forwarder says that they can be answered. `shared`: the
     directory of the container whose network it shares, instead of all of that."""
 
     pasta: str | None = None
@@ -47,6 +48,7 @@ class Wiring:
     forwards_names: bool = False
     forwards: tuple[Taken, ...] = ()
     patient: bool = False
+    notify: int | None = None
     shared: str | None = None
 
     @property
@@ -73,6 +75,7 @@ class Wire:
         """`open`. Raises RuntimeFailure, OSError."""
         self._wiring = wiring
         self._user: int | None = None
+        self.forwarder: int | None = None
         if wiring.shared is not None:
             self._network = _network_of(wiring.shared)
         elif identity.kind == "root":
@@ -154,7 +157,8 @@ class Wire:
         os.execve(command[0], command, {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")})
 
     def _start_forwarder(self) -> None:
-        if os.fork():
+        self.forwarder = os.fork()
+        if self.forwarder:
             return
         try:
             kernel.setns(self._network, kernel.CLONE_NEWNET)
@@ -167,12 +171,13 @@ class Wire:
             for place in range(3):
                 os.dup2(null, place)
             start = 3
-            for kept in sorted(self._wiring.descriptors):
+            notify = self._wiring.notify
+            for kept in sorted({*self._wiring.descriptors, *([notify] if notify is not None else [])}):
                 os.closerange(start, kept)
                 start = kept + 1
             os.closerange(start, os.sysconf("SC_OPEN_MAX"))
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            forwarding.run(self._wiring.forwards, patient=self._wiring.patient)
+            forwarding.run(self._wiring.forwards, patient=self._wiring.patient, notify=notify)
         finally:
             os._exit(125)
 
