@@ -25,6 +25,7 @@ ALONE = (
     "e2e/test_dev.py",
     "e2e/test_gpus.py",
     "e2e/test_isolation.py",
+    "e2e/test_killed_life.py",
     "e2e/test_life.py",
     "e2e/test_limits.py",
     "e2e/test_network.py",

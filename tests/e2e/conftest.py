@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from support.command import Corten, link_files
+from support.commander import command, whole
 from support.engines import buildah, containerd, docker, podman, skopeo, umoci
 from support.registries import registry, registry_with_login
 from support.runner import plain_runner, plain_runners, runner
 
 __all__ = [
     "buildah",
+    "command",
     "containerd",
     "docker",
     "plain_runner",
@@ -28,6 +30,7 @@ __all__ = [
     "runner",
     "skopeo",
     "umoci",
+    "whole",
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
