@@ -15,6 +15,8 @@ from corten.runtime import kernel
 
 MOST_LAYERS = 500
 """The kernel's own limit (OVL_MAX_STACK)."""
+_ONE_PAGE = 3900
+"""Bytes of options that leave room for those which are added."""
 
 
 def enter_mount_namespace(extra: int = 0) -> None:
@@ -31,8 +33,9 @@ def mount_overlay(
     `names` is an empty directory for short links. All paths are absolute and free of links. The working directory is
     `/` afterwards: the caller's may be one that this user cannot enter.
 
-    mount(2) takes one page of options, which absolute paths fill after 60 layers: the layers are named 1, 2, 3 … by
-    links in `names`, and the kernel resolves those against the working directory.
+    mount(2) takes one page of options, which absolute paths fill after a few dozen layers, and the kernel resolves relative ones
+    against the working directory: that is the one above the layers, or, where their names are still too long, `names`, where
+    links call them 1, 2, 3 ….
 
     Raises RuntimeFailure with the reason."""
     if not layers:
@@ -44,17 +47,12 @@ def mount_overlay(
         )
     # The kernel refuses a directory that is there twice (ELOOP), as an image built on another one of ours may have it. Its
     # upper occurrence hides the lower one entirely.
-    short = []
-    for number, layer in enumerate(dict.fromkeys(reversed(layers))):
-        os.symlink(layer, f"{names}/{number}")
-        short.append(str(number))
-    os.symlink(upper, f"{names}/u")
-    os.symlink(work, f"{names}/w")
-    options = f"lowerdir={':'.join(short)},upperdir=u,workdir=w"
+    trees = list(dict.fromkeys(reversed(layers)))
+    place, options = _beside(trees, upper, work) or _linked(trees, upper, work, names)
     if userxattr:
         options += ",userxattr"
     flags = kernel.MS_NODEV
-    os.chdir(names)
+    os.chdir(place)
     try:
         # `volatile` (Linux 5.10): the upper directory lives as long as the container, so nothing is flushed at its end.
         try:
@@ -67,6 +65,27 @@ def mount_overlay(
         raise _explained(error, upper, userxattr) from error
     finally:
         os.chdir("/")
+
+
+def _beside(trees: list[str], upper: str, work: str) -> tuple[str, str] | None:
+    """The directory that all layers lie in, and the options relative to it; None where those would be too long, or hold what
+    separates options. Links for thirty layers would take longer to make and to remove than the mount."""
+    place = os.path.dirname(os.path.dirname(trees[0]))
+    if any(os.path.dirname(os.path.dirname(tree)) != place for tree in trees):
+        return None
+    lower = [tree[len(place) + 1 :] for tree in trees]
+    upper, work = os.path.relpath(upper, place), os.path.relpath(work, place)
+    options = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work}"
+    separated = any(mark in name for name in (*lower, upper, work) for mark in ":,\\")
+    return None if separated or len(os.fsencode(options)) > _ONE_PAGE else (place, options)
+
+
+def _linked(trees: list[str], upper: str, work: str, names: str) -> tuple[str, str]:
+    for number, tree in enumerate(trees):
+        os.symlink(tree, f"{names}/{number}")
+    os.symlink(upper, f"{names}/u")
+    os.symlink(work, f"{names}/w")
+    return names, f"lowerdir={':'.join(map(str, range(len(trees))))},upperdir=u,workdir=w"
 
 
 def mount_limited(place: str, size: int, *, in_user_namespace: bool) -> tuple[str, str]:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from corten.errors import StoreError
 
@@ -90,7 +89,7 @@ def boot_identity() -> str:
 def remove_tree(path: Path) -> None:
     """Remove the directory `path` and all below it, also directories that their owner may not write to. What another
     process removes at the same time is no error."""
-    if not path.is_symlink() and _removed(path):
+    if _removed(path):
         return
     import shutil
 
@@ -115,19 +114,25 @@ def _removed(path: Path) -> bool:
     """Remove the directory `path` where nothing in it resists. What a container leaves is little, and somebody waits for its end:
     `shutil` imports all compressors, which takes longer than this. Like it, this follows no link that appears meanwhile."""
     try:
-        for _, directories, files, descriptor in os.fwalk(path, topdown=False, onerror=_fail):
-            for name in files:
-                os.unlink(name, dir_fd=descriptor)
-            for name in directories:
-                try:
-                    os.rmdir(name, dir_fd=descriptor)
-                except NotADirectoryError:  # a link to one
-                    os.unlink(name, dir_fd=descriptor)
-        os.rmdir(path)
-    except OSError:
+        above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _remove_directory(path.name, above)
+        finally:
+            os.close(above)
+    except (OSError, RecursionError):
         return False
     return True
 
 
-def _fail(error: OSError) -> NoReturn:
-    raise error
+def _remove_directory(name: str, above: int) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _remove_directory(entry.name, descriptor)
+                else:
+                    os.unlink(entry.name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    os.rmdir(name, dir_fd=above)
