@@ -213,8 +213,9 @@ class App:
         return self._send(proto, 200, document)
 
     def _page(self, scope: Scope, proto: HTTPProtocol) -> int:
-        text = page(self._settings.name, self._settings.predict, self._pool.state)
-        return self._send(proto, 200, text.encode(), ("content-type", "text/html; charset=utf-8"))
+        accepts = scope.headers.get("accept-encoding") or ""
+        (kind, *headers), body = page(self._settings.name, self._settings.predict, self._pool.state, accepts)
+        return self._send(proto, 200, body, kind, headers)
 
     def _send(
         self,
