@@ -370,11 +370,6 @@ def test_an_empty_body_is_an_empty_object():
     assert decode(Signature(predict), b" ") == ([], {})
 
 
-def test_other_content_types_are_refused_by_name():
-    with pytest.raises(BadRequest, match="multipart/form-data"):
-        decode(signature_of(int), b"--x", "multipart/form-data; boundary=x")
-
-
 class TestArrays:
     @given(st.lists(st.lists(st.floats(-9, 9), min_size=3, max_size=3), min_size=1, max_size=4))
     def test_rectangles_are_read(self, rows):

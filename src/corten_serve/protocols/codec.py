@@ -18,28 +18,42 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from corten_serve.protocols.interface import BadRequest, Problem, ResultError
+from corten_serve.schema import images
 from corten_serve.schema.hints import enum_value
 from corten_serve.schema.kinds import MOST_PROBLEMS
 from corten_serve.schema.signature import Signature
 
 
-def decode(signature: Signature, body: bytes, content_type: str = "") -> tuple[list[Any], dict[str, Any]]:
-    """The arguments that `body` asks for. An empty body is an empty object. Raises BadRequest, and nothing else."""
-    if content_type.startswith("multipart/"):
-        raise BadRequest([("", f"expected JSON, got the content type '{content_type[:60]}'")])
+def load(body: Any, field: str = "", status: int = 422) -> Any:
+    """`body`, text or bytes in UTF-8, as strict JSON. Raises BadRequest for `field`, and nothing else."""
     try:
-        value = json.loads(body, parse_constant=_constant) if body.strip() else {}
-        arguments, keywords, problems = signature.bind(value)
+        return json.loads(body if isinstance(body, (bytes, str)) else bytes(body), parse_constant=_constant)
     except json.JSONDecodeError as error:
-        raise BadRequest(
-            [("", f"not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}")]
-        ) from error
+        problem = f"{error.msg.lower()} at line {error.lineno}, column {error.colno}"
+        raise BadRequest([(field, f"not JSON: {problem}")], status) from error
     except UnicodeDecodeError as error:
-        raise BadRequest([("", f"not JSON: byte {error.start} is not UTF-8")]) from error
+        raise BadRequest([(field, f"not JSON: byte {error.start} is not UTF-8")], status) from error
+    except RecursionError as error:
+        raise BadRequest([(field, "nested too deeply")], status) from error
+    except ValueError as error:
+        raise BadRequest([(field, f"not JSON: {error}")], status) from error
+
+
+def decode(signature: Signature, body: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments that a JSON object asks for. An empty body is an empty object. Raises BadRequest."""
+    value = load(body) if body and (body[0] == 123 or bytes(body).strip()) else {}
+    return bind(signature, value)
+
+
+def bind(
+    signature: Signature, value: Any, given: dict[str, Any] | None = None
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments in parsed JSON, beside those that are `given`. Raises BadRequest for what does not fit the types; what
+    a validator of the project's own raises beside its validation errors passes through."""
+    try:
+        arguments, keywords, problems = signature.bind(value, given)
     except RecursionError as error:
         raise BadRequest([("", "nested too deeply")]) from error
-    except ValueError as error:
-        raise BadRequest([("", f"not JSON: {error}")]) from error
     if problems.found:
         raise BadRequest(problems.found)
     return arguments, keywords
@@ -94,6 +108,9 @@ def _simple(value: Any) -> Any:
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json", by_alias=True)
+    image = images.data_url(value)
+    if image is not None:
+        return image
     if hasattr(value, "tolist"):  # NumPy arrays and scalars, pandas series, tensors
         return value.tolist()
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -1,13 +1,32 @@
 """Corten's own protocol: `POST /predict`, and one path for each further endpoint. A JSON object of the parameters in, the
-result as JSON out."""
+result as JSON out; or a form, an array, an upload in, and a file, an image, an array, a stream out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from corten_serve.protocols.codec import decode, encode, error_body
-from corten_serve.protocols.interface import Answer, BadRequest, Call, Endpoint, Model, Problem, Route, Work
+from corten_serve.protocols.bodies import Bodies
+from corten_serve.protocols.codec import error_body
+from corten_serve.protocols.interface import Answer, Call, Endpoint, Model, Problem, Route, Work
+from corten_serve.protocols.results import Results
+
+
+class Readers:
+    """What reads and writes for one endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.name = endpoint.name
+        self.bodies = Bodies(endpoint.signature)
+        self.results = Results(endpoint.signature)
+
+    def work(self, call: Call, content_type: str, accept: str) -> Work:
+        """One item of work. Raises BadRequest."""
+        results = self.results
+        chosen = results.choose(accept)
+        arguments = self.bodies.read(call.body, content_type)
+        return Work(self.name, [arguments], call, chosen, results.stream(chosen) if results.streams else None)
 
 
 class Plain:
@@ -15,32 +34,35 @@ class Plain:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._endpoints: dict[str, Endpoint] = {f"json:{each.name}": each for each in model.endpoints}
+        self._readers = {f"json:{each.name}": Readers(each) for each in model.endpoints}
+
+    def readers(self, endpoint: str) -> Readers:
+        """What other protocols read and write the same bodies with."""
+        return self._readers[f"json:{endpoint}"]
 
     def routes(self) -> list[Route]:
         """One for each endpoint."""
         prefix = self._model.prefix
         return [
-            Route("POST", prefix + endpoint.place, route, ("content-type", "accept"), endpoint.batch)
-            for route, endpoint in self._endpoints.items()
+            Route(
+                "POST", prefix + each.endpoint.place, route, ("content-type", "accept"), each.endpoint.batch
+            )
+            for route, each in self._readers.items()
         ]
 
     def read(self, call: Call) -> Work:
         """One item of work. Raises BadRequest."""
-        endpoint = self._endpoints.get(call.route)
-        if endpoint is None:
-            raise BadRequest([("", "there is nothing here")], 404)
-        content_type = call.headers[0] if call.headers else ""
-        return Work(endpoint.name, [decode(endpoint.signature, call.body, content_type)], call)
+        headers = call.headers
+        return self._readers[call.route].work(call, headers[0], headers[1])
 
     def write(self, work: Work, results: Sequence[Any]) -> Answer:
         """The one result. Raises ResultError."""
-        return Answer(200, encode(results[0]))
+        return self._readers[work.call.route].results.write(results[0], work.note)
 
     def write_error(self, call: Call, status: int, message: str, problems: Sequence[Problem] = ()) -> Answer:
         """`{"error": …}`, and each problem with its field."""
         return Answer(status, error_body(message, problems))
 
     def openapi(self) -> dict[str, Any]:
-        """Nothing yet: `openapi.document` describes these paths."""
+        """The paths."""
         return {}

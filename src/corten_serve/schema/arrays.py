@@ -109,6 +109,24 @@ class Array(Kind):
             return None
         return _numpy().array(flat, dtype=self._dtype).reshape(shape)
 
+    def read_array(self, array: Any, path: Path, problems: Problems) -> Any:
+        """The array that came as one: of the hinted element type, if that holds every element. NaN and infinities pass,
+        which JSON has no words for."""
+        dtype = self._dtype
+        if array.dtype == dtype:
+            return array
+        if array.dtype.kind not in ("iu" if self._letter in "iu" else "iuf" if self._letter == "f" else ""):
+            problems.add(path, f"expected {self.words}, got elements of the type '{array.dtype.name}'")
+            return None
+        if array.size and (self._letter != "f" or array.dtype.itemsize > dtype.itemsize):
+            numpy = _numpy()
+            low, high = self._limits or (-math.inf, math.inf)
+            finite = array[numpy.isfinite(array)] if array.dtype.kind == "f" else array
+            if finite.size and not (low <= finite.min() and finite.max() <= high):
+                problems.add(path, f"expected numbers from {low} to {high}")
+                return None
+        return array.astype(dtype)
+
     def _shape(self, value: list[Any], path: Path, problems: Problems) -> tuple[int, ...] | None:
         """The common shape of nested lists, or None with a problem that names the first row that differs."""
         shape = [len(value)]

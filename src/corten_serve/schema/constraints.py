@@ -120,6 +120,7 @@ class Said(Kind):
         self.read = self.inner.read  # type: ignore[method-assign]
         self.read_many = self.inner.read_many  # type: ignore[method-assign]
         self.read_bytes = self.inner.read_bytes  # type: ignore[method-assign]
+        self.read_array = getattr(self.inner, "read_array", None)
 
     def schema(self) -> Schema:
         return {**self.inner.schema(), **self._words}
