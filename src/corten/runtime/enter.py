@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import traceback
 from collections.abc import Callable
 
 from corten.errors import CortenError, RuntimeFailure
@@ -66,6 +65,8 @@ def forked(act: Callable[[int], int]) -> tuple[int, int]:
         os.close(told)
         code = act(tell)
     except BaseException as error:
+        import traceback  # every command that enters would pay for it
+
         tell_failure(tell, error)
     os._exit(code)
 
