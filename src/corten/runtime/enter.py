@@ -65,8 +65,6 @@ def forked(act: Callable[[int], int]) -> tuple[int, int]:
         os.close(told)
         code = act(tell)
     except BaseException as error:
-        import traceback  # every command that enters would pay for it
-
         tell_failure(tell, error)
     os._exit(code)
 
@@ -80,10 +78,13 @@ def tell_failure(tell: int, error: BaseException) -> None:
         what = f" ('{os.fsdecode(error.filename)}')" if error.filename else ""
         kind, message = "RuntimeFailure", f"in the container: {(error.strerror or str(error)).lower()}{what}"
     else:
-        kind, message = (
-            "RuntimeFailure",
-            f"the container cannot be entered: {traceback.format_exception(error)}",
-        )
+        # In the container's own root nothing can be imported any more, so this is told without `traceback`.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
+        kind = "RuntimeFailure"
+        message = f"the container cannot be entered: {type(error).__name__}: {error}{where}"
     with contextlib.suppress(OSError):
         os.write(tell, json.dumps([kind, message, hint]).encode())
 
