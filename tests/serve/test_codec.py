@@ -28,7 +28,7 @@ from corten_serve.protocols.codec import decode, encode
 from corten_serve.protocols.interface import BadRequest, ResultError
 from corten_serve.protocols.openapi import document
 from corten_serve.schema.signature import Signature
-from corten_serve.worker.main import Service
+from corten_serve.worker.answering import Answering
 from corten_serve.worker.predictor import PredictorError
 
 
@@ -499,6 +499,9 @@ def _references(value: Any) -> list[str]:
 
 def test_invalid_input_is_the_clients_fault():
     from corten_serve import InvalidInput, Predictor
+    from corten_serve.protocols.interface import Call
+    from corten_serve.worker.handlers import handlers_of
+    from corten_serve.worker.output import Output
     from corten_serve.worker.predictor import Loaded
 
     class Picky(Predictor):
@@ -506,5 +509,7 @@ def test_invalid_input_is_the_clients_fault():
             raise InvalidInput("x is not to my taste")
 
     picky = Picky()
-    status, body = Service(Loaded("m:Picky", picky, picky.predict)).answer(b"predict\0", b'{"x": 1}')
-    assert (status, json.loads(body)["error"]) == (422, "x is not to my taste")
+    loaded = Loaded("m:Picky", picky, handlers_of(picky, "m:Picky"))
+    answering = Answering(loaded, Output(), name="picky", version="0")
+    answer = answering.failure(Call("json:predict", "", (), b""), InvalidInput("x is not to my taste"))
+    assert (answer.status, json.loads(answer.body)["error"]) == (422, "x is not to my taste")

@@ -1,7 +1,7 @@
 """The user's side of a predictor: the base class, and how `module:Class` becomes something that can be called.
 
-A predictor is a class with `predict` (and `setup`, which runs once before the first request), a function, or an object
-that has a `predict`. No import of Corten is needed for any of them; `Predictor` is there for those who like to see it.
+A predictor is a class with `predict`, a function, or an object that has a `predict`. No import of Corten is needed for any
+of them; `Predictor` is there for those who like to see what there is.
 """
 
 from __future__ import annotations
@@ -12,44 +12,107 @@ from collections.abc import Callable
 from typing import Any
 
 from corten_serve.errors import PredictorError
+from corten_serve.worker.handlers import Handler, handlers_of
+from corten_serve.worker.loop import Loop
 
 
 class Predictor:
-    """A base class for predictors. Define `predict` with type hints; define `setup` to load a model once."""
+    """A base class for predictors. Any method may be async; `predict` may yield its results, which are then streamed.
+
+    `predict(self, …)` has a type hint for every parameter. Beside it, or in its place, there may be
+    `predict_batch(self, items: list[…]) -> list[…]`, which gets several requests at once: an item is the argument of
+    `predict` where it has one, else a dict of its arguments, or the dataclass, typed dictionary or model that the hint of
+    `items` names. It answers with as many results, in their order; one that is an exception fails its item alone.
+
+    Methods that `@endpoint` marks, or that `endpoints = ("embed", …)` names, are served beside `predict`."""
 
     predict: Callable[..., Any]
 
-    def setup(self) -> None:
+    def setup(self) -> Any:
         """Runs once in the worker, before the first request."""
+
+    def healthy(self) -> Any:
+        """Asked from time to time while the worker is idle. False, or an exception, has the worker replaced."""
+
+    def teardown(self) -> Any:
+        """Runs once, when the worker ends by itself or is asked to. A worker that is killed has no time for it."""
 
 
 class Loaded:
-    """A predictor that has been imported, and made if it is a class. `call` is what answers a request."""
+    """A predictor that has been imported, and made if it is a class. `handlers` are its endpoints, `predict` first."""
 
-    def __init__(self, target: str, subject: Any, call: Callable[..., Any]) -> None:
+    def __init__(
+        self, target: str, subject: Any, handlers: tuple[Handler, ...], loop: Loop | None = None
+    ) -> None:
         self.target = target
         self.subject = subject
-        self.call = call
+        self.handlers = handlers
+        self.loop = loop or Loop()
+        self._bare = any(subject is handler.call for handler in handlers)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether any endpoint is, so that requests run side by side on one event loop."""
+        return any(handler.asynchronous for handler in self.handlers)
 
     @property
     def description(self) -> str:
-        """What the project says of its predictor: the first docstring found on the method, class or function."""
-        for thing in (self.call, type(self.subject) if self.subject is not self.call else None):
+        """What the project says of its predictor: the first docstring found on `predict`, the class or function."""
+        for thing in (self.handlers[0].described, None if self._bare else type(self.subject)):
             text = getattr(thing, "__doc__", None)
             if text and thing is not Predictor and text != Predictor.__doc__:
                 return inspect.cleandoc(text)
         return ""
 
+    def describe(self, handler: Handler) -> str:
+        """What the project says of one endpoint."""
+        if handler is self.handlers[0]:
+            return self.description
+        return inspect.cleandoc(getattr(handler.described, "__doc__", None) or "")
+
     def setup(self) -> None:
         """Run the project's own `setup`, if there is one. Whatever it raises passes through."""
-        if self.subject is not self.call:
-            method = getattr(self.subject, "setup", None)
-            if callable(method):
-                result = method()
-                if inspect.iscoroutine(result):
-                    import asyncio
+        self._run("setup")
 
-                    asyncio.run(result)
+    def teardown(self) -> None:
+        """Run the project's own `teardown`, if there is one, and close the loop. Whatever it raises passes through."""
+        try:
+            self._run("teardown")
+        finally:
+            self.loop.close()
+
+    def health(self) -> Callable[[], Any] | None:
+        """The project's own `healthy`, if there is one. It may give an awaitable; only False says that it is not."""
+        method = None if self._bare else getattr(self.subject, "healthy", None)
+        if not callable(method) or getattr(method, "__func__", None) is Predictor.healthy:
+            return None
+        found: Callable[[], Any] = method
+        return found
+
+    def warmups(self) -> list[dict[str, Any]]:
+        """The arguments that `warmup` names, a list of dicts or a method that gives one (or warms up by itself and gives
+        nothing). Raises PredictorError for anything else."""
+        given = None if self._bare else getattr(self.subject, "warmup", None)
+        if callable(given):
+            given = self.loop.settle(given())
+        if given is None:
+            return []
+        if isinstance(given, (str, bytes, dict)) or not hasattr(given, "__iter__"):
+            given = [None]
+        arguments = list(given)
+        if not all(
+            isinstance(item, dict) and all(isinstance(key, str) for key in item) for item in arguments
+        ):
+            raise PredictorError(
+                f"'warmup' of '{self.target}' is not a list of dicts with arguments",
+                hint='write it as \'warmup = [{"text": "hello"}]\'',
+            )
+        return arguments
+
+    def _run(self, name: str) -> None:
+        method = None if self._bare else getattr(self.subject, name, None)
+        if callable(method):
+            self.loop.settle(method())
 
 
 def load(target: str) -> Loaded:
@@ -57,7 +120,7 @@ def load(target: str) -> Loaded:
 
     What the project's own code raises while it is imported or constructed passes through; PredictorError says what is
     wrong with the target itself: its form, a module or name that does not exist, something that cannot be called, or
-    a form of `predict` that is not supported."""
+    an endpoint whose form is not one."""
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path or not all(part.isidentifier() for part in path.split(".")):
         raise PredictorError(
@@ -78,24 +141,13 @@ def load(target: str) -> Loaded:
                 else f"define '{path}' in '{module_name}'",
             ) from error
     if inspect.isclass(subject):
-        if not callable(getattr(subject, "predict", None)):
+        if not any(callable(getattr(subject, name, None)) for name in ("predict", "predict_batch")):
             raise PredictorError(
                 f"class '{path}' in '{module_name}' has no method 'predict'",
                 hint="define 'def predict(self, …)' with a type hint for every parameter",
             )
         subject = subject()
-    call = getattr(subject, "predict", None) or subject
-    if not callable(call):
-        raise PredictorError(
-            f"'{target}' is {_a(type(subject).__name__)}, not a class or a function",
-            hint="name a function, or a class with a method 'predict'",
-        )
-    if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
-        raise PredictorError(
-            f"'{target}' is a generator, and streaming results are not supported yet",
-            hint="return a list instead of yielding its items",
-        )
-    return Loaded(target, subject, call)
+    return Loaded(target, subject, handlers_of(subject, target))
 
 
 def _import(name: str, target: str) -> Any:
@@ -109,7 +161,3 @@ def _import(name: str, target: str) -> Any:
             f"there is no module '{error.name}' for the predictor '{target}'",
             hint="the module's file has to be in the project's folder, or in 'src/' below it",
         ) from error
-
-
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"

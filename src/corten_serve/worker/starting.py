@@ -1,0 +1,162 @@
+"""From a target's name to a predictor that is set up, warmed up, and described to the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from corten_serve.errors import PredictorError
+from corten_serve.protocols.codec import problems_text
+from corten_serve.worker.answering import Answering
+from corten_serve.worker.operations import Failed, is_stream
+from corten_serve.worker.output import Output
+from corten_serve.worker.predictor import load
+from corten_serve.worker.tracebacks import user_traceback
+
+_CONCURRENCY = 64
+"""Requests that an async predictor works on side by side, where `CORTEN_CONCURRENCY` does not say otherwise."""
+
+
+def start(environment: Mapping[str, str], output: Output) -> Answering:
+    """Import and set up the predictor, and answer its warm-up requests. Raises PredictorError, with the project's traceback
+    already on standard error where there is one."""
+    target = environment.get("CORTEN_PREDICT", "")
+    step = "cannot be imported"
+    try:
+        loaded = load(target)
+        answering = Answering(loaded, output, **_about(environment))
+        step = "failed in its 'setup'"
+        loaded.setup()
+        step = "failed in a warm-up request"
+        _warm_up(answering, environment)
+        return answering
+    except PredictorError:
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        output.report(user_traceback(error))
+        kind, text = type(error).__name__, str(error).strip().splitlines()
+        hint = "the traceback above is the project's own code"
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            hint = f"add the package that provides '{error.name.partition('.')[0]}' to the project's dependencies"
+        raise PredictorError(
+            f"the predictor '{target}' {step}: {kind}{': ' + text[0] if text else ''}", hint
+        ) from error
+
+
+def concurrency(answering: Answering, environment: Mapping[str, str]) -> int:
+    """How many requests are worked on side by side: one for a sync predictor. Raises PredictorError."""
+    text = environment.get("CORTEN_CONCURRENCY", "")
+    if text and (not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 10_000):
+        raise PredictorError(f"'CORTEN_CONCURRENCY' is '{text[:40]}'", "use a whole number from 1 to 10000")
+    if not answering.loaded.asynchronous:
+        return 1
+    return int(text) if text else _CONCURRENCY
+
+
+def ready_document(answering: Answering, most: int) -> bytes:
+    """What the server learns when the predictor is ready: how to call it, its routes, and its documents."""
+    desk = answering.desk
+    document = {
+        "predictor": {
+            "batch": any(operation.batch is not None for operation in answering.operations.values()),
+            "async": answering.loaded.asynchronous,
+            "concurrency": most,
+            "health": answering.loaded.health() is not None,
+        },
+        "routes": [
+            {
+                "method": route.method,
+                "path": route.path,
+                "route": route.route,
+                "headers": list(route.headers),
+                "batch": route.batch,
+            }
+            for route in desk.routes()
+        ],
+        "documents": [
+            {
+                "path": document.path,
+                "type": document.type,
+                "body": document.body.decode(errors="replace"),
+                "ready": document.ready,
+            }
+            for document in desk.documents()
+        ],
+        "openapi": desk.openapi(),
+    }
+    return json.dumps(document, ensure_ascii=False, default=str).encode(errors="replace")
+
+
+def prepare_path(app: str) -> None:
+    """Put the project's folder and its `src` first on `sys.path`, as `python` in that folder would."""
+    places = [place for place in (app, os.path.join(app, "src")) if os.path.isdir(place)]
+    sys.path[:] = [*places, *(place for place in sys.path if place and place not in places)]
+
+
+def _about(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The model's names, for `protocols.interface.Model`."""
+    name = environment.get("CORTEN_MODEL") or environment.get("CORTEN_NAME") or "predictor"
+    names = tuple(each for each in environment.get("CORTEN_MODELS", "").split(",") if each)
+    return {
+        "name": name,
+        "version": environment.get("CORTEN_VERSION") or "0",
+        "prefix": f"/{name}" if len(names) > 1 else "",
+        "names": names or (name,),
+        "first": not names or names[0] == name,
+        "environment": dict(environment),
+    }
+
+
+def _warm_up(answering: Answering, environment: Mapping[str, str]) -> None:
+    """Predict what the predictor's `warmup` and `CORTEN_WARMUP` ask for, alone and as a batch."""
+    operation = next(iter(answering.operations.values()))
+    items: list[tuple[list[Any], dict[str, Any]]] = [([], each) for each in answering.loaded.warmups()]
+    items += [_bound(answering, request) for request in _requests(environment)]
+    if not items:
+        return
+    loop = answering.loaded.loop
+    for together in (False, True) if operation.call is not None and operation.batch is not None else (True,):
+        steps = operation.steps(items, together)
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = loop.settle(step.function(*step.arguments, **step.keywords))
+                    if is_stream(result):
+                        result = loop.collect(result)
+                except Exception as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as stop:
+            for each in stop.value:
+                if isinstance(each, Failed):
+                    raise each.error from None
+
+
+def _requests(environment: Mapping[str, str]) -> list[Any]:
+    text = environment.get("CORTEN_WARMUP", "")
+    if not text.strip():
+        return []
+    try:
+        requests = json.loads(text)
+    except ValueError:
+        requests = None
+    if not isinstance(requests, list) or not all(isinstance(each, dict) for each in requests):
+        raise PredictorError(
+            "'CORTEN_WARMUP' is not a JSON list of requests", 'write it as \'[{"text": "hello"}]\''
+        )
+    return requests
+
+
+def _bound(answering: Answering, request: Any) -> tuple[list[Any], dict[str, Any]]:
+    arguments, keywords, problems = next(iter(answering.operations.values())).signature.bind(request)
+    if problems.found:
+        raise PredictorError(
+            f"a request in 'CORTEN_WARMUP' cannot be used: {problems_text(problems.found)}",
+            "its fields are the parameters of 'predict'",
+        )
+    return arguments, keywords
