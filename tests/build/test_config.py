@@ -55,6 +55,13 @@ def test_a_predictor() -> None:
     assert "NVIDIA_VISIBLE_DEVICES" not in values
 
 
+def test_several_models_are_a_json_object() -> None:
+    entry = Predictor("", (("cats", "cats:Cats"), ("dogs", "dogs.onnx")))
+    config = image_config(replace(PROJECT, entry=entry), PART, LAYERS, "x")
+    assert environment(config)["CORTEN_PREDICT"] == '{"cats": "cats:Cats", "dogs": "dogs.onnx"}'
+    assert config.labels["dev.corten.entry"] == "predict"
+
+
 def test_gpu_variables_come_with_gpu_wheels() -> None:
     wheel = Wheel("nvidia-cublas-cu12", "1", "nvidia_cublas_cu12-1-py3-none-any.whl", 1, "0" * 64)
     config = image_config(PROJECT, replace(PART, wheels=(wheel,)), LAYERS, "x")

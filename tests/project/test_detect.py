@@ -204,3 +204,59 @@ def test_scripts(folder: Folder) -> None:
     project = '[project]\nname = "x"\n[project.scripts]\nserve = "pkg.cli:main"\n'
     assert argv(folder({"pyproject.toml": project, "main.py": ""}, "d")) == ("serve",)
     assert load(folder({"requirements.txt": "numpy\n"}, "e")).entry is None
+
+
+SKLEARN = '[project]\nname = "p"\ndependencies = ["scikit-learn>=1.5"]\n[tool.corten]\nmodels = {}\n'
+
+
+class TestModelsWithoutCode:
+    """A model's file among the declared weights is served where nothing else runs."""
+
+    @pytest.mark.parametrize("ending", ["joblib", "pkl", "pickle"])
+    def test_a_declared_estimator(self, folder: Folder, ending: str) -> None:
+        root = folder({"pyproject.toml": SKLEARN.format(f'["m/model.{ending}"]'), "train.py": ""})
+        project = load(root)
+        assert project.entry == Predictor(f"m/model.{ending}")
+        assert project.notes[0] == f"'m/model.{ending}' is the model that is served, without code"
+
+    def test_a_glob_that_matches_one(self, folder: Folder) -> None:
+        files = {"pyproject.toml": SKLEARN.format('["m/*"]'), "m/a.joblib": "", "m/words.txt": ""}
+        assert target(folder(files)) == "m/a.joblib"
+
+    def test_onnx_needs_its_runtime(self, folder: Folder) -> None:
+        text = SKLEARN.format('["a.onnx"]')
+        assert load(folder({"pyproject.toml": text}, "without")).entry is None
+        text = text.replace("scikit-learn>=1.5", "onnxruntime-gpu")
+        assert target(folder({"pyproject.toml": text}, "with")) == "a.onnx"
+
+    def test_a_pickle_of_something_else_is_left_alone(self, folder: Folder) -> None:
+        files = {
+            "pyproject.toml": SKLEARN.format('["words.pkl"]').replace("scikit-learn", "torch"),
+            "train.py": "",
+        }
+        assert argv(folder(files)) == ("python", "train.py")
+
+    def test_what_runs_otherwise_goes_on_running(self, folder: Folder) -> None:
+        text = SKLEARN.format('["a.joblib"]')
+        assert argv(folder({"pyproject.toml": text, "main.py": ""}, "main")) == ("python", "main.py")
+        assert target(folder({"pyproject.toml": text, "predict.py": CLASS}, "class")) == "predict:Iris"
+        scripts = text + '[project.scripts]\ngo = "a:b"\n'
+        assert argv(folder({"pyproject.toml": scripts}, "scripts")) == ("go",)
+
+    def test_two_are_told_with_the_line_that_serves_both(self, folder: Folder) -> None:
+        text = SKLEARN.format('["a/Big Model.joblib", "b.joblib"]')
+        project = load(folder({"pyproject.toml": text, "train.py": ""}))
+        assert project.entry is None
+        assert project.notes[0] == (
+            'nothing runs by default: predict = { big-model = "a/Big Model.joblib", b = "b.joblib" } in [tool.corten] '
+            "would serve the models"
+        )
+
+
+def test_several_models_and_files_in_one_image(folder: Folder) -> None:
+    text = (
+        '[tool.corten]\npredict = { cats = "cats:Cats", dogs = "./models/dogs.onnx" }\nmodels = ["cats.pt"]\n'
+    )
+    project = load(folder({"pyproject.toml": text}))
+    assert project.entry == Predictor("", (("cats", "cats:Cats"), ("dogs", "models/dogs.onnx")))
+    assert project.models == ("cats.pt", "models/dogs.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -81,7 +82,7 @@ def image_config(
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     if isinstance(project.entry, Predictor):
-        environment |= {"CORTEN_PREDICT": project.entry.target, "CORTEN_NAME": project.name}
+        environment |= {"CORTEN_PREDICT": _served(project.entry), "CORTEN_NAME": project.name}
         labels["dev.corten.entry"] = "predict"
         labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] = "true"
         entrypoint, cmd = SERVE, ("serve",)
@@ -104,6 +105,11 @@ def image_config(
         created=created,
         history=tuple(history),
     )
+
+
+def _served(entry: Predictor) -> str:
+    """What CORTEN_PREDICT says: the target, or several as a JSON object from name to target."""
+    return json.dumps(dict(entry.several)) if entry.several else entry.target
 
 
 def expandable(argv: Sequence[str]) -> tuple[str, ...]:

@@ -1,10 +1,13 @@
 """What a project runs, where it does not say: a predictor, a web application, or a script. Files are read, never imported.
 
 In this order: one predictor or web application (several are an error that lists them); the only command of
-`[project.scripts]`; `main.py`; the only script in the project's folder."""
+`[project.scripts]`; `main.py`; the only model file among the declared weights, which the server loads by itself; the only
+script in the project's folder."""
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
 import re
 from collections.abc import Callable, Collection
@@ -12,13 +15,21 @@ from typing import Any
 
 from corten.errors import ProjectError
 from corten.project import predictors, webapps
-from corten.project.kinds import TABLE
+from corten.project.kinds import MODEL_FILES, TABLE
 from corten.project.model import Command, Predictor
+from corten.project.patterns import is_glob
 from corten.values import dataclass
 
 _NO_SCRIPT = re.compile(
     r"(?:setup|conftest|noxfile|fabfile|tasks|manage|version|_version|__init__|locustfile|test_.*|.*_test|gunicorn.*)\.py"
 )
+_READERS = {
+    ".onnx": frozenset({"onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"}),
+    ".skops": frozenset({"skops"}),
+}
+_ESTIMATORS = frozenset({"scikit-learn", "xgboost", "lightgbm", "catboost", "imbalanced-learn", "skops"})
+"""Packages whose models have scikit-learn's interface."""
+_MOST_MATCHES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +40,14 @@ class Entry:
     note: str
 
 
-def find(root: str, scripts: Collection[str], packages: Callable[[], Collection[str]]) -> Entry:
-    """What the project in `root` runs. `scripts` are the names of `[project.scripts]`; `packages` tells the names of its
-    dependencies and is called for a web application only. Raises ProjectError for more than one choice, and for a web
+def find(
+    root: str,
+    scripts: Collection[str],
+    models: Collection[str],
+    packages: Callable[[], Collection[str]],
+) -> Entry:
+    """What the project in `root` runs. `scripts` are the names of `[project.scripts]`; `models` the patterns of its declared
+    weights; `packages` tells the names of its dependencies and is called for a web application or a model only. Raises ProjectError for more than one choice, and for a web
     application without a server."""
     found = predictors.find(root)
     apps = webapps.find(root)
@@ -47,7 +63,7 @@ def find(root: str, scripts: Collection[str], packages: Callable[[], Collection[
         return Entry(
             Command(argv), f"'{app.path}' has the {app.interface.upper()} application '{app.target}'"
         )
-    return _script(root, scripts)
+    return _script(root, scripts, models, packages)
 
 
 def _served(apps: list[webapps.WebApp], packages: Callable[[], Collection[str]]) -> list[webapps.WebApp]:
@@ -85,7 +101,9 @@ def _ambiguous(
     )
 
 
-def _script(root: str, scripts: Collection[str]) -> Entry:
+def _script(
+    root: str, scripts: Collection[str], models: Collection[str], packages: Callable[[], Collection[str]]
+) -> Entry:
     if len(scripts) == 1:
         name = next(iter(scripts))
         return Entry(Command((name,)), f"[project.scripts] has the command '{name}'")
@@ -99,6 +117,14 @@ def _script(root: str, scripts: Collection[str]) -> Entry:
         )
     if "main.py" in files:
         return Entry(Command(("python", "main.py")), "'main.py' is the script")
+    served = _models(root, models, packages) if models else []
+    if len(served) == 1:
+        return Entry(Predictor(served[0]), f"'{served[0]}' is the model that is served, without code")
+    if len(served) > 1:
+        table = ", ".join(f'{_model_name(path)} = "{path}"' for path in served[:6])
+        return Entry(
+            None, f"nothing runs by default: predict = {{ {table} }} in {TABLE} would serve the models"
+        )
     if len(files) == 1:
         return Entry(Command(("python", files[0])), f"'{files[0]}' is the only script")
     if files:
@@ -107,6 +133,31 @@ def _script(root: str, scripts: Collection[str]) -> Entry:
             None, f"nothing runs by default: {shown} could, and 'command' in {TABLE} would say which"
         )
     return Entry(None, "nothing runs by default")
+
+
+def _models(root: str, patterns: Collection[str], packages: Callable[[], Collection[str]]) -> list[str]:
+    """The files among the declared weights that can be served without code: a known ending, and the library that reads
+    them among the dependencies. One that is named exactly need not exist yet: it may be trained in the image."""
+    named: dict[str, None] = {}
+    for pattern in patterns:
+        if not is_glob(pattern) or os.path.lexists(f"{root}/{pattern}"):
+            named[pattern] = None
+        else:
+            matches = glob.iglob(pattern, root_dir=root, recursive=True)
+            named |= dict.fromkeys(sorted(itertools.islice(matches, _MOST_MATCHES)))
+    files = [path for path in named if path.endswith(MODEL_FILES)]
+    names = {name.partition("[")[0] for name in packages()} if files else set()
+    return [path for path in files if _readers(path) & names]
+
+
+def _readers(path: str) -> frozenset[str]:
+    """The packages of which one is needed to load a model's file."""
+    return _READERS.get(os.path.splitext(path)[1], _ESTIMATORS)
+
+
+def _model_name(path: str) -> str:
+    stem = re.sub(r"[^a-z0-9]+", "-", os.path.basename(path).rsplit(".", 1)[0].lower()).strip("-")
+    return stem[:63].rstrip("-") or "model"
 
 
 def names_of_scripts(table: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -18,7 +18,18 @@ from corten.project.patterns import compile_glob, is_glob
 
 WEIGHT_BYTES = 10_000_000
 """A larger file is treated as weights, whatever its name."""
-WEIGHT_ENDINGS = (".pt", ".pth", ".onnx", ".safetensors", ".joblib", ".pkl", ".h5", ".keras", ".gguf")
+WEIGHT_ENDINGS = (
+    ".pt",
+    ".pth",
+    ".onnx",
+    ".safetensors",
+    ".joblib",
+    ".pkl",
+    ".skops",
+    ".h5",
+    ".keras",
+    ".gguf",
+)
 _CODE_ENDINGS = (".py", ".pyi", ".ipynb")
 
 _SPECIAL = {

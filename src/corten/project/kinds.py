@@ -25,6 +25,13 @@ NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 """One component of a repository's name (distribution-spec, "Pulling manifests")."""
 PYTHON = r"3\.[0-9]{1,2}"
 PREDICT = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+MODEL_FILES = (".joblib", ".pkl", ".pickle", ".skops", ".onnx")
+"""Endings of models that the server can serve without a predictor."""
+MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+"""A DNS label (RFC 1123, section 2.1): a model's name stands in URLs, and may become a host's."""
+_NO_MODEL_NAMES = ("v1", "v2")
+"""Paths of the server that are not a model's."""
+_MODEL_PATH = rf"[^:/~][^:]*(?:{'|'.join(map(re.escape, MODEL_FILES))})"
 SYSTEM_PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
 USER = r"(?:[0-9]{1,10}|[a-z_][a-z0-9_-]{0,31})(?::(?:[0-9]{1,10}|[a-z_][a-z0-9_-]{0,31}))?"
 GPU = r"auto|none|cu[0-9]{2,3}"
@@ -211,9 +218,11 @@ def _read_workdir(key: str, value: object) -> str:
 
 
 def _read_predictor(key: str, value: object) -> str:
-    words = "'module:Class' or 'module:function'"
+    words = "'module:Class', 'module:function' or a model's file"
     if not isinstance(value, str):
         raise wrong(key, words, value)
+    if value.endswith(MODEL_FILES) and ":" not in value:
+        return _read_file_of_model(key, value)
     module, _, name = value.partition(":")
     if module.endswith(".py") and re.fullmatch(
         PREDICT, f"{(dotted := module[:-3].replace('/', '.'))}:{name}"
@@ -222,6 +231,33 @@ def _read_predictor(key: str, value: object) -> str:
     if not re.fullmatch(PREDICT, value):
         raise wrong(key, words, value, hint='the module is written as in an import: predict = "predict:Iris"')
     return value
+
+
+def _read_file_of_model(key: str, value: str) -> str:
+    path = _read_pattern(key, value)
+    if any(sign in path for sign in "*?["):
+        raise ProjectError(f"'{key}' in {TABLE} names several files: '{value}'", hint="name one model's file")
+    return path
+
+
+def _read_predictors(key: str, value: object) -> str | dict[str, str]:
+    """One target, or a table from the names of several models to their targets."""
+    if not isinstance(value, dict):
+        return _read_predictor(key, value)
+    if not value:
+        raise ProjectError(f"'{key}' in {TABLE} names no model", hint='for example predict = "predict:Iris"')
+    for name in value:
+        if not re.fullmatch(MODEL_NAME, name):
+            raise ProjectError(
+                f"'{name}' cannot be a model's name in '{key}' of {TABLE}",
+                hint="a name has small letters, digits and '-' between them, at most 63 in all",
+            )
+        if name in _NO_MODEL_NAMES:
+            raise ProjectError(
+                f"'{name}' cannot be a model's name in '{key}' of {TABLE}",
+                hint=f"the server has paths of its own below '/{name}'",
+            )
+    return {name: _read_predictor(f"{key}.{name}", target) for name, target in value.items()}
 
 
 def _read_user(key: str, value: object) -> str:
@@ -276,8 +312,21 @@ EXCLUDES = listed(Kind("a pattern", {"type": "string", "minLength": 1}, _read_ex
 PLATFORMS = listed(
     Kind("a platform", {"enum": ["linux/amd64", "linux/arm64"]}, _read_platform), "a list of platforms"
 )
+_TARGET: Schema = {"type": "string", "pattern": f"^(?:{PREDICT}|{_MODEL_PATH})$"}
 PREDICTOR = Kind(
-    "'module:Class' or 'module:function'", {"type": "string", "pattern": f"^{PREDICT}$"}, _read_predictor
+    "'module:Class', 'module:function' or a model's file; or a table of several with their names",
+    {
+        "anyOf": [
+            _TARGET,
+            {
+                "type": "object",
+                "propertyNames": {"pattern": f"^(?:{MODEL_NAME})$", "not": {"enum": list(_NO_MODEL_NAMES)}},
+                "additionalProperties": _TARGET,
+                "minProperties": 1,
+            },
+        ]
+    },
+    _read_predictors,
 )
 WORKDIR = Kind("an absolute path", {"type": "string", "pattern": "^/"}, _read_workdir)
 USERS = Kind("a user", {"type": "string", "pattern": f"^(?:{USER})$"}, _read_user)

@@ -11,7 +11,7 @@ from corten.errors import ProjectError
 from corten.oci.platform import Platform
 from corten.project import dependencies, detect, interpreter
 from corten.project import settings as written
-from corten.project.kinds import TABLE, VARIABLE, described
+from corten.project.kinds import MODEL_FILES, TABLE, VARIABLE, described
 from corten.project.model import Command, Predictor, Project
 from corten.project.settings import Settings
 
@@ -64,13 +64,16 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
     notes = [*found.notes, *chosen.notes]
     entry: Predictor | Command | None
     if settings.predict is not None:
-        entry = Predictor(settings.predict)
+        entry = _predictor(settings.predict)
     elif settings.command is not None:
         entry = Command(settings.command)
     else:
         names = [name for name, _ in scripts]
         looked = detect.find(
-            str(root), names, lambda: dependencies.package_names(found.dependencies, pyproject)
+            str(root),
+            names,
+            settings.models,
+            lambda: dependencies.package_names(found.dependencies, pyproject),
         )
         entry = looked.entry
         notes.insert(0, looked.note)
@@ -85,7 +88,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         requires_python=requires,
         base=chosen.base,
         system=settings.system,
-        models=settings.models,
+        models=_with_files(settings.models, entry),
         include=settings.include,
         exclude=settings.exclude,
         env=settings.env,
@@ -181,6 +184,17 @@ def _project_table(pyproject: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(item, str):
             raise ProjectError("'dependencies' in [project] of pyproject.toml must be a list of texts")
     return dict(table)
+
+
+def _predictor(written: str | dict[str, str]) -> Predictor:
+    return Predictor(written) if isinstance(written, str) else Predictor("", tuple(written.items()))
+
+
+def _with_files(models: tuple[str, ...], entry: Predictor | Command | None) -> tuple[str, ...]:
+    """`models` with the files that are served themselves: they have to be there, whatever git ignores."""
+    targets = entry.targets if isinstance(entry, Predictor) else ()
+    files = [target for target in targets if target.endswith(MODEL_FILES) and ":" not in target]
+    return tuple(dict.fromkeys((*models, *files)))
 
 
 def _user(user: str | None, base: str) -> str:

@@ -13,9 +13,17 @@ Network = Literal["none", "host", "private"]
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """`module:Class` or `module:function`, importable with /app and /app/src on the path."""
+    """What is served: `module:Class` or `module:function`, importable with /app and /app/src on the path, or the file of a model
+    (`model.joblib`), relative to the project. Where an image serves several, `several` has them as (name, target) in
+    the project's order, and `target` is empty."""
 
     target: str
+    several: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every target, without the names."""
+        return tuple(target for _, target in self.several) or (self.target,)
 
 
 @dataclass(frozen=True, slots=True)

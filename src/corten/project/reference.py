@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from corten.project import dependencies, files, ignoring, interpreter, predictors
+from corten.project import dependencies, files, ignoring, interpreter, kinds, predictors
 from corten.project.settings import KEYS
 
 _HEAD = """\
@@ -37,7 +37,8 @@ function `predict`. A class that derives from `Predictor` wins over others; name
 application (Flask, FastAPI, Starlette, Django, Quart, Litestar, Falcon, Bottle) in files such as `app.py`,
 `main.py`, `wsgi.py` and `asgi.py`, of the project's folder or a package in it, with the server that is among its
 dependencies: gunicorn, waitress, hypercorn or granian for WSGI; uvicorn, hypercorn, granian or daphne for ASGI. Otherwise the
-only command of `[project.scripts]`, `main.py`, or the only script in the folder. When nothing is left, the image runs nothing by
+only command of `[project.scripts]`, `main.py`, the only model among `models` that can be served without code ({endings_of_models}, with
+scikit-learn, a library of its kind, or onnxruntime among the dependencies), or the only script in the folder. When nothing is left, the image runs nothing by
 default, and `corten run . -- COMMAND` still works.
 
 **Dependencies.** `uv.lock`; else `requirements.txt`, or the only file among `requirements*.txt`, `requirements.lock` and
@@ -82,6 +83,7 @@ def reference() -> str:
     )
     tail = _TAIL.format(
         predictors=_listed(predictors.FILES),
+        endings_of_models=_listed(kinds.MODEL_FILES),
         locks=_listed(dependencies.UNREAD_LOCKS),
         pythons=pythons,
         names=_listed(sorted(ignoring.DEFAULT_NAMES)),

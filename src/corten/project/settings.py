@@ -78,12 +78,15 @@ class Settings:
         default="none",
         initial=(),
     )
-    predict: str | None = _key(
+    predict: str | dict[str, str] | None = _key(
         kinds.PREDICTOR,
         "The predictor that is served: a class with a `predict` method (and an optional `setup`), or a function. "
-        "The project's folder and `src` are on the import path. Excludes `command`.",
+        "The project's folder and `src` are on the import path. The file of a scikit-learn or ONNX model "
+        f"({', '.join(f'`{ending}`' for ending in kinds.MODEL_FILES)}) is served without code; a pickle runs code when it is "
+        'loaded, so name none from a source that you do not trust. `{ cats = "cats:Cats", dogs = "dogs.onnx" }` serves '
+        "several models in one image, each under its name. Excludes `command`.",
         example='"predict:Iris"',
-        default="found in `predict.py` or `predictor.py`",
+        default="found in `predict.py` or `predictor.py`, else the only model file in `models`",
     )
     command: tuple[str, ...] | None = _key(
         kinds.COMMAND,

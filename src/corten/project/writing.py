@@ -48,7 +48,7 @@ def render(project: Project, files: SourceFiles, ignored_weights: Sequence[str])
     lines = [TABLE]
     notes = {key: note for note in project.notes for key in (_key_of(note),) if key}
     if isinstance(project.entry, Predictor):
-        lines += [f"# {notes.get('entry', '')}", f"predict = {_toml(project.entry.target)}"]
+        lines += [f"# {notes.get('entry', '')}", f"predict = {_predict(project.entry)}"]
     elif project.entry is not None:
         lines += [f"# {notes.get('entry', '')}", f"command = {_toml(project.entry.argv)}"]
     else:
@@ -149,6 +149,12 @@ def _key_of(note: str) -> str | None:
     if note.startswith(("dependencies", "no dependencies")):
         return "dependencies"
     return "python" if "Python" in note else "entry"
+
+
+def _predict(entry: Predictor) -> str:
+    if not entry.several:
+        return _toml(entry.target)
+    return "{ " + ", ".join(f"{name} = {_toml(target)}" for name, target in entry.several) + " }"
 
 
 def _toml(value: str | Sequence[str]) -> str:
