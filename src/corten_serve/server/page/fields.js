@@ -147,13 +147,13 @@ function fileField(context) {
     address = undefined;
     preview.hidden = !file;
     if (!file) return preview.replaceChildren();
-    const facts = el("small", {}, `${file.name}, ${file.type || "unknown type"}, ${bytesText(file.size)} `);
+    const facts = el("small", {}, `${file.name}, ${file.type || "unknown type"}, ${bytesText(file.size)}`);
     const clear = button("Remove", () => { control.value = ""; show(); control.focus(); changed(); }, file.name);
-    preview.replaceChildren(facts, clear);
+    preview.replaceChildren(facts, " ", clear);
     if (!/^image\//.test(file.type || media)) return;
     address = URL.createObjectURL(file);
     const image = el("img", { src: address, alt: `Preview of ${file.name}` });
-    image.onload = () => facts.append(`, ${image.naturalWidth} × ${image.naturalHeight} `);
+    image.onload = () => facts.append(`, ${image.naturalWidth} × ${image.naturalHeight}`);
     image.onerror = () => image.replaceWith(el("small", {}, "This browser cannot show it."));
     preview.append(image);
   };

@@ -17,11 +17,11 @@ function field(name, raw, { required = true, depth = 0, whole = false } = {}) {
 
 // A fieldset with its words. `parts` are the nodes in it; `find` turns a path into a field within it, or undefined.
 function grouped(context, parts, { read, write, find }, note) {
-  const { name, schema, whole } = context;
+  const { name, schema, whole, bare } = context;
   const help = schema.description && !whole && el("p", { class: "help", id: unique() }, schema.description);
   const problem = el("p", { class: "problem", id: unique() });
-  const node = el("fieldset", { class: whole && "top", "aria-describedby": [help && help.id, problem.id].filter(Boolean).join(" ") },
-    el("legend", { class: whole && "hidden" }, name, note && " ", note && el("small", {}, note)), help, parts, problem);
+  const node = el("fieldset", { class: whole ? "top" : bare && "bare", "aria-describedby": [help && help.id, problem.id].filter(Boolean).join(" ") },
+    el("legend", { class: (whole || bare) && "hidden" }, name, note && " ", note && el("small", {}, note)), help, parts, problem);
   const group = {
     node,
     read,
@@ -54,7 +54,7 @@ function objectField(context) {
     return more ? more.locate(path) : undefined;
   };
   if (schema.default) write(schema.default);
-  return grouped(context, [[...fields.values()].map((one) => one.node), more && more.node], { read, write, find });
+  return grouped(context, [fields.size || more ? null : el("p", { class: "quiet" }, "Nothing is to be filled in."), [...fields.values()].map((one) => one.node), more && more.node], { read, write, find });
 }
 
 // Rows that can be added and removed. `make(index, value)` gives a field for one row.
@@ -97,7 +97,6 @@ function listField(context) {
   const list = rows(context, (index, value) => {
     const one = field(`item ${index + 1}`, schema.items, { depth: depth + 1 });
     if (value !== undefined) one.write(value);
-    const { renumber } = one;
     return one;
   }, "item");
   const read = () => list.fixed.map((one) => one.read()).map((value) => (value === undefined ? null : value));
@@ -131,10 +130,10 @@ function tupleField(context) {
 function tableField(context) {
   const { schema, depth } = context;
   const list = rows(context, (index, entry) => {
-    const key = field("key", { type: "string", maxLength: 0, ...resolve(schema.propertyNames) , description: undefined }, { depth: depth + 1 });
+    const key = field("key", { type: "string", maxLength: 0, ...resolve(schema.propertyNames), description: undefined }, { depth: depth + 1 });
     const value = field("value", schema.additionalProperties, { depth: depth + 1 });
     if (entry) [key, value].forEach((one, place) => one.write(entry[place]));
-    return { key, value, node: el("div", {}, key.node, value.node), focus: key.focus };
+    return { key, value, node: el("div", { class: "pair" }, key.node, value.node), focus: key.focus };
   }, "entry");
   const read = () => {
     const entries = list.fixed.map((one) => [one.key.read() ?? "", one.value.read() ?? null]);
@@ -162,7 +161,7 @@ function unionField(context) {
   const pick = el("select", { "aria-label": `Kind of ${name}`, onchange: () => choose(Number(pick.value)) }, titles.map((title, index) => el("option", { value: index }, title)));
   const choose = (index) => {
     pick.value = index;
-    inner = field(name, options[index], { depth: depth + 1 });
+    inner = field("value", options[index], { depth: depth + 1 });
     place.replaceChildren(inner.node);
   };
   const fits = (one, value) => {
@@ -189,7 +188,7 @@ function optional(context, group) {
   const place = el("div");
   const control = el("input", { type: "checkbox" });
   const make = () => {
-    inner ??= group({ ...context, required: true, nullable: false });
+    inner ??= group({ ...context, schema: { ...schema, description: undefined }, required: true, nullable: false, bare: true });
     place.replaceChildren(inner.node);
   };
   const set = (on) => {

@@ -71,7 +71,7 @@ function kindOf(schema) {
       return isObject(schema.items) && Object.keys(schema.items).length ? "list" : "json";
     default:
       if (schema.type && schema.type !== "object") return "json";
-      if (Object.keys(schema.properties ?? {}).length) return "object";
+      if (Object.keys(schema.properties ?? {}).length || (schema.properties && schema.additionalProperties === false)) return "object";
       return isObject(schema.additionalProperties) && Object.keys(schema.additionalProperties).length ? "table" : "json";
   }
 }

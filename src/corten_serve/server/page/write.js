@@ -52,10 +52,8 @@ async function embed(value) {
   return Object.fromEntries(await Promise.all(Object.entries(value).map(async ([key, item]) => [key, await embed(item)])));
 }
 
-// The parts of a multipart form: files as files, text as text, everything else as JSON.
+// The parts of a multipart form, a name for each: files as files, text as text, everything else as JSON.
 function partsOf(value) {
-  return Object.entries(value).flatMap(([name, item]) => {
-    if (Array.isArray(item) && item.length && item.every((one) => one instanceof Blob)) return item.map((one) => [name, one]);
-    return [[name, item instanceof Blob || typeof item === "string" ? item : item]];
-  });
+  const several = (item) => Array.isArray(item) && item.length && item.every((one) => one instanceof Blob);
+  return Object.entries(value).flatMap(([name, item]) => (several(item) ? item.map((one) => [name, one]) : [[name, item]]));
 }
