@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from support.worker import Worker
+
 SOURCE = Path(__file__).parents[2] / "src"
 
 
@@ -160,3 +162,20 @@ def start(tmp_path: Path) -> Iterator[Start]:
             for pid in workers:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Start a worker by itself, and wait until it is ready unless told otherwise."""
+    running: list[Worker] = []
+
+    def begin(code: str, target: str = "predict:predict", ready: bool = True, **environment: str) -> Worker:
+        worker = Worker(tmp_path, code, target, **environment)
+        running.append(worker)
+        if ready:
+            worker.ready()
+        return worker
+
+    yield begin
+    for worker in running:
+        worker.kill()

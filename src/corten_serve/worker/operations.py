@@ -20,7 +20,6 @@ RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What project code raises that fails a request. Anything else ends more than the request: a cancel, the loop."""
 PLAIN = frozenset([dict, list, tuple, str, int, float, bool, bytes, type(None)])
 """Types of results that are nothing else: they need not be asked whether they can be awaited or iterated."""
-_NUMBERS = ({"integer"}, {"number"}, {"boolean"})
 
 
 class Failed:
@@ -131,13 +130,16 @@ def _arrays(signature: Signature) -> tuple[str, ...]:
 
 
 def _numeric(schema: Any) -> bool:
-    if not isinstance(schema, dict) or schema.get("type") != "array":
+    if not isinstance(schema, dict):
         return False
+    if any(_numeric(option) for option in schema.get("anyOf", ())):
+        return True
+    if str(schema.get("format", "")).startswith("ndarray"):
+        return True
     items = schema.get("items")
-    if not isinstance(items, dict):
+    if schema.get("type") != "array" or not isinstance(items, dict):
         return False
-    kind = items.get("type")
-    return {*kind} in _NUMBERS if isinstance(kind, list) else {kind} in _NUMBERS or _numeric(items)
+    return items.get("type") in ("integer", "number", "boolean") or _numeric(items)
 
 
 def _shape(value: Any) -> Any:
