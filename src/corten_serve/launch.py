@@ -43,16 +43,16 @@ def _serve() -> int:
     environment = dict(os.environ)
     try:
         from corten_serve.server.listener import open_listener
-        from corten_serve.server.process import spawn
+        from corten_serve.server.process import spawn_first
 
         settings = Settings.from_environment(environment)
         listener = open_listener(settings)
-        worker = spawn(settings, environment)
+        workers = spawn_first(settings, environment)
     except SettingsError as error:
         return _fail(error.message, error.hint, 1)
     from corten_serve.server.serving import run
 
-    return run(settings, listener, worker, environment, begun)
+    return run(settings, listener, workers, environment, begun)
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:

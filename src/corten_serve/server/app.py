@@ -1,242 +1,273 @@
-"""The HTTP side: an RSGI application (Granian's interface) that routes, limits and forwards, and never parses a body."""
+"""The HTTP side: an RSGI application (Granian's interface) that routes, limits and forwards, and never parses a body.
+
+Every request is awaited until its answer has been handed over; `_Exchange` is what the steps in between share.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from corten_serve.server.answers import JSON, LEFT, SERVER, Headers, Writer, error, head, is_large, packed
+from corten_serve.server.bodies import Bodies, Body
 from corten_serve.server.log import Log
-from corten_serve.server.page import page
-from corten_serve.server.pool import Pool, Refused
+from corten_serve.server.models import Models, Page, Route
+from corten_serve.server.origins import Origins
+from corten_serve.server.own import Own
+from corten_serve.server.requests import Refused, Stream
+from corten_serve.server.tracing import Ids, valid_trace
 from corten_serve.settings import Settings
 
 if TYPE_CHECKING:
     from granian._granian import RSGIHTTPProtocol as HTTPProtocol
     from granian.rsgi import Scope
 
-Headers = list[tuple[str, str]]
-_JSON = ("content-type", "application/json")
 _DISCARD_SECONDS = 5.0
 """How long the rest of a refused body is read and dropped, so that a client that sends first and reads later gets the
 answer instead of a broken connection."""
-_SMALL = 64 << 10
-"""Bodies up to this many bytes are read in one go; larger ones piece by piece, counting."""
-_TOO_LATE = -1.0
-_LEFT = 499
+_LONGEST = 8192
+"""Characters of a header's value that are passed on to a worker."""
+_CLOSE = ("connection", "close")
 
 
-class _Body:
-    """A request's body. `announced` is its length by the header, None where it comes in chunks; `size` what was read."""
+class _Exchange:
+    """One request on its way. `extra` are headers that its answer has in any case, `route` the worker's that answers."""
 
-    def __init__(self, proto: HTTPProtocol, length: str | None) -> None:
-        # The HTTP library has refused what is not a number; absurdly long numbers are only too large.
-        self.announced = None if length is None else int(length[:18]) if length.isdigit() else 0
-        self.size = 0
-        self._proto = proto
-        self._begun = False
+    __slots__ = ("extra", "headers", "id", "proto", "route", "scope")
 
-    async def whole(self) -> bytes:
-        """All of it at once. Raises CancelledError when the client goes away."""
-        try:
-            data: bytes = await self._proto()
-        except Exception as error:  # Granian's protocol errors
-            raise asyncio.CancelledError from error
-        self._begun = True
-        self.size = len(data)
-        return data
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if not self._begun:
-            self._begun = True
-            self._proto.__aiter__()
-        while True:
-            try:
-                chunk: bytes = await self._proto.__anext__()  # type: ignore[attr-defined]
-            except Exception:
-                return
-            if not chunk:
-                return
-            self.size += len(chunk)
-            yield chunk
-
-    async def discard(self, seconds: float) -> None:
-        """Read on for a while without keeping anything."""
-        if self._begun and self.announced is not None and self.size >= self.announced:
-            return
-        end = time.monotonic() + seconds
-        before = self.size
-        async for _ in self:
-            self.size = before
-            if time.monotonic() > end:
-                return
+    def __init__(self, scope: Scope, proto: HTTPProtocol) -> None:
+        self.scope = scope
+        self.proto = proto
+        self.headers = scope.headers
+        self.extra: Headers = []
+        self.id = ""
+        self.route: Route | None = None
 
 
 class App:
     """`draining` is set at the end: not ready, still answering, and asking every client to close its connection. `active`
     requests are being answered, `taken` have come so far."""
 
-    def __init__(self, settings: Settings, pool: Pool, log: Log) -> None:
+    def __init__(self, settings: Settings, models: Models, log: Log) -> None:
         self.draining = False
         self.active = self.taken = 0
+        self.bodies = Bodies(settings, self._retry_after)
         self._settings = settings
-        self._pool = pool
+        self._models = models
         self._log = log
-        self._bytes = 0
-        self._reading: dict[asyncio.Task[Any], float] = {}
-        self._routes: dict[str, dict[str, Callable[[Scope, HTTPProtocol], Awaitable[int] | int]]] = {
-            "/predict": {"POST": self._predict},
-            "/livez": {"GET": self._livez},
-            "/readyz": {"GET": self._readyz},
-            "/openapi.json": {"GET": self._openapi},
-            "/": {"GET": self._page},
-        }
+        self._ids = Ids()
+        self._origins = Origins(settings.cors)
+        self._waiting = 0
+        self._own: dict[str, Callable[[Scope], Any]] = Own(settings, models, self).routes
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         if scope.proto != "http":
             return
         begun = time.perf_counter()
-        method, path = scope.method, scope.path
         self.active += 1
         self.taken += 1
         status = 500
+        exchange = _Exchange(scope, proto)
         try:
-            status = await self._route(method, path, scope, proto)
+            status = await self._answer(exchange)
         except asyncio.CancelledError:
-            status = _LEFT  # The client left; there is nobody to answer.
+            status = LEFT  # There is nobody to answer.
+        except Refused as refused:
+            status = self._refuse(exchange, refused)
         except Exception:
             import traceback
 
             self._log.say(
                 "error: this is a bug in Corten's model server; please report it\n" + traceback.format_exc()
             )
-            status = self._error(proto, 500, "the server failed; its log says more")
+            status = self._error(exchange, 500, "the server failed; its log says more")
         finally:
             self.active -= 1
-            self._log.request(method, path, status, time.perf_counter() - begun, scope.client)
+            took = time.perf_counter() - begun
+            route = exchange.route
+            if route is not None:
+                route.pool.meter.answered(route.path, status, took)
+            self._log.request(scope.method, scope.path, status, took, scope.client)
 
-    async def _route(self, method: str, path: str, scope: Scope, proto: HTTPProtocol) -> int:
-        methods = self._routes.get(path)
-        if methods is None:
-            known = ", ".join(self._routes)
-            return self._error(proto, 404, f"there is no '{path[:100]}' here; there is {known}")
-        handler = methods.get("GET" if method == "HEAD" else method)
-        if handler is None:
-            allowed = ", ".join(methods)
-            return self._error(
-                proto, 405, f"'{path}' takes {allowed}, not {method[:20]}", [("allow", allowed)]
-            )
-        result = handler(scope, proto)
-        return result if isinstance(result, int) else await result
+    async def _answer(self, exchange: _Exchange) -> int:
+        scope = exchange.scope
+        get = exchange.headers.get
+        trace = get("traceparent")
+        exchange.id = self._ids.of(get("x-request-id"), trace)
+        exchange.extra.append(("x-request-id", exchange.id))
+        if trace is not None and valid_trace(trace):
+            exchange.extra.append(("traceparent", trace))
+        if self._origins.any:
+            exchange.extra += self._origins.headers(get("origin"))
+        if self.draining:
+            exchange.extra.append(_CLOSE)
+        method, path = scope.method, scope.path
+        methods = self._models.table.get(path)
+        if methods is not None:
+            found = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+            if isinstance(found, Route):
+                return await self._call(exchange, found)
+            if found is not None:
+                return self._page(exchange, found)
+        return await self._otherwise(exchange, method, path)
 
-    async def _predict(self, scope: Scope, proto: HTTPProtocol) -> int:
-        headers = scope.headers
-        body = _Body(proto, headers.get("content-length"))
+    # Requests for a model.
+
+    async def _call(self, exchange: _Exchange, route: Route) -> int:
+        exchange.route = route
+        get = exchange.headers.get
+        body = Body(exchange.proto, get("content-length"))
+        bodies, pool = self.bodies, route.pool
         try:
-            data = await self._read(body)
-            meta = b"predict\0" + (headers.get("content-type") or "").encode("latin-1", "replace")[:200]
-            status, answer = await self._pool.submit(meta, data, proto.client_disconnect)
-            return self._send(proto, status, answer)
+            timeout = self._timeout(get("x-request-timeout"))
+            await bodies.read(body, get("content-encoding"), not route.plain)
+            answer = pool.submit(
+                route.lane,
+                _meta(route, exchange.id, get),
+                body.data,
+                body.path,
+                timeout,
+                exchange.proto.client_disconnect,
+            )
+            outcome = await answer
+            if isinstance(outcome, Stream):
+                return await self._stream(exchange, outcome)
+            status, meta, data = outcome
+            headers = head(meta, exchange.extra)
+            if len(data) >= 1024:
+                if is_large(outcome):
+                    return await self._large(exchange, body, status, headers, data)
+                headers, data = packed(headers, data, get("accept-encoding"))
+            exchange.proto.response_bytes(status, headers, data)
+            return status
         except Refused as refused:
-            # A full server is better off without the connections of those that it sends away.
-            extra = [("connection", "close")]
-            if refused.after:
-                extra.append(("retry-after", str(refused.after)))
-            status = self._error(proto, refused.status, refused.reason, extra)
+            status = self._refuse(exchange, refused)
             await body.discard(_DISCARD_SECONDS)
             return status
         finally:
-            self._bytes -= body.size
+            bodies.release(body)
 
-    async def _read(self, body: _Body) -> bytes:
-        """The whole body. Raises Refused instead of keeping more than one body, or all of them, may have; and
-        CancelledError for a client that goes away or takes too long."""
-        limit = self._settings.body
-        if body.announced is not None and body.announced > limit:
-            raise self._too_large()
-        task = asyncio.current_task()
-        assert task is not None
-        self._reading[task] = time.monotonic()
-        try:
-            if body.announced is not None and body.announced <= _SMALL:
-                data = await body.whole()
-                self._bytes += len(data)
-                return data
-            chunks: list[bytes] = []
-            async for chunk in body:
-                self._bytes += len(chunk)
-                if body.size > limit:
-                    raise self._too_large()
-                if self._bytes > max(limit, self._settings.queue_bytes):
-                    raise Refused(503, "too many bytes are waiting", self._pool.queue.retry_after())
-                chunks.append(chunk)
-            if body.announced is not None and body.size < body.announced:
-                raise asyncio.CancelledError  # The connection broke in the middle of the body.
-            return b"".join(chunks)
-        except asyncio.CancelledError:
-            if self._reading[task] == _TOO_LATE:
-                raise Refused(408, f"the body took longer than {self._settings.body_seconds:g} s") from None
-            raise
-        finally:
-            del self._reading[task]
+    async def _stream(self, exchange: _Exchange, stream: Stream) -> int:
+        writer = Writer(exchange.proto, exchange.scope.client, self._settings.body_seconds)
+        return await writer.parts(stream, head(stream.meta, exchange.extra))
 
-    def _too_large(self) -> Refused:
-        return Refused(413, f"the body is larger than {_size(self._settings.body)}")
-
-    def sweep(self) -> None:
-        """Drop clients that have been sending their body for too long. To be called every few seconds."""
-        limit = time.monotonic() - self._settings.body_seconds
-        for task, begun in list(self._reading.items()):
-            if begun < limit and begun != _TOO_LATE:
-                self._reading[task] = _TOO_LATE
-                task.cancel()
-
-    def _livez(self, scope: Scope, proto: HTTPProtocol) -> int:
-        return self._send(proto, 200, b'{"status":"live"}')
-
-    def _readyz(self, scope: Scope, proto: HTTPProtocol) -> int:
-        if self.draining:
-            return self._send(proto, 503, b'{"status":"stopping"}')
-        if self._pool.state == "ready":
-            return self._send(proto, 200, b'{"status":"ready"}')
-        document: dict[str, str] = {"status": self._pool.state}
-        if self._pool.reason:
-            document["error"] = self._pool.reason
-        return self._send(proto, 503, json.dumps(document).encode())
-
-    def _openapi(self, scope: Scope, proto: HTTPProtocol) -> int:
-        document = self._pool.openapi
-        if document is None:
-            return self._error(proto, 503, "the predictor is still starting", [("retry-after", "1")])
-        return self._send(proto, 200, document)
-
-    def _page(self, scope: Scope, proto: HTTPProtocol) -> int:
-        accepts = scope.headers.get("accept-encoding") or ""
-        (kind, *headers), body = page(self._settings.name, self._settings.predict, self._pool.state, accepts)
-        return self._send(proto, 200, body, kind, headers)
-
-    def _send(
-        self,
-        proto: HTTPProtocol,
-        status: int,
-        body: bytes,
-        kind: tuple[str, str] = _JSON,
-        extra: Headers | None = None,
+    async def _large(
+        self, exchange: _Exchange, body: Body, status: int, headers: Headers, data: bytes
     ) -> int:
-        headers = [kind, ("server", "corten"), *(extra or ())]
-        if self.draining and not extra:
-            headers.append(("connection", "close"))
-        proto.response_bytes(status, headers, body)
+        """Answers that are long on their way count like bodies that wait."""
+        body.kept += len(data)
+        self.bodies.waiting += len(data)
+        writer = Writer(exchange.proto, exchange.scope.client, self._settings.body_seconds)
+        return await writer.whole(status, headers, data)
+
+    def _timeout(self, text: str | None) -> float:
+        """Seconds: the client's own wish, and at most the server's limit."""
+        limit = self._settings.timeout
+        if text is None:
+            return limit
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds < 1e9:
+            raise Refused(400, f"x-request-timeout is '{text[:40]}', not a number of seconds")
+        return min(seconds, limit) if limit else seconds
+
+    def _refuse(self, exchange: _Exchange, refused: Refused) -> int:
+        # A full server is better off without the connections of those that it sends away.
+        extra = [] if self.draining else [_CLOSE]
+        if refused.after:
+            extra.append(("retry-after", str(refused.after)))
+        return self._error(exchange, refused.status, refused.reason, extra)
+
+    def _retry_after(self) -> int:
+        return max(pool.queue.retry_after(pool.at_once) for pool in self._models.pools.values())
+
+    # Everything else.
+
+    async def _otherwise(self, exchange: _Exchange, method: str, path: str) -> int:
+        own = self._own.get(path)
+        methods = self._models.table.get(path, {})
+        allowed = sorted(
+            {*methods, *(("GET",) if own else ()), *(("HEAD",) if own or "GET" in methods else ())}
+        )
+        if method in ("GET", "HEAD") and own is not None:
+            status, headers, data = own(exchange.scope)
+            return self._give(exchange, status, headers, data)
+        if allowed and method == "OPTIONS":
+            return self._options(exchange, ", ".join(allowed))
+        if allowed:
+            extra = [("allow", ", ".join(allowed))]
+            message = f"'{path}' takes {', '.join(m for m in allowed if m != 'HEAD')}, not {method[:20]}"
+            return self._error(exchange, 405, message, extra)
+        if not self._models.known.is_set():
+            return await self._wait(exchange)
+        known = ", ".join(self._known())
+        return self._error(exchange, 404, f"there is no '{path[:100]}' here; there is {known}")
+
+    def _known(self) -> list[str]:
+        paths = [path for path, methods in self._models.table.items() if "POST" in methods]
+        return paths[:12] + list(self._own)
+
+    async def _wait(self, exchange: _Exchange) -> int:
+        """Nobody knows yet which paths there are: the request waits for the first start, as those that follow it do."""
+        if self._models.state == "failed":
+            raise Refused(503, self._models.reason or "the predictor is not available", 5)
+        if self._waiting >= self._settings.queue:
+            raise Refused(503, f"the queue is full ({self._settings.queue} requests)", 1)
+        self._waiting += 1
+        known = asyncio.ensure_future(self._models.known.wait())
+        gone: Any = exchange.proto.client_disconnect()
+        gone.add_done_callback(lambda _: known.cancel())
+        try:
+            await asyncio.wait({known}, timeout=self._settings.timeout or None)
+            if not known.done():
+                raise Refused(503, "the predictor is still starting", 5)
+            known.result()
+        finally:
+            self._waiting -= 1
+            known.cancel()
+            gone.cancel()
+        exchange.extra.clear()
+        return await self._answer(exchange)
+
+    def _page(self, exchange: _Exchange, page: Page) -> int:
+        document = page.document
+        if document.ready and (self.draining or page.pool.state != "ready"):
+            raise Refused(503, f"the model '{page.pool.name}' is not ready", 1)
+        return self._give(exchange, 200, [("content-type", document.kind)], document.body)
+
+    def _options(self, exchange: _Exchange, allowed: str) -> int:
+        get = exchange.headers.get
+        extra = [SERVER, *exchange.extra, ("allow", allowed)]
+        if self._origins.any and get("access-control-request-method"):
+            asked = self._origins.preflight(get("origin"), allowed, get("access-control-request-headers"))
+            extra = [SERVER, *exchange.extra[:1], *asked]
+        exchange.proto.response_empty(204, extra)
+        return self._noted(exchange, 204)
+
+    def _give(self, exchange: _Exchange, status: int, headers: Headers, data: bytes) -> int:
+        exchange.proto.response_bytes(status, [*headers, SERVER, *exchange.extra], data)
+        return self._noted(exchange, status)
+
+    def _error(self, exchange: _Exchange, status: int, message: str, extra: Headers | None = None) -> int:
+        headers = [JSON, *(extra or ())]
+        if exchange.scope.method == "HEAD":
+            headers.append(("content-length", "0"))
+        return self._give(exchange, status, headers, error(message))
+
+    def _noted(self, exchange: _Exchange, status: int) -> int:
+        if exchange.route is None:
+            path = exchange.scope.path
+            self._models.meter.answered(path if path in self._own else "other", status)
         return status
 
-    def _error(self, proto: HTTPProtocol, status: int, message: str, extra: Headers | None = None) -> int:
-        return self._send(proto, status, json.dumps({"error": message}).encode(), extra=extra)
 
-
-def _size(size: int) -> str:
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= factor and size % factor == 0:
-            return f"{size // factor} {unit}"
-    return f"{size} bytes"
+def _meta(route: Route, identity: str, get: Callable[[str], str | None]) -> bytes:
+    """What the worker learns beside the body."""
+    values = [(get(name) or "")[:_LONGEST] for name in route.headers]
+    if route.plain:
+        return route.prefix + "\0".join(values).encode("latin-1", "replace")
+    return route.prefix + "\0".join((identity, *values)).encode("latin-1", "replace")

@@ -1,44 +1,39 @@
-"""The worker's life, and the way of a request to it and back.
+"""One model's requests and workers: the way of a request to a worker and back.
 
-One worker for now. It is started before anything else is imported, restarted with a growing delay when it dies, and
-given only as much as it can do at once. When it dies, the requests that it had begun are answered 502 and those that it
-had not are given to the next one.
+Workers are fed by load and given only as much as they can do at once. When one dies, the requests that it had begun are
+answered 502 and those that it had not are given to another.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from corten_serve import frames
+from corten_serve.frames import Item
+from corten_serve.server.batching import SLOW, expect, fresh, patience, window
+from corten_serve.server.fleet import Fleet
 from corten_serve.server.log import Log
-from corten_serve.server.process import Spawned, ending, spawn
-from corten_serve.server.queueing import Queue, Request
-from corten_serve.settings import Settings, SettingsError
+from corten_serve.server.meter import ModelMeter
+from corten_serve.server.process import ending
+from corten_serve.server.queueing import Lane, Queue
+from corten_serve.server.requests import Group, Outcome, Refused, Request, Stream
+from corten_serve.server.suspects import Suspects
+from corten_serve.server.tables import Table, read_table
+from corten_serve.server.workers import Worker, error_body
+from corten_serve.settings import Settings
 
 State = Literal["starting", "ready", "failed", "stopping"]
-_LONG = 10.0
-"""Seconds after which a worker that dies counts as having worked, so that the next one is started at once."""
 _WATCH = 0.05
 """Seconds that a request waits before its client's connection is watched; quick ones never pay for that."""
-_FAREWELL = 5.0
-"""Seconds that a worker has for its own end after its channel is closed."""
-
-
-class Refused(Exception):
-    """A request is not taken. `status` and `reason` are for the client, `after` is Retry-After in seconds."""
-
-    def __init__(self, status: int, reason: str, after: int | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.after = after
+_TURNS = 2
+"""Workers that may die when it was a request's turn, before it is refused."""
 
 
 class StartFailed(Exception):
-    """The first worker did not get ready. The project's traceback, if any, is on standard error already."""
+    """A model's first worker did not get ready. The project's traceback, if any, is on standard error already."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -46,258 +41,422 @@ class StartFailed(Exception):
         self.hint = hint
 
 
-def restart_delay(attempt: int) -> float:
-    """Seconds before the restart after `attempt` failures in a row (the first is 0): 0, 0.5, 1, 2, … 30."""
-    return 0.0 if attempt == 0 else min(30.0, 0.5 * 2 ** min(attempt - 1, 10))
-
-
 class Pool:
-    """`submit` a request and await its answer. `first` completes when the first worker is ready, or has failed."""
+    """`submit` a request and await its answer. `first` completes when the first worker is ready, or has failed. `table` is
+    what the workers serve; `published` is called when it is known."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str], log: Log) -> None:
-        self.state: State = "starting"
-        self.openapi: bytes | None = None
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        environment: Mapping[str, str],
+        log: Log,
+        meter: ModelMeter,
+        published: Callable[[Pool], None],
+    ) -> None:
+        self.name = name
+        self.meter = meter
+        self.table: Table | None = None
         self.reason: str | None = None
+        self.queue = Queue(settings.queue)
         self._settings = settings
-        self._environment = environment
         self._log = log
+        self._published = published
         self._loop = asyncio.get_running_loop()
         self.first: asyncio.Future[None] = self._loop.create_future()
-        self.queue = Queue(settings.queue)
-        self._link: _Link | None = None
-        self._failures = 0
+        self.fleet = Fleet(name, settings, environment, self, log, meter, self._wake)
+        self._suspects = Suspects()
+        self._failed = False
         self._flushing = False
-        self._watching = False
-        self._stopped: asyncio.Future[None] | None = None
+        self._ticking = False
+        self._lingering: asyncio.TimerHandle | None = None
 
-    def adopt(self, spawned: Spawned) -> None:
-        """Take over a worker that has been started. While it gets ready requests wait, unless the one before it could
-        not be set up: then they are still refused until one is."""
-        self._link = _Link(self, spawned, self._loop)
-        if self.state != "failed":
-            self.state = "starting"
+    @property
+    def state(self) -> State:
+        """`ready` while any worker can be used; `failed` while none could be started again."""
+        if self.fleet.stopping:
+            return "stopping"
+        if self.fleet.ready:
+            return "ready"
+        return "failed" if self._failed else "starting"
+
+    @property
+    def at_once(self) -> int:
+        """How many requests are worked on side by side."""
+        return max(1, sum(worker.concurrency or 1 for worker in self.fleet.ready))
 
     def submit(
-        self, meta: bytes, body: bytes, watch: Callable[[], Any] | None
-    ) -> asyncio.Future[tuple[int, bytes]]:
-        """The future of (status, body). Cancelled when the client leaves first. Raises Refused."""
+        self,
+        lane: Lane,
+        meta: bytes,
+        body: bytes,
+        path: str | None,
+        timeout: float,
+        watch: Callable[[], Any] | None,
+    ) -> asyncio.Future[Outcome]:
+        """The future of the answer. It is cancelled when the client leaves first. `timeout` 0 is no limit. Raises Refused."""
         queue = self.queue
         if queue.full:
-            raise Refused(503, f"the queue is full ({queue.most} requests)", queue.retry_after())
-        if self.state == "failed":
+            raise Refused(503, f"the queue is full ({queue.most} requests)", queue.retry_after(self.at_once))
+        if self._failed and not self.fleet.ready:
             raise Refused(503, self.reason or "the predictor is not available", 5)
-        answer: asyncio.Future[tuple[int, bytes]] = self._loop.create_future()
-        queue.waiting.append(Request(queue.new_id(), meta, body, answer, self._loop.time(), watch))
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        now = self._loop.time()
+        request = Request(lane, meta, body, path, answer, now, now + timeout if timeout else 0.0, watch)
+        if self._suspects.any and path is None:
+            self._check(request, now)
+        queue.add(request)
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-        if not self._watching:
-            self._watching = True
-            self._loop.call_later(_WATCH, self._watch)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(_WATCH, self._tick)
         return answer
 
-    def reap(self) -> None:
-        """Collect every child process that has ended; as process 1 that includes the orphans of others."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if self._link is not None and pid == self._link.spawned.pid:
-                self._link.exited(status)
+    def _check(self, request: Request, now: float) -> None:
+        request.key = _key(request)
+        if self._suspects.guilty(request.key, now):
+            raise Refused(502, f"this input has ended {_TURNS} workers, and is not tried again for a while")
 
-    async def stop(self) -> None:
-        """Let the worker end; after five seconds it is killed. One that is still starting has nothing to finish."""
-        before, self.state = self.state, "stopping"
-        if self._link is None or self._link.status is not None:
-            return
-        if before != "ready":
-            self._link.spawned.kill()
-            return
-        self._stopped = self._loop.create_future()
-        self._link.close()
-        await asyncio.wait({self._stopped}, timeout=_FAREWELL)
-        if not self._stopped.done():
-            self._link.spawned.kill()
-            self._log.say("warning: the worker did not end by itself and was killed")
+    # What workers tell.
 
-    def kill(self) -> None:
-        """End the worker at once."""
-        self.state = "stopping"
-        if self._link is not None and self._link.status is None:
-            self._link.spawned.kill()
-
-    # What the link tells.
-
-    def received(self, items: list[frames.Item]) -> None:
-        """Answers and announcements from the worker."""
+    def received(self, worker: Worker, items: list[Item]) -> None:
+        """Answers and announcements from a worker."""
+        hand = worker.hand
+        now = self._loop.time()
         for item in items:
-            if item.kind == frames.ANSWER:
-                request = self.queue.finish(item.id, item.micros)
+            kind = item.kind
+            if kind == frames.ANSWER:
+                request = hand.pop(item.id, None)
                 if request is not None:
-                    _settle(request, (item.status, item.body))
-            elif item.kind == frames.READY:
-                self.openapi = item.body
-                self.state = "ready"
-                self.reason = None
-                if not self.first.done():
-                    self.first.set_result(None)
-            elif item.kind == frames.FAILED and self._link is not None:
-                message, _, hint = item.body.decode(errors="replace").partition("\0")
-                self._link.failure = (message, hint or None)
+                    self._finish(worker, request, item, now)
+                    if request.gone is not None:
+                        request.gone.cancel()
+                    if not request.answer.done():
+                        request.answer.set_result((item.status, item.meta, item.body))
+            elif kind in (frames.HEAD, frames.PART, frames.END):
+                self._stream(worker, item, now)
+            else:
+                self._announced(worker, item)
+        if worker.state == "leaving" and not hand:
+            worker.leave()
         if self.queue.waiting:
             self._flush()
 
-    def lost(self, link: _Link, status: int) -> None:
-        """The worker has ended and everything that it said has been heard."""
-        if self._stopped is not None and not self._stopped.done():
-            self._stopped.set_result(None)
-        began = self.queue.recall(link.spawned.working_on())
-        was, how = self.state, ending(status)
-        reason = f"the worker {how} while it was working on this request"
-        for request in began:
-            _settle(request, (502, _error(reason)))
-        link.spawned.board.close()
-        if was == "stopping":
-            return
-        message, hint = link.failure or (f"the worker {how} before it was ready", None)
-        if not self.first.done():
-            self.state, self.reason = "failed", message
-            self.first.set_exception(StartFailed(message, hint))
-            return
-        if was == "ready":
-            self._failures = 0 if self._loop.time() - link.since > _LONG else self._failures
-            self.state = "starting"
-            message = f"the worker {how}"
-        else:
-            # It could be set up before and now cannot: those who wait are told, instead of waiting for a repair.
-            self.state, self.reason = "failed", f"the predictor cannot be started again: {message}"
-            while self.queue.waiting:
-                _settle(self.queue.waiting.popleft(), (503, _error(self.reason)))
-        delay = restart_delay(self._failures)
-        self._failures += 1
-        self._log.say(f"error: {message}; it is started again {f'in {delay:g} s' if delay else 'now'}", hint)
-        self._loop.call_later(delay, self._restart)
+    def _finish(self, worker: Worker, request: Request, item: Item, now: float) -> None:
+        """It is out of the worker's hand."""
+        self.queue.handed -= 1
+        lane, group = request.lane, request.group
+        seconds = item.micros / 1e6
+        self.meter.predict.add(seconds)
+        if group is None:
+            lane.took(seconds)
+            if worker.slow:
+                worker.slow = sum(1 for other in worker.hand.values() if _is_slow(other))
+        elif group.members[-1] is request:
+            lane.took((now - request.handed) / len(group.members))
+            lane.active = now
+        if worker.stopping:
+            worker.stopping.pop(request.id, None)
+        if request.key is not None and item.status < 500:
+            self._suspects.innocent(request.key)
 
-    def _restart(self) -> None:
-        if self.state == "stopping":
+    def _stream(self, worker: Worker, item: Item, now: float) -> None:
+        request = worker.hand.get(item.id)
+        if request is None:
             return
-        try:
-            self.adopt(spawn(self._settings, self._environment))
-        except SettingsError as error:
-            self.reason = error.message
-            self._log.say(f"error: {error.message}", error.hint)
-            self._loop.call_later(restart_delay(self._failures), self._restart)
-            self._failures += 1
+        if item.kind == frames.HEAD:
+            if request.answer.done():
+                return
+
+            def credit(size: int) -> None:
+                worker.send([Item(request.id, frames.CREDIT, body=b"%d" % size)])
+
+            request.stream = Stream(item.status, item.meta, credit, lambda: self.abandon(request), now)
+            request.answer.set_result(request.stream)
+        elif item.kind == frames.PART:
+            if request.stream is not None:
+                request.stream.feed(item.body, now)
+        else:
+            del worker.hand[item.id]
+            self._finish(worker, request, item, now)
+            if request.gone is not None:
+                request.gone.cancel()
+            if request.stream is not None:
+                request.stream.end(broken=item.status == 1)
+
+    def _announced(self, worker: Worker, item: Item) -> None:
+        if item.kind == frames.READY:
+            self.table = read_table(item.body)
+            predictor = self.table.predictor
+            worker.modern = self.table.modern
+            worker.concurrency = predictor.concurrency if predictor.asynchronous else 0
+            self.reason, self._failed = None, False
+            self.fleet.is_ready(worker)
+            self._published(self)
+            if not self.first.done():
+                self.first.set_result(None)
+        elif item.kind == frames.FAILED:
+            message, _, hint = item.body.decode(errors="replace").partition("\0")
+            worker.failure = (message, hint or None)
+        elif item.kind == frames.HEALTHY:
+            self.fleet.healthy(worker, item.status, item.body.decode(errors="replace"))
+
+    def lost(self, worker: Worker, status: int) -> None:
+        """A worker has ended and everything that it said has been heard."""
+        was_ready = worker in self.fleet.ready or worker.why is not None
+        how = ending(status)
+        reason = worker.reason or f"the worker {how} while it was working on this request"
+        self._recall(worker, reason)
+        if self.fleet.stopping:
+            self.fleet.lost(worker, "", None)
+            return
+        message, hint = worker.failure or (f"the worker {how} before it was ready", None)
+        if not self.first.done():
+            self._failed, self.reason = True, message
+            self.first.set_exception(StartFailed(message, hint))
+            self.fleet.stopping = True
+            return
+        if was_ready:
+            message = worker.reason or f"the worker {how}"
+        elif not self.fleet.ready:
+            # It could be set up before and now cannot: those who wait are told, instead of waiting for a repair.
+            self._failed, self.reason = True, f"the predictor cannot be started again: {message}"
+            for request in self.queue.clear():
+                _settle(request, (503, b"", error_body(self.reason)))
+        self.fleet.lost(worker, message, hint)
+        self._wake()
+
+    def _recall(self, worker: Worker, reason: str) -> None:
+        """Requests that a dead worker had begun are lost, the others wait again."""
+        if not worker.hand:
+            return
+        now, working_on = self._loop.time(), worker.spawned.working_on()
+        begun = [request for request in worker.hand.values() if request.id <= working_on]
+        again = [request for request in worker.hand.values() if request.id > working_on]
+        worker.hand.clear()
+        self.queue.handed -= len(begun)
+        self.queue.again(again)
+        if not begun:
+            # It died over something that it had not said to begin: whoever's turn it was cannot be tried for ever.
+            again[0].turns += 1
+            if again[0].turns >= _TURNS:
+                self.queue.drop(again[0])
+                _settle(again[0], (502, b"", error_body(f"{reason}; {_TURNS} workers have ended that way")))
+        for request in begun:
+            if len(begun) == 1 and request.path is None and worker.why is None:
+                self._suspects.accuse(request.key or _key(request), now)
+            if request.stream is not None:
+                request.stream.end(broken=True)
+            _settle(request, (502, b"", error_body(reason)))
+        for request in again:
+            if request.left:
+                self.queue.drop(request)
+
+    # The way to the workers.
+
+    def _wake(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """Hand over as much as the workers have room for, the longest waiting first."""
         self._flushing = False
-        if self.state != "ready" or self._link is None:
+        workers = self.fleet.ready
+        if not workers:
             return
-        batch = self.queue.take()
-        if batch:
-            self._link.send([frames.Item(r.id, frames.CALL, meta=r.meta, body=r.body) for r in batch])
+        for lane in self.queue.in_order():
+            served = self._batches(lane, workers) if lane.size else self._singles(lane, workers)
+            if not served:
+                return  # Who has waited longest is not overtaken for ever.
 
-    def _watch(self) -> None:
-        """Watch the connections of those who have been waiting for a while."""
+    def _singles(self, lane: Lane, workers: list[Worker]) -> bool:
+        """Whether all of the lane could be handed over."""
+        most = window(lane.typical)
+        while lane.waiting:
+            if len(workers) == 1:
+                worker, room = workers[0], _room(workers[0], most)
+            else:
+                worker, room = _least(workers, most)
+            if room <= 0:
+                return False
+            requests = self.queue.take(lane, room)
+            if requests:
+                self._hand(worker, requests, None)
+        return True
+
+    def _batches(self, lane: Lane, workers: list[Worker]) -> bool:
+        """Whether all of the lane could be handed over, or waits on purpose."""
+        while lane.waiting:
+            idle = next((worker for worker in workers if not worker.hand), None)
+            if idle is None:
+                return False
+            now = self._loop.time()
+            since = now - lane.active
+            busy = len(workers) > 1 and any(worker.hand for worker in workers)
+            expected = lane.expected if busy else fresh(lane.expected, since)
+            left = patience(
+                len(lane.waiting),
+                lane.size,
+                now - lane.waiting[0].since,
+                expected,
+                self._settings.batch_delay,
+            )
+            if left > 0:
+                if self._lingering is None:
+                    self._lingering = self._loop.call_later(left, self._linger)
+                return True
+            requests = self.queue.take(lane, lane.size)
+            if requests:
+                lane.expected = expect(lane.expected, len(requests), since)
+                lane.active = now
+                self.meter.batches.add(len(requests))
+                self._hand(idle, requests, Group(requests))
+        return True
+
+    def _linger(self) -> None:
+        self._lingering = None
+        self._flush()
+
+    def _hand(self, worker: Worker, requests: list[Request], group: Group | None) -> None:
+        items: list[Item] = []
         now = self._loop.time()
-        for request in self.queue.waiting:
-            if request.gone is None and request.watch is not None and now - request.since > _WATCH:
-                request.gone = request.watch()
-                request.gone.add_done_callback(lambda future, of=request: self._left(of, future))
-        self._watching = bool(self.queue.waiting)
-        if self._watching:
-            self._loop.call_later(_WATCH, self._watch)
+        queue, hand, stage = self.queue, worker.hand, self.meter.queue
+        if group is not None:
+            items.append(Item(0, frames.BATCH, len(requests)))
+        for request in requests:
+            identity = request.id = queue.new_id()
+            request.worker = worker
+            request.group = group
+            request.handed = now
+            hand[identity] = request
+            stage.add(now - request.since)
+            left = max(1, int((request.deadline - now) * 1000)) if request.deadline else 0
+            if request.path is None:
+                items.append(Item(identity, frames.CALL, 0, left, request.meta, request.body))
+            else:
+                items.append(
+                    Item(identity, frames.CALL, frames.IN_FILE, left, request.meta, request.path.encode())
+                )
+        if group is None and _is_slow(requests[0]):
+            worker.slow += len(requests)
+        worker.send(items)
 
-    def _left(self, request: Request, future: Any) -> None:
-        if future.cancelled() or request.answer.done():
+    # Those who leave, and those who take too long.
+
+    def _tick(self) -> None:
+        """Watch the connections of those who have been waiting for a while, and the clock."""
+        now = self._loop.time()
+        for lane in self.queue.lanes.values():
+            for request in list(lane.waiting):
+                self._attend(request, now)
+        for worker in self.fleet.all:
+            for request in list(worker.hand.values()):
+                self._attend(request, now)
+            if worker.stopping:
+                self._chase(worker, now)
+        self._ticking = len(self.queue) > 0
+        if self._ticking:
+            self._loop.call_later(_WATCH, self._tick)
+
+    def _attend(self, request: Request, now: float) -> None:
+        if request.gone is None and request.watch is not None and now - request.since > _WATCH:
+            request.gone = request.watch()
+            request.gone.add_done_callback(lambda future: self._gone(request, future))
+        if not request.deadline or request.left:
             return
-        if request.id not in self.queue.handed:
-            self.queue.drop(request)
-            request.body = b""
+        stream = request.stream
+        if stream is None:
+            if now > request.deadline:
+                self._late(request)
+        elif now - stream.touched > request.deadline - request.since:
+            stream.end(broken=True)
+            self.abandon(request)
+
+    def _late(self, request: Request) -> None:
+        seconds = request.deadline - request.since
+        self.abandon(request)
+        _settle(request, (504, b"", error_body(f"the prediction took longer than {seconds:g} s")))
+
+    def _gone(self, request: Request, future: Any) -> None:
+        """The client has left."""
+        if future.cancelled() or request.left:
+            return
+        if request.stream is not None:
+            request.stream.end(broken=True)
+        elif request.answer.done():
+            return
+        self.abandon(request)
         request.answer.cancel()
 
-
-class _Link(asyncio.Protocol):
-    """The connection to one worker process. Both the end of its channel and its exit are awaited before it is lost."""
-
-    def __init__(self, pool: Pool, spawned: Spawned, loop: asyncio.AbstractEventLoop) -> None:
-        self.spawned = spawned
-        self.since = loop.time()
-        self.status: int | None = None
-        self.failure: tuple[str, str | None] | None = None
-        self._pool = pool
-        self._loop = loop
-        self._reader = frames.Reader()
-        self._transport: asyncio.WriteTransport | None = None
-        self._ended = False
-        self._told = False
-        self._connecting = loop.create_task(self._connect())
-
-    async def _connect(self) -> None:
-        await self._loop.create_connection(lambda: self, sock=self.spawned.channel)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            items = self._reader.feed(data)
-        except frames.FrameError:
-            self.spawned.kill()  # Its memory is no longer to be trusted.
+    def abandon(self, request: Request) -> None:
+        """Nobody wants the answer any more: it is not begun, or stopped if all of its batch are so."""
+        if request.left:
             return
-        self._pool.received(items)
+        request.left = True
+        worker = request.worker
+        if worker is None:
+            self.queue.drop(request)
+            request.body = b""
+            return
+        if request.id not in worker.hand:
+            return
+        group = request.group
+        if group is None:
+            worker.stop([request.id])
+            return
+        group.wanted -= 1
+        if not group.wanted:
+            worker.stop([member.id for member in group.members if member.id in worker.hand])
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
-        if self.status is None:
-            # A worker without its channel is of no use; it gets a moment to exit by itself, and its code is kept.
-            self._loop.call_later(_FAREWELL if self._pool.state == "stopping" else 1.0, self._kill)
-        self._tell()
-
-    def send(self, items: list[frames.Item]) -> None:
-        """Hand over one frame."""
-        if self._transport is not None and not self._ended:
-            self._transport.write(frames.encode(items))
-
-    def close(self) -> None:
-        """End the channel: the worker finishes what it has and exits."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def exited(self, status: int) -> None:
-        """The process has been reaped. A forked child of it may still hold the channel; it is not waited for."""
-        self.status = status
-        if self._ended:
-            self._tell()
-        else:
-            self._loop.call_later(0.2, self._give_up)
-
-    def _kill(self) -> None:
-        if self.status is None:
-            self.spawned.kill()
-
-    def _give_up(self) -> None:
-        if not self._ended:
-            self.close()
-
-    def _tell(self) -> None:
-        if self._ended and self.status is not None and not self._told:
-            self._told = True
-            self._pool.lost(self, self.status)
+    def _chase(self, worker: Worker, now: float) -> None:
+        since = worker.chase()
+        if since is not None and now - since > self._settings.grace and worker.reason is None:
+            grace = self._settings.grace
+            worker.reason = f"the worker did not return within {grace:g} s of being told to stop"
+            worker.why = worker.why or "hang"
+            worker.kill()
 
 
-def _settle(request: Request, answer: tuple[int, bytes]) -> None:
+def _room(worker: Worker, most: int) -> int:
+    """How many more requests a worker may be given, of which `most` would fill it."""
+    held = len(worker.hand)
+    if worker.concurrency:
+        return worker.concurrency - held
+    if not held:
+        return most
+    if worker.slow or next(iter(worker.hand.values())).group is not None:
+        return 0
+    return most - held
+
+
+def _least(workers: list[Worker], most: int) -> tuple[Worker, int]:
+    """The worker with the least in hand that has room, and how many it may be given before it is another's turn."""
+    loads = sorted(
+        ((len(worker.hand), at) for at, worker in enumerate(workers) if _room(worker, most) > 0),
+    )
+    if not loads:
+        return workers[0], 0
+    load, at = loads[0]
+    room = _room(workers[at], most)
+    if len(loads) > 1:
+        room = min(room, loads[1][0] - load + 1)
+    return workers[at], room
+
+
+def _is_slow(request: Request) -> bool:
+    typical = request.lane.typical
+    return request.group is None and (typical is None or typical > SLOW)
+
+
+def _key(request: Request) -> bytes:
+    return hashlib.blake2b(request.lane.route.encode() + b"\0" + request.body, digest_size=16).digest()
+
+
+def _settle(request: Request, answer: tuple[int, bytes, bytes]) -> None:
     if request.gone is not None:
         request.gone.cancel()
     if not request.answer.done():
         request.answer.set_result(answer)
-
-
-def _error(message: str) -> bytes:
-    import json
-
-    return json.dumps({"error": message}).encode()

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from corten_serve.frames import BOARD_SIZE
+from corten_serve.server.machine import accelerators
 from corten_serve.settings import Settings, SettingsError
 
 _CHANNEL, _BOARD = 3, 4  # as in corten_serve.worker.main, which is not imported into the server
@@ -19,28 +20,65 @@ _CODE = (
     "import sys; sys.path.append(sys.argv.pop()); from corten_serve.worker.main import main; sys.exit(main())"
 )
 _RESTORED = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGXFSZ)
-_OURS_ALONE = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PYTHONHOME")
+_OURS_ALONE = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "CORTEN_NOTIFY_FD", "PYTHONHOME")
 
 
 @dataclass(slots=True)
 class Spawned:
-    """A worker process that has been started. `channel` is our end of its socket, not blocking."""
+    """A worker process that has been started. `channel` is our end of its socket, not blocking. `model` and `number` say
+    for what: numbers start at 0 in each model."""
 
     pid: int
     channel: socket.socket
     board: mmap.mmap
+    model: str
+    number: int
 
     def working_on(self) -> int:
         """The id of the request that the worker began last; 0 before the first."""
         return int.from_bytes(self.board[:8], "little")
+
+    def interrupt(self, id: int) -> None:
+        """Ask code that is no coroutine to stop working on `id`. Where it works on another by then, nothing happens."""
+        self.board[8:16] = id.to_bytes(8, "little")
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGUSR1)
 
     def kill(self) -> None:
         """End the process at once. It is no error when it has ended already."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
+    def kill_family(self) -> None:
+        """End the processes that this one started and that stayed in its group. To be called before it is reaped, while
+        its number cannot be anybody else's."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
-def spawn(settings: Settings, environment: Mapping[str, str]) -> Spawned:
+
+def spawn_first(settings: Settings, environment: Mapping[str, str]) -> list[Spawned]:
+    """Start the workers that every model begins with: all that were asked for, one where their number is found out."""
+    return [
+        spawn(settings, environment, model, number)
+        for model, _ in settings.models
+        for number in range(settings.workers or max(1, len(accelerators(environment))))
+    ]
+
+
+def variables(settings: Settings, environment: Mapping[str, str], model: str, number: int) -> dict[str, str]:
+    """The environment of one worker. Where there are several accelerators, each worker sees one."""
+    mine = {name: value for name, value in environment.items() if name not in _OURS_ALONE}
+    mine["CORTEN_PREDICT"] = dict(settings.models)[model]
+    mine["CORTEN_MODEL"] = model
+    mine["CORTEN_MODELS"] = ",".join(name for name, _ in settings.models)
+    mine["CORTEN_WORKER"] = str(number)
+    devices = accelerators(environment)
+    if len(devices) > 1 and settings.workers != 1:
+        mine["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+    return mine
+
+
+def spawn(settings: Settings, environment: Mapping[str, str], model: str, number: int) -> Spawned:
     """Start a worker in a session of its own, so that a terminal's Ctrl-C does not reach it while it still has work.
 
     Raises SettingsError where the interpreter cannot be started."""
@@ -57,7 +95,7 @@ def spawn(settings: Settings, environment: Mapping[str, str]) -> Spawned:
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         pid = _start(
             [settings.python, "-c", _CODE, package],
-            {name: value for name, value in environment.items() if name not in _OURS_ALONE},
+            variables(settings, environment, model, number),
             high,
         )
     except OSError as error:
@@ -72,7 +110,7 @@ def spawn(settings: Settings, environment: Mapping[str, str]) -> Spawned:
         for fd in high:
             os.close(fd)
     ours.setblocking(False)
-    return Spawned(pid, ours, board)
+    return Spawned(pid, ours, board, model, number)
 
 
 def _start(command: list[str], environment: dict[str, str], high: Sequence[int]) -> int:

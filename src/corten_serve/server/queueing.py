@@ -1,106 +1,112 @@
-"""Requests on their way through: waiting, handed to the worker, answered. Pure bookkeeping, no input or output."""
+"""Requests that wait for a worker: bounded, in order, in one lane for each route. Bookkeeping, no input or output."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
-_AHEAD = 0.004
-"""Seconds of work that the worker may hold. More would keep requests from being dropped when their clients leave."""
+from corten_serve.server.requests import Request
 
 
-class Request:
-    """One request. `gone` is a future that completes when the client disconnects, made only for those that wait."""
+class Lane:
+    """The requests for one route. `size` is how many may be predicted together, 0 where each is on its own. `typical` is
+    how many seconds one took lately (of a batch: its share), `expected` how many came together lately, `active` when the
+    last batch was taken or done."""
 
-    __slots__ = ("answer", "body", "gone", "id", "meta", "since", "watch")
+    __slots__ = ("active", "expected", "route", "size", "typical", "waiting")
 
-    def __init__(
-        self,
-        id: int,
-        meta: bytes,
-        body: bytes,
-        answer: asyncio.Future[tuple[int, bytes]],
-        since: float,
-        watch: Callable[[], Any] | None,
-    ) -> None:
-        self.id = id
-        self.meta = meta
-        self.body = body
-        self.answer = answer
-        self.since = since
-        self.watch = watch
-        self.gone: Any = None
+    def __init__(self, route: str, size: int) -> None:
+        self.route = route
+        self.size = size
+        self.waiting: deque[Request] = deque()
+        self.typical: float | None = None
+        self.expected = 0.0
+        self.active = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Learn how long one request took."""
+        self.typical = seconds if self.typical is None else self.typical + (seconds - self.typical) / 16
 
 
 class Queue:
-    """The bounded queue. `handed` is what the worker has, in the order in which it works."""
+    """`handed` counts the requests that workers have; together with those that wait they are at most `most`."""
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.waiting: deque[Request] = deque()
-        self.handed: dict[int, Request] = {}
-        self.typical: float | None = None
+        self.lanes: dict[str, Lane] = {}
+        self.waiting = 0
+        self.handed = 0
         self._next = 1
 
     def __len__(self) -> int:
-        return len(self.waiting) + len(self.handed)
+        return self.waiting + self.handed
 
     @property
     def full(self) -> bool:
         """Whether one more request would be beyond the bound."""
-        return len(self.waiting) + len(self.handed) >= self.most
+        return self.waiting + self.handed >= self.most
+
+    def lane(self, route: str, size: int) -> Lane:
+        """The lane of `route`, made if there is none."""
+        lane = self.lanes.get(route)
+        if lane is None:
+            lane = self.lanes[route] = Lane(route, size)
+        lane.size = size
+        return lane
 
     def new_id(self) -> int:
-        """Ids rise and are never used again; 0 is nobody's."""
+        """Ids rise in the order of handing over and are never used again; 0 is nobody's."""
         identity, self._next = self._next, self._next + 1
         return identity
 
-    def window(self) -> int:
-        """How many requests the worker may hold: about four milliseconds' worth, at least one in hand, and one more
-        so that it need not wait for us; but only the one when it takes so long that waiting for us does not count."""
-        if self.typical is None:
-            return 8
-        if self.typical > 0.02:
-            return 1
-        return max(2, min(256, int(_AHEAD / max(self.typical, 1e-6))))
+    def add(self, request: Request) -> None:
+        """Put `request` at the end of its lane."""
+        request.lane.waiting.append(request)
+        self.waiting += 1
 
-    def take(self) -> list[Request]:
-        """Move the next requests to `handed`, leaving out those that nobody waits for any more."""
-        batch: list[Request] = []
-        room = self.window() - len(self.handed)
-        while room > 0 and self.waiting:
-            request = self.waiting.popleft()
-            if request.answer.done():
-                continue
-            self.handed[request.id] = request
-            batch.append(request)
-            room -= 1
-        return batch
+    def in_order(self) -> list[Lane]:
+        """The lanes in which somebody waits, longest first."""
+        lanes = [lane for lane in self.lanes.values() if lane.waiting]
+        if len(lanes) > 1:
+            lanes.sort(key=lambda lane: lane.waiting[0].since)
+        return lanes
 
-    def finish(self, id: int, micros: int) -> Request | None:
-        """The request that has been answered, or None if it is not ours (any more)."""
-        request = self.handed.pop(id, None)
-        if request is not None:
-            seconds = micros / 1e6
-            self.typical = seconds if self.typical is None else self.typical + (seconds - self.typical) / 16
-        return request
+    def take(self, lane: Lane, most: int) -> list[Request]:
+        """The next requests of `lane`, leaving out those that nobody waits for any more. They count as handed."""
+        taken: list[Request] = []
+        waiting = lane.waiting
+        while waiting and len(taken) < most:
+            request = waiting.popleft()
+            self.waiting -= 1
+            if not request.answer.done():
+                taken.append(request)
+        self.handed += len(taken)
+        return taken
 
-    def recall(self, working_on: int) -> list[Request]:
-        """The worker is dead: requests that it had begun are returned, the others wait again, before all newer ones."""
-        begun = [request for request in self.handed.values() if request.id <= working_on]
-        again = [request for request in self.handed.values() if request.id > working_on]
-        self.handed.clear()
-        self.waiting.extendleft(reversed(again))
-        return begun
+    def again(self, requests: list[Request]) -> None:
+        """Requests that a worker had not begun wait again, each before all newer ones of its lane."""
+        for request in sorted(requests, key=lambda request: request.since, reverse=True):
+            request.worker = request.group = None
+            request.lane.waiting.appendleft(request)
+        self.waiting += len(requests)
+        self.handed -= len(requests)
 
     def drop(self, request: Request) -> None:
         """Forget a waiting request."""
         with suppress(ValueError):
-            self.waiting.remove(request)
+            request.lane.waiting.remove(request)
+            self.waiting -= 1
 
-    def retry_after(self) -> int:
-        """Whole seconds after which the queue has probably been worked off, from 1 to 60."""
-        return max(1, min(60, round((self.typical or 0.0) * len(self))))
+    def clear(self) -> list[Request]:
+        """Forget all waiting requests, and return them."""
+        all_of_them = [request for lane in self.lanes.values() for request in lane.waiting]
+        for lane in self.lanes.values():
+            lane.waiting.clear()
+        self.waiting = 0
+        return all_of_them
+
+    def retry_after(self, at_once: int) -> int:
+        """Whole seconds after which the queue has probably been worked off by `at_once` at a time, from 1 to 60."""
+        work = sum((lane.typical or 0.0) * len(lane.waiting) for lane in self.lanes.values())
+        slowest = max((lane.typical or 0.0 for lane in self.lanes.values()), default=0.0)
+        return max(1, min(60, round((work + slowest * self.handed) / max(1, at_once))))

@@ -1,4 +1,4 @@
-"""The server process: Granian in front, the pool behind, signals, and an end that loses no request."""
+"""The server process: Granian in front, the models' pools behind, signals, and an end that loses no request."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server as GranianServer
 
 from corten_serve.server.app import App
 from corten_serve.server.listener import BACKLOG
 from corten_serve.server.log import Log
+from corten_serve.server.meter import Meter
+from corten_serve.server.models import Models
 from corten_serve.server.notify import Notice
-from corten_serve.server.pool import Pool, StartFailed
+from corten_serve.server.pool import StartFailed
 from corten_serve.server.process import Spawned
 from corten_serve.settings import Settings
 
 _SWEEP = 5.0
+_LOOK = 1.0
+"""Seconds between two looks at the workers' memory and health."""
 _LAST_WORDS = 2.0
 """Seconds in which Granian has to write the last answers and close, once nothing is in flight any more."""
 _SILENCE, _PARTING = 0.1, 0.9
@@ -34,14 +39,15 @@ _SILENCE, _PARTING = 0.1, 0.9
 class _Front(GranianServer):
     """Granian on one event loop, with a listening socket that already exists."""
 
-    def __init__(self, app: App, listener: socket.socket, connections: int) -> None:
+    def __init__(self, app: App, listener: socket.socket, settings: Settings) -> None:
         super().__init__(
             app,
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
             websockets=False,
             backlog=BACKLOG,
-            backpressure=connections,
+            backpressure=settings.connections,
+            http1_settings=HTTP1Settings(header_read_timeout=int(settings.idle * 1000)),
             log_enabled=False,
         )
         self._listener = listener
@@ -56,79 +62,87 @@ class _Front(GranianServer):
 
 
 async def serve(
-    settings: Settings, listener: socket.socket, worker: Spawned, environment: Mapping[str, str], begun: float
+    settings: Settings,
+    listener: socket.socket,
+    workers: list[Spawned],
+    environment: Mapping[str, str],
+    begun: float,
 ) -> int:
-    """Serve until SIGTERM or SIGINT, then drain. Returns the exit code: 0 after a drain, 1 if the first worker failed.
+    """Serve until SIGTERM or SIGINT, then drain. Returns the exit code: 0 after a drain, 1 if a model's first worker failed.
 
     `begun` is the time of the process's start on the clock of `time.perf_counter`."""
     loop = asyncio.get_running_loop()
     log = Log(settings.log)
-    pool = Pool(settings, environment, log)
-    app = App(settings, pool, log)
+    models = Models(settings, environment, log, Meter())
+    app = App(settings, models, log)
     ending: asyncio.Future[int] = loop.create_future()
-    _on_signals(loop, ending, pool)
-    pool.adopt(worker)
-    pool.reap()  # It may have ended before anybody listened.
-    front = _Front(app, listener, settings.connections)
+    _on_signals(loop, ending, models)
+    models.adopt(workers)
+    models.reap()  # One may have ended before anybody listened.
+    front = _Front(app, listener, settings)
     notice = Notice.from_environment(environment)
-    accepting: asyncio.Future[Any] = loop.create_task(_accept(front, pool, notice))
-    sweeper = _sweep_regularly(loop, app, settings.body_seconds)
+    accepting: asyncio.Future[Any] = loop.create_task(_accept(front, models, notice))
+    regular = [
+        loop.create_task(_regularly(min(_SWEEP, max(0.1, settings.body_seconds / 4)), app.bodies.sweep)),
+        loop.create_task(
+            _regularly(min(_LOOK, max(0.1, settings.health / 4)) if settings.health else _LOOK, models.look)
+        ),
+    ]
     try:
-        code = await _until_end(pool, accepting, ending, log, begun)
+        code = await _until_end(models, accepting, ending, log, begun)
         if code == 0:
             await _drain(settings, app, front, accepting, listener, urgent=ending.result() == signal.SIGINT)
-            await pool.stop()
+            await models.stop()
         else:
-            pool.kill()
+            models.kill()
             front.stop()  # type: ignore[no-untyped-call]
             await asyncio.wait({accepting}, timeout=_LAST_WORDS)
         return code
     finally:
-        sweeper.cancel()
+        for task in regular:
+            task.cancel()
+        app.bodies.close()
         log.close()
 
 
-async def _accept(front: _Front, pool: Pool, notice: Notice) -> None:
+async def _accept(front: _Front, models: Models, notice: Notice) -> None:
     """Accept connections: from the first worker's readiness on where somebody is to be told of that, else at once."""
     if notice.awaited:
-        await asyncio.wait({pool.first})
-        if pool.first.cancelled() or pool.first.exception() is not None:
+        await asyncio.wait({models.first})
+        if models.first.cancelled() or models.first.exception() is not None:
             return
         notice.ready()
     await front.serve()
 
 
-def _on_signals(loop: asyncio.AbstractEventLoop, ending: asyncio.Future[int], pool: Pool) -> None:
+def _on_signals(loop: asyncio.AbstractEventLoop, ending: asyncio.Future[int], models: Models) -> None:
     def end(number: int) -> None:
         if not ending.done():
             ending.set_result(number)
         elif number == signal.SIGINT:
             # Asked a second time from a terminal: at once.
-            pool.kill()
+            models.kill()
             os._exit(130)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
-    loop.add_signal_handler(signal.SIGCHLD, pool.reap)
+    loop.add_signal_handler(signal.SIGCHLD, models.reap)
 
 
-def _sweep_regularly(loop: asyncio.AbstractEventLoop, app: App, seconds: float) -> asyncio.Task[None]:
-    async def sweep() -> None:
-        while True:
-            await asyncio.sleep(min(_SWEEP, max(0.1, seconds / 4)))
-            app.sweep()
-
-    return loop.create_task(sweep())
+async def _regularly(seconds: float, do: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        do()
 
 
 async def _until_end(
-    pool: Pool, accepting: asyncio.Future[Any], ending: asyncio.Future[int], log: Log, begun: float
+    models: Models, accepting: asyncio.Future[Any], ending: asyncio.Future[int], log: Log, begun: float
 ) -> int:
     """Wait for the end's cause: 0 for a signal, 1 when the first worker fails or Granian does."""
-    await asyncio.wait({pool.first, accepting, ending}, return_when=asyncio.FIRST_COMPLETED)
-    if pool.first.done():
+    await asyncio.wait({models.first, accepting, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if models.first.done():
         try:
-            pool.first.result()
+            models.first.result()
         except StartFailed as failure:
             log.say(f"error: {failure.message}", failure.hint)
             return 1
@@ -137,7 +151,7 @@ async def _until_end(
         gc.freeze()
         await asyncio.wait({accepting, ending}, return_when=asyncio.FIRST_COMPLETED)
     if ending.done():
-        pool.first.cancel()
+        models.first.cancel()
         return 0
     log.say("error: the HTTP server ended unexpectedly")
     return 1
@@ -170,14 +184,18 @@ async def _drain(
 
 
 def run(
-    settings: Settings, listener: socket.socket, worker: Spawned, environment: Mapping[str, str], begun: float
+    settings: Settings,
+    listener: socket.socket,
+    workers: list[Spawned],
+    environment: Mapping[str, str],
+    begun: float,
 ) -> NoReturn:
     """The event loop around `serve`; ends the process with its exit code.
 
     The interpreter is not taken down: threads of Granian's that are still around would abort it (exit code 134)."""
     code = 1
     try:
-        code = asyncio.run(serve(settings, listener, worker, environment, begun))
+        code = asyncio.run(serve(settings, listener, workers, environment, begun))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()

@@ -1,0 +1,150 @@
+"""Writing answers: their headers, and large or streamed ones only as fast as the client takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import TYPE_CHECKING
+
+from corten_serve.server.connections import Connection, find
+from corten_serve.server.requests import Stream, Whole
+
+if TYPE_CHECKING:
+    from granian._granian import RSGIHTTPProtocol as HTTPProtocol
+    from granian._granian import RSGIHTTPStreamTransport as Transport
+
+Headers = list[tuple[str, str]]
+JSON = ("content-type", "application/json")
+SERVER = ("server", "corten")
+LARGE = 1 << 20
+"""Bytes of an answer, or of what is on the way to a client, from which on it is watched whether the client reads."""
+_PIECE = 256 << 10
+_WORTH = 1024
+"""Bytes from which on an answer is packed for clients that ask for it."""
+_WORTH_UNTIL = 256 << 10
+"""Bytes up to which packing takes a few milliseconds of the event loop at most."""
+LEFT = 499
+"""The status that is noted for a client that left before its answer."""
+
+
+def head(meta: bytes, more: Headers) -> Headers:
+    """The headers for a worker's `meta`, and `more`."""
+    if not meta:
+        return [JSON, SERVER, *more]
+    fields = meta.decode("latin-1").split("\0")
+    pairs = [(name.lower(), value) for name, value in zip(fields[1::2], fields[2::2], strict=False)]
+    return [("content-type", fields[0]), SERVER, *pairs, *more]
+
+
+def error(message: str) -> bytes:
+    """The JSON of an error that the server itself gives."""
+    return json.dumps({"error": message}).encode()
+
+
+def packed(headers: Headers, body: bytes, accepts: str | None) -> tuple[Headers, bytes]:
+    """Headers and body in gzip, where the client takes that and it is worth it; else as they are."""
+    if not accepts or not _WORTH <= len(body) <= _WORTH_UNTIL or "gzip" not in accepts:
+        return headers, body
+    kind = headers[0][1]
+    if not kind.startswith(("application/json", "text/", "application/x-ndjson")) or "gzip;q=0" in accepts:
+        return headers, body
+    if any(name == "content-encoding" for name, _ in headers):
+        return headers, body
+    small = gzip.compress(body, 1, mtime=0)
+    return [*headers, ("content-encoding", "gzip"), ("vary", "accept-encoding")], small
+
+
+class Writer:
+    """Writes large answers to one client. `patience` is for how many seconds a client may not read at all."""
+
+    def __init__(self, proto: HTTPProtocol, client: str, patience: float) -> None:
+        self._proto = proto
+        self._client = client
+        self._patience = patience
+        self._connection: Connection | None = None
+        self._searched = False
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> int:
+        """An answer in one piece. Returns its status, or that of a client that left or does not read."""
+        transport = self._proto.response_stream(status, [*headers, ("content-length", str(len(body)))])
+        try:
+            for start in range(0, len(body), _PIECE):
+                if start and not await self._room():
+                    return LEFT
+                if not await _send(transport, body[start : start + _PIECE]):
+                    return LEFT
+            return status
+        finally:
+            self.close()
+
+    async def parts(self, stream: Stream, headers: Headers) -> int:
+        """An answer as it comes. A client that has left, or does not read, ends the work on it."""
+        transport = self._proto.response_stream(stream.status, headers)
+        loop = asyncio.get_running_loop()
+        whole = False
+        flying = taken = 0
+        try:
+            while (data := await stream.next()) is not None:
+                for start in range(0, len(data), _PIECE):
+                    piece = data[start : start + _PIECE]
+                    if flying + len(piece) > LARGE // 2:
+                        if not await self._room():
+                            return LEFT
+                        flying = 0
+                    if not await _send(transport, piece):
+                        return LEFT
+                    flying += len(piece)
+                    taken += len(piece)
+                    if taken >= _PIECE:
+                        stream.taken(taken, loop.time())
+                        taken = 0
+            whole = not stream.broken
+            return stream.status if whole else LEFT
+        finally:
+            if not whole:
+                stream.leave()
+                self._cut()
+            self.close()
+
+    async def _room(self) -> bool:
+        """Wait until the kernel takes more for this client. False for one that does not read, whose connection ends."""
+        connection = self._find()
+        if connection is None:
+            return True  # Not to be found (a Unix socket): then its memory is not bounded.
+        if await connection.writable(self._patience):
+            return True
+        connection.cut()
+        return False
+
+    def _find(self) -> Connection | None:
+        if not self._searched:
+            self._searched = True
+            self._connection = find(self._client)
+        return self._connection
+
+    def _cut(self) -> None:
+        connection = self._find()
+        if connection is not None:
+            connection.cut()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+async def _send(transport: Transport, data: bytes) -> bool:
+    try:
+        await transport.send_bytes(data)
+        return True
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        return False  # Granian's word for a client that has left.
+
+
+def is_large(outcome: Whole) -> bool:
+    """Whether an answer has to be written by a Writer."""
+    return len(outcome[2]) > LARGE

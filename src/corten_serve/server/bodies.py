@@ -1,0 +1,290 @@
+"""Reading requests' bodies: bounded in bytes and in time, unpacked, and kept in files where they are large."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from corten_serve.server.requests import Refused
+from corten_serve.settings import Settings
+
+if TYPE_CHECKING:
+    from granian._granian import RSGIHTTPProtocol as HTTPProtocol
+
+_SMALL = 64 << 10
+"""Bodies up to this many bytes are read in one go; larger ones piece by piece, counting."""
+_IN_MEMORY = 1 << 20
+"""Bodies above this many bytes are kept in files, and written in pieces of it."""
+_STEP = 256 << 10
+"""Bytes that are unpacked at once on the event loop; what is longer is unpacked beside it."""
+_TOO_LATE = -1.0
+
+
+class Body:
+    """A request's body. `announced` is its length by the header, None where it comes in chunks; `size` what was read, and
+    `kept` what of it still counts as waiting, which is what was unpacked. After `Bodies.read`, `data` or the file at
+    `path` has it."""
+
+    def __init__(self, proto: HTTPProtocol, length: str | None) -> None:
+        # The HTTP library has refused what is not a number; absurdly long numbers are only too large.
+        self.announced = None if length is None else int(length[:18]) if length.isdigit() else 0
+        self.size = 0
+        self.kept = 0
+        self.data = b""
+        self.path: str | None = None
+        self._proto = proto
+        self._begun = False
+
+    async def whole(self) -> bytes:
+        """All of it at once. Raises CancelledError when the client goes away."""
+        try:
+            data: bytes = await self._proto()
+        except Exception as error:  # Granian's protocol errors
+            raise asyncio.CancelledError from error
+        self._begun = True
+        self.size = len(data)
+        return data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if not self._begun:
+            self._begun = True
+            self._proto.__aiter__()
+        while True:
+            try:
+                chunk: bytes = await self._proto.__anext__()  # type: ignore[attr-defined]
+            except Exception:
+                return
+            if not chunk:
+                return
+            self.size += len(chunk)
+            yield chunk
+
+    async def discard(self, seconds: float) -> None:
+        """Read on for a while without keeping anything."""
+        if self._begun and self.announced is not None and self.size >= self.announced:
+            return
+        end = time.monotonic() + seconds
+        async for _ in self:
+            if time.monotonic() > end:
+                return
+
+
+class Bodies:
+    """Reads all bodies of a server. `waiting` is how many bytes of them there are, and `spare` what else is counted with
+    them. `after` gives the Retry-After of a server that has too many."""
+
+    def __init__(self, settings: Settings, after: Callable[[], int]) -> None:
+        self.waiting = 0
+        self._limit = settings.body
+        self._all = max(settings.body, settings.queue_bytes)
+        self._seconds = settings.body_seconds
+        self._after = after
+        self._spool = _Spool(settings.spool)
+        self._reading: dict[asyncio.Task[Any], float] = {}
+
+    async def read(self, body: Body, encoding: str | None, files: bool) -> None:
+        """Fill `body`; with `files`, a large one into a file. Raises Refused instead of keeping more than one body, or all
+        of them, may have; and CancelledError for a client that goes away. What it has counts until `release`."""
+        announced = body.announced
+        if announced is not None and announced > self._limit:
+            raise self._too_large()
+        if encoding is not None and encoding.lower() in ("identity", ""):
+            encoding = None
+        if encoding is not None and encoding.lower() not in ("gzip", "x-gzip"):
+            raise Refused(415, f"bodies in '{encoding[:40]}' are not understood; send them plain or in gzip")
+        task = asyncio.current_task()
+        assert task is not None
+        self._reading[task] = time.monotonic()
+        try:
+            if announced is not None and announced <= _SMALL and encoding is None:
+                body.data = await body.whole()
+                body.kept = len(body.data)
+                self.waiting += body.kept
+            else:
+                await self._pieces(body, encoding is not None, files)
+        except asyncio.CancelledError:
+            if self._reading[task] == _TOO_LATE:
+                raise Refused(408, f"the body took longer than {self._seconds:g} s") from None
+            raise
+        finally:
+            del self._reading[task]
+
+    def release(self, body: Body) -> None:
+        """It is not needed any more."""
+        self.waiting -= body.kept
+        body.kept = 0
+        if body.path is not None:
+            with suppress(OSError):
+                os.unlink(body.path)
+
+    def sweep(self) -> None:
+        """Drop clients that have been sending their body for too long. To be called every few seconds."""
+        limit = time.monotonic() - self._seconds
+        for task, begun in list(self._reading.items()):
+            if begun < limit and begun != _TOO_LATE:
+                self._reading[task] = _TOO_LATE
+                task.cancel()
+
+    def close(self) -> None:
+        """Remove the folder of large bodies."""
+        self._spool.remove()
+
+    async def _pieces(self, body: Body, packed: bool, files: bool) -> None:
+        sink = _Sink(body, self._spool if files else None)
+        gzip = _Gzip() if packed else None
+        try:
+            async for chunk in body:
+                if gzip is None:
+                    self._count(body, len(chunk))
+                    await sink.add(chunk)
+                    continue
+                gzip.feed(chunk)
+                data = gzip.step()
+                self._count(body, len(data))
+                await sink.add(data)
+                while gzip.pending or len(data) == _STEP:
+                    data = await asyncio.to_thread(gzip.step)
+                    self._count(body, len(data))
+                    await sink.add(data)
+            if body.announced is not None and body.size < body.announced:
+                raise asyncio.CancelledError  # The connection broke in the middle of the body.
+            if gzip is not None and not gzip.complete:
+                raise Refused(400, "the body is no whole gzip stream")
+            await sink.finish()
+        except zlib.error:
+            raise Refused(400, "the body is no valid gzip stream") from None
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise Refused(503, f"the body cannot be kept: {reason}", self._after()) from error
+        finally:
+            sink.close()
+
+    def _count(self, body: Body, size: int) -> None:
+        body.kept += size
+        self.waiting += size
+        if body.kept > self._limit:
+            raise self._too_large()
+        if self.waiting > self._all:
+            raise Refused(503, "too many bytes are waiting", self._after())
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"the body is larger than {_size(self._limit)}")
+
+
+class _Gzip:
+    """Unpacks a gzip stream (RFC 1952) of one or more members, never more than a step at once."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(wbits=31)
+        self._input = b""
+        self._any = False
+
+    def feed(self, data: bytes) -> None:
+        """More of the stream."""
+        self._input += data
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is input left to unpack."""
+        return bool(self._input)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream may end here."""
+        return self._any and self._inflate.eof and not self._input
+
+    def step(self) -> bytes:
+        """At most `_STEP` bytes of what can be unpacked now. Raises zlib.error."""
+        if self._inflate.eof:
+            if not self._input:
+                return b""
+            self._inflate = zlib.decompressobj(wbits=31)
+        self._any = True
+        data = self._inflate.decompress(self._input, _STEP)
+        self._input = self._inflate.unconsumed_tail or self._inflate.unused_data
+        return data
+
+
+class _Sink:
+    """Takes a body's pieces, into memory, or into a file as soon as there is much. Files are written beside the loop."""
+
+    def __init__(self, body: Body, spool: _Spool | None) -> None:
+        self._body = body
+        self._spool = spool
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._file = -1
+
+    async def add(self, data: bytes) -> None:
+        """The next bytes. Raises OSError when they cannot be kept."""
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._spool is not None and self._held > _IN_MEMORY:
+            await self._write()
+
+    async def finish(self) -> None:
+        """There are no more."""
+        if self._file >= 0:
+            await self._write()
+        else:
+            self._body.data = b"".join(self._pieces)
+
+    async def _write(self) -> None:
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        if self._file < 0:
+            assert self._spool is not None
+            self._file, self._body.path = self._spool.new()
+        await asyncio.get_running_loop().run_in_executor(None, _write_all, self._file, pieces)
+
+    def close(self) -> None:
+        """Let go of the file; it stays."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _write_all(file: int, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+
+
+class _Spool:
+    """A private folder, made when it is first needed: where the settings say, or where files are not memory."""
+
+    def __init__(self, chosen: str) -> None:
+        self._places = [chosen] if chosen else [os.environ.get("TMPDIR", ""), "/var/tmp", "/tmp"]
+        self._folder: str | None = None
+
+    def new(self) -> tuple[int, str]:
+        """A new file, open for writing. Raises OSError."""
+        if self._folder is None:
+            self._folder = self._make()
+        return tempfile.mkstemp(dir=self._folder)
+
+    def _make(self) -> str:
+        for place in filter(None, self._places[:-1]):
+            with suppress(OSError):
+                return tempfile.mkdtemp(prefix="corten-", dir=place)
+        return tempfile.mkdtemp(prefix="corten-", dir=self._places[-1])
+
+    def remove(self) -> None:
+        """Remove the folder with all that is left in it."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _size(size: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor and size % factor == 0:
+            return f"{size // factor} {unit}"
+    return f"{size} bytes"

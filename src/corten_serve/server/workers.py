@@ -1,0 +1,150 @@
+"""One worker process as the server speaks with it: what it has in hand, what it was told to stop, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+from corten_serve import frames
+from corten_serve.frames import Item
+from corten_serve.server.process import Spawned
+from corten_serve.server.requests import Request
+
+State = Literal["starting", "ready", "leaving", "ended"]
+"""A worker that is leaving gets nothing more, finishes what it has, and is ended."""
+_FAREWELL = 5.0
+"""Seconds that a worker has for its own end after its channel is closed."""
+
+
+class Owner(Protocol):
+    """Who hears what a worker says."""
+
+    def received(self, worker: Worker, items: list[Item]) -> None:
+        """Items, in order."""
+
+    def lost(self, worker: Worker, status: int) -> None:
+        """It has ended with that wait status, and everything that it said has been heard."""
+
+
+class Worker(asyncio.Protocol):
+    """The connection to one worker process. Both the end of its channel and its exit are awaited before it is lost.
+
+    `hand` is what it has, in the order in which it works. `slow` counts those of them that take long. `stopping` holds
+    when each of the ids that it was told to stop was interrupted, None for those that it has not begun yet. `modern` is
+    False for one that knows nothing but calls. `why` says why it is replaced, `reason` so in a sentence where it was killed.
+    `asked` is when it was asked after its health and has not answered, `looked_after` when it last was well."""
+
+    def __init__(self, owner: Owner, spawned: Spawned, loop: asyncio.AbstractEventLoop) -> None:
+        self.spawned = spawned
+        self.state: State = "starting"
+        self.since = self.looked_after = loop.time()
+        self.status: int | None = None
+        self.failure: tuple[str, str | None] | None = None
+        self.hand: dict[int, Request] = {}
+        self.slow = 0
+        self.concurrency = 0
+        self.modern = False
+        self.memory = 0
+        self.stopping: dict[int, float | None] = {}
+        self.asked: float | None = None
+        self.why: str | None = None
+        self.reason: str | None = None
+        self._owner = owner
+        self._loop = loop
+        self._reader = frames.Reader()
+        self._transport: asyncio.WriteTransport | None = None
+        self._ended = False
+        self._told = False
+        self._connecting = loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        await self._loop.create_connection(lambda: self, sock=self.spawned.channel)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            items = self._reader.feed(data)
+        except frames.FrameError:
+            self.spawned.kill()  # Its memory is no longer to be trusted.
+            return
+        if items:
+            self._owner.received(self, items)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        if self.status is None:
+            # A worker without its channel is of no use; it gets a moment to exit by itself, and its code is kept.
+            self._loop.call_later(_FAREWELL if self.state == "leaving" else 1.0, self.kill)
+        self._tell()
+
+    def send(self, items: Iterable[Item]) -> None:
+        """Hand over one frame."""
+        if self._transport is not None and not self._ended:
+            self._transport.write(frames.encode(items))
+
+    def stop(self, ids: list[int]) -> None:
+        """Tell it to stop working on `ids`; `chase` has to be called regularly until it has."""
+        self.send([Item(id, frames.CANCEL) for id in ids])
+        for id in ids:
+            self.stopping.setdefault(id, None)
+        self.chase()
+
+    def chase(self) -> float | None:
+        """Interrupt what was begun and is to be stopped. Returns since when the longest of them has been."""
+        begun = self.spawned.working_on()
+        for id, since in self.stopping.items():
+            if since is None and id <= begun:
+                self.stopping[id] = self._loop.time()
+                if self.concurrency == 0 and self.modern:
+                    self.spawned.interrupt(id)
+        return min((since for since in self.stopping.values() if since is not None), default=None)
+
+    def ask(self) -> None:
+        """Ask whether the predictor is healthy."""
+        self.asked = self._loop.time()
+        self.send([Item(0, frames.HEALTH)])
+
+    def close(self) -> None:
+        """End the channel: the worker finishes what it has and exits."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def leave(self) -> None:
+        """Give it nothing more, and end it when its hand is empty."""
+        if self.state in ("starting", "ready"):
+            self.state = "leaving"
+        if self.state == "leaving" and not self.hand:
+            self.close()
+
+    def exited(self, status: int) -> None:
+        """The process has been reaped. A forked child of it may still hold the channel; it is not waited for."""
+        self.status = status
+        if self._ended:
+            self._tell()
+        else:
+            self._loop.call_later(0.2, self._give_up)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self.status is None:
+            self.spawned.kill()
+
+    def _give_up(self) -> None:
+        if not self._ended:
+            self.close()
+
+    def _tell(self) -> None:
+        if self._ended and self.status is not None and not self._told:
+            self._told = True
+            self.state = "ended"
+            self._owner.lost(self, self.status)
+
+
+def error_body(message: str) -> bytes:
+    """The JSON of an error that the server itself gives."""
+    return json.dumps({"error": message}).encode()
