@@ -7,7 +7,8 @@ PYTHON ?= python3
 RUN := $(VENV)/bin
 SYSTEM_DEMO := python3-venv runc crun uidmap
 SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace util-linux openssl \
-  docker-registry docker.io podman buildah bubblewrap proot conmon tini iproute2 procps
+  docker-registry docker.io podman buildah bubblewrap proot conmon tini iproute2 procps \
+  chromium chromium-driver fonts-dejavu-core
 
 .PHONY: help demo test lint bench bench-registry bench-runtime clean setup system-demo system-test
 
