@@ -10,7 +10,7 @@ SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace u
   docker-registry docker.io podman buildah bubblewrap proot conmon tini iproute2 procps \
   chromium chromium-driver fonts-dejavu-core
 
-.PHONY: help demo test lint bench bench-registry bench-runtime clean setup system-demo system-test
+.PHONY: help demo test lint bench bench-registry bench-runtime bench-serve clean setup system-demo system-test
 
 help:
 	@echo "make demo    build the iris example, train it in its own image, serve it, and ask it"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench   measure builds beside docker and buildah, where they are installed"
 	@echo "make bench-registry  measure pushes and pulls beside docker, podman and skopeo"
 	@echo "make bench-runtime  measure containers beside docker, podman, runc and crun"
+	@echo "make bench-serve  measure the model server beside FastAPI, LitServe, BentoML, MLServer and Granian"
 	@echo "make clean   remove everything that these targets made in this folder"
 
 $(VENV)/.ready: pyproject.toml Makefile
@@ -57,6 +58,10 @@ bench-registry: setup
 
 bench-runtime: setup
 	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/runtime.py $(BENCH)
+
+bench-serve: setup
+	@tools/system-packages wrk
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/serve.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build bench/results
