@@ -16,13 +16,13 @@ examples:
   corten completion fish > ~/.config/fish/completions/corten.fish"""
 
 # What is completed by asking: the first column of a verb's table.
-_ASKED = {"image": "images", "container": "ps", "volume": "volume ls"}
+_ASKED = {"image": "images", "container": "ps", "volume": "volume ls", "service": "status"}
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
     """An option (`flags`) or a positional argument (no flags). What may follow: words of `choices`, or values of `kind`:
-    `flag` (nothing), `file`, `directory`, `image`, `container` or `other`."""
+    `flag` (nothing), `file`, `directory`, `image`, `container`, `service` or `other`."""
 
     flags: tuple[str, ...]
     summary: str
@@ -127,6 +127,7 @@ _corten() {{
       image) words="$words $(_corten_asked images)" ;;
       container) words="$words $(_corten_asked ps)" ;;
       volume) words="$words $(_corten_asked volume ls)" ;;
+      service) words="$words $(_corten_asked status)" ;;
       directory) compopt -o filenames; COMPREPLY+=($(compgen -d -- "$current")) ;;
       file) compopt -o filenames; COMPREPLY+=($(compgen -f -- "$current")) ;;
     esac

@@ -13,17 +13,25 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.cli.container_options import add_engine_argument
 from corten.cli.context import Context
-from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.cli.devices import gpus_of
+from corten.cli.serving_options import (
+    HOST,
+    PORT,
+    add_project_arguments,
+    add_socket_arguments,
+    environment_of,
+    inner_port,
+    kind_of,
+)
 from corten.errors import CortenError, UsageError
 from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.cli.relay import Relay
-    from corten.cli.serving import Interrupts, Output, Served
-    from corten.cli.up import Starter
+    from corten.cli.serving import Interrupts, Output
     from corten.store.images import Image
+    from corten.supervise.starting import Served, Starter
 
 EXAMPLES = """\
 examples:
@@ -42,42 +50,26 @@ _HANDING_OVER = 0.2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument(
-        "path", nargs="?", type=Path, default=Path(), help="the project's folder (default: this one)"
-    )
-    parser.add_argument(
-        "--port", type=int, default=8000, help="the port to serve on; 0 picks one (default: 8000)"
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="the address to serve on (default: this machine only)"
-    )
-    parser.add_argument(
-        "-e",
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME[=VALUE]",
-        help="set a variable, or pass one on",
-    )
-    add_gpu_arguments(parser)
-    add_engine_argument(parser)
+    add_project_arguments(parser)
+    add_socket_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context, starter: Starter | None = None) -> int:
     """Serve until Ctrl-C, and build and start again at every change. Returns 0."""
-    from corten.cli import serving, up
+    from corten.cli import serving
+    from corten.supervise import sockets, starting
 
+    arguments.path = arguments.path or Path()
     if not arguments.path.is_dir():
         raise UsageError(f"'{arguments.path}' is not a folder", hint="give a project's folder")
-    if not 0 <= arguments.port <= 65535:
-        raise UsageError(f"'{arguments.port}' is not a port", hint="use a number from 0 to 65535")
-    up.environment_of(arguments.env)
-    with serving.listen(arguments.host, arguments.port) as listener, serving.interrupts() as asked:
+    environment_of(arguments.env)
+    port = PORT if arguments.port is None else arguments.port
+    with sockets.listen(arguments.host or HOST, port) as listener, serving.interrupts() as asked:
         from corten.cli.relay import Relay  # with asyncio behind it
 
         relay = Relay(listener)
-        start = starter or up.container_starter(context)
-        server = _Server(arguments, context, relay, serving.url_of(listener), start, asked)
+        start = starter or starting.starter(context.store, context.observe)
+        server = _Server(arguments, context, relay, sockets.url_of(listener), start, asked)
         try:
             while not asked.count:
                 seen = snapshot(arguments.path)
@@ -159,7 +151,7 @@ class _Server:
             image = self._context.build(self._arguments.path)
             if before is not None and before.image.id == image.id and before.served.poll() is None:
                 return
-            self._check(image)
+            kind_of(image)
         except CortenError as error:
             self._tell(error)
             return
@@ -184,30 +176,24 @@ class _Server:
         if self._now is not None:
             self._end(self._now)
 
-    def _check(self, image: Image) -> None:
-        from corten.cli import up
-
-        if image.config.labels.get(up.ENTRY) not in ("predict", "command"):
-            raise UsageError(f"'{image.name}' has nothing to serve", hint=up.NOTHING)
-
     def _begin(self, image: Image) -> _Running:
         """Start a container of `image`, and lead to it when it is ready. Raises RuntimeFailure."""
         from corten.cli import serving, up
+        from corten.runtime.options import RunOptions
+        from corten.supervise import sockets
+        from corten.supervise.starting import Start
 
-        kind = image.config.labels[up.ENTRY]
-        environment = up.environment_of(self._arguments.env)
-        listener = serving.listen("127.0.0.1", 0)
-        output = serving.Output(self._context.terminal.say)
-        how = up.Start(
-            listener,
-            None if kind == "predict" else up.inner_port(image, environment),
-            environment,
-            up.limits_of(argparse.Namespace(memory=None, cpus=None, pids_limit=None)),
-            output.descriptor,
-            gpus_of(self._arguments),
-            tuple(self._arguments.cdi_spec_dir),
-            self._arguments.engine,
+        kind = kind_of(image)
+        options = RunOptions(
+            environment=environment_of(self._arguments.env),
+            gpus=gpus_of(self._arguments),
+            cdi_directories=tuple(self._arguments.cdi_spec_dir),
+            engine=self._arguments.engine,
         )
+        listener = sockets.listen("127.0.0.1", 0)
+        output = serving.Output(self._context.terminal.say)
+        forward = None if kind == "predict" else inner_port(image, options.environment)
+        how = Start(listener, forward, options, output.descriptor)
         try:
             served = self._starter(image, how)
         except BaseException:
@@ -215,7 +201,7 @@ class _Server:
             listener.close()
             raise
         fresh = _Running(image, served, output, listener)
-        address = serving.address_of(listener)
+        address = sockets.address_of(listener)
         try:
             serving.wait_until_ready(served, address, "/readyz" if kind == "predict" else None, self._asked)
         except BaseException:
@@ -224,7 +210,7 @@ class _Server:
         self._relay.lead_to(address)
         if not self._told and not self._asked.count:
             self._told = True
-            up.tell(self._context, self._url, kind, address, served, detached=False)
+            up.show(self._context, self._url, address, kind == "predict", None)
         return fresh
 
     def _end(self, running: _Running) -> None:

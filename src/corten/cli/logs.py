@@ -26,14 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Copy the log to standard output, and what was printed on standard error to standard error."""
-    from corten.runtime.inventory import find, look
+    from corten.runtime.inventory import find, is_locked, look
     from corten.runtime.logs import entries, follow, parse_since
+    from corten.supervise import services
 
-    directory = find(context.store, arguments.container)
+    service = services.directory_of(context.store) / arguments.container
+    own = (service / services.LOG).exists()
+    directory = service if own else find(context.store, arguments.container)
     since = parse_since(arguments.since, time.time()) if arguments.since else None
     log = directory / "output.log"
 
     def goes_on() -> bool:
+        if own:
+            return is_locked(services.lock_path(service))
         listed = look(directory)
         return listed is not None and (listed.running or listed.status == "restarting")
 

@@ -24,11 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Clean the store up."""
-    from corten.runtime.inventory import layers_in_use
+    from corten.runtime import inventory
     from corten.store.prune import prune
+    from corten.supervise import services
 
     store = context.store
-    pruned = prune(store, lambda: layers_in_use(store), everything=arguments.all, observe=context.observe)
+    pruned = prune(
+        store,
+        lambda: inventory.layers_in_use(store) | services.layers_in_use(store),
+        everything=arguments.all,
+        observe=context.observe,
+    )
     if arguments.json:
         document = {
             "layers": pruned.layers,

@@ -1,4 +1,4 @@
-"""What `up` does on this machine around a container that serves: the listening socket, waiting, following, stopping."""
+"""What `dev` does around a container that serves: waiting, showing what it prints, counting interrupts, stopping."""
 
 from __future__ import annotations
 
@@ -9,102 +9,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
 
-from corten.errors import CortenError, RuntimeFailure, UsageError
+from corten.errors import RuntimeFailure
+from corten.supervise.starting import Served
 
 GRACE = 10.0
 """Seconds that a container has to finish what is in flight before it is killed."""
-BACKLOG = 4096
 _PATIENCE = 5.0
 """Seconds of silence on an open connection after which a command's port counts as answered."""
 _TAIL = 64 << 10
-
-
-class Served(Protocol):
-    """A container that serves, as far as `up` needs to know it. `log` is where a detached one's output is kept."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def log(self) -> Path | None: ...
-
-    def poll(self) -> int | None:
-        """Its exit code as a shell gives it, or None while it runs."""
-
-    def signal(self, number: int) -> None:
-        """Send a signal to its first process. It is no error when it has ended."""
-
-
-class PortInUse(CortenError):
-    """Something else listens on the port."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket that is held here and passed into the container, so that no connection is ever refused.
-
-    Port 0 picks a free one. Raises PortInUse, or UsageError for an address that is not this machine's."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise UsageError(
-            f"'{host}' is not an address", hint="use 127.0.0.1, or 0.0.0.0 for every address"
-        ) from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise _bind_error(host, port, error) from error
-    return listener
-
-
-def _bind_error(host: str, port: int, error: OSError) -> CortenError:
-    import errno
-
-    if error.errno == errno.EADDRINUSE:
-        other = _free_port(host, port)
-        return PortInUse(
-            f"port {port} is in use on {host}",
-            hint=f"use '--port {other}', or '--port 0' for any"
-            if other
-            else "use '--port 0' for any free port",
-        )
-    if error.errno == errno.EACCES:
-        return UsageError(f"port {port} needs root", hint="use a port above 1023, such as '--port 8000'")
-    return UsageError(
-        f"cannot listen on '{host}:{port}': {(error.strerror or str(error)).lower()}",
-        hint="'--host' takes an address of this machine",
-    )
-
-
-def _free_port(host: str, port: int) -> int | None:
-    for candidate in range(port + 1, min(port + 20, 65536)):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, candidate))
-            return candidate
-    return None
-
-
-def address_of(listener: socket.socket) -> tuple[str, int]:
-    """Where a client on this machine reaches the socket."""
-    host, port = listener.getsockname()[:2]
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104
-
-
-def url_of(listener: socket.socket) -> str:
-    """The same as a URL."""
-    host, port = address_of(listener)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def wait_until_ready(
@@ -193,15 +108,6 @@ class Output:
         os.close(self._reading)
 
 
-def last_lines(log: Path | None, most: int = 50) -> list[str]:
-    """The end of a log, for whoever has not seen it; empty where there is none."""
-    if log is None or not log.is_file():
-        return []
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-        return file.read().decode(errors="replace").splitlines()[-most:]
-
-
 class Interrupts:
     """Counts Ctrl-C, SIGTERM and a closed terminal while a container serves, instead of dying of them."""
 
@@ -237,19 +143,6 @@ def interrupts() -> Iterator[Interrupts]:
         for number, handler in before.items():
             signal.signal(number, handler)
         counter.close()
-
-
-def follow(served: Served, asked: Interrupts, say: Callable[[str], None], grace: float = GRACE) -> int:
-    """Wait until the container ends by itself (its code is returned) or is asked to (then it is 0 once it has).
-
-    The first interrupt lets it finish what is in flight, for `grace` seconds; a second one kills it at once."""
-    while (code := served.poll()) is None and not asked.count:
-        asked.wait(0.1)
-    if code is not None:
-        return code
-    say("stopping; what is in flight is finished first (Ctrl-C again: at once)")
-    stop(served, grace, asked)
-    return 0
 
 
 def stop(served: Served, grace: float = GRACE, asked: Interrupts | None = None) -> None:

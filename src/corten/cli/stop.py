@@ -26,16 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
-    """Stop containers; print the name of each."""
+    """Stop containers, and the services that they serve for; print the name of each."""
     from corten.runtime.control import stop
     from corten.runtime.inventory import list_containers
+    from corten.supervise.ending import end
+    from corten.supervise.services import service_of, services
 
     names = list(arguments.containers)
     if arguments.all:
-        names += [item.name for item in list_containers(context.store) if item.name not in names]
+        found = [item.name for item in services(context.store)]
+        found += [item.name for item in list_containers(context.store)]
+        names += [name for name in dict.fromkeys(found) if name not in names]
     elif not names:
         raise UsageError("which container?", hint="'corten ps' lists them; --all stops every one")
     for name in names:
-        stop(context.store, name, arguments.time)
+        service = service_of(context.store, name)
+        if service is not None:
+            end(context.store, service, arguments.time)
+        elif not arguments.all or (context.store.containers_directory / name).exists():
+            stop(context.store, name, arguments.time)
         context.terminal.print(name)
     return 0

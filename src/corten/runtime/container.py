@@ -11,6 +11,7 @@ from pathlib import Path
 from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer
 from corten.runtime import attend, records
+from corten.runtime.descriptors import Passed
 from corten.runtime.engine import FALLBACKS
 from corten.runtime.identity import current_identity, find_program
 from corten.runtime.inventory import SERVICE, STOPPED, find, sweep
@@ -71,16 +72,13 @@ def start(
     store: Store,
     observe: Observer,
     *,
-    listener: int | None = None,
-    forward: int | None = None,
+    serving: Passed,
     output: int,
-    notify: int | None = None,
     log: Path | None = None,
     url: str | None = None,
     service: str | None = None,
 ) -> Running:
-    """Start for serving and return. `output` takes what it prints, `notify` is a pipe on which it says that it is ready.
-    With `log`, the file that `output` leads to, the container is detached: it lives on when this process ends, and is
+    """Start for serving and return. `output` takes what it prints. With `log`, the file that `output` leads to, the container is detached: it lives on when this process ends, and is
     removed by `stop`. `service` is what it belongs to. Raises RuntimeFailure, UsageError."""
     detached = log is not None
     made = Made(
@@ -97,15 +95,7 @@ def start(
     try:
         if log is not None:
             (made.directory / "output.log").symlink_to(log)
-        pid = made.start(
-            store,
-            observe,
-            listener=listener,
-            forward=forward,
-            output=output,
-            session=True,
-            notify=notify,
-        )
+        pid = made.start(store, observe, serving=serving, output=output, session=True)
         return Running(made.name, pid)
     except BaseException:
         made.remove()

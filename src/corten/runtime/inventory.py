@@ -105,10 +105,11 @@ def ending_of(directory: Path, record: Record) -> Ending | None:
         return Ending(_KILLED, at, False, "its time was over")
     marks = (directory / launch.RAN_OUT_OF_MEMORY, directory / "exit" / "oom")
     memory = any(mark.exists() for mark in marks) or cgroups.memory_ran_out(record.name, code)
-    return Ending(code, at, memory, _memory_reason(directory) if memory else None)
+    return Ending(code, at, memory, memory_reason(directory) if memory else None)
 
 
-def _memory_reason(directory: Path) -> str:
+def memory_reason(directory: Path) -> str:
+    """Why a container ended that ran out of memory."""
     try:
         limit = records.read_options(directory).limits.memory
     except RuntimeFailure:
@@ -146,9 +147,13 @@ def _health(directory: Path) -> str:
 
 
 def find(store: Store, name: str) -> Path:
-    """The directory of the container called `name`. Raises RuntimeFailure naming those there are."""
+    """The directory of the container called `name`, or of the one that serves for it. Raises RuntimeFailure naming those
+    there are."""
     names = [directory.name for directory in directories(store)]
     if name not in names:
+        serving = living_of(store, name)
+        if serving:
+            return store.containers_directory / serving[0].name
         hint = (
             f"there are: {', '.join(sorted(names)[:8])}"
             if names
@@ -156,6 +161,15 @@ def find(store: Store, name: str) -> Path:
         )
         raise RuntimeFailure(f"there is no container '{name}'", hint=hint)
     return store.containers_directory / name
+
+
+def living_of(store: Store, service: str) -> list[Listed]:
+    """The containers that live for a service, newest first."""
+    return [
+        item
+        for item in list_containers(store)
+        if item.running and dict(item.record.labels).get(SERVICE) == service
+    ]
 
 
 def layers_in_use(store: Store) -> set[Digest]:

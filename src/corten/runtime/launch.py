@@ -11,7 +11,6 @@ killed, and how: when the shim is gone, the kernel ends the engine and everythin
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import cgroups, kernel
 from corten.runtime.attend import FORWARDED, attend
+from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.forwarder import start_forwarder
 from corten.runtime.identity import Identity, write_mappings
@@ -379,31 +379,3 @@ def _engine(launch: Launch, tell: int, wire: Wire | None) -> NoReturn:
             "run 'corten doctor'",
         )
     os._exit(125)
-
-
-def pass_on(listener: int, notify: int | None) -> int:
-    """Make them descriptors 3 and 4, which a program that is executed inherits; how many there are."""
-    given = [descriptor for descriptor in (listener, notify) if descriptor is not None]
-    # First out of the way, so that putting one in its place never overwrites the other.
-    away = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in given]
-    for place, descriptor in enumerate(away, 3):
-        os.dup2(descriptor, place)
-    return len(given)
-
-
-def close_others(kept: set[int]) -> None:
-    """Close every descriptor from 3 up that is not in `kept`."""
-    start = 3
-    for descriptor in sorted(kept):
-        os.closerange(start, descriptor)
-        start = max(start, descriptor + 1)
-    os.closerange(start, os.sysconf("SC_OPEN_MAX"))
-
-
-def redirect(output: int) -> None:
-    """Standard input is empty from here on; standard output and error go to the descriptor `output`."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(output, 1)
-    os.dup2(output, 2)

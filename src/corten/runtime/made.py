@@ -12,6 +12,7 @@ from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer, Warned
 from corten.runtime import cgroups, launch, records
 from corten.runtime.decide import Situation, decide, network_of
+from corten.runtime.descriptors import NOTHING_PASSED, Passed
 from corten.runtime.engine import FALLBACKS, Engine, complaint
 from corten.runtime.identity import Identity, current_identity
 from corten.runtime.inventory import (
@@ -177,32 +178,30 @@ class Made:
         *,
         terminal: bool = False,
         size: tuple[int, int] | None = None,
-        listener: int | None = None,
-        forward: int | None = None,
+        serving: Passed = NOTHING_PASSED,
         output: int | None = None,
         session: bool = False,
-        notify: int | None = None,
     ) -> int:
         """Start the shim; returns its process ID."""
         identity = current_identity()
         engine = find_engine(store, identity, self.options.engine)
         if engine.name in FALLBACKS:
             output = self._without_monitor(output)
-            return self._fall_back(engine, observe, terminal, listener, forward, output, session, notify)
+            return self._fall_back(engine, observe, terminal, serving, output, session)
         if identity.kind == "single":
             _say_once(store, observe)
         edits = self._vendor_edits(identity, observe)
         limited = self._limited(identity, observe)
         layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
-        served = listener is not None and forward is None
+        served = serving.listener is not None and serving.forward is None
         inner = network_of(self.image, self.options)
-        network = self._network(inner, identity, observe, listener, forward, notify)
+        network = self._network(inner, identity, observe, serving)
         if network is not None:
             inner = "given"
             if not served:
                 # Those are in the network's own hands.
-                listener = forward = None
-        elif forward is not None:
+                serving = NOTHING_PASSED
+        elif serving.forward is not None:
             inner = "given"
         plan = launch.Launch(
             engine=engine,
@@ -210,8 +209,9 @@ class Made:
             name=self.name,
             directory=str(self.directory),
             layers=layers,
-            listener=listener,
-            forward=forward,
+            listener=serving.listener,
+            forward=serving.forward,
+            notify=serving.notify,
             output=output,
             session=session,
             detached=self.life.kind != "foreground",
@@ -220,7 +220,6 @@ class Made:
             storage=self.options.storage,
             scope=limited.scope,
             wiring=network.wiring if network else None,
-            notify=notify,
         )
 
         def prepare(root: str) -> None:
@@ -234,7 +233,7 @@ class Made:
                 size,
                 served,
                 edits,
-                notifies=notify is not None,
+                notifies=serving.notify is not None,
             )
             container = decide(self.image, replace(self.options, limits=limited.limits), situation, root)
             if self.options.named_volumes or self.image.config.volumes:
@@ -279,11 +278,9 @@ class Made:
         engine: Engine,
         observe: Observer,
         terminal: bool,
-        listener: int | None,
-        forward: int | None,
+        serving: Passed,
         output: int | None,
         session: bool,
-        notify: int | None,
     ) -> int:
         """The same under bubblewrap or PRoot."""
         # Where an OCI engine works, nothing of this is needed.
@@ -293,13 +290,13 @@ class Made:
         watched = Watched(
             engine,
             str(self.directory),
-            listener,
-            forward,
+            serving.listener,
+            serving.forward,
             output,
             session,
             detached=self.life.kind != "foreground",
             kept=(self._lock,),
-            notify=notify,
+            notify=serving.notify,
         )
 
         def ended(code: int) -> None:
@@ -339,13 +336,7 @@ class Made:
         return wanted_edits(options.gpus, options.vendor_devices, options.cdi_directories, identity, observe)
 
     def _network(
-        self,
-        network: str,
-        identity: Identity,
-        observe: Observer,
-        listener: int | None,
-        forward: int | None,
-        notify: int | None,
+        self, network: str, identity: Identity, observe: Observer, serving: Passed
     ) -> Prepared | None:
         """A network that the shim makes; None for those that the engine makes, or nobody. Its ports are written down."""
         if network in ("none", "host"):
@@ -353,10 +344,7 @@ class Made:
         # Every start would pay for this.
         from corten.runtime.network.preparing import prepare
 
-        served = (listener, forward) if listener is not None and forward is not None else None
-        prepared = prepare(
-            network, self.options.ports, self.store, identity, observe, served, notify if served else None
-        )
+        prepared = prepare(network, self.options.ports, self.store, identity, observe, serving)
         if prepared.ports:
             self.record = replace(self.record, ports=tuple(str(port) for port in prepared.ports))
             records.write(self.directory, self.record, self.options)

@@ -27,6 +27,7 @@ from typing import NoReturn
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import kernel, launch
 from corten.runtime.attend import FORWARDED
+from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.forwarder import start_forwarder
 from corten.runtime.processes import children, first_process, note_inside
@@ -98,14 +99,14 @@ def _shim(
         if watched.session or watched.detached:
             os.setsid()
         if watched.detached and watched.output is not None:
-            launch.redirect(watched.output)
+            redirect(watched.output)
             kept = {
                 watched.output,
                 tell,
                 *watched.kept,
                 *([watched.notify] if watched.notify is not None else []),
             }
-            launch.close_others(kept | ({watched.listener} if watched.listener is not None else set()))
+            close_others(kept | ({watched.listener} if watched.listener is not None else set()))
         if not watched.detached:
             kernel.die_with_parent(signal.SIGKILL)
         code = _contain(watched, prepare(), tell)
@@ -168,13 +169,13 @@ def _engine(watched: Watched, prepared: Prepared, tell: int) -> NoReturn:
             kernel.die_with_parent(signal.SIGKILL)
             note_inside(watched.directory)
         if watched.output is not None:
-            launch.redirect(watched.output)
+            redirect(watched.output)
         served = watched.listener is not None and watched.forward is None
         # Above whatever is passed on, so that 3 is free.
         for descriptor in prepared.inherited:
             os.set_inheritable(descriptor, True)
         if served and watched.listener is not None:
-            launch.pass_on(watched.listener, watched.notify)
+            pass_on(watched.listener, watched.notify)
         prepared.confine()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
@@ -272,7 +273,7 @@ class _Guard:
         if self.pid == 0:
             try:
                 note_inside(directory)
-                launch.close_others({alive, writing, go})
+                close_others({alive, writing, go})
                 os.setsid()
                 os.close(go)
                 code = _watch(engine, alive)

@@ -7,6 +7,7 @@ import os
 from corten.errors import RuntimeFailure
 from corten.events import Note, Observer
 from corten.runtime import inventory, records
+from corten.runtime.descriptors import NOTHING_PASSED, Passed
 from corten.runtime.identity import Identity
 from corten.runtime.network.plan import plan_private, survey
 from corten.runtime.network.ports import Port, Taken, check_distinct, take
@@ -32,11 +33,10 @@ def prepare(
     store: Store,
     identity: Identity,
     observe: Observer,
-    served: tuple[int, int] | None = None,
-    notify: int | None = None,
+    serving: Passed = NOTHING_PASSED,
 ) -> Prepared:
-    """Prepare the `network` `private` with `ports`, or `container:NAME`. `served`: a listening socket and the port inside that
-    it leads to, `notify` the pipe for its forwarder's words. Raises RuntimeFailure for what this machine cannot do and for ports in use, UsageError."""
+    """Prepare the `network` `private` with `ports`, or `container:NAME`. `serving`: a listening socket that leads to
+    a port inside. Raises RuntimeFailure for what this machine cannot do and for ports in use, UsageError."""
     if network.startswith("container:"):
         return _shared(store, network.removeprefix("container:"))
     check_distinct(ports)
@@ -52,10 +52,12 @@ def prepare(
     if way.pasta is None:
         _say_once(store, observe)
         text = ""
-    if served is not None:
-        listener, inner = served
-        forwards = (*forwards, Taken(Port(0, inner), os.dup(listener)))
-    wiring = Wiring(way.pasta, by_pasta, forwards_names, forwards, patient=served is not None, notify=notify)
+    notify = None
+    served = serving.listener is not None and serving.forward is not None
+    if serving.listener is not None and serving.forward is not None:
+        forwards = (*forwards, Taken(Port(0, serving.forward), os.dup(serving.listener)))
+        notify = serving.notify
+    wiring = Wiring(way.pasta, by_pasta, forwards_names, forwards, patient=served, notify=notify)
     return Prepared(wiring, found, text)
 
 

@@ -1,0 +1,149 @@
+"""What `up`, `dev` and `export` let people say about what is served: arguments, and their values."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.cli.container_options import add_engine_argument
+from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.errors import UsageError
+from corten.values import replace
+
+if TYPE_CHECKING:
+    from corten.runtime.options import Limits, RunOptions
+    from corten.store.images import Image
+
+HOST, PORT = "127.0.0.1", 8000
+ENTRY = "dev.corten.entry"
+NOTHING = (
+    "write a predictor (predict.py with a class that has 'predict'), or set `command` in [tool.corten]; "
+    "to run something once: corten run . -- COMMAND"
+)
+_WORKERS = "CORTEN_WORKERS"
+_MOST_WORKERS = 256
+
+
+def add_project_arguments(parser: argparse.ArgumentParser, what: str = "the project's folder") -> None:
+    """What is served, and how it is started."""
+    parser.add_argument("path", nargs="?", type=Path, help=f"{what} (default: this folder)")
+    parser.add_argument(
+        "-e",
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set a variable, or pass one on",
+    )
+    add_gpu_arguments(parser)
+    add_engine_argument(parser)
+
+
+def add_socket_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where it is served."""
+    parser.add_argument("--port", type=_port, help=f"the port to serve on; 0 picks one (default: {PORT})")
+    parser.add_argument("--host", help=f"the address to serve on (default: {HOST}, this machine only)")
+
+
+def add_service_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `up` keeps running."""
+    parser.add_argument("--name", help="the service's name (default: the image's)")
+    parser.add_argument(
+        "--workers", metavar="N|auto", help="how many processes predict (default: the image's own, else 1)"
+    )
+    parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
+    parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
+    parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+    parser.add_argument(
+        "--idle",
+        metavar="TIME",
+        help="end the container after that time without a request, such as 10m; the next connection starts it, and "
+        "waits (default: never)",
+    )
+    parser.add_argument(
+        "--start-timeout",
+        metavar="TIME",
+        help="how long a container may take until it is ready (default: for ever)",
+    )
+
+
+def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) -> RunOptions:
+    """`options` with what the arguments spell, over what is there. Raises UsageError."""
+    environment = dict(options.environment) | dict(environment_of(arguments.env))
+    if arguments.workers is not None:
+        if kind != "predict":
+            raise UsageError(
+                "--workers is for predictors, and this is a command",
+                hint="its own server says how many processes it has",
+            )
+        environment[_WORKERS] = _workers(arguments.workers)
+    return replace(
+        options,
+        environment=tuple(environment.items()),
+        limits=limits_of(arguments, options.limits),
+        gpus=gpus_of(arguments) or options.gpus,
+        cdi_directories=tuple(arguments.cdi_spec_dir) or options.cdi_directories,
+        engine=arguments.engine or options.engine,
+    )
+
+
+def seconds_of(text: str | None, default: float | None) -> float | None:
+    """`10m`, or `never`; `default` where nothing is said. Raises UsageError."""
+    from corten.cli.living import parse_time
+
+    if text is None:
+        return default
+    return None if text == "never" else parse_time(text)
+
+
+def kind_of(image: Image) -> str:
+    """`predict` or `command`. Raises UsageError for an image that serves nothing."""
+    kind = image.config.labels.get(ENTRY)
+    if kind not in ("predict", "command"):
+        raise UsageError(f"'{image.name}' has nothing to serve", hint=NOTHING)
+    return kind
+
+
+def inner_port(image: Image, environment: tuple[tuple[str, str], ...]) -> int:
+    """The `$PORT` that the command will see: the caller's, else the image's."""
+    values = dict(item.partition("=")[::2] for item in image.config.env) | dict(environment)
+    text = values.get("PORT", "8080")
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) < 65536:
+        raise UsageError(f"'PORT' is '{text[:20]}', which is not a port", hint="use a number from 1 to 65535")
+    return int(text)
+
+
+def environment_of(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """The variables that `-e` spells. Raises UsageError."""
+    from corten.runtime.options import parse_variable
+
+    parsed = (parse_variable(text, os.environ) for text in texts)
+    return tuple(variable for variable in parsed if variable is not None)
+
+
+def limits_of(arguments: argparse.Namespace, before: Limits) -> Limits:
+    """The limits that the arguments spell, over those `before`. Raises UsageError."""
+    from corten.runtime.options import parse_cpus, parse_memory, parse_pids
+
+    return replace(
+        before,
+        memory=parse_memory(arguments.memory) if arguments.memory else before.memory,
+        cpus=parse_cpus(arguments.cpus) if arguments.cpus else before.cpus,
+        pids=parse_pids(arguments.pids_limit) if arguments.pids_limit else before.pids,
+    )
+
+
+def _workers(text: str) -> str:
+    if text == "auto" or (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _MOST_WORKERS):
+        return text
+    raise UsageError(
+        f"'{text[:20]}' is not a number of workers", hint=f"use a number from 1 to {_MOST_WORKERS}, or 'auto'"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:6]) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a port; use a number from 0 to 65535")
+    return int(text)

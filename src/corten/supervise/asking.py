@@ -1,0 +1,94 @@
+"""Asking a server on this machine something small over HTTP, and reading what it says of itself. Its answers are hostile."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+from corten.values import dataclass
+
+_LONGEST = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a model server says of itself (`GET /status`), over all its models: how many workers, requests that wait and that
+    may, and milliseconds in which half and 99 of 100 recent ones were answered; None where it does not say."""
+
+    workers: int
+    waiting: int
+    bound: int
+    p50: float | None
+    p99: float | None
+    count: int
+
+
+def get(address: tuple[str, int], path: str, timeout: float = 10.0) -> tuple[int, bytes] | None:
+    """Status and body of one HTTP request; None where no HTTP came within `timeout` seconds."""
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
+    )
+    received = bytearray()
+    until = time.monotonic() + timeout
+    try:
+        with socket.create_connection(address, timeout=timeout) as connection:
+            connection.sendall(request.encode())
+            while len(received) < _LONGEST:
+                connection.settimeout(max(0.01, until - time.monotonic()))
+                data = connection.recv(1 << 16)
+                if not data:
+                    break
+                received += data
+    except OSError:
+        return None
+    head, _, body = bytes(received).partition(b"\r\n\r\n")
+    words = head.split(b" ", 2)
+    if not head.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():
+        return None
+    return int(words[1]), body
+
+
+def load(address: tuple[str, int], timeout: float = 1.0) -> Load | None:
+    """The load of the model server at `address`; None where it does not tell."""
+    answer = get(address, "/status", timeout)
+    if answer is None or answer[0] != 200:
+        return None
+    try:
+        return _load(json.loads(answer[1]))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _load(document: Any) -> Load | None:
+    models = _of(document, "models", list)
+    if models is None:
+        return None
+    workers = waiting = bound = count = 0
+    latencies: list[dict[str, Any]] = []
+    for model in models:
+        workers += len(_of(model, "workers", list) or [])
+        queue = _of(model, "queue", dict) or {}
+        waiting += int(_number(queue, "waiting") or 0)
+        bound += int(_number(queue, "bound") or 0)
+        latency = _of(model, "latency", dict) or {}
+        count += int(_number(latency, "count") or 0)
+        latencies.append(latency)
+    return Load(workers, waiting, bound, _worst(latencies, "p50"), _worst(latencies, "p99"), count)
+
+
+def _worst(latencies: list[dict[str, Any]], name: str) -> float | None:
+    found = [value for latency in latencies if (value := _number(latency, name)) is not None]
+    return max(found, default=None)
+
+
+def _of(document: Any, name: str, kind: type) -> Any:
+    value = document.get(name) if isinstance(document, dict) else None
+    return value if isinstance(value, kind) else None
+
+
+def _number(document: dict[str, Any], name: str) -> float | None:
+    value = document.get(name)
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
+    return float(value) if fits and value is not None else None

@@ -1,0 +1,61 @@
+"""Ending a service, whatever of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+from corten.errors import RuntimeFailure
+from corten.runtime.control import stop
+from corten.runtime.inventory import is_locked, living_of
+from corten.runtime.processes import send
+from corten.store.store import Store
+from corten.supervise import control, services
+from corten.supervise.services import Service
+
+_PATIENCE = 5.0
+"""Seconds that a supervisor has beyond what its containers have, before it is killed."""
+
+
+def end(store: Store, name: str, grace: float) -> None:
+    """End the service `name`: its containers finish what is in flight, for `grace` seconds. When this returns nothing of it is
+    left, and its port is free. Raises RuntimeFailure where there is none."""
+    service = services.find(store, name)
+    if service.supervised:
+        with contextlib.suppress(RuntimeFailure):
+            control.tell(service.directory, do="end", grace=grace)
+        _wait(service, grace + _PATIENCE)
+    for item in living_of(store, name):
+        with contextlib.suppress(RuntimeFailure):
+            stop(store, item.name, grace)
+    services.forget(service)
+
+
+def _wait(service: Service, seconds: float) -> None:
+    lock = services.lock_path(service.directory)
+    until = time.monotonic() + seconds
+    while is_locked(lock):
+        if time.monotonic() > until:
+            pid = _holder(service)
+            if pid is not None:
+                send(pid, signal.SIGKILL)
+            until = float("inf")
+        time.sleep(0.02)
+
+
+def _holder(service: Service) -> int | None:
+    """The supervisor by what it wrote down, if it is the one that has the lock open, and no stranger with its number."""
+    state = services.read(service.directory)
+    if state is None or not state.pid:
+        return None
+    path = os.fspath(services.lock_path(service.directory))
+    try:
+        for descriptor in os.listdir(f"/proc/{state.pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{state.pid}/fd/{descriptor}") == path:
+                    return state.pid
+    except OSError:
+        pass
+    return None
