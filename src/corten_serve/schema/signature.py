@@ -23,20 +23,14 @@ _STREAMS = (
 )
 _ITERABLES = (collections.abc.Iterable, collections.abc.AsyncIterable)
 _NO_DEFAULT = dataclasses.MISSING
+_LEFT_OUT = object()
+"""The default of a field that may be left out and has none; no schema can show it."""
 
 
 class Signature:
     """What `call` takes and returns. Making one reads the hints once; reading requests is then plain function calls."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
-        try:
-            parameters = list(inspect.signature(call).parameters.values())
-        except (ValueError, TypeError) as error:
-            raise PredictorError(
-                f"the parameters of '{name_of(call)}' cannot be found out",
-                hint="wrap it in a function of your own with type hints",
-            ) from error
-        hints = resolved(_hinted(call))
         self._hints = Hints()
         self.batch = False
         """Whether several requests may be answered at once; `item` is then defined."""
@@ -46,24 +40,17 @@ class Signature:
         self._positional: list[tuple[str, Any]] = []
         fields: list[Field] = []
         extra: Kind | None = None
-        for parameter in parameters:
-            name = parameter.name
-            hint = hints.get(name, Any)
-            default = _NO_DEFAULT if parameter.default is parameter.empty else parameter.default
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                raise PredictorError(
-                    f"'predict' takes '*{name}', which a JSON object has no names for",
-                    hint=f"take a list instead: '{name}: list[…]'",
-                )
+        parameters, returned = _parameters(call)
+        for name, hint, default, kind in parameters:
             field = self._hints.field(name, hint, default is _NO_DEFAULT, default, f"of parameter '{name}'")
-            if parameter.kind is parameter.VAR_KEYWORD:
+            if kind is inspect.Parameter.VAR_KEYWORD:
                 extra = field.kind
                 continue
-            if parameter.kind is parameter.POSITIONAL_ONLY:
+            if kind is inspect.Parameter.POSITIONAL_ONLY:
                 self._positional.append((name, default))
             fields.append(field)
         self.request = Record(fields=fields, extra=extra)
-        self._describe(call, hints.get("return", Any))
+        self._describe(call, returned)
 
     def _describe(self, call: Any, hint: Any) -> None:
         """What is known from the hint of the result, for a function that may yield its result in pieces."""
@@ -96,7 +83,8 @@ class Signature:
                 )
             signature._item = _gathering(predict, item if dataclasses.is_dataclass(item) else dict)
         else:
-            signature = cls(_imagined(singular(name), item, fields, returned))
+            one = [(singular(name), item, True, _NO_DEFAULT)]
+            signature = cls(Described(batch, one if fields is None else fields, returned))
             signature._item = _first
             if fields is not None:
                 build = None if hasattr(item, "__total__") else item
@@ -126,6 +114,54 @@ class Signature:
         if problems.found or not self._positional:
             return ([keywords], {}, problems) if self._whole else ([], keywords, problems)
         return [keywords.pop(name, default) for name, default in self._positional], keywords, problems
+
+
+class Described:
+    """A function whose parameters are told and not declared: the inputs of a model, whose names need be no identifiers. It
+    is called with keywords. `fields` are (name, hint, whether required, default)."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        fields: list[tuple[str, Any, bool, Any]],
+        returned: Any,
+        about: str = "",
+    ) -> None:
+        self._function = function
+        self.fields = fields
+        self.returned = returned
+        self.__doc__ = about
+
+    def __call__(self, **keywords: Any) -> Any:
+        return self._function(**keywords)
+
+
+def _parameters(call: Any) -> tuple[list[tuple[str, Any, Any, Any]], Any]:
+    """Name, hint, default (MISSING for none) and kind of each parameter; and the hint of the result."""
+    if isinstance(call, Described):
+        told = [
+            (name, hint, _NO_DEFAULT if needed else _LEFT_OUT if default is _NO_DEFAULT else default, None)
+            for name, hint, needed, default in call.fields
+        ]
+        return told, call.returned
+    try:
+        parameters = list(inspect.signature(call).parameters.values())
+    except (ValueError, TypeError) as error:
+        raise PredictorError(
+            f"the parameters of '{name_of(call)}' cannot be found out",
+            hint="wrap it in a function of your own with type hints",
+        ) from error
+    hints = resolved(_hinted(call))
+    found: list[tuple[str, Any, Any, Any]] = []
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            raise PredictorError(
+                f"'predict' takes '*{parameter.name}', which a JSON object has no names for",
+                hint=f"take a list instead: '{parameter.name}: list[…]'",
+            )
+        default = _NO_DEFAULT if parameter.default is parameter.empty else parameter.default
+        found.append((parameter.name, hints.get(parameter.name, Any), default, parameter.kind))
+    return found, hints.get("return", Any)
 
 
 def _hinted(call: Any) -> Any:
@@ -190,44 +226,20 @@ def _batch_hints(batch: Callable[..., Any]) -> tuple[str, Any, Any]:
     return name, args[0] if len(args) == 1 else Any, results[0] if len(results) == 1 else Any
 
 
-def _imagined(
-    name: str, item: Any, fields: list[tuple[str, Any, bool, Any]] | None, returned: Any
-) -> Callable[..., Any]:
-    """A function that takes one item as a request has it; it is described and never called."""
-
-    def predict(**keywords: Any) -> Any:
-        raise NotImplementedError
-
-    if fields is None:
-        fields = [(name, item, True, _NO_DEFAULT)]
-    # A default that a request cannot have stands for a field that may be left out.
-    parameters = [
-        inspect.Parameter(
-            key,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if needed else default,
-        )
-        for key, _, needed, default in fields
-    ]
-    predict.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    predict.__annotations__ = {**{key: hint for key, hint, _, _ in fields}, "return": returned}
-    return predict
-
-
 def _first(arguments: list[Any], keywords: dict[str, Any]) -> Any:
     return arguments[0] if arguments else next(iter(keywords.values()))
 
 
 def _gathering(predict: Callable[..., Any], build: Any) -> Callable[[list[Any], dict[str, Any]], Any]:
     """What makes one item of the arguments of `predict`."""
-    parameters = list(inspect.signature(predict).parameters.values())
-    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-    names = [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]
-    if len(parameters) == 1 and parameters[0].kind is not inspect.Parameter.VAR_KEYWORD:
-        name, default = parameters[0].name, parameters[0].default
+    parameters, _ = _parameters(predict)
+    defaults = {name: default for name, _, default, _ in parameters if default is not _NO_DEFAULT}
+    names = [name for name, _, _, kind in parameters if kind is inspect.Parameter.POSITIONAL_ONLY]
+    if len(parameters) == 1 and parameters[0][3] is not inspect.Parameter.VAR_KEYWORD:
+        name = parameters[0][0]
 
         def only(arguments: list[Any], keywords: dict[str, Any]) -> Any:
-            return arguments[0] if arguments else keywords.get(name, default)
+            return arguments[0] if arguments else keywords[name] if keywords else defaults[name]
 
         return only
 

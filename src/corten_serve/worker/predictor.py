@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
 from corten_serve.errors import PredictorError
 from corten_serve.worker.handlers import Handler, handlers_of
 from corten_serve.worker.loop import Loop
+from corten_serve.worker.model_files import is_model_file, open_model
 
 
 class Predictor:
@@ -116,11 +118,14 @@ class Loaded:
 
 
 def load(target: str) -> Loaded:
-    """Import `module:name` (or `module:name.attribute`) and make it callable.
+    """Import `module:name` (or `module:name.attribute`) and make it callable; or open the file of a model.
 
     What the project's own code raises while it is imported or constructed passes through; PredictorError says what is
     wrong with the target itself: its form, a module or name that does not exist, something that cannot be called, or
     an endpoint whose form is not one."""
+    if is_model_file(target):
+        model = open_model(target, os.environ.get("CORTEN_APP", "/app"))
+        return Loaded(target, model, handlers_of(model, target))
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path or not all(part.isidentifier() for part in path.split(".")):
         raise PredictorError(
