@@ -105,6 +105,15 @@ class Models:
             if owner is not None:
                 owner.exited(status)
 
+    def work(self) -> tuple[int, bool]:
+        """How many calls have been handed to workers so far, and whether there are any now."""
+        queues = [pool.queue for pool in self.pools.values()]
+        slots = [slot for pool in self.pools.values() for slot in pool.fleet.slots]
+        going = any(queue.waiting for queue in queues) or any(
+            slot.worker is not None and slot.worker.hand for slot in slots
+        )
+        return sum(queue.handed for queue in queues), going
+
     async def stop(self) -> None:
         """End all workers, after what they have in hand."""
         await asyncio.gather(*(pool.fleet.stop() for pool in self.pools.values()))

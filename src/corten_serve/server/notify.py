@@ -1,6 +1,7 @@
 """Telling whoever passed the listening socket in that requests are taken (`CORTEN_NOTIFY_FD`, as sd_notify(3) with a pipe).
 
-Whoever holds the socket beside us can give it to another server. So while it waits for our word, nothing is accepted: what
+`READY=1` comes once, and then `BUSY=1` once a second while requests are worked on, so that whoever holds the socket knows when
+nobody needs us. It can give the socket to another server. So while it waits for our word, nothing is accepted: what
 waits in the socket's queue is answered by the server that is ready, whichever that is.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 from corten_serve.settings import SettingsError
 
@@ -15,12 +17,16 @@ VARIABLE = "CORTEN_NOTIFY_FD"
 
 
 class Notice:
-    """The word that this server is ready, to be said once. `awaited`: somebody waits for it."""
+    """What this server says. `awaited`: somebody waits for the word that it is ready."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
+        self._said = False
+        self._work = 0
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
+            # Nobody who does not read may hold a server up.
+            os.set_blocking(descriptor, False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Notice:
@@ -38,16 +44,20 @@ class Notice:
     @property
     def awaited(self) -> bool:
         """Whether somebody waits, who has not been told."""
-        return self._descriptor is not None
+        return self._descriptor is not None and not self._said
 
     def ready(self) -> None:
-        """Say it. It is no error when whoever waited is gone."""
-        if self._descriptor is None:
-            return
-        try:
-            os.write(self._descriptor, b"READY=1\n")
-        except OSError:
-            pass
-        finally:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Say that requests are taken. It is no error when whoever waited is gone."""
+        self._said = True
+        self._say(b"READY=1\n")
+
+    def worked(self, done: int, going: bool) -> None:
+        """Say whether there was work since the last time: `done` counts it, `going` says that there is some now."""
+        if self._said and (going or done != self._work):
+            self._work = done
+            self._say(b"BUSY=1\n")
+
+    def _say(self, word: bytes) -> None:
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.write(self._descriptor, word)

@@ -88,6 +88,8 @@ async def serve(
             _regularly(min(_LOOK, max(0.1, settings.health / 4)) if settings.health else _LOOK, models.look)
         ),
     ]
+    if notice.awaited:
+        regular.append(loop.create_task(_regularly(1.0, lambda: notice.worked(*models.work()))))
     try:
         code = await _until_end(models, accepting, ending, log, begun)
         if code == 0:
