@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 
-from corten.runtime.processes import children
+from corten.runtime.processes import children, handles
+from corten.values import dataclass
 
 FORWARDED = (
     signal.SIGHUP,
@@ -21,18 +24,35 @@ SI_KERNEL = 0x80
 _GRACE = 10.0
 
 
-def attend(engine: int, forwarder: int | None = None) -> int:
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who gets a signal: the process `pid`, and whether it would be dropped there, where it would end anything else."""
+
+    pid: int
+    is_deaf: bool
+
+
+def attend(
+    engine: int,
+    forwarder: int | None = None,
+    *,
+    receiver: Callable[[int], Receiver] | None = None,
+    stand_in: tuple[int, Callable[[], None]] | None = None,
+) -> int:
     """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway. SIGTERM goes
-    to the forwarder first, which ends when it has passed all answers on, and then to the engine.
+    to the forwarder first, which ends when it has passed all answers on, and then to the container.
 
     The kernel drops a signal that the first process of a container does not handle, even one that would end it anywhere
-    else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code."""
+    else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code.
+    `receiver(number)` tells who gets a signal; without it the engine does. `stand_in` is a child beside the engine that stands for
+    the container: when somebody kills it, the call beside it ends everything."""
+    receiver = receiver or partial(_receiver, engine)
     waited = {*FORWARDED, signal.SIGCHLD}
     ended_by = 0
     parting = False
     while True:
         info = signal.sigwaitinfo(waited)
-        number, code = info.si_signo, info.si_code
+        number, cause = info.si_signo, info.si_code
         if number == signal.SIGCHLD:
             while True:
                 try:
@@ -41,15 +61,16 @@ def attend(engine: int, forwarder: int | None = None) -> int:
                     return 125
                 if pid == 0:
                     break
+                if stand_in is not None and pid == stand_in[0] and os.WIFSIGNALED(status):
+                    ended_by = signal.SIGKILL
+                    stand_in[1]()
                 if pid == forwarder:
                     forwarder = None
                     if parting:
-                        number, code = signal.SIGTERM, 0
+                        number, cause = signal.SIGTERM, 0
                 if pid == engine:
-                    if ended_by:
-                        return 128 + ended_by
-                    ended = os.waitstatus_to_exitcode(status)
-                    return ended if ended >= 0 else 128 - ended
+                    code = os.waitstatus_to_exitcode(status)
+                    return 128 + ended_by if ended_by else code if code >= 0 else 128 - code
             if number == signal.SIGCHLD:
                 continue
         elif number == signal.SIGTERM and forwarder is not None and not parting:
@@ -58,16 +79,21 @@ def attend(engine: int, forwarder: int | None = None) -> int:
                 os.kill(forwarder, signal.SIGTERM)
             continue
         with contextlib.suppress(ProcessLookupError):
-            if not _is_handled(number):
+            found = receiver(number)
+            if found.is_deaf:
                 ended_by = number
-                os.kill(engine, signal.SIGKILL)
-            elif code != SI_KERNEL:
-                os.kill(engine, number)
+                os.kill(found.pid, signal.SIGKILL)
+            elif cause != SI_KERNEL:
+                os.kill(found.pid, number)
+
+
+def _receiver(engine: int, number: int) -> Receiver:
+    return Receiver(engine, is_deaf=not _is_handled(number))
 
 
 def _is_handled(number: int) -> bool:
     """Whether the container's first process handles or ignores the signal, by /proc, where the engine has mounted that of
-    its own process namespace (proc(5), SigCgt and SigIgn). While it is only being made, nobody does."""
+    its own process namespace. While it is only being made, nobody does."""
     try:
         os.readlink("/proc/self")
     except OSError:
@@ -77,15 +103,10 @@ def _is_handled(number: int) -> bool:
     first = _first_process()
     if first is None:
         return False
-    try:
-        with open(f"/proc/{first}/status") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
-    except OSError:
-        return True
-    if fields.get("Name", "").strip().startswith("runc:["):
-        return False
-    masks = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigIgn", "0"), 16)
-    return bool(masks >> (number - 1) & 1)
+    with contextlib.suppress(OSError), open(f"/proc/{first}/comm") as file:
+        if file.read().startswith("runc:["):
+            return False
+    return handles(first, number)
 
 
 def _first_process() -> int | None:

@@ -21,23 +21,23 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import kernel, launch
-from corten.runtime.attend import FORWARDED
+from corten.runtime.attend import FORWARDED, Receiver, attend
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.forwarder import start_forwarder
-from corten.runtime.processes import children, first_process, note_inside
+from corten.runtime.processes import children, first_process, handles, note_inside
 from corten.store.disk import remove_tree
 from corten.values import dataclass
 
 _KINDS: dict[str, type[CortenError]] = {
     kind.__name__: kind for kind in (launch.NotFound, launch.NotExecutable, UsageError, RuntimeFailure)
 }
-_SI_KERNEL = 0x80
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 8
 
 
@@ -152,7 +152,12 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     if watched.forward is not None and watched.listener is not None:
         forwarder = start_forwarder(watched.listener, watched.forward, watched.notify)
     os.close(tell)
-    code = _attend(engine, guard.pid if guard is not None else None, forwarder)
+    code = attend(
+        engine,
+        forwarder,
+        receiver=partial(_receiver, engine, traced),
+        stand_in=(guard.pid, partial(_end, engine)) if guard is not None else None,
+    )
     if guard is not None:
         found = guard.result()
         code = code if found is None else found
@@ -193,53 +198,12 @@ def _engine(watched: Watched, prepared: Prepared, tell: int) -> NoReturn:
     os._exit(125)
 
 
-def _attend(engine: int, guard: int | None, forwarder: int | None = None) -> int:
-    """Wait for the engine, and pass signals on to the first process; as `attend.attend`. A guard that is killed stands for
-    the container."""
-    traced = guard is not None
-    waited = {*FORWARDED, signal.SIGCHLD}
-    ended_by = 0
-    parting = False
-    while True:
-        info = signal.sigwaitinfo(waited)
-        number, cause = info.si_signo, info.si_code
-        if number == signal.SIGCHLD:
-            while True:
-                try:
-                    pid, status = os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:
-                    return 125
-                if pid == 0:
-                    break
-                if pid == guard and _was_killed(status):
-                    ended_by = signal.SIGKILL
-                    _end(engine)
-                if pid == forwarder:
-                    forwarder = None
-                    if parting:
-                        number, cause = signal.SIGTERM, 0
-                if pid == engine:
-                    code = os.waitstatus_to_exitcode(status)
-                    return 128 + ended_by if ended_by else code if code >= 0 else 128 - code
-            if number == signal.SIGCHLD:
-                continue
-        elif number == signal.SIGTERM and forwarder is not None and not parting:
-            parting = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(forwarder, signal.SIGTERM)
-            continue
-        first = _first(engine, traced)
-        with contextlib.suppress(ProcessLookupError):
-            if first is None or (not traced and not _is_handled(first, number)):
-                # The kernel drops what the first process of a namespace does not handle.
-                ended_by = number
-                os.kill(first or engine, signal.SIGKILL)
-            elif cause != _SI_KERNEL:
-                os.kill(first, number)
-
-
-def _was_killed(status: int) -> bool:
-    return os.WIFSIGNALED(status)
+def _receiver(engine: int, traced: bool, number: int) -> Receiver:
+    """The first process gets a signal itself: neither bubblewrap nor PRoot passes any on."""
+    first = _first(engine, traced)
+    if first is None:
+        return Receiver(engine, is_deaf=True)
+    return Receiver(first, is_deaf=not traced and not handles(first, number))
 
 
 def _first(engine: int, traced: bool) -> int | None:
@@ -249,16 +213,6 @@ def _first(engine: int, traced: bool) -> int | None:
         return next(iter(children(engine)), None)
     except OSError:
         return None
-
-
-def _is_handled(pid: int, number: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/status") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
-    except OSError:
-        return True
-    masks = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigIgn", "0"), 16)
-    return bool(masks >> (number - 1) & 1)
 
 
 class _Guard:
