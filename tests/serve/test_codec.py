@@ -25,8 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten_serve.protocols.codec import decode, encode
-from corten_serve.protocols.interface import BadRequest, ResultError
-from corten_serve.protocols.openapi import document
+from corten_serve.protocols.desk import Desk
+from corten_serve.protocols.interface import BadRequest, Endpoint, Model, ResultError
 from corten_serve.schema.signature import Signature
 from corten_serve.worker.answering import Answering
 from corten_serve.worker.predictor import PredictorError
@@ -470,13 +470,18 @@ def test_star_arguments_are_an_error_at_start():
         Signature(predict)
 
 
+def described(predict: Any, description: str) -> dict[str, Any]:
+    endpoint = Endpoint("predict", Signature(predict), description)
+    return Desk(Model("trees", "1", (endpoint,), description)).openapi()
+
+
 def test_the_document_is_whole():
     def predict(tree: Tree, person: Person, when: Annotated[datetime.date, "the day"]) -> list[Point]:
         """Grow.
 
         And say why."""
 
-    text = document("trees", "1", "Grow.\n\nAnd say why.", Signature(predict))
+    text = described(predict, "Grow.\n\nAnd say why.")
     schemas = text["components"]["schemas"]
     assert {"PredictRequest", "Tree", "Person", "Point", "Error"} <= set(schemas)
     assert schemas["PredictRequest"]["required"] == ["tree", "person", "when"]

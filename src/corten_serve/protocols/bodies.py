@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from corten_serve.protocols import npy
@@ -57,14 +56,15 @@ class Bodies:
             return self._form(urlencoded(body), binary=False)
         if kind in npy.TYPES and self.array:
             return self._array(npy.load(body, self.array.name), self.array)
-        if kind == JSON or kind.endswith("+json") or (kind in _AS_JSON and not self._takes(kind)):
+        if kind == JSON or kind.endswith("+json") or (kind in _AS_JSON and not self.takes(kind)):
             return decode(self._signature, _recoded(body, parameters))
         if self.upload:
             return self._whole(body, content_type, self.upload)
         expected = ", ".join(f"'{name}'" for name in self.types())
         raise BadRequest([("", f"expected one of {expected}, got '{kind[:60]}'")], 415)
 
-    def _takes(self, kind: str) -> bool:
+    def takes(self, kind: str) -> bool:
+        """Whether a whole body of the content type `kind` is an upload."""
         main = kind.partition("/")[0]
         return self.upload is not None and any(
             media in (kind, f"{main}/*") for media in self.upload.kind.media
@@ -134,8 +134,8 @@ def text_value(kind: Kind, text: str) -> Any:
     if forms <= {"string", "null"}:
         return text if text or "string" in forms else None
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = load(text)
+    except BadRequest:
         value = text
     else:
         if form_of(value) in forms or "string" not in forms:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from corten_serve.protocols.functions import Functions
+from corten_serve.protocols.hosted import Hosted
+from corten_serve.protocols.inference import Inference
 from corten_serve.protocols.interface import (
     Answer,
     BadRequest,
@@ -16,30 +19,43 @@ from corten_serve.protocols.interface import (
     WireProtocol,
     Work,
 )
-from corten_serve.protocols.openapi import document
+from corten_serve.protocols.kserve import KServe
+from corten_serve.protocols.openapi import assembled, rendered
 from corten_serve.protocols.plain import Plain
 
 
 class Desk:
-    """Reads and writes every request of `model`. It is a WireProtocol itself."""
+    """Reads and writes every request of `model`."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._plain: WireProtocol = Plain(model)
+        self._plain = Plain(model)
+        inference, kserve, hosted = Inference(model), KServe(model), Hosted(model)
+        self._protocols: tuple[WireProtocol, ...] = (self._plain, inference, kserve, hosted)
+        self._documents = [*inference.documents(), *kserve.documents(), *hosted.documents()]
         self._routes: list[Route] = []
         self._by_route: dict[str, WireProtocol] = {}
-        for protocol in (self._plain,):
+        self._add(*self._protocols)
+        self._openapi = self._described()
+        page = Document("/openapi.json", rendered(self._openapi))
+        self._add(Functions(model, self, [page, *self._documents]))
+
+    def _add(self, *protocols: WireProtocol) -> None:
+        """Take in their routes. Of two with the same path the later one counts: Vertex may say `/predict`."""
+        for protocol in protocols:
             for route in protocol.routes():
+                same = (route.method, route.path)
+                self._routes = [each for each in self._routes if (each.method, each.path) != same]
                 self._routes.append(route)
                 self._by_route[route.route] = protocol
 
     def routes(self) -> list[Route]:
-        """Every operation that the server has to send here."""
+        """Every operation that the server has to send here. The one without a path is for events of Lambda."""
         return self._routes
 
     def documents(self) -> list[Document]:
-        """What the server answers to GET by itself."""
-        return []
+        """What the server answers to GET by itself, beside the OpenAPI document."""
+        return self._documents
 
     def read(self, call: Call) -> Work:
         """The work that `call` asks for. Raises BadRequest, also for a route that nobody has."""
@@ -59,5 +75,13 @@ class Desk:
 
     def openapi(self) -> dict[str, Any]:
         """The whole OpenAPI document of the model."""
-        model = self._model
-        return document(model.name, model.version, model.description, model.endpoints[0].signature)
+        return self._openapi
+
+    def _described(self) -> dict[str, Any]:
+        paths: dict[str, Any] = {}
+        schemas: dict[str, Any] = {}
+        for protocol in self._protocols:
+            described = protocol.openapi()
+            paths.update(described.paths)
+            schemas.update(described.schemas)
+        return assembled(self._model, paths, schemas)

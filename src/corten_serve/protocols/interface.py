@@ -109,6 +109,13 @@ class Document(NamedTuple):
     ready: bool = False
 
 
+class Described(NamedTuple):
+    """A protocol's part of the OpenAPI document: path → method → operation, and shared schemas by name."""
+
+    paths: dict[str, Any]
+    schemas: dict[str, Any]
+
+
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
     """One callable of a predictor. `path` starts with a slash and is what stands after the model's prefix."""
@@ -159,8 +166,8 @@ class WireProtocol(Protocol):
         """The answer to a call that failed, in the protocol's own form."""
         ...
 
-    def openapi(self) -> dict[str, Any]:
-        """The paths of the OpenAPI document: path → method → operation."""
+    def openapi(self) -> Described:
+        """What the OpenAPI document says of it."""
         ...
 
 

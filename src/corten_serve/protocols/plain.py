@@ -8,8 +8,11 @@ from typing import Any
 
 from corten_serve.protocols.bodies import Bodies
 from corten_serve.protocols.codec import error_body
-from corten_serve.protocols.interface import Answer, Call, Endpoint, Model, Problem, Route, Work
+from corten_serve.protocols.interface import Answer, Call, Described, Endpoint, Model, Problem, Route, Work
+from corten_serve.protocols.openapi import PREDICTING, operation
 from corten_serve.protocols.results import Results
+from corten_serve.protocols.shapes import Shapes
+from corten_serve.schema.kinds import Schema
 
 
 class Readers:
@@ -63,6 +66,25 @@ class Plain:
         """`{"error": …}`, and each problem with its field."""
         return Answer(status, error_body(message, problems))
 
-    def openapi(self) -> dict[str, Any]:
-        """The paths."""
-        return {}
+    def openapi(self) -> Described:
+        """A path for each endpoint."""
+        paths: dict[str, Any] = {}
+        schemas: dict[str, Schema] = {}
+        for readers in self._readers.values():
+            endpoint = readers.endpoint
+            shapes = Shapes(endpoint, schemas)
+            schemas.update(shapes.schemas)
+            summary = endpoint.description.split("\n\n")[0].replace("\n", " ") or endpoint.name.capitalize()
+            paths[self._model.prefix + endpoint.place] = {
+                "post": operation(
+                    endpoint.name,
+                    "predict",
+                    summary,
+                    shapes.answers(),
+                    (*PREDICTING, "406", "415", "422"),
+                    shapes.requests(),
+                    not shapes.optional,
+                    endpoint.description,
+                )
+            }
+        return Described(paths, schemas)

@@ -42,13 +42,23 @@ class Results:
         """The answer. Raises ResultError."""
         if chosen == npy.NPY:
             return Answer(200, npy.dump(result), npy.NPY)
-        if self._kind.produces is not None and not self.streams:
-            found = self._kind.encode(result)
-            if found is not None and chosen != JSON:
-                return Answer(200, found[1], found[0])
-            if found is not None:
-                return Answer(200, b'"' + base64.b64encode(found[1]) + b'"')
-        return Answer(200, encode(result))
+        found = self.as_bytes(result)
+        if found is None:
+            return Answer(200, encode(result))
+        if chosen == JSON:
+            return Answer(200, encode(base64.b64encode(found[1]).decode()))
+        return Answer(200, found[1], found[0])
+
+    def plain(self, result: Any) -> Any:
+        """The result as it stands inside a larger JSON: bytes, files and images in base64."""
+        found = self.as_bytes(result)
+        return result if found is None else base64.b64encode(found[1]).decode()
+
+    def as_bytes(self, result: Any) -> tuple[str, bytes] | None:
+        """Content type and bytes of a result that is a file, an image or bytes; None for any other."""
+        if self._kind.produces is None or self.streams:
+            return None
+        return self._kind.encode(result)
 
 
 def _offers(signature: Signature) -> tuple[str, ...]:

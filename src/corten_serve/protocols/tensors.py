@@ -55,7 +55,8 @@ class Tensor(NamedTuple):
 
     def flat(self) -> list[Any]:
         """The elements as Python values."""
-        return self.values if isinstance(self.values, list) else self.values.reshape(-1).tolist()
+        values: list[Any] = self.values if isinstance(self.values, list) else self.values.reshape(-1).tolist()
+        return values
 
     def nested(self) -> Any:
         """The elements as nested lists, one for each dimension; the element itself where there is none."""
@@ -76,7 +77,9 @@ class Tensor(NamedTuple):
         if numpy is None or self.datatype == BYTES:
             return None
         if isinstance(self.values, list):
-            return numpy.array(self.values, dtype=CODES[self.datatype]).reshape(self.shape)
+            # Out of JSON come doubles: whether a narrower type holds them is for whoever reads the array.
+            code = "d" if self.datatype.startswith("FP") else CODES[self.datatype]
+            return numpy.array(self.values, dtype=code).reshape(self.shape)
         return self.values
 
 
