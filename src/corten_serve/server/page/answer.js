@@ -30,7 +30,7 @@ function tableOf(value, title) {
     return el("td", { class: isNumeric(inside) && "number" }, text);
   };
   const body = el("tbody");
-  const scroll = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title });
+  const scroll = el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": title });
   const numeric = (column) => isNumeric(own(value[0], column));
   scroll.append(el("table", {},
     el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, "#"), columns.map((column) => el("th", { scope: "col", class: numeric(column) && "number" }, String(column))))),

@@ -20,11 +20,11 @@ function remember(key, value) {
   }
 }
 
-// Every POST that is marked as a prediction; every POST where none is.
+// Every POST that is marked as a prediction; where none is, every POST but those of other servers' protocols.
 function readOperations() {
   const all = Object.entries(spec.paths ?? {}).flatMap(([path, item]) => (isObject(item?.post) ? [{ path, ...item.post }] : []));
   const marked = all.filter((one) => one.tags?.includes("predict"));
-  for (const one of marked.length ? marked : all) {
+  for (const one of marked.length ? marked : all.filter((one) => !/^\/(v1|v2|invocations|2015-03-31)(\/|$)/.test(one.path))) {
     const content = resolve(one.requestBody).content ?? {};
     const answers = resolve(own(one.responses, "200")).content ?? {};
     const json = content["application/json"];
@@ -267,15 +267,14 @@ async function streamed(response, type, begun) {
   try {
     for await (const { event, value } of itemsOf(response, type)) {
       if (event === "end" || event === "done") continue;
-      if (event === "error" || (isObject(value) && typeof value.error === "string" && Object.keys(value).length === 1)) {
-        wrong = isObject(value) ? value.error : String(value);
-        continue;
-      }
       first ??= performance.now() - begun;
-      place.add(value);
+      // A last item that is nothing but an error says why it is the last one.
+      if (wrong) place.add(wrong);
+      wrong = event === "error" || (isObject(value) && typeof value.error === "string" && Object.keys(value).length < 3) ? value : undefined;
+      if (wrong === undefined) place.add(value);
       if (place.kept.length % 20 === 1) outcomeQuietly(words());
     }
-    outcome(wrong ? `Broken off: ${wrong} · ${words()}` : words(), Boolean(wrong));
+    outcome(wrong ? `Broken off: ${wrong.error ?? spell(wrong)} · ${words()}` : words(), Boolean(wrong));
   } catch (error) {
     outcome(`${error.name === "AbortError" ? "Cancelled" : "Broken off"} · ${words()}`, error.name !== "AbortError");
   }
