@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from corten_serve.protocols.codec import bind, encode, load, problems_text
+from corten_serve.protocols.codec import bind, encode, error_body, load, problems_text
 from corten_serve.protocols.interface import (
     JSON,
     Answer,
@@ -90,11 +90,16 @@ class Functions:
 
     def write_error(self, call: Call, status: int, message: str, problems: Sequence[Problem] = ()) -> Answer:
         """For a request of HTTP its answer, which is 200 to Lambda; else Lambda's own form of an error."""
+        inner: Call | None = None
         try:
-            request = proxied(load(call.body))
+            event = load(call.body)
+        except BadRequest:
+            event = None
+        try:
+            request = proxied(event)
             inner = self._call(request, call) if request is not None else None
         except BadRequest as error:
-            return _wrapped(self._inner.write_error(call, error.status, "", error.problems))
+            return _wrapped(Answer(error.status, error_body("", error.problems)))
         if inner is not None:
             return _wrapped(self._inner.write_error(inner, status, message, problems))
         kind = "BadRequest" if status < 500 else "PredictorError"
