@@ -34,6 +34,7 @@ def copy_out(store: Store, name: str, source: str, target: Path) -> None:
     Raises RuntimeFailure, UsageError."""
     base = os.path.basename(os.path.normpath("/" + source)) or name
     into = target / base if target.is_dir() else target
+    _check_reachable(find(store, name))
     if not into.parent.is_dir():
         raise UsageError(f"there is no folder '{into.parent}'", hint="make it first")
 
@@ -56,7 +57,9 @@ def copy_in(store: Store, name: str, source: Path, target: str) -> None:
     if not source.exists():
         raise UsageError(f"there is no '{source}'", hint="check its path")
     source = source.resolve()
-    owner = _owner(find(store, name))
+    directory = find(store, name)
+    _check_reachable(directory)
+    owner = _owner(directory)
 
     def act(stream: BinaryIO) -> None:
         path = os.path.realpath("/" + target)
@@ -70,6 +73,16 @@ def copy_in(store: Store, name: str, source: Path, target: str) -> None:
 
     with _side(store, name, act, writes=False) as stream:
         tree_stream.send(str(source), stream)
+
+
+def _check_reachable(directory: Path) -> None:
+    """Raise RuntimeFailure for a container that no OCI engine was asked to start: there is no root to enter."""
+    record = records.read(directory)
+    if record is not None and record.kind == "shim" and not (directory / "bundle" / "config.json").exists():
+        raise RuntimeFailure(
+            f"'{directory.name}' runs without an OCI engine, where its files cannot be reached",
+            hint="give it a folder or a volume with -v for what it shall share",
+        )
 
 
 def _owner(directory: Path) -> tuple[int, int]:

@@ -122,6 +122,14 @@ def _numbers(pid: int) -> list[str]:
         return next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
 
 
+def has_own_numbers(pid: int) -> bool:
+    """Whether a process is in a deeper process namespace than this one. Also when it has just ended."""
+    try:
+        return len(_numbers(pid)) != len(_numbers(os.getpid()))
+    except OSError:
+        return True
+
+
 def parent(pid: int) -> int | None:
     """The parent of a process; None when there is no such process."""
     try:

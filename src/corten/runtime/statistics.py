@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from corten.runtime import cgroups
-from corten.runtime.processes import first_process, inside, tree
+from corten.runtime.processes import children, first_process, has_own_numbers, inside, parent, tree
 from corten.values import dataclass
 
 _ROOT = "/sys/fs/cgroup"
@@ -40,11 +40,24 @@ def usage(directory: Path) -> Usage | None:
         return None
     first = first_process(monitor)
     if first is None:
-        return None
+        traced = _traced_beside(monitor)
+        return _of_processes(traced) if traced else None
     places = _places(first, directory.name)
     if "memory" in places:
         return _of_groups(places)
     return _of_processes([first, *tree(first)])
+
+
+def _traced_beside(guard: int) -> list[int]:
+    """What PRoot traces, beside its guard (fallback/shim.py): the children of the guard's siblings, and all below them. None
+    where `guard` is the first of a process namespace, whose container is only being made."""
+    shim = parent(guard)
+    if shim is None or has_own_numbers(guard):
+        return []
+    try:
+        return [pid for sibling in children(shim) if sibling != guard for pid in tree(sibling)]
+    except OSError:
+        return []
 
 
 def processors(before: Usage, after: Usage) -> float:

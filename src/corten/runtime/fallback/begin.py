@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corten.errors import RuntimeFailure
 from corten.events import Note, Observer
-from corten.runtime.decide import Situation, decide
+from corten.runtime.decide import Situation, decide, network_of
 from corten.runtime.engine import Engine
 from corten.runtime.fallback import confine
 from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments
@@ -28,7 +28,6 @@ from corten.store.merged import merged
 from corten.store.store import Store
 from corten.values import replace
 
-_NETWORK_LABEL = "dev.corten.network"
 _FILTER = 30
 """A descriptor above those that are passed on."""
 Files = Callable[[str], tuple[tuple[str, str], ...]]
@@ -56,7 +55,7 @@ def begin(
     say_once(engine, store, observe)
     tree = merged(store, image.config.diff_ids, "copied" if engine.name == "proot" else "linked")
     try:
-        network = _network(engine, image, options, watched)
+        network = _network(engine, image, options, watched, store, observe)
         if watched.forward is not None:
             port = _free_port(watched.forward)
             watched = replace(watched, forward=port)
@@ -95,22 +94,39 @@ def begin(
 
 def say_once(engine: Engine, store: Store, observe: Observer) -> None:
     """Which of the default protections are missing here; whoever wonders has been told."""
-    said = store.cache_directory("engine") / f"said-{engine.name}-{os.geteuid()}"
+    text = (
+        f"{TITLES[engine.name]} is used in place of an OCI runtime: {MISSING[engine.name]} "
+        "('corten doctor' says what crun and runc need here)"
+    )
+    _say(store, engine.name, text, observe)
+
+
+def _say(store: Store, what: str, text: str, observe: Observer) -> None:
+    said = store.cache_directory("engine") / f"said-{what}-{os.geteuid()}"
     if not said.exists():
-        observe(
-            Note(
-                f"{TITLES[engine.name]} is used in place of an OCI runtime: {MISSING[engine.name]} "
-                "('corten doctor' says what crun and runc need here)"
-            )
-        )
+        observe(Note(text))
         said.touch()
 
 
-def _network(engine: Engine, image: Image, options: RunOptions, watched: Watched) -> str:
-    """`none` where that is possible and nothing else is asked for; a command's port is reached from this machine's network."""
-    wanted = options.network or image.config.labels.get(_NETWORK_LABEL, "none")
-    if engine.name == "bwrap" and wanted == "none" and watched.forward is None:
+def _network(
+    engine: Engine, image: Image, options: RunOptions, watched: Watched, store: Store, observe: Observer
+) -> str:
+    """`none` where that is wanted and possible, else `host`. What was asked for by an option is honoured or has been refused; what
+    the image only wishes is a protection that is missing, and said to be. Raises UsageError for an image's network that is
+    none."""
+    wanted = network_of(image, options)
+    is_served = watched.forward is not None
+    if engine.name == "bwrap" and wanted == "none" and not is_served:
         return "none"
+    title = TITLES[engine.name]
+    if wanted == "private":
+        text = (
+            f"'{image.name}' wants a private network; under {title} it has this machine's, with its loopback"
+        )
+        _say(store, f"{engine.name}-network-{image.name.replace('/', '-')[-100:]}", text, observe)
+    elif engine.name == "bwrap" and wanted == "none":
+        text = f"a command that serves on a port has this machine's network under {title}, with its loopback"
+        _say(store, f"{engine.name}-network", text, observe)
     return "host"
 
 
