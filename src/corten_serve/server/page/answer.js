@@ -5,13 +5,18 @@ const ADDRESS = /^data:image\/(png|jpe?g|gif|webp|avif|bmp|svg\+xml);base64,[A-Z
 const isPlain = (value) => typeof value !== "object" || value === null;
 const isNumeric = (value) => typeof value === "number" || typeof value === "bigint";
 
+// The type of a picture by how its base64 begins; or undefined.
+function pictureType(text) {
+  const found = Object.keys(PICTURES).find((start) => text.startsWith(start));
+  return found && `image/${PICTURES[found]}`;
+}
+
 // The address of the picture that a text holds, by its schema or by how pictures begin; or undefined.
 function pictureIn(text, schema) {
   if (text.length < 40) return undefined;
   if (text.startsWith("data:")) return ADDRESS.test(text) ? text : undefined;
-  const found = Object.keys(PICTURES).find((start) => text.startsWith(start));
   const said = /^image\/[a-z.+-]+$/.exec(schema?.contentMediaType ?? "")?.[0];
-  const type = found ? `image/${PICTURES[found]}` : said;
+  const type = pictureType(text) ?? said;
   return type && /^[A-Za-z0-9+/=\s]+$/.test(text) ? `data:${type};base64,${text}` : undefined;
 }
 

@@ -32,7 +32,7 @@ function readOperations() {
     const [type, other] = Object.entries(content)[0] ?? [];
     operations.push({
       path: one.path,
-      about: one.description ?? one.summary ?? "",
+      about: one.description ?? "",
       schema: (json ?? form)?.schema ?? (other ? { contentMediaType: type } : undefined),
       required: one.requestBody?.required === true,
       examples: json?.examples ? Object.entries(json.examples).map(([name, example]) => [resolve(example).summary ?? name, resolve(example).value]) : json && "example" in json ? [["Example", json.example]] : [],
@@ -214,6 +214,7 @@ async function run(event) {
     clearInterval(ticking);
     running = undefined;
     busy(false);
+    look();
   }
 }
 
@@ -246,7 +247,9 @@ async function answer(response, begun) {
     const text = await blob.text();
     return present([["Text", () => el("pre", {}, text.slice(0, 1e6))]]);
   }
-  return present([["Result", () => media(blob, type, named)]]);
+  const begins = new Uint8Array(await blob.slice(0, 12).arrayBuffer());
+  const found = /^(image|audio|video)\//.test(type) ? type : pictureType(btoa(String.fromCharCode(...begins))) ?? type;
+  return present([["Result", () => media(new Blob([blob], { type: found }), found, named)]]);
 }
 
 function failed(response, value, words) {

@@ -51,7 +51,7 @@ async function look() {
 
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && look());
 
-// Bars of the last requests, the newest at the right. Failed ones have their own colour, and are counted in words.
+// Bars of the last requests, the newest last. Failed ones have their own colour, and are counted in words.
 function spark(recent) {
   const space = "http://www.w3.org/2000/svg";
   const make = (tag, properties) => {
@@ -66,7 +66,7 @@ function spark(recent) {
   const chart = make("svg", { class: "spark", viewBox: "0 0 250 40", preserveAspectRatio: "none", role: "img", "aria-label": words });
   recent.forEach((one, index) => {
     const height = Math.max(1.5, (times[index] / most) * 40);
-    chart.append(make("rect", { x: 250 - (recent.length - index) * 5, y: 40 - height, width: 4, height, class: bad(one) ? "bad" : "" }));
+    chart.append(make("rect", { x: index * 5, y: 40 - height, width: 4, height, class: bad(one) ? "bad" : "" }));
   });
   return [chart, el("small", {}, words)];
 }
