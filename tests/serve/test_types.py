@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 import corten_serve
 from corten_serve import Field
 from corten_serve.errors import PredictorError
+from corten_serve.protocols.codec import encode
 from corten_serve.schema import compounds, images
 from corten_serve.schema.kinds import Kind, Problems
 from corten_serve.schema.signature import Described, Signature, singular
@@ -422,6 +423,13 @@ class TestFrames:
         assert read(pandas.Series, [1, 2]).tolist() == [1, 2]
         assert read(pandas.Series, {"a": 1, "b": 2}).to_dict() == {"a": 1, "b": 2}
         assert problem(pandas.Series, [[1]]) == "expected a plain value, got an array"
+
+    def test_missing_cells_of_results_are_null(self):
+        frame = pandas.DataFrame(
+            {"at": [pandas.Timestamp("2026-01-02"), pandas.NaT], "n": pandas.array([1, None], dtype="Int64")}
+        )
+        assert encode(frame) == b'[{"at":"2026-01-02T00:00:00","n":1},{"at":null,"n":null}]'
+        assert encode({"shot": PIXEL}).startswith(b'{"shot":"data:image/png;base64,')
 
     def test_results_are_records(self):
         def predict() -> pandas.DataFrame: ...

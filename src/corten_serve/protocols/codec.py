@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from corten_serve.protocols.interface import BadRequest, Problem, ResultError
-from corten_serve.schema import images
+from corten_serve.schema import dataframes, images
 from corten_serve.schema.hints import enum_value
 from corten_serve.schema.kinds import MOST_PROBLEMS
 from corten_serve.schema.signature import Signature
@@ -115,6 +115,8 @@ def _simple(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode()
+    if dataframes.is_missing(value):
+        return None
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, (set, frozenset)):

@@ -38,6 +38,12 @@ def is_column(hint: Any) -> bool:
     return hint is getattr(_pandas(), "Series", is_column)
 
 
+def is_missing(value: Any) -> bool:
+    """Whether `value` is one of pandas' own words for a cell that holds nothing: `NaT` or `NA`."""
+    pandas = _pandas()
+    return pandas is not None and (value is pandas.NaT or value is pandas.NA)
+
+
 class Frame(Kind):
     """A frame, in any of the forms that `DataFrame.to_json` writes as "records", "list" of columns, and "split". Cells are
     plain values. An upload is CSV with a header. A result is written as records."""
