@@ -27,6 +27,7 @@ ALONE = (
     "e2e/test_isolation.py",
     "e2e/test_killed_life.py",
     "e2e/test_life.py",
+    "e2e/test_life_edges.py",
     "e2e/test_limits.py",
     "e2e/test_network.py",
     "e2e/test_run.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from corten.cli.context import Context
-from corten.errors import UsageError
+from corten.errors import RuntimeFailure, UsageError
 
 EXAMPLES = """\
 examples:
@@ -40,6 +40,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     elif not names:
         raise UsageError("which container?", hint="'corten ps --all' lists them")
     for name in names:
-        remove(context.store, name, force=arguments.force)
+        try:
+            remove(context.store, name, force=arguments.force)
+        except RuntimeFailure:
+            if name in arguments.containers or (context.store.containers_directory / name).exists():
+                raise
+            # One that removes itself, and was just about to.
+            continue
         context.terminal.print(name)
     return 0

@@ -22,6 +22,10 @@ FORWARDED = (
 """The signals that people send to a program to tell it something."""
 SI_KERNEL = 0x80
 _GRACE = 10.0
+_LOG_EVERY = 1.0
+"""Seconds between two looks at the size of a log."""
+LOG_SIZE = 10 << 20
+"""A log longer than this many bytes begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ def attend(
     *,
     receiver: Callable[[int], Receiver] | None = None,
     stand_in: tuple[int, Callable[[], None]] | None = None,
+    log: str | None = None,
 ) -> int:
     """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway. SIGTERM goes
     to the forwarder first, which ends when it has passed all answers on, and then to the container.
@@ -45,13 +50,16 @@ def attend(
     The kernel drops a signal that the first process of a container does not handle, even one that would end it anywhere
     else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code.
     `receiver(number)` tells who gets a signal; without it the engine does. `stand_in` is a child beside the engine that stands for
-    the container: when somebody kills it, the call beside it ends everything."""
+    the container: when somebody kills it, the call beside it ends everything. `log`: what it prints to, which is kept short."""
     receiver = receiver or partial(_receiver, engine)
     waited = {*FORWARDED, signal.SIGCHLD}
     ended_by = 0
     parting = False
     while True:
-        info = signal.sigwaitinfo(waited)
+        info = signal.sigwaitinfo(waited) if log is None else signal.sigtimedwait(waited, _LOG_EVERY)
+        if info is None:
+            shorten_log(log)
+            continue
         number, cause = info.si_signo, info.si_code
         if number == signal.SIGCHLD:
             while True:
@@ -89,6 +97,22 @@ def attend(
 
 def _receiver(engine: int, number: int) -> Receiver:
     return Receiver(engine, is_deaf=not _is_handled(number))
+
+
+def shorten_log(log: str | None) -> None:
+    """Move a log that has grown too long to `LOG.1` where it lies, as the program holds it open, and begin it anew. What is
+    printed in the very moment of this may be lost."""
+    if log is None:
+        return
+    with contextlib.suppress(OSError):
+        if os.stat(log).st_size <= LOG_SIZE:
+            return
+        with open(log, "rb") as file, open(f"{log}.1", "wb") as older:
+            file.seek(-LOG_SIZE, os.SEEK_END)
+            file.readline()
+            while piece := file.read(1 << 20):
+                older.write(piece)
+            os.truncate(log, 0)
 
 
 def _is_handled(number: int) -> bool:

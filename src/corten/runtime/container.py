@@ -21,7 +21,7 @@ from corten.runtime.options import RunOptions
 from corten.runtime.probe import find_engine
 from corten.runtime.records import Record
 from corten.runtime.supervisor import needs_supervisor, start_supervisor
-from corten.runtime.terminals import kept_terminal, terminal_size
+from corten.runtime.terminals import guarded_terminal, terminal_size
 from corten.store.images import Image
 from corten.store.store import Store
 from corten.values import replace
@@ -59,7 +59,7 @@ def run(image: Image, options: RunOptions, store: Store, observe: Observer, life
     if life.terminal and not terminal:
         raise UsageError("standard input and output are no terminal", hint="leave -t out")
     with _made(image, options, store, replace(life, kind="foreground", monitor=None)) as made:
-        with kept_terminal(terminal):
+        with guarded_terminal(terminal):
             pid = made.start(store, observe, terminal=terminal, size=terminal_size() if terminal else None)
             code = attend.wait(pid, life.timeout)
         made.report(code, observe)

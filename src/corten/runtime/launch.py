@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import cgroups, kernel
-from corten.runtime.attend import FORWARDED, attend
+from corten.runtime.attend import FORWARDED, attend, shorten_log
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.forwarder import start_forwarder
@@ -245,7 +245,9 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     elif wire is not None:
         forwarder = wire.forwarder
     os.close(tell)
-    code = attend(engine, forwarder)
+    log = f"{directory}/output.log" if launch.detached else None
+    code = attend(engine, forwarder, log=log)
+    shorten_log(log)
     if forwarder is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(forwarder, signal.SIGKILL)

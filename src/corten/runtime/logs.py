@@ -39,9 +39,10 @@ class Entry:
 
 
 def entries(path: Path, *, since: float | None = None, tail: int | None = None) -> Iterator[Entry]:
-    """What the log at `path` holds now. Raises RuntimeFailure where there is none."""
+    """What the log at `path` holds now, and what was moved aside when it grew too long. Raises RuntimeFailure where there is
+    none."""
     with _open(path) as file:
-        yield from _selected(_read(file), since, tail)
+        yield from _selected(_all(file, path), since, tail)
 
 
 def follow(
@@ -50,7 +51,7 @@ def follow(
     """What it holds and what is added, until `alive()` is false and all has been read."""
     file = _open(path)
     try:
-        yield from _selected(_read(file), since, tail)
+        yield from _selected(_all(file, path), since, tail)
         while True:
             going = alive()
             yield from _read(file)
@@ -91,6 +92,15 @@ def _open(path: Path) -> BinaryIO:
             f"'{path.parent.name}' runs in the foreground and keeps no log",
             hint="its terminal shows what it prints",
         ) from None
+
+
+def _all(file: BinaryIO, path: Path) -> Iterator[Entry]:
+    try:
+        with open(f"{path}.1", "rb") as older:
+            yield from _read(older)
+    except FileNotFoundError:
+        pass
+    yield from _read(file)
 
 
 def _is_replaced(file: BinaryIO, path: Path) -> bool:

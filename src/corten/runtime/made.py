@@ -246,12 +246,8 @@ class Made:
             spec = json.dumps(runtime_spec(container)).encode()
             (self.directory / "bundle" / "config.json").write_bytes(spec)
 
-        def ended(code: int) -> None:
-            if self.record.is_kept:
-                note_exit(self.directory, code)
-
         try:
-            return launch.start_shim(plan, prepare, ended)
+            return launch.start_shim(plan, prepare, self._ended)
         finally:
             if network is not None:
                 for descriptor in network.wiring.descriptors:
@@ -299,10 +295,6 @@ class Made:
             notify=serving.notify,
         )
 
-        def ended(code: int) -> None:
-            if self.record.is_kept:
-                note_exit(self.directory, code)
-
         return begin(
             self.image,
             self.options,
@@ -312,8 +304,18 @@ class Made:
             name=self.name,
             files=self._files,
             terminal=terminal,
-            ended=ended,
+            ended=self._ended,
         )
+
+    def _ended(self, code: int) -> None:
+        """What the shim does last: the exit code is written down, or nothing is kept."""
+        if self.record.is_kept:
+            note_exit(self.directory, code)
+        elif self.life.kind != "foreground":
+            # conmon would have done it.
+            from corten.runtime.leave import leave
+
+            leave(self.directory)
 
     def _limited(self, identity: Identity, observe: Observer) -> LimitPlan:
         """How its limits are enforced, with the group above its own made. Raises RuntimeFailure where one cannot be."""

@@ -22,12 +22,10 @@ from typing import NoReturn
 
 from corten.errors import RuntimeFailure
 from corten.runtime import kernel
+from corten.runtime.attend import LOG_SIZE
 from corten.runtime.engine import Engine, complaint
 from corten.runtime.processes import note_inside
 from corten.values import dataclass
-
-LOG_SIZE = 10 << 20
-"""A log longer than this many bytes begins anew."""
 
 _LISTENER = 3
 
