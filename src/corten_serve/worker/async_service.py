@@ -215,6 +215,8 @@ class AsyncService(asyncio.Protocol):
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(item)
+        if len(item.body) > _PIECE:
+            self._flush()  # A frame has a longest length, and large answers gain nothing from sharing one.
 
     def _flush(self) -> None:
         if self._outgoing:

@@ -34,7 +34,6 @@ def main() -> int:
     channel = socket.socket(fileno=CHANNEL)
     channel.setblocking(True)
     guard = Guard(memoryview(mmap.mmap(BOARD, frames.BOARD_SIZE)).cast("Q"))
-    guard.install()
     environment = dict(os.environ)
     output = install(environment)
     prepare_path(environment.get("CORTEN_APP", "/app"))
@@ -70,6 +69,7 @@ def _serve(
     # What the project has loaded stays for good; going through it again and again would only stop requests.
     gc.collect()
     gc.freeze()
+    guard.install()
     speak.send([frames.Item(0, frames.READY, body=described)])
     if answering.loaded.asynchronous:
         from corten_serve.worker.async_service import AsyncService

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from corten_serve.protocols.interface import ResultError
 from corten_serve.schema.signature import Signature
 from corten_serve.worker.handlers import Handler
+from corten_serve.worker.loop import Loop
 
 Arguments = tuple[list[Any], dict[str, Any]]
 """Positional and keyword arguments of one item."""
@@ -115,6 +116,24 @@ class Operation:
             *(_shape(keywords.get(name)) for name in self._arrays),
             *map(_shape, arguments),
         )
+
+
+def drive(steps: Generator[Step, Any, list[Any]], loop: Loop) -> list[Any]:
+    """Make the calls that `Operation.steps` asks for, one after the other; awaitables run to their end on `loop`."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = loop.settle(step.function(*step.arguments, **step.keywords))
+                if is_stream(result):
+                    result = loop.collect(result)
+            except RAISED as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as stop:
+        results: list[Any] = stop.value
+        return results
 
 
 def is_stream(result: Any) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 
 from corten_serve.errors import PredictorError
 from corten_serve.protocols.codec import problems_text
+from corten_serve.protocols.interface import BadRequest, Call, Work
 from corten_serve.worker.answering import Answering
-from corten_serve.worker.operations import Failed, is_stream
+from corten_serve.worker.operations import Arguments, Failed, drive
 from corten_serve.worker.output import Output
 from corten_serve.worker.predictor import load
 from corten_serve.worker.tracebacks import user_traceback
@@ -113,28 +114,20 @@ def _about(environment: Mapping[str, str]) -> dict[str, Any]:
 def _warm_up(answering: Answering, environment: Mapping[str, str]) -> None:
     """Predict what the predictor's `warmup` and `CORTEN_WARMUP` ask for, alone and as a batch."""
     operation = next(iter(answering.operations.values()))
-    items: list[tuple[list[Any], dict[str, Any]]] = [([], each) for each in answering.loaded.warmups()]
-    items += [_bound(answering, request) for request in _requests(environment)]
+    works = [_read(answering, operation.name, request) for request in _requests(environment)]
+    items: list[Arguments] = [([], each) for each in answering.loaded.warmups()]
+    asked = len(items)
+    for work in works:
+        items += work.items
     if not items:
         return
-    loop = answering.loaded.loop
     for together in (False, True) if operation.call is not None and operation.batch is not None else (True,):
-        steps = operation.steps(items, together)
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = loop.settle(step.function(*step.arguments, **step.keywords))
-                    if is_stream(result):
-                        result = loop.collect(result)
-                except Exception as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
-        except StopIteration as stop:
-            for each in stop.value:
-                if isinstance(each, Failed):
-                    raise each.error from None
+        results = drive(operation.steps(items, together), answering.loaded.loop)
+        for each in results:
+            if isinstance(each, Failed):
+                raise each.error
+        for work, result in zip(works, results[asked:]):  # noqa: B905 (no `strict` in Python 3.9)
+            answering.desk.write(work, [result])
 
 
 def _requests(environment: Mapping[str, str]) -> list[Any]:
@@ -152,11 +145,13 @@ def _requests(environment: Mapping[str, str]) -> list[Any]:
     return requests
 
 
-def _bound(answering: Answering, request: Any) -> tuple[list[Any], dict[str, Any]]:
-    arguments, keywords, problems = next(iter(answering.operations.values())).signature.bind(request)
-    if problems.found:
+def _read(answering: Answering, name: str, request: Any) -> Work:
+    """The work of a request as Corten's own protocol reads it."""
+    call = Call(f"json:{name}", "", ("application/json", "application/json"), json.dumps(request).encode())
+    try:
+        return answering.desk.read(call)
+    except BadRequest as error:
         raise PredictorError(
-            f"a request in 'CORTEN_WARMUP' cannot be used: {problems_text(problems.found)}",
+            f"a request in 'CORTEN_WARMUP' cannot be used: {problems_text(error.problems)}",
             "its fields are the parameters of 'predict'",
-        )
-    return arguments, keywords
+        ) from error

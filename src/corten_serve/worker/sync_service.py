@@ -30,10 +30,13 @@ from corten_serve.worker.answering import Answering, answered, current_of
 from corten_serve.worker.channel import Channel
 from corten_serve.worker.current import current
 from corten_serve.worker.lifetime import Ended, Guard
-from corten_serve.worker.operations import PLAIN, RAISED, Operation, is_stream
+from corten_serve.worker.operations import PLAIN, Operation, drive, is_stream
 
-_HOLD = 0.0002
-"""Seconds for which finished answers may wait for others of their frame."""
+_HOLD = 0.002
+"""Seconds for which finished answers may wait for others of their frame, while there is more to do. Each frame wakes the
+server, which costs both sides more than a quick prediction does."""
+_LARGE = 64 << 10
+"""Bytes of an answer's body that does not wait for others."""
 _SLOW = 0.0005
 """Seconds that a request typically takes above which no answer waits for another: sending it costs next to nothing then,
 and a quick answer never stands behind a slow prediction."""
@@ -159,6 +162,8 @@ class SyncService:
             self._answers.append(self._answering.cancelled(item.id, took))
         else:
             self._answers.append(answered(item.id, answer, took))
+            if len(answer.body) > _LARGE:
+                self._flush()
 
     def _single(self, item: Item, begun: float) -> None:
         guard, answering = self._guard, self._answering
@@ -190,7 +195,7 @@ class SyncService:
             operation = answering.operations[work.endpoint]
             function = operation.call
             if len(work.items) != 1 or function is None:
-                return answering.write(work, self._drive(operation, work.items, True)), None
+                return answering.write(work, self._drive(operation, work.items)), None
             arguments, keywords = work.items[0]
             result = function(*arguments, **keywords)
             if result.__class__ not in PLAIN:
@@ -205,24 +210,8 @@ class SyncService:
         except BaseException as error:
             return answering.failure(call, error), None
 
-    def _drive(self, operation: Operation, items: Sequence[Any], together: bool) -> list[Any]:
-        """Make the calls that `Operation.steps` asks for."""
-        steps = operation.steps(items, together)
-        settle = self._loop.settle
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = settle(step.function(*step.arguments, **step.keywords))
-                    if is_stream(result):
-                        result = self._loop.collect(result)
-                except RAISED as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
-        except StopIteration as stop:
-            results: list[Any] = stop.value
-            return results
+    def _drive(self, operation: Operation, items: Sequence[Any]) -> list[Any]:
+        return drive(operation.steps(items, True), self._loop)
 
     def _together(self, items: list[Item]) -> None:
         """Predict several calls at once. What is wrong with one of them is answered to that one."""
@@ -255,7 +244,7 @@ class SyncService:
                 by_name.setdefault(work.endpoint, []).append((place, work))
             for name, works in by_name.items():
                 arguments = [each for _, work in works for each in work.items]
-                results = self._drive(answering.operations[name], arguments, True)
+                results = self._drive(answering.operations[name], arguments)
                 after = 0
                 for place, work in works:
                     before, after = after, after + len(work.items)
@@ -273,12 +262,16 @@ class SyncService:
         return self._stepwise(result)
 
     def _stepwise(self, result: Any) -> Iterator[Any]:
-        while True:
-            try:
-                item = self._loop.settle(result.__anext__())
-            except StopAsyncIteration:
-                return
-            yield item
+        try:
+            while True:
+                try:
+                    item = self._loop.settle(result.__anext__())
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            if hasattr(result, "aclose"):
+                self._loop.settle(result.aclose())
 
     def _stream(self, item: Item, work: Work, items: Iterator[Any], begun: float) -> None:
         """Send the items of one answer as they come. The head waits for the first, so that what fails before it is an
