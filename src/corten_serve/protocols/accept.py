@@ -73,7 +73,7 @@ def _fits(name: str, offer: str) -> bool:
 
 def _range(part: str) -> tuple[str, int, float] | None:
     name, parameters = parse(part)
-    if "/" not in name:
+    if not all(name.partition("/")):
         return None
     try:
         quality = float(parameters.get("q", "1"))

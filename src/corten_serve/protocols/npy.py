@@ -42,7 +42,7 @@ def load(body: Any, field: str = "") -> Tensor:
         if not isinstance(shape, tuple) or not isinstance(fortran, bool):
             raise ValueError("its header has a shape that is no tuple, or an order that is no boolean")
         return Tensor.from_bytes(name, check_shape(shape), memoryview(body)[start:], fortran)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, struct.error) as error:
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, struct.error) as error:
         reason = str(error) if type(error) is ValueError else "its header cannot be read"
         raise BadRequest([(field, f"not an array in NumPy's format: {reason}")]) from error
 
