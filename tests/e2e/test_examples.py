@@ -104,6 +104,21 @@ def test_iris_is_trained_in_its_own_image_and_served(corten: Corten, example: Ca
         assert set(json.dumps(document).split('"')) >= {*SETOSA, "setosa", "virginica", "species"}
 
 
+def test_a_pipeline_is_served_without_code(corten: Corten, example: Callable[[str], Path]) -> None:
+    wine = example("wine")
+    corten("run", wine, "-v", f"{wine}:/app", "--", "python", "train.py")
+    sample = {"alcohol": 12.3, "flavanoids": 2.0, "color_intensity": 2.8, "proline": 500}
+    with serving(corten, wine) as url:
+        status, answer = ask(f"{url}/predict", sample)
+        assert (status, answer["prediction"]) == (200, "grignolino")
+        assert set(answer["probabilities"]) == {"barolo", "grignolino", "barbera"}
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+        status, answer = ask(f"{url}/predict", {**sample, "alcohol": "strong"})
+        assert status == 422
+        assert answer["problems"][0]["field"] == "alcohol"
+        assert set(sample) <= set(json.dumps(ask(f"{url}/openapi.json")[1]).split('"'))
+
+
 def test_iris_without_its_weights_is_not_served(corten: Corten, example: Callable[[str], Path]) -> None:
     """Whoever forgets to train is told, and not after a minute."""
     iris = example("iris")

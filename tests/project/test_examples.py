@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
     ("name", "entry", "kind"),
     [
         ("iris", Predictor("predict:Iris"), "pyproject"),
+        ("wine", Predictor("wine.joblib"), "pyproject"),
         ("embeddings", Predictor("predict:Embeddings"), "pyproject"),
         ("flask-app", Command(("gunicorn", "--bind", "0.0.0.0:$PORT", "app:app")), "requirements"),
         ("train-torch", Command(("python", "train.py")), "pyproject"),
@@ -40,5 +41,6 @@ def test_the_flask_application_knows_nothing_of_corten() -> None:
 
 
 def test_weights_that_training_makes_are_declared_and_not_committed() -> None:
-    assert load(EXAMPLES / "iris").models == ("model.joblib",)
-    assert "model.joblib" in (EXAMPLES / "iris/.gitignore").read_text()
+    for name, model in (("iris", "model.joblib"), ("wine", "wine.joblib")):
+        assert load(EXAMPLES / name).models == (model,)
+        assert model in (EXAMPLES / name / ".gitignore").read_text()
