@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 
 from corten.values import dataclass
 
@@ -22,7 +23,16 @@ NOTHING_PASSED = Passed()
 
 
 def pass_on(listener: int, notify: int | None) -> int:
-    """Make them descriptors 3 and 4, which a program that is executed inherits; how many there are."""
+    """Make them descriptors 3 and 4, which a program that is executed inherits; how many there are.
+
+    Where there is `notify`, whoever gave the socket holds it for another container as well, and 3 is a Unix socket on which it
+    waits (unix(7), SCM_RIGHTS). runc is the reason: it makes what it passes on blocking (os.File.Fd of Go), for everybody who
+    has that socket, and a server that is about to accept from it would hang."""
+    if notify is not None:
+        ours, theirs = socket.socketpair()
+        socket.send_fds(ours, [b"l"], [listener])
+        ours.close()
+        listener = theirs.detach()
     given = [descriptor for descriptor in (listener, notify) if descriptor is not None]
     # First out of the way, so that putting one in its place never overwrites the other.
     away = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in given]

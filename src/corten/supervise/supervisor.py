@@ -149,9 +149,11 @@ class Supervisor:
         self._look_at_serving()
         self._look_at_next()
         for instance in list(self._leaving):
-            if instance.poll() is not None:
+            if (code := instance.poll()) is not None:
                 self._leaving.remove(instance)
                 self._bury(instance)
+                if code:
+                    self._around.say(f"'{instance.name}', which was replaced, ended with exit code {code}")
         self._hear()
         if self._around.detached:
             with suppress(OSError):

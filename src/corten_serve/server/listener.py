@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -9,19 +10,20 @@ from corten_serve.settings import Settings, SettingsError
 
 BACKLOG = 4096
 _FIRST = 3
+_PATIENCE = 5.0
 
 
 def open_listener(settings: Settings) -> socket.socket:
     """A listening socket that child processes do not inherit. Raises SettingsError.
 
     A socket that was passed in stays whole when this process ends: connections that nobody has accepted yet wait for
-    the next process that holds it."""
+    the next process that holds it. It may also wait on a Unix socket that was passed in instead (unix(7), SCM_RIGHTS)."""
     return _adopt() if settings.inherited else _bind(settings.host, settings.port)
 
 
 def _adopt() -> socket.socket:
     try:
-        listener = socket.socket(fileno=_FIRST)
+        listener = _received(socket.socket(fileno=_FIRST))
         listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise SettingsError(
@@ -36,6 +38,18 @@ def _adopt() -> socket.socket:
     listener.set_inheritable(False)
     _no_delay(listener)
     return listener
+
+
+def _received(given: socket.socket) -> socket.socket:
+    """The socket that was passed in, or the one that waits on it. Raises OSError."""
+    if given.family != socket.AF_UNIX or given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return given
+    given.settimeout(_PATIENCE)
+    with given:
+        _, found, _, _ = socket.recv_fds(given, 1, 1)
+    if not found:
+        raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+    return socket.socket(fileno=found[0])
 
 
 def _bind(host: str, port: int) -> socket.socket:
