@@ -19,7 +19,9 @@ JSON = ("content-type", "application/json")
 SERVER = ("server", "corten")
 LARGE = 1 << 20
 """Bytes of an answer, or of what is on the way to a client, from which on it is watched whether the client reads."""
-_PIECE = 256 << 10
+_PIECE = 128 << 10
+_FREE = 512 << 10
+"""Bytes of a streamed answer before anybody looks after its client, and of any that may be on the way to one."""
 _WORTH = 1024
 """Bytes from which on an answer is packed for clients that ask for it."""
 _WORTH_UNTIL = 256 << 10
@@ -68,11 +70,10 @@ class Writer:
     async def whole(self, status: int, headers: Headers, body: bytes) -> int:
         """An answer in one piece. Returns its status, or that of a client that left or does not read."""
         transport = self._proto.response_stream(status, [*headers, ("content-length", str(len(body)))])
+        self._find()
         try:
             for start in range(0, len(body), _PIECE):
-                if start and not await self._room():
-                    return LEFT
-                if not await _send(transport, body[start : start + _PIECE]):
+                if not await self._give(transport, body[start : start + _PIECE]):
                     return LEFT
             return status
         finally:
@@ -83,18 +84,16 @@ class Writer:
         transport = self._proto.response_stream(stream.status, headers)
         loop = asyncio.get_running_loop()
         whole = False
-        flying = taken = 0
+        free, taken = _FREE, 0
         try:
             while (data := await stream.next()) is not None:
                 for start in range(0, len(data), _PIECE):
                     piece = data[start : start + _PIECE]
-                    if flying + len(piece) > LARGE // 2:
-                        if not await self._room():
-                            return LEFT
-                        flying = 0
-                    if not await _send(transport, piece):
+                    free -= len(piece)
+                    if free < 0:
+                        self._find()
+                    if not await self._give(transport, piece):
                         return LEFT
-                    flying += len(piece)
                     taken += len(piece)
                     if taken >= _PIECE:
                         stream.taken(taken, loop.time())
@@ -107,17 +106,18 @@ class Writer:
                 self._cut()
             self.close()
 
-    async def _room(self) -> bool:
-        """Wait until the kernel takes more for this client. False for one that does not read, whose connection ends."""
-        connection = self._find()
-        if connection is None:
-            return True  # Not to be found (a Unix socket): then its memory is not bounded.
-        if await connection.writable(self._patience):
-            return True
-        connection.cut()
-        return False
+    async def _give(self, transport: Transport, data: bytes) -> bool:
+        """Send the next bytes. False for a client that has left, or does not read; its connection ends."""
+        connection = self._connection
+        if connection is not None:
+            if not await connection.taken(_FREE, self._patience):
+                connection.cut()
+                return False
+            connection.sent += len(data)
+        return await _send(transport, data)
 
     def _find(self) -> Connection | None:
+        # None where it has no address (a Unix socket): then what it does not read is in memory.
         if not self._searched:
             self._searched = True
             self._connection = find(self._client)

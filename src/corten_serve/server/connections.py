@@ -8,30 +8,41 @@ import os
 import socket
 from contextlib import suppress
 
+_ACKED = slice(120, 128)
+"""Where `tcpi_bytes_acked` stands in what TCP_INFO gives (tcp(7), linux/tcp.h, since Linux 4.1)."""
+_SOON, _LATE = 0.001, 0.05
+"""Seconds between two looks at a client that has not taken enough: first, and at most."""
+
 
 class Connection:
-    """A second handle of a client's socket, which is the HTTP library's. To be closed."""
+    """A second handle of a client's socket, which is the HTTP library's. To be closed. `sent` counts what has been given to
+    the library since the handle was made."""
 
     def __init__(self, handle: socket.socket) -> None:
+        self.sent = 0
         self._handle = handle
+        self._start = self._acked()
 
-    async def writable(self, seconds: float) -> bool:
-        """Wait until the kernel has room for more, for at most so long. Whether it has."""
-        loop = asyncio.get_running_loop()
-        room: asyncio.Future[None] = loop.create_future()
-        descriptor = self._handle.fileno()
-
-        def there_is() -> None:
-            if not room.done():
-                room.set_result(None)
-
-        loop.add_writer(descriptor, there_is)
+    def _acked(self) -> int:
         try:
-            await asyncio.wait({room}, timeout=seconds)
-            return room.done()
-        finally:
-            loop.remove_writer(descriptor)
-            room.cancel()
+            information = self._handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.stop)
+        except OSError:
+            return 1 << 62  # It is gone: sending will say so.
+        return int.from_bytes(information[_ACKED], "little")
+
+    async def taken(self, all_but: int, seconds: float) -> bool:
+        """Wait until the client has taken all but so many of the bytes that were sent. False as soon as it took nothing at
+        all for `seconds`. What was on its way when the handle was made counts as taken, too."""
+        waited, pause, before = 0.0, _SOON, -1
+        while self.sent - ((acked := self._acked()) - self._start) > all_but:
+            if acked != before:
+                waited, pause, before = 0.0, _SOON, acked
+            elif waited >= seconds:
+                return False
+            await asyncio.sleep(pause)
+            waited += pause
+            pause = min(_LATE, pause * 2)
+        return True
 
     def cut(self) -> None:
         """End the connection without the end of the answer, so that the client cannot take it for whole."""

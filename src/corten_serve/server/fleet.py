@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from corten_serve.server import machine
 from corten_serve.server.log import Log
@@ -38,8 +38,7 @@ class Slot:
 
 
 class Fleet:
-    """Starts, replaces and ends workers. What they say goes to `owner`; `changed` is called when one can be used or not
-    any more."""
+    """Starts, replaces and ends workers. What they say goes to `owner`. `ready` is one list for good."""
 
     def __init__(
         self,
@@ -49,7 +48,6 @@ class Fleet:
         owner: Owner,
         log: Log,
         meter: ModelMeter,
-        changed: Callable[[], None],
     ) -> None:
         self.name = name
         self.slots: list[Slot] = []
@@ -61,10 +59,9 @@ class Fleet:
         self._owner = owner
         self._log = log
         self._meter = meter
-        self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._empty: asyncio.Future[None] | None = None
-        self._label = f"worker of '{name}'" if len(settings.models) > 1 else "worker"
+        self.label = f"worker of '{name}'" if len(settings.models) > 1 else "worker"
 
     @property
     def all(self) -> list[Worker]:
@@ -132,7 +129,6 @@ class Fleet:
     def _retire(self, worker: Worker) -> None:
         if worker in self.ready:
             self.ready.remove(worker)
-            self._changed()
         worker.leave()
 
     def lost(self, worker: Worker, message: str, hint: str | None) -> None:
@@ -182,9 +178,7 @@ class Fleet:
         for worker in self.all:
             worker.memory = machine.resident(worker.spawned.pid)
             if limit and worker.memory > limit and worker.state == "ready":
-                message = (
-                    f"the {self._label} has {worker.memory >> 20} MiB of memory, more than {limit >> 20}"
-                )
+                message = f"the {self.label} has {worker.memory >> 20} MiB of memory, more than {limit >> 20}"
                 self.replace(worker, "memory", message, trusted=True)
                 if worker.memory > limit * _FAR_ABOVE:
                     self._retire(worker)
@@ -194,7 +188,7 @@ class Fleet:
     def _ask(self, worker: Worker, now: float) -> None:
         if worker.asked is not None:
             if now - worker.asked > _HEALTH_PATIENCE and not worker.hand:
-                message = f"the {self._label} did not say whether it is healthy for {_HEALTH_PATIENCE:g} s"
+                message = f"the {self.label} did not say whether it is healthy for {_HEALTH_PATIENCE:g} s"
                 self.replace(worker, "health", message, trusted=False)
                 worker.kill()
         elif worker.modern and not worker.hand and now - worker.looked_after >= self._settings.health > 0:
@@ -205,7 +199,7 @@ class Fleet:
         worker.asked = None
         worker.looked_after = self._loop.time()
         if status != 200:
-            message = f"the {self._label} is not healthy{': ' + reason[:300] if reason else ''}"
+            message = f"the {self.label} is not healthy{': ' + reason[:300] if reason else ''}"
             self.replace(worker, "health", message, trusted=False)
 
     async def stop(self) -> None:

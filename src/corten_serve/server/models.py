@@ -108,11 +108,7 @@ class Models:
     def work(self) -> tuple[int, bool]:
         """How many calls have been handed to workers so far, and whether there are any now."""
         queues = [pool.queue for pool in self.pools.values()]
-        slots = [slot for pool in self.pools.values() for slot in pool.fleet.slots]
-        going = any(queue.waiting for queue in queues) or any(
-            slot.worker is not None and slot.worker.hand for slot in slots
-        )
-        return sum(queue.handed for queue in queues), going
+        return sum(queue.begun for queue in queues), any(len(queue) for queue in queues)
 
     async def stop(self) -> None:
         """End all workers, after what they have in hand."""

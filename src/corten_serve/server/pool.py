@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from corten_serve import frames
 from corten_serve.frames import Item
-from corten_serve.server.batching import SLOW, expect, fresh, patience, window
+from corten_serve.server.dispatch import Dispatch, is_slow
 from corten_serve.server.fleet import Fleet
 from corten_serve.server.log import Log
 from corten_serve.server.meter import ModelMeter
 from corten_serve.server.process import ending
 from corten_serve.server.queueing import Lane, Queue
-from corten_serve.server.requests import Group, Outcome, Refused, Request, Stream
+from corten_serve.server.requests import Outcome, Refused, Request, Stream
 from corten_serve.server.suspects import Suspects
 from corten_serve.server.tables import Table, read_table
 from corten_serve.server.workers import Worker, error_body
@@ -64,12 +64,11 @@ class Pool:
         self._published = published
         self._loop = asyncio.get_running_loop()
         self.first: asyncio.Future[None] = self._loop.create_future()
-        self.fleet = Fleet(name, settings, environment, self, log, meter, self._wake)
+        self.fleet = Fleet(name, settings, environment, self, log, meter)
+        self._dispatch = Dispatch(self.queue, self.fleet.ready, meter, settings.batch_delay)
         self._suspects = Suspects()
         self._failed = False
-        self._flushing = False
         self._ticking = False
-        self._lingering: asyncio.TimerHandle | None = None
 
     @property
     def state(self) -> State:
@@ -106,9 +105,7 @@ class Pool:
         if self._suspects.any and path is None:
             self._check(request, now)
         queue.add(request)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        self._dispatch.soon()
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(_WATCH, self._tick)
@@ -142,7 +139,7 @@ class Pool:
         if worker.state == "leaving" and not hand:
             worker.leave()
         if self.queue.waiting:
-            self._flush()
+            self._dispatch.now()
 
     def _finish(self, worker: Worker, request: Request, item: Item, now: float) -> None:
         """It is out of the worker's hand."""
@@ -153,7 +150,7 @@ class Pool:
         if group is None:
             lane.took(seconds)
             if worker.slow:
-                worker.slow = sum(1 for other in worker.hand.values() if _is_slow(other))
+                worker.slow = sum(1 for other in worker.hand.values() if is_slow(other))
         elif group.members[-1] is request:
             lane.took((now - request.handed) / len(group.members))
             lane.active = now
@@ -207,26 +204,26 @@ class Pool:
         """A worker has ended and everything that it said has been heard."""
         was_ready = worker in self.fleet.ready or worker.why is not None
         how = ending(status)
-        reason = worker.reason or f"the worker {how} while it was working on this request"
+        reason = worker.reason or f"the {self.fleet.label} {how} while it was working on this request"
         self._recall(worker, reason)
         if self.fleet.stopping:
             self.fleet.lost(worker, "", None)
             return
-        message, hint = worker.failure or (f"the worker {how} before it was ready", None)
+        message, hint = worker.failure or (f"the {self.fleet.label} {how} before it was ready", None)
         if not self.first.done():
             self._failed, self.reason = True, message
             self.first.set_exception(StartFailed(message, hint))
             self.fleet.stopping = True
             return
         if was_ready:
-            message = worker.reason or f"the worker {how}"
+            message = worker.reason or f"the {self.fleet.label} {how}"
         elif not self.fleet.ready:
             # It could be set up before and now cannot: those who wait are told, instead of waiting for a repair.
             self._failed, self.reason = True, f"the predictor cannot be started again: {message}"
             for request in self.queue.clear():
                 _settle(request, (503, b"", error_body(self.reason)))
         self.fleet.lost(worker, message, hint)
-        self._wake()
+        self._dispatch.soon()
 
     def _recall(self, worker: Worker, reason: str) -> None:
         """Requests that a dead worker had begun are lost, the others wait again."""
@@ -253,96 +250,6 @@ class Pool:
         for request in again:
             if request.left:
                 self.queue.drop(request)
-
-    # The way to the workers.
-
-    def _wake(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        """Hand over as much as the workers have room for, the longest waiting first."""
-        self._flushing = False
-        workers = self.fleet.ready
-        if not workers:
-            return
-        for lane in self.queue.in_order():
-            served = self._batches(lane, workers) if lane.size else self._singles(lane, workers)
-            if not served:
-                return  # Who has waited longest is not overtaken for ever.
-
-    def _singles(self, lane: Lane, workers: list[Worker]) -> bool:
-        """Whether all of the lane could be handed over."""
-        most = window(lane.typical)
-        while lane.waiting:
-            if len(workers) == 1:
-                worker, room = workers[0], _room(workers[0], most)
-            else:
-                worker, room = _least(workers, most)
-            if room <= 0:
-                return False
-            requests = self.queue.take(lane, room)
-            if requests:
-                self._hand(worker, requests, None)
-        return True
-
-    def _batches(self, lane: Lane, workers: list[Worker]) -> bool:
-        """Whether all of the lane could be handed over, or waits on purpose."""
-        while lane.waiting:
-            idle = next((worker for worker in workers if not worker.hand), None)
-            if idle is None:
-                return False
-            now = self._loop.time()
-            since = now - lane.active
-            busy = len(workers) > 1 and any(worker.hand for worker in workers)
-            expected = lane.expected if busy else fresh(lane.expected, since)
-            left = patience(
-                len(lane.waiting),
-                lane.size,
-                now - lane.waiting[0].since,
-                expected,
-                self._settings.batch_delay,
-            )
-            if left > 0:
-                if self._lingering is None:
-                    self._lingering = self._loop.call_later(left, self._linger)
-                return True
-            requests = self.queue.take(lane, lane.size)
-            if requests:
-                lane.expected = expect(lane.expected, len(requests), since)
-                lane.active = now
-                self.meter.batches.add(len(requests))
-                self._hand(idle, requests, Group(requests))
-        return True
-
-    def _linger(self) -> None:
-        self._lingering = None
-        self._flush()
-
-    def _hand(self, worker: Worker, requests: list[Request], group: Group | None) -> None:
-        items: list[Item] = []
-        now = self._loop.time()
-        queue, hand, stage = self.queue, worker.hand, self.meter.queue
-        if group is not None:
-            items.append(Item(0, frames.BATCH, len(requests)))
-        for request in requests:
-            identity = request.id = queue.new_id()
-            request.worker = worker
-            request.group = group
-            request.handed = now
-            hand[identity] = request
-            stage.add(now - request.since)
-            left = max(1, int((request.deadline - now) * 1000)) if request.deadline else 0
-            if request.path is None:
-                items.append(Item(identity, frames.CALL, 0, left, request.meta, request.body))
-            else:
-                items.append(
-                    Item(identity, frames.CALL, frames.IN_FILE, left, request.meta, request.path.encode())
-                )
-        if group is None and _is_slow(requests[0]):
-            worker.slow += len(requests)
-        worker.send(items)
 
     # Those who leave, and those who take too long.
 
@@ -415,40 +322,9 @@ class Pool:
         since = worker.chase()
         if since is not None and now - since > self._settings.grace and worker.reason is None:
             grace = self._settings.grace
-            worker.reason = f"the worker did not return within {grace:g} s of being told to stop"
+            worker.reason = f"the {self.fleet.label} did not return within {grace:g} s of being told to stop"
             worker.why = worker.why or "hang"
             worker.kill()
-
-
-def _room(worker: Worker, most: int) -> int:
-    """How many more requests a worker may be given, of which `most` would fill it."""
-    held = len(worker.hand)
-    if worker.concurrency:
-        return worker.concurrency - held
-    if not held:
-        return most
-    if worker.slow or next(iter(worker.hand.values())).group is not None:
-        return 0
-    return most - held
-
-
-def _least(workers: list[Worker], most: int) -> tuple[Worker, int]:
-    """The worker with the least in hand that has room, and how many it may be given before it is another's turn."""
-    loads = sorted(
-        ((len(worker.hand), at) for at, worker in enumerate(workers) if _room(worker, most) > 0),
-    )
-    if not loads:
-        return workers[0], 0
-    load, at = loads[0]
-    room = _room(workers[at], most)
-    if len(loads) > 1:
-        room = min(room, loads[1][0] - load + 1)
-    return workers[at], room
-
-
-def _is_slow(request: Request) -> bool:
-    typical = request.lane.typical
-    return request.group is None and (typical is None or typical > SLOW)
 
 
 def _key(request: Request) -> bytes:

@@ -46,6 +46,11 @@ class Queue:
         """Whether one more request would be beyond the bound."""
         return self.waiting + self.handed >= self.most
 
+    @property
+    def begun(self) -> int:
+        """How many times a request was handed to a worker so far."""
+        return self._next - 1
+
     def lane(self, route: str, size: int) -> Lane:
         """The lane of `route`, made if there is none."""
         lane = self.lanes.get(route)
