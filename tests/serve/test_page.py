@@ -377,6 +377,19 @@ def test_server_is_watched(browser: Browser, served: Stub):
     browser.wait(lambda: browser.text("#state") == "failed", "failed")
 
 
+def test_a_new_model_brings_its_form(browser: Browser, served: Stub):
+    visit(browser, served)
+    browser.see("1 h 1 min", "#server")
+    served.uptime = 1
+    browser.see("1 s", "#server dd:nth-of-type(2)")
+    assert "has changed" not in browser.text()
+    served.document["paths"] = {"/table": served.document["paths"]["/table"]}
+    served.uptime = 0
+    browser.see("The model has changed", "#about")
+    browser.find("#about button").click()
+    browser.see("Nothing is to be filled in", "#form")
+
+
 def luminance(colour: str) -> float:
     red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
     linear = [
@@ -467,3 +480,60 @@ def test_real_server(browser: Browser, start: Any):
     browser.press("enter")
     browser.see("7", "#answer table")
     assert browser.text("#state") == "ready"
+
+
+MODELS = """
+    import pathlib, time
+    from typing import Iterator
+
+    class A:
+        endpoints = ("tokens", "same")
+
+        def predict(self, x: float) -> float:
+            return x + 1
+
+        def tokens(self, text: str) -> Iterator[str]:
+            for word in text.split():
+                yield word + " "
+                while word == "wait" and not pathlib.Path(__file__).with_name("go").exists():
+                    time.sleep(0.01)
+
+        def same(self, picture: bytes, often: int = 1) -> bytes:
+            return picture * often
+
+    class B:
+        def predict(self, n: int) -> list[int]:
+            return list(range(n))
+"""
+
+
+def test_real_server_with_several_models(browser: Browser, start: Any, tmp_path: Path):
+    target = json.dumps({"a": "predict:A", "b": "predict:B"})
+    server = start(MODELS, target)
+    address = f"http://127.0.0.1:{server.port}/"
+    browser.open(address)
+    browser.labelled("/b/predict").click()
+    browser.labelled("n").type("3")
+    browser.find("#run").click()
+    browser.see("[0, 1, 2]", "#answer")
+
+    browser.labelled("/a/tokens").click()
+    browser.labelled("text").type("one wait two")
+    browser.find("#run").click()
+    browser.see("one wait", "#answer")
+    assert "two" not in browser.text("#answer")
+    (tmp_path / "app" / "go").touch()
+    browser.see("one wait two", "#answer")
+    browser.see("3 items", "#outcome")
+
+    browser.labelled("/a/same").click()
+    file = tmp_path / "a.png"
+    file.write_bytes(png(5, 4))
+    browser.labelled("picture").type(str(file))
+    browser.find("#run").click()
+    browser.wait(
+        lambda: browser.run("return document.querySelector('#answer img')?.naturalWidth") == 5, "a picture"
+    )
+    assert run_code("sh", code(browser, "curl", "-F "), tmp_path) == file.read_bytes()
+    assert "a: ready" in browser.see("b: ready", "#server")
+    assert browser.complaints() == []

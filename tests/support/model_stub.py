@@ -140,6 +140,7 @@ class Stub:
     reason: str = ""
     document: dict[str, Any] = field(default_factory=document)
     status: bool = True
+    uptime: float = 3700.5
     seen: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
@@ -272,7 +273,7 @@ def _status(stub: Stub) -> dict[str, Any]:
         "name": stub.name,
         "version": "1.2.0",
         "state": stub.state,
-        "uptime": 3700.5,
+        "uptime": stub.uptime,
         "draining": False,
         "models": [
             {

@@ -17,7 +17,19 @@ from html import escape
 from pathlib import Path
 
 _PARTS = Path(__file__).with_name("page")
-_SCRIPTS = ("dom", "schema", "write", "fields", "groups", "answer", "stream", "snippets", "server", "main")
+_SCRIPTS = (
+    "dom",
+    "schema",
+    "write",
+    "fields",
+    "groups",
+    "answer",
+    "stream",
+    "snippets",
+    "server",
+    "ask",
+    "main",
+)
 """In this order they are one module: each uses only what comes before it at its top level."""
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 _REMARK = re.compile(r"^[ \t]*(?://.*|/\*[^\n]*\*/[ \t]*)\n", re.MULTILINE)

@@ -5,6 +5,8 @@ const STATES = { ready: "ready", starting: "starting", failed: "failed", stoppin
 let hasStatus = true;
 let timer;
 let stateListener = () => {};
+let restarted = () => {};
+let uptime = 0;
 
 async function ask(path) {
   const response = await fetch(path, { cache: "no-store", headers: { accept: "application/json" } });
@@ -36,6 +38,8 @@ async function look() {
         const reasons = (body.models ?? []).map((model) => model.reason).filter(Boolean);
         setState(body.draining ? "stopping" : String(body.state), reasons.join("; "));
         drawStatus(body);
+        if (body.uptime < uptime) restarted();
+        uptime = body.uptime;
       } else {
         hasStatus = ![404, 405].includes(status) && hasStatus;
         const ready = await ask("readyz");
