@@ -74,7 +74,7 @@ class _Traffic:
     """The connections that there are, and the pipe on which something is said of them."""
 
     def __init__(self, notify: int | None) -> None:
-        self.connections: set[_Passing] = set()
+        self.connections: dict[_Passing, object] = {}
         self.moved = False
         self._notify = notify
 
@@ -106,22 +106,15 @@ async def forward(
     traffic = _Traffic(notify)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # When a client has no more to say, the event loop no longer holds its connection, and nobody this task: it would be
+        # collected in the middle of an answer.
+        task = asyncio.current_task()
         passing = _Passing(traffic)
-        traffic.connections.add(passing)
+        traffic.connections[passing] = task
         try:
-            inner_reader, inner_writer = await _connect(port, _ATTEMPTS if patient else 1)
-        except OSError:
-            writer.transport.abort()
-            traffic.connections.discard(passing)
-            return
-        await asyncio.gather(
-            pump(reader, inner_writer, passing.question), pump(inner_reader, writer, passing.answer)
-        )
-        traffic.connections.discard(passing)
-        for stream in (writer, inner_writer):
-            stream.close()
-            with contextlib.suppress(OSError):
-                await stream.wait_closed()
+            await _pass(reader, writer, passing, port, _ATTEMPTS if patient else 1)
+        finally:
+            del traffic.connections[passing]
 
     if notify is None:
         server = await asyncio.start_server(serve, sock=listener, backlog=4096)
@@ -137,6 +130,23 @@ async def forward(
     server.close()
     await traffic.settle()
     telling.cancel()
+
+
+async def _pass(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: _Passing, port: int, attempts: int
+) -> None:
+    try:
+        inner_reader, inner_writer = await _connect(port, attempts)
+    except OSError:
+        writer.transport.abort()
+        return
+    await asyncio.gather(
+        pump(reader, inner_writer, passing.question), pump(inner_reader, writer, passing.answer)
+    )
+    for stream in (writer, inner_writer):
+        stream.close()
+        with contextlib.suppress(OSError):
+            await stream.wait_closed()
 
 
 async def _answers(port: int, ending: asyncio.Event) -> bool:
