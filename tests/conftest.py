@@ -22,6 +22,7 @@ settings.load_profile("corten")
 ALONE = (
     "cli/test_up.py",
     "e2e/test_anywhere.py",
+    "e2e/test_crun.py",
     "e2e/test_dev.py",
     "e2e/test_gpus.py",
     "e2e/test_isolation.py",

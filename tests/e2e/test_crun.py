@@ -1,0 +1,70 @@
+"""crun, which refuses machines that have both versions of cgroups: plain users run it where only the second is mounted, which a
+mount namespace of the tests' own arranges. (Root's crun limits devices by a program in the kernel, for which it raises a
+resource limit: that needs a right over the machine that not every tester has.)"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from support.commander import Commander, until
+from support.escapes import program
+
+pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("whole", ["subuids", "none"], indirect=True)]
+
+
+@pytest.fixture
+def crun(command: Commander) -> Commander:
+    """The command where crun works."""
+    only_second = ["unshare", "-m", "sh", "-c", 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"', "sh"]
+    asking = command.with_variables(CORTEN_ENGINE="crun")
+    return replace(asking, prefix=(*only_second, *asking.prefix))
+
+
+def test_a_life_under_crun(crun: Commander) -> None:
+    crun("run", "-d", "--name", "life-a", "runner", "--", "sh", "-c", "echo out; echo err >&2; sleep 100")
+    document = json.loads(crun("inspect", "life-a").stdout)
+    assert (document["status"], document["monitor"]) == ("running", "conmon")
+    until(lambda: crun("logs", "life-a").stderr == "err\n")
+    assert crun("logs", "life-a").stdout == "out\n"
+    done = crun("exec", "-i", "-e", "X=y", "-w", "/tmp", "life-a", "--", "sh", "-c", "cat; pwd; echo $X; exit 7",
+                code=7, stdin=None, input="in\n")  # fmt: skip
+    assert done.stdout == "in\n/tmp\ny\n"
+    assert "has no program 'nosuch'" in crun("exec", "life-a", "--", "nosuch", code=127).stderr
+    crun("stop", "life-a")
+    assert crun.list()["life-a"]["exit_code"] in (137, 143)
+    crun("restart", "life-a")
+    assert crun.list()["life-a"]["status"] == "running"
+    crun("rm", "--force", "life-a")
+
+
+def test_exit_codes_under_crun(crun: Commander) -> None:
+    crun("run", "runner", "--", "sh", "-c", "exit 9", code=9)
+    assert "no program" in crun("run", "runner", "--", "nosuch", code=127).stderr
+    assert "not an executable" in crun("run", "-d", "runner", "--", "/etc/passwd", code=126).stderr
+    refused = crun("run", "--memory", "64m", "runner", "--", "true", code=125)
+    assert "--memory cannot be enforced" in refused.stderr
+    assert crun.list() == {}
+
+
+@pytest.mark.parametrize("options", [(), ("-u", "0")], ids=["default", "as root inside"])
+def test_nothing_that_is_tried_works_under_crun(crun: Commander, options: tuple[str, ...]) -> None:
+    secret = crun.folder / "secret-of-the-host"
+    secret.write_text("secret")
+    secret.chmod(0o644)
+    done = crun("run", *options, "runner", "--", "python", "-c", program(), str(os.getpid()), str(secret))
+    outcome = json.loads(done.stdout)
+    assert len(outcome) > 50
+    assert {name for name, said in outcome.items() if said == "worked"} == set()
+
+
+def test_volumes_and_networks_under_crun(crun: Commander) -> None:
+    crun("run", "-v", "kept:/kept", "runner", "--", "sh", "-c", "echo 42 > /kept/x")
+    assert crun("run", "-v", "kept:/kept:ro", "runner", "--", "cat", "/kept/x").stdout == "42\n"
+    crun("volume", "rm", "kept")
+    names = "import socket; print(sorted(n for _, n in socket.if_nameindex()))"
+    assert crun("run", "runner", "--", "python", "-c", names).stdout == "['lo']\n"
+    assert "lo" in crun("run", "--network", "host", "runner", "--", "python", "-c", names).stdout
