@@ -6,50 +6,20 @@ import asyncio
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Union
+from typing import Any
 
 from corten_serve.errors import Cancelled
-from corten_serve.frames import (
-    ANSWER,
-    BATCH,
-    CALL,
-    CANCEL,
-    CREDIT,
-    CREDIT_BYTES,
-    END,
-    HEAD,
-    HEALTH,
-    HEALTHY,
-    PART,
-    FrameError,
-    Item,
-    Reader,
-    encode,
-)
-from corten_serve.protocols.interface import Answer, Call, Stream, Work, meta
-from corten_serve.worker.answering import CANCELLED, Answering, answered, current_of
+from corten_serve.frames import CANCEL, CREDIT, HEALTH, HEALTHY, FrameError, Item, Reader, encode
+from corten_serve.protocols.interface import Answer, Call, Work
+from corten_serve.worker.answering import Answering, answered, current_of
+from corten_serve.worker.async_streams import PIECE, AsyncStreams, each_of
 from corten_serve.worker.current import current
+from corten_serve.worker.inbox import Inbox
 from corten_serve.worker.lifetime import Guard
 from corten_serve.worker.loop import gather
 from corten_serve.worker.operations import PLAIN, RAISED, Operation, is_stream
-
-_PIECE = 256 << 10
-"""Bytes of the longest part of a stream that is sent at once."""
-Job = Union[Item, "list[Item]"]
-
-
-class _Flow:
-    """What is known of one answer that is streamed: bytes that the client has yet to take."""
-
-    __slots__ = ("headed", "room", "unacknowledged")
-
-    def __init__(self) -> None:
-        self.headed = False
-        self.unacknowledged = 0
-        self.room = asyncio.Event()
 
 
 class AsyncService(asyncio.Protocol):
@@ -63,11 +33,12 @@ class AsyncService(asyncio.Protocol):
         self._loop = answering.loaded.loop.loop
         self._reader = Reader()
         self._transport: Any = None
-        self._jobs: deque[Job] = deque()
+        self._inbox = Inbox()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._together: dict[asyncio.Task[None], set[int]] = {}
+        self._checking: asyncio.Task[None] | None = None
         self._busy = 0
-        self._flows: dict[int, _Flow] = {}
+        self._streams = AsyncStreams(answering, self._say)
         self._outgoing: list[Item] = []
         self._over = self._loop.create_future()
 
@@ -123,37 +94,18 @@ class AsyncService(asyncio.Protocol):
     # What the server says.
 
     def _sort(self, items: list[Item]) -> None:
-        together: list[Item] = []
-        left = 0
-        for item in items:
-            kind = item.kind
-            if kind == CALL:
-                if left:
-                    together.append(item)
-                    left -= 1
-                    if not left:
-                        self._jobs.append(together)
-                        together = []
-                else:
-                    self._jobs.append(item)
-            elif kind == BATCH:
-                left = item.status
-            elif kind == CANCEL:
+        for item in self._inbox.sort(items):
+            if item.kind == CANCEL:
                 self._cancel(item.id)
-            elif kind == CREDIT:
-                flow = self._flows.get(item.id)
-                if flow is not None:
-                    flow.unacknowledged -= int(item.body)
-                    flow.room.set()
-            elif kind == HEALTH:
-                self._loop.create_task(self._health())
-        if together:
-            self._jobs.append(together)
+            elif item.kind == CREDIT:
+                self._streams.credit(item.id, int(item.body))
+            elif item.kind == HEALTH:
+                self._checking = self._loop.create_task(self._health())
         self._begin()
 
     def _begin(self) -> None:
         """Begin as much as may run side by side, in the order in which it came."""
-        jobs, guard = self._jobs, self._guard
+        jobs, guard = self._inbox.jobs, self._guard
         while jobs and self._busy < self._concurrency and not guard.ending:
             job = jobs.popleft()
             items = job if isinstance(job, list) else [job]
@@ -177,36 +129,25 @@ class AsyncService(asyncio.Protocol):
         for item in items:
             if self._running.pop(item.id, None) is not None:
                 # It was cancelled before its first step, or while it was about to answer.
-                flow = self._flows.pop(item.id, None)
-                broken = flow is not None and flow.headed
-                self._say(Item(item.id, END, 1) if broken else Item(item.id, ANSWER, CANCELLED))
+                self._say(self._streams.given_up(item.id))
         if self._guard.ending and not self._busy:
             self._finish(None)
-        elif self._jobs:
+        elif self._inbox.jobs:
             self._begin()
 
     def _cancel(self, identity: int) -> None:
         task = self._running.get(identity)
-        if task is not None:
-            left = self._together.get(task)
-            if left is not None:
-                # Others may still wait for the same batch.
-                left.add(identity)
-                if any(task is running and each not in left for each, running in self._running.items()):
-                    return
-            task.cancel()
+        if task is None:
+            if self._inbox.drop(identity):
+                self._say(self._streams.given_up(identity))
             return
-        for job in self._jobs:
-            if isinstance(job, list):
-                for item in job:
-                    if item.id == identity:
-                        job.remove(item)
-                        self._say(Item(identity, ANSWER, CANCELLED))
-                        return
-            elif job.id == identity:
-                self._jobs.remove(job)
-                self._say(Item(identity, ANSWER, CANCELLED))
+        left = self._together.get(task)
+        if left is not None:
+            # Others may still wait for the same batch.
+            left.add(identity)
+            if any(task is running and each not in left for each, running in self._running.items()):
                 return
+        task.cancel()
 
     # What goes out.
 
@@ -215,7 +156,7 @@ class AsyncService(asyncio.Protocol):
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(item)
-        if len(item.body) > _PIECE:
+        if len(item.body) > PIECE:
             self._flush()  # A frame has a longest length, and large answers gain nothing from sharing one.
 
     def _flush(self) -> None:
@@ -248,9 +189,11 @@ class AsyncService(asyncio.Protocol):
                     is_stream(result) or (operation.streams and not hasattr(result, "__len__"))
                 ):
                     if work.stream is not None:
-                        await self._stream(item, work, work.stream, result, begun)
+                        end = await self._streams.run(item.id, work.stream, result, begun)
+                        if self._running.pop(item.id, None) is not None:
+                            self._say(end)
                         return
-                    result = await gather(_items(result))
+                    result = await gather(each_of(result))
                 answer = answering.desk.write(work, (result,))
             else:
                 answer = answering.write(work, await self._drive(item.id, operation, work.items))
@@ -314,7 +257,7 @@ class AsyncService(asyncio.Protocol):
                 try:
                     result = await self._settled(identity, step.function, step.arguments, step.keywords)
                     if is_stream(result):
-                        result = await gather(_items(result))
+                        result = await gather(each_of(result))
                 except RAISED as error:
                     step = steps.throw(error)
                 else:
@@ -322,49 +265,6 @@ class AsyncService(asyncio.Protocol):
         except StopIteration as stop:
             results: list[Any] = stop.value
             return results
-
-    async def _stream(self, item: Item, work: Work, stream: Stream, result: Any, begun: float) -> None:
-        """Send the items of one answer as they come. The head waits for the first, so that what fails before it is an
-        answer with a status of its own."""
-        flow = self._flows[item.id] = _Flow()
-        status = 1
-        items = _items(result)
-        try:
-            async for each in items:
-                part = stream.part(each)
-                self._head(item, stream, flow)
-                await self._part(item.id, flow, part)
-            end = stream.end()
-            self._head(item, stream, flow)
-            await self._part(item.id, flow, end)
-            status = 0
-        except RAISED as error:
-            if not flow.headed:
-                del self._flows[item.id]
-                raise
-            await self._part(item.id, flow, stream.error(self._answering.reported(error)))
-        finally:
-            await items.aclose()
-        del self._flows[item.id]
-        if self._running.pop(item.id, None) is not None:
-            self._say(Item(item.id, END, status, int((time.perf_counter() - begun) * 1e6)))
-
-    def _head(self, item: Item, stream: Stream, flow: _Flow) -> None:
-        if not flow.headed:
-            flow.headed = True
-            self._say(Item(item.id, HEAD, 200, 0, meta(stream.type, stream.headers), b""))
-
-    async def _part(self, identity: int, flow: _Flow, data: bytes) -> None:
-        """Send bytes of a stream when the client has taken enough of those before."""
-        for start in range(0, len(data), _PIECE):
-            while flow.unacknowledged + _PIECE > CREDIT_BYTES:
-                flow.room.clear()
-                await flow.room.wait()
-            piece = data[start : start + _PIECE]
-            flow.unacknowledged += len(piece)
-            self._say(Item(identity, PART, 0, 0, b"", piece))
-        # A generator that never waits would keep its parts, and everybody else's answers, from going out.
-        await asyncio.sleep(0)
 
     async def _health(self) -> None:
         status, reason = 200, ""
@@ -379,19 +279,3 @@ class AsyncService(asyncio.Protocol):
             status, reason = 503, f"the predictor's 'healthy' raised {type(error).__name__}"
             self._answering.reported(error)
         self._say(Item(0, HEALTHY, status, 0, b"", reason.encode()))
-
-
-async def _items(result: Any) -> Any:
-    """The items of a generator of either sort; closing this one closes it."""
-    try:
-        if hasattr(result, "__anext__"):
-            async for item in result:
-                yield item
-        else:
-            for item in result:
-                yield item
-    finally:
-        if hasattr(result, "aclose"):
-            await result.aclose()
-        elif hasattr(result, "close"):
-            result.close()
