@@ -93,7 +93,8 @@ class _Traffic:
                 self.say(b"BUSY")
 
     async def settle(self) -> None:
-        """Wait until every connection has had its answer."""
+        """Wait until every connection has had its answer, those too that were accepted in this turn of the loop."""
+        await asyncio.sleep(_LULL / 10)
         while any(passing.is_busy for passing in self.connections):
             await asyncio.sleep(0.02)
 
