@@ -51,11 +51,11 @@ async def _connect(port: int, attempts: int) -> tuple[asyncio.StreamReader, asyn
 
 
 class _Passing:
-    """A connection. `asked`: what came last was the client's."""
+    """A connection. `asked`: what came last was the client's, or nobody inside has taken it yet."""
 
     def __init__(self, traffic: _Traffic) -> None:
         self._traffic = traffic
-        self.asked, self.last = False, time.monotonic()
+        self.asked, self.last = True, time.monotonic()
 
     def question(self) -> None:
         self.asked, self.last = True, time.monotonic()
@@ -141,6 +141,7 @@ async def _pass(
     except OSError:
         writer.transport.abort()
         return
+    passing.answer()
     await asyncio.gather(
         pump(reader, inner_writer, passing.question), pump(inner_reader, writer, passing.answer)
     )
