@@ -208,7 +208,7 @@ class App:
         return self._error(exchange, 404, f"there is no '{path[:100]}' here; there is {known}")
 
     def _known(self) -> list[str]:
-        paths = [path for path, methods in self._models.table.items() if "POST" in methods]
+        paths = [path for path, methods in self._models.table.items() if path and "POST" in methods]
         return paths[:12] + list(self._own)
 
     async def _wait(self, exchange: _Exchange) -> int:

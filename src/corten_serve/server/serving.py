@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
@@ -26,6 +26,9 @@ from corten_serve.server.notify import Notice
 from corten_serve.server.pool import StartFailed
 from corten_serve.server.process import Spawned
 from corten_serve.settings import Settings
+
+if TYPE_CHECKING:
+    from corten_serve.server.lambda_api import RuntimeApi
 
 _SWEEP = 5.0
 _LOOK = 1.0
@@ -90,8 +93,13 @@ async def serve(
     ]
     if notice.awaited:
         regular.append(loop.create_task(_regularly(1.0, lambda: notice.worked(*models.work()))))
+    runtime = _runtime_api(settings, environment, app, models, log)
     try:
         code = await _until_end(models, accepting, ending, log, begun)
+        if runtime is not None:
+            runtime.stop()
+            if models.reason and code:
+                await asyncio.to_thread(runtime.failed, models.reason)
         if code == 0:
             await _drain(settings, app, front, accepting, listener, urgent=ending.result() == signal.SIGINT)
             await models.stop()
@@ -105,6 +113,26 @@ async def serve(
             task.cancel()
         app.bodies.close()
         log.close()
+
+
+def _runtime_api(
+    settings: Settings, environment: Mapping[str, str], app: App, models: Models, log: Log
+) -> RuntimeApi | None:
+    """Where Lambda started us, its API gives the work; a socket that was passed in says that somebody else did."""
+    address = environment.get("AWS_LAMBDA_RUNTIME_API", "")
+    if not address or settings.inherited:
+        return None
+
+    def busy(change: int) -> None:
+        app.active += change
+
+    from corten_serve.server.lambda_api import (
+        RuntimeApi,
+    )  # Its HTTP client takes time that others need not spend.
+
+    runtime = RuntimeApi(address, models, log, busy)
+    runtime.start()
+    return runtime
 
 
 async def _accept(front: _Front, models: Models, notice: Notice) -> None:
