@@ -27,7 +27,11 @@ from corten_serve.schema.signature import Signature
 def load(body: Any, field: str = "", status: int = 422) -> Any:
     """`body`, text or bytes in UTF-8, as strict JSON. Raises BadRequest for `field`, and nothing else."""
     try:
-        return json.loads(body if isinstance(body, (bytes, str)) else bytes(body), parse_constant=_constant)
+        if not isinstance(body, (bytes, str)):
+            body = bytes(body)
+        return _READ(
+            body if isinstance(body, str) else body.decode(json.detect_encoding(body), "surrogatepass")
+        )
     except json.JSONDecodeError as error:
         problem = f"{error.msg.lower()} at line {error.lineno}, column {error.colno}"
         raise BadRequest([(field, f"not JSON: {problem}")], status) from error
@@ -169,4 +173,6 @@ def _key(key: Any) -> str:
         raise ResultError(f"a key of the type '{type(key).__qualname__}' cannot be a JSON key") from error
 
 
+_READ = json.JSONDecoder(parse_constant=_constant).decode
+"""`json.loads` makes a decoder for each call that has a `parse_constant`."""
 _FAST = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_simple).encode

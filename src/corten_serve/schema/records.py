@@ -61,6 +61,8 @@ class Record(Kind):
     @fields.setter
     def fields(self, fields: Sequence[Field]) -> None:
         self._fields = {field.name: field for field in fields}
+        # What reading needs, looked up once and not for each request.
+        self._plan = [(field.name, field.kind.read, field) for field in fields]
 
     def schema(self) -> Schema:
         """A reference to the shared definition, or the definition where there is none."""
@@ -91,12 +93,11 @@ class Record(Kind):
             return None
         before = len(problems.found)
         result = {}
-        fields = self._fields
-        for name, field in fields.items():
-            if given is not None and name in given:
+        for name, read, field in self._plan:
+            if name in value:
+                result[name] = read(value[name], (path, name), problems)
+            elif given is not None and name in given:
                 result[name] = given[name]
-            elif name in value:
-                result[name] = field.kind.read(value[name], (path, name), problems)
             elif field.required:
                 problems.add((path, name), f"missing; expected {field.kind.words}")
         if len(result) < len(value) + (len(given) if given else 0):
