@@ -11,14 +11,17 @@ import signal
 import subprocess
 import termios
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from corten.oci.descriptor import Descriptor, Manifest
 from corten.oci.platform import Platform
+from corten.runtime.emulation import is_emulated
 from corten.runtime.processes import children
 from corten.store.store import Store
 from support.command import Corten
@@ -66,26 +69,30 @@ def test_a_shim_that_is_killed_is_noticed(command: Commander) -> None:
     assert command.list()["life-a"]["reason"] == "its monitor was killed"
 
 
+def changed(
+    command: Commander, name: str, platform: Platform, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """Put an image like `runner`, but with another configuration, into the store."""
+    store = Store.open(command.home)
+    before = Manifest.decode(store.blobs.read(store.images.get("runner", Platform.host()).digest))
+    document = json.loads(store.blobs.read(before.config.digest))
+    change(document)
+    config = json.dumps(document).encode()
+    described = Descriptor(before.config.media_type, store.blobs.put(config), len(config))
+    store.images.set(name, platform, store.blobs.put(replace(before, config=described).encode()))
+    owner = command.home.stat()
+    subprocess.run(["chown", "-R", "--from=0:0", f"{owner.st_uid}:{owner.st_gid}", command.home], check=True)
+
+
 @pytest.mark.parametrize(
     "test", [["CMD-SHELL", "test ! -e /tmp/bad"], ["CMD", "test", "!", "-e", "/tmp/bad"]]
 )
 def test_an_images_own_health_check(command: Commander, test: list[str]) -> None:
-    store = Store.open(command.home)
-    image = store.images.get("runner", Platform.host())
-    before = Manifest.decode(store.blobs.read(image.digest))
-    document = json.loads(store.blobs.read(before.config.digest))
     second = 1_000_000_000
-    document["config"]["Healthcheck"] = {
-        "Test": test,
-        "Interval": second // 5,
-        "Retries": 2,
-        "Timeout": 5 * second,
-    }
-    config = json.dumps(document).encode()
-    described = Descriptor(before.config.media_type, store.blobs.put(config), len(config))
-    store.images.set("healthy", Platform.host(), store.blobs.put(replace(before, config=described).encode()))
-    owner = command.home.stat()
-    subprocess.run(["chown", "-R", "--from=0:0", f"{owner.st_uid}:{owner.st_gid}", command.home], check=True)
+    check = {"Test": test, "Interval": second // 5, "Retries": 2, "Timeout": 5 * second}
+    changed(
+        command, "healthy", Platform.host(), lambda document: document["config"].update(Healthcheck=check)
+    )
     command("run", "-d", "--name", "life-a", "healthy", "--", "sleep", "100")
     until(lambda: command.list()["life-a"]["health"] == "healthy")
     command("exec", "life-a", "--", "touch", "/tmp/bad")
@@ -196,3 +203,64 @@ def test_a_network_of_another_user_is_not_shared(corten: Corten, command: Comman
     )
     assert refused.returncode == 125
     assert "'life-a' belongs to another user of this machine" in refused.stderr
+
+
+def test_an_image_of_another_platform(command: Commander) -> None:
+    machine = "arm64" if Platform.host().architecture == "amd64" else "amd64"
+    foreign = Platform("linux", machine)
+    if is_emulated(foreign):
+        pytest.skip("this machine emulates it")
+    changed(command, "foreign", foreign, lambda document: document.update(architecture=machine))
+    for detached in ((), ("-d",)):
+        refused = command("run", *detached, "foreign", "--", "true", code=125)
+        assert refused.stderr.startswith(
+            f"error: the image is for {foreign}, and this machine is {Platform.host()}\n"
+        )
+        assert "qemu-user-static" in refused.stderr
+    assert command.list() == {}
+    command("rmi", "foreign")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("-v", "./nowhere:/x"), 2, "the source './nowhere' of a volume does not exist"),
+        (("--mount", "type=bind,source=/nowhere,target=/x"), 2, "the source '/nowhere' of a volume does not exist"),
+        (("-v", "/tmp:/"), 2, "a volume cannot be mounted at '/'"),
+        (("--tmpfs", "/"), 2, "a tmpfs cannot be mounted at '/'"),
+        (("--mount", "type=bind,source=/tmp,target=/"), 2, "a volume cannot be mounted at '/'"),
+        (("--device", "/dev/nowhere"), 2, "the device '/dev/nowhere' is not there"),
+        (("--device", "example.com/gpu=0"), 125, "no CDI specification of 'example.com/gpu'"),
+        (("--memory", "1m"), 2, "a container cannot run with '1m' of memory"),
+        (("--pids-limit", "0"), 2, "'0' is not a number of processes"),
+        (("--ulimit", "nofile=1:99999999999"), 2, "above what this process may set"),
+        (("--name", "a/b"), 2, "'a/b' is not a container's name"),
+        (("--name", "a.lock"), 2, "'a.lock' is not a container's name"),
+        (("--name", "life-taken"), 2, "a container called 'life-taken' is running"),
+        (("--restart", "always"), 2, "are for detached containers"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_wrongly(
+    command: Commander, taken: str, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    done = command("run", *arguments, "runner", "--", "true", code=code)
+    assert says in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert set(command.list()) == {taken}
+
+
+@pytest.fixture
+def taken(command: Commander) -> str:
+    if "life-taken" not in command.list():
+        start(command, "life-taken", "sleep", "100")
+    return "life-taken"
+
+
+@pytest.mark.parametrize("detached", [(), ("-d",)], ids=["foreground", "detached"])
+def test_programs_that_are_none(command: Commander, detached: tuple[str, ...]) -> None:
+    assert "no program 'nosuch'" in command("run", *detached, "runner", "--", "nosuch", code=127).stderr
+    assert (
+        "not an executable file" in command("run", *detached, "runner", "--", "/etc/passwd", code=126).stderr
+    )
+    assert command.list() == {}

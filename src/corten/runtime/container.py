@@ -12,6 +12,7 @@ from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer
 from corten.runtime import attend, records
 from corten.runtime.descriptors import Passed
+from corten.runtime.emulation import check_platform
 from corten.runtime.engine import FALLBACKS
 from corten.runtime.identity import current_identity, find_program
 from corten.runtime.inventory import SERVICE, STOPPED, find, sweep
@@ -106,6 +107,7 @@ def start(
 
 def detach(image: Image, options: RunOptions, store: Store, observe: Observer, life: Life) -> str:
     """Start a container that lives on by itself, and return its name. Raises RuntimeFailure, UsageError."""
+    check_platform(image.config.platform)
     sweep(store)
     made = Made(image, options, store, _watched(life, options, store, observe))
     try:
@@ -213,6 +215,7 @@ def _start_detached(made: Made, store: Store, observe: Observer) -> None:
 
 @contextlib.contextmanager
 def _made(image: Image, options: RunOptions, store: Store, life: Life) -> Iterator[Made]:
+    check_platform(image.config.platform)
     sweep(store)
     made = Made(image, options, store, life)
     try:

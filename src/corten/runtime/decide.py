@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from corten.errors import RuntimeFailure, UsageError
+from corten.oci.platform import Platform
 from corten.runtime import kernel, launch
 from corten.runtime.identity import Identity, check_ids
 from corten.runtime.initial import INSIDE
@@ -119,7 +120,7 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
         size=situation.size,
         cgroup=situation.cgroup,
         kernel=kernel.version(),
-        seccomp=_seccomp(options.security, config.platform.architecture, capabilities),
+        seccomp=_seccomp(options.security, Platform.host().architecture, capabilities),
         edits=situation.edits,
         capabilities=capabilities,
         security=options.security,

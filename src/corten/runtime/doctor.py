@@ -21,6 +21,7 @@ from corten.runtime.identity import (
     subordinate_ranges,
     why_no_namespace,
 )
+from corten.runtime.network.plan import survey
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
 from corten.runtime.probe import probe
 from corten.store.store import Store
@@ -46,7 +47,7 @@ def examine(store: Store) -> list[Finding]:
     identity = current_identity()
     findings = [_namespaces(identity), _subordinate(identity), _overlay(store, identity)]
     findings = [*_mildly([*findings, *_engines(store, identity)]), _monitor()]
-    findings += [_limits(identity), _gpus(), _disk(store)]
+    findings += [_limits(identity), _network(identity), _gpus(), _disk(store)]
     return findings
 
 
@@ -168,6 +169,22 @@ def _limits(identity: Identity) -> Finding:
     if lacks:
         return Finding(subject, "limited", f"{said}, {', '.join(lacks)} not", mend)
     return Finding(subject, "ok", said)
+
+
+def _network(identity: Identity) -> Finding:
+    """Whether a private network has a way out, which published ports of a plain user need as well."""
+    subject, machine = "private networks", survey()
+    lacks = "published ports work, but there is no way out" if identity.kind == "root" else "there are none"
+    if machine.pasta is None:
+        return Finding(subject, "limited", f"pasta is not installed: {lacks}", "apt install passt")
+    if not machine.tun:
+        mend = (
+            "modprobe tun, and chmod 0666 /dev/net/tun"
+            if identity.kind == "root"
+            else "as root: chmod 0666 /dev/net/tun"
+        )
+        return Finding(subject, "limited", f"this user may not open /dev/net/tun: {lacks}", mend)
+    return Finding(subject, "ok", "with a way out through pasta")
 
 
 def _gpus() -> Finding:
