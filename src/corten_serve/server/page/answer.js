@@ -89,7 +89,7 @@ function branch(key, value, open) {
   const list = Array.isArray(value);
   const entries = list ? value.map((item, index) => [index, item]) : Object.entries(value);
   const inside = el("div");
-  const node = el("details", { class: "tree" }, el("summary", {}, `${name}${list ? `[ ${entries.length} items ]` : `{ ${entries.length} fields }`}`), inside);
+  const node = el("details", { class: "tree" }, el("summary", {}, `${name}${list ? `[ ${counted(entries.length, "item")} ]` : `{ ${counted(entries.length, "field")} }`}`), inside);
   const fill = () => inside.childNodes.length || inParts(entries, ([at, item]) => branch(at, item, false), 100, inside);
   node.addEventListener("toggle", () => node.open && fill());
   if (open) {

@@ -155,7 +155,7 @@ async function streamed(response, type, begun) {
   const place = flow(operation.item);
   $("answer").replaceChildren(place.node);
   let first, wrong;
-  const words = () => [`${response.status}`, timeText(performance.now() - begun), `${place.kept.length} items`, first && `first after ${timeText(first)}`].filter(Boolean).join(" · ");
+  const words = () => [`${response.status}`, timeText(performance.now() - begun), counted(place.kept.length, "item"), first && `first after ${timeText(first)}`].filter(Boolean).join(" · ");
   try {
     for await (const { event, value } of itemsOf(response, type)) {
       if (event === "end" || event === "done") continue;

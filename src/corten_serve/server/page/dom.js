@@ -50,6 +50,7 @@ function inParts(items, make, size, into, more = into) {
   show();
 }
 
+const counted = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const bytesText = (size) =>
   size < 1000 ? `${size} B` : size < 1e6 ? `${(size / 1e3).toPrecision(3)} kB` : size < 1e9 ? `${(size / 1e6).toPrecision(3)} MB` : `${(size / 1e9).toPrecision(3)} GB`;
 const timeText = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : ms < 1000 ? `${ms.toFixed(0)} ms` : ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : spanText(ms / 1000));

@@ -93,7 +93,7 @@ function drawStatus(status) {
         ...(one ? general : []),
         ["Reason", model.reason ?? ""],
         ["Waiting", model.queue ? `${model.queue.waiting} of at most ${model.queue.bound}` : undefined],
-        ["Workers", workers.length ? [`${workers.length} with ${sum("busy")} requests`, bytesText(sum("rss")), sum("restarts") && `${sum("restarts")} restarts`].filter(Boolean).join(", ") : undefined],
+        ["Workers", workers.length ? [`${workers.length} with ${counted(sum("busy"), "request")}`, bytesText(sum("rss")), sum("restarts") && counted(sum("restarts"), "restart")].filter(Boolean).join(", ") : undefined],
         ["Requests", count],
         ["p50, p90, p99", latency],
       ])), el("div", {}, recent.length ? spark(recent) : null)];
