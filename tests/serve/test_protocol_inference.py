@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal, Optional
 
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corten_serve.protocols.tensors import CODES, Tensor
+from corten_serve.protocols.tensors import CODES
 from support.desk import Served
 
 INFER = "v2:infer"
@@ -178,21 +180,23 @@ class TestArrays:
         assert outputs(in_json) == outputs(in_bytes)
         assert outputs(in_json)["output"][2] == values
 
-    def test_without_numpy_tensors_are_lists(self, monkeypatch):
-        import sys
-
-        monkeypatch.delitem(sys.modules, "numpy")
-        data = struct.pack("<6h", *range(6))
-        found = Tensor.from_bytes("INT16", (2, 3), data)
-        assert (found.flat(), found.nested(), found.array()) == (
-            [0, 1, 2, 3, 4, 5],
-            [[0, 1, 2], [3, 4, 5]],
-            None,
-        )
-        assert Tensor.from_bytes("FP64", (2, 0), b"").nested() == [[], []]
+    def test_without_numpy_tensors_are_lists(self):
+        code = """if True:
+            import struct, sys
+            from corten_serve.protocols.tensors import Tensor
+            found = Tensor.from_bytes("INT16", (2, 3), struct.pack("<6h", *range(6)))
+            print(found.flat(), found.nested(), found.array())
+            print(Tensor.from_bytes("FP64", (2, 0), b"").nested(), "numpy" in sys.modules)
+        """
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines() == [
+            "[0, 1, 2, 3, 4, 5] [[0, 1, 2], [3, 4, 5]] None", "[[], []] False",
+        ]  # fmt: skip
 
 
 class TestRefused:
+    SERVED = (Served(judge), Served(scale))
+
     @pytest.mark.parametrize(
         ("inputs", "message"),
         [
@@ -267,7 +271,7 @@ class TestRefused:
     @settings(max_examples=300, deadline=None)
     @given(st.data())
     def test_nothing_is_a_failure(self, data):
-        served = Served(data.draw(st.sampled_from([judge, scale])))
+        served = data.draw(st.sampled_from(self.SERVED))
         leaves = (
             st.none()
             | st.booleans()

@@ -189,6 +189,8 @@ def url(path: str, body: str = "", method: str = "POST", **more: Any) -> dict[st
 
 
 class TestLambda:
+    SERVED = Served(judge)
+
     def test_an_event_is_a_request(self):
         served = Served(judge)
         assert served.json("lambda", {"width": 2, "length": 3}) == {"label": "n", "score": 6.0}
@@ -268,8 +270,8 @@ class TestLambda:
         event = url("/predict", "{}") | data.draw(
             st.dictionaries(st.sampled_from([*names, "requestContext"]), anything)
         )
-        assert Served(judge).answer("lambda", event).status in (200, 422)
-        assert Served(judge).answer("lambda", data.draw(st.binary(max_size=9))).status in (200, 422)
+        assert self.SERVED.answer("lambda", event).status in (200, 422)
+        assert self.SERVED.answer("lambda", data.draw(st.binary(max_size=9))).status in (200, 422)
 
 
 class TestOpenApi:
@@ -291,7 +293,7 @@ class TestOpenApi:
 
         document = self.served().desk.openapi()
         schema = openapi.from_dict(document)
-        assert schema.validate() is None or True
+        schema.validate()  # raises for what the schema of OpenAPI 3.1 does not allow
         assert all(operation.ok() for operation in schema.get_all_operations())
         names = {ref.rpartition("/")[2] for ref in references(document)}
         assert names <= set(document["components"]["schemas"])

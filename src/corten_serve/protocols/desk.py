@@ -37,8 +37,7 @@ class Desk:
         self._by_route: dict[str, WireProtocol] = {}
         self._add(*self._protocols)
         self._openapi = self._described()
-        page = Document("/openapi.json", rendered(self._openapi))
-        self._add(Functions(model, self, [page, *self._documents]))
+        self._add(Functions(model, self, self._documents, lambda: rendered(self._openapi)))
 
     def _add(self, *protocols: WireProtocol) -> None:
         """Take in their routes. Of two with the same path the later one counts: Vertex may say `/predict`."""

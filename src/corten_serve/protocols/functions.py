@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from corten_serve.protocols.codec import bind, encode, error_body, load, problems_text
@@ -55,12 +55,15 @@ class Functions:
     """Events for one server; its first model answers those that are no requests of HTTP. `inner` is every other protocol of
     the model, `documents` and `openapi` what it answers to GET."""
 
-    def __init__(self, model: Model, inner: Inner, documents: Sequence[Document]) -> None:
+    def __init__(
+        self, model: Model, inner: Inner, documents: Sequence[Document], openapi: Callable[[], bytes]
+    ) -> None:
         self._model = model
         self._inner = inner
         self._endpoint = model.endpoints[0]
         self._results = Results(self._endpoint.signature)
         self._routes = {(route.method, route.path): route for route in inner.routes()}
+        self._described = openapi
         self._documents = {document.path: document for document in documents}
 
     def routes(self) -> list[Route]:
@@ -73,9 +76,9 @@ class Functions:
         request = proxied(event)
         if request is None:
             return Work(self._endpoint.name, [bind(self._endpoint.signature, event)], call)
-        document = self._documents.get(request.path) if request.method in ("GET", "HEAD") else None
+        document = self._document(request.path) if request.method in ("GET", "HEAD") else None
         if document is not None:
-            return Work(self._endpoint.name, [], call, Answer(200, document.body, document.type))
+            return Work(self._endpoint.name, [], call, document)
         work = self._inner.read(self._call(request, call))
         # An answer to an event is one piece: results that come in pieces are collected first.
         return Work(work.endpoint, work.items, call, work)
@@ -111,6 +114,12 @@ class Functions:
     def openapi(self) -> Described:
         """Nothing: events do not come over HTTP."""
         return Described({}, {})
+
+    def _document(self, path: str) -> Answer | None:
+        if path == "/openapi.json":
+            return Answer(200, self._described())
+        document = self._documents.get(path)
+        return None if document is None else Answer(200, document.body, document.type)
 
     def _call(self, request: Request, call: Call) -> Call:
         route = self._routes.get((request.method, request.path))

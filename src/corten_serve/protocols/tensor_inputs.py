@@ -2,7 +2,8 @@
 
 A parameter that is one value takes a tensor of shape [n] or [n, 1], and n rows are n requests; in `BYTES` an element is its
 text, or its bytes where the parameter is a file (base64 in JSON), or JSON where it is an object. A parameter that is an array of values
-takes a tensor as a whole, and the request is one. One tensor that no parameter is named for belongs to the only parameter,
+takes a tensor as a whole, and the request is one; but where the array has a fixed number of dimensions and the tensor of numbers
+has one more, each row is a request. One tensor that no parameter is named for belongs to the only parameter,
 or is a table whose columns are the parameters in their order.
 """
 
@@ -90,7 +91,9 @@ class Inputs:
         given: dict[str, Any] = {}
         rows: dict[str, list[Any]] = {}
         for name, tensor in tensors.items():
-            if self.forms[name].dimensions:
+            if 0 < self.forms[name].dimensions == len(tensor.shape) - 1 and tensor.datatype != BYTES:
+                rows[name] = tensor.nested()
+            elif self.forms[name].dimensions:
                 given[name] = _whole(self._fields[name].kind, tensor, name, problems)
             else:
                 rows[name] = _rows(tensor, name, problems)
