@@ -19,6 +19,7 @@ from corten.errors import RuntimeFailure
 from corten.oci.digest import Digest
 from corten.runtime.fallback import confine
 from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments
+from corten.runtime.fallback.probing import loses_heap
 from corten.runtime.fallback.refusals import refuse
 from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_of
 from corten.runtime.identity import Identity
@@ -175,6 +176,20 @@ def test_filters(machine: str, arch: int, ioctl: int, statx: int, clone: int) ->
         spawned = run_filter(program, arch, clone, 0x7F0012345670, first=0x4111)
         assert spawned == (absent if program == old else allow)
     assert run_filter(confine.terminal_filter(machine), arch, 437) == allow
+
+
+@pytest.mark.parametrize(
+    ("said", "loses"),
+    [("5.1.0", True), ("v5.2.0-alpha", False), ("5.4.0", False), ("10.0.1", False), ("nothing", True)],
+)
+def test_the_age_of_proot(tmp_path: Path, said: str, loses: bool) -> None:
+    program = tmp_path / "proot"
+    program.write_text(
+        f"#!/bin/sh\necho '|__| {said.replace('v', '')}'\necho 'Copyright (C) 2014, licensed under GPL v2'\n"
+    )
+    program.chmod(0o755)
+    assert loses_heap(str(program)) == loses
+    assert loses_heap(str(tmp_path / "absent"))
 
 
 WRITES = """

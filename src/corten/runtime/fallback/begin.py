@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from corten.runtime.decide import Situation, decide, network_of
 from corten.runtime.engine import Engine
 from corten.runtime.fallback import confine
 from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments
+from corten.runtime.fallback.probing import loses_heap
 from corten.runtime.fallback.refusals import MISSING, TITLES, refuse
 from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_of
 from corten.runtime.fallback.shim import Prepared, Watched, start_shim
@@ -99,6 +98,11 @@ def say_once(engine: Engine, store: Store, observe: Observer) -> None:
         "('corten doctor' says what crun and runc need here)"
     )
     _say(store, engine.name, text, observe)
+    if engine.name == "proot" and loses_heap(engine.path):
+        text = (
+            "PRoot before 5.2 loses memory at posix_spawn and system: both fail in programs, subprocess works"
+        )
+        _say(store, "proot-heap", text, observe)
 
 
 def _say(store: Store, what: str, text: str, observe: Observer) -> None:
@@ -171,7 +175,7 @@ def _proot(
     # Root has to write to the folders of others that it is given, as it would under an OCI engine as their owner.
     others = any(item.writable and os.stat(item.source).st_uid != 0 for item in container.volumes)
 
-    program = confine.path_filter(loses_heap=_loses_heap(engine.path))
+    program = confine.path_filter(loses_heap=loses_heap(engine.path))
 
     def give_up() -> None:
         confine.set_limits(container.ulimits)
@@ -180,16 +184,3 @@ def _proot(
         confine.install_filter(program)
 
     return Prepared(proot_arguments(engine.path, container, scratch, pretended), environment, give_up)
-
-
-def _loses_heap(path: str) -> bool:
-    """Whether the PRoot at `path` is older than 5.2, or does not say."""
-    try:
-        command = [path, "--version"]
-        said = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=10
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return True
-    found = re.search(rb"\b(\d{1,4})\.(\d{1,4})\.\d", said[:4096])
-    return found is None or (int(found[1]), int(found[2])) < (5, 2)

@@ -4,6 +4,8 @@ exist; PRoot, which looks for it before it does anything, by starting one that d
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 
 from corten.errors import RuntimeFailure
 from corten.runtime import kernel
@@ -73,3 +75,16 @@ def _container(tree: str) -> Container:
         kernel=kernel.version(),
         seccomp=None,
     )
+
+
+def loses_heap(path: str) -> bool:
+    """Whether the PRoot at `path` is older than 5.2, or does not say."""
+    try:
+        command = [path, "--version"]
+        said = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=10
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    found = re.search(rb"\b(\d{1,4})\.(\d{1,4})\.\d", said[:4096])
+    return found is None or (int(found[1]), int(found[2])) < (5, 2)
