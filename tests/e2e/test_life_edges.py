@@ -8,6 +8,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import termios
 import time
@@ -264,3 +265,23 @@ def test_programs_that_are_none(command: Commander, detached: tuple[str, ...]) -
         "not an executable file" in command("run", *detached, "runner", "--", "/etc/passwd", code=126).stderr
     )
     assert command.list() == {}
+
+
+def test_a_port_of_a_shell(corten: Corten, project: Callable[..., Path]) -> None:
+    """A network of its own, where nothing else can be reached from outside: for notebooks and debuggers."""
+    root = project({"main.py": "print(1)\n"}, "notebook")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serve = "import socket; s = socket.create_server(('0.0.0.0', 8888)); print('up', flush=True); s.accept()[0].sendall(b'inside')"
+    argv = corten.command("shell", "-p", f"{port}:8888", root, "--", "python", "-c", serve)
+    with subprocess.Popen(
+        argv, env=corten.variables(), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as shell:
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == b"up\n"
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            assert client.recv(100) == b"inside"
+        assert shell.wait(20) == 0
+    both = corten("shell", "-p", f"{port}:8888", "--network", "host", root, "--", "true", code=2)
+    assert "ports of a private network" in both.stderr

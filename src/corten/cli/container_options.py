@@ -62,12 +62,13 @@ def add_mount_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--network` and `-p`."""
+def add_network_arguments(parser: argparse.ArgumentParser, default: str = "the image's") -> None:
+    """`--network` and `-p`. `default` is what holds without them, in words."""
     parser.add_argument(
         "--network",
         metavar="MODE",
-        help="none, host (this machine's), private (its own, with a way out) or container:NAME (default: the image's)",
+        help="none, host (this machine's), private (its own, with a way out) or container:NAME "
+        f"(default: {default})",
     )
     parser.add_argument(
         "-p",

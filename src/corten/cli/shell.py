@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.cli.container_options import add_engine_argument
+from corten.cli.container_options import add_engine_argument, add_network_arguments
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.errors import RuntimeFailure
@@ -23,9 +23,10 @@ examples:
   corten shell . -- python train.py         one command there
   corten shell . -- python -m pytest        with the packages of the group 'dev'
   corten shell -v ~/data:/data              with a folder of this machine beside it
+  corten shell -p 8888                      with a network of its own, and one port of it
 
 What is written in /app is written in the project, as you. The home folder there is kept: it is the volume
-NAME-…-home of 'corten volume ls'. The network is this machine's."""
+NAME-…-home of 'corten volume ls'. The network is this machine's, unless -p or --network says otherwise."""
 
 TAKES_COMMAND = True
 HOME = "/home/dev"
@@ -54,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[=VALUE]",
         help="set a variable, or pass one on",
     )
-    parser.add_argument(
-        "--network", default="host", metavar="none|host", help="none, or the machine's (default: host)"
+    add_network_arguments(
+        parser, default="this machine's, where a notebook's port is reached; with -p a private one"
     )
     add_gpu_arguments(parser)
     add_engine_argument(parser)
@@ -65,11 +66,13 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, enter, and return the shell's or the command's own exit code; 125, 126 or 127 where it did not start."""
     from corten.cli.development import development_image
     from corten.runtime import container, launch, mounts
+    from corten.runtime.network.ports import parse_ports
     from corten.runtime.options import RunOptions, parse_variable
 
     project, image = development_image(arguments.path, context.store, context.observe)
     volumes, named, _ = mounts.split_mounts([mounts.parse_volume(text) for text in arguments.volume])
     variables = [parse_variable(text, os.environ) for text in arguments.env]
+    ports = tuple(port for text in arguments.publish for port in parse_ports(text))
     root = str(project.root)
     options = RunOptions(
         command=tuple(arguments.command) or (_shell(context.store, image.config.diff_ids),),
@@ -82,7 +85,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         workdir="/app",
         volumes=(mounts.Volume(root, "/app"), *volumes),
         named_volumes=(mounts.NamedVolume(home_volume(project.name, root), HOME, seeded=False), *named),
-        network=arguments.network,
+        network=arguments.network or ("private" if ports else "host"),
+        ports=ports,
         gpus=gpus_of(arguments),
         cdi_directories=tuple(arguments.cdi_spec_dir),
         engine=arguments.engine,

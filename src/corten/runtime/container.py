@@ -81,6 +81,7 @@ def start(
 ) -> Running:
     """Start for serving and return. `output` takes what it prints. With `log`, the file that `output` leads to, the container is detached: it lives on when this process ends, and is
     removed by `stop`. `service` is what it belongs to. Raises RuntimeFailure, UsageError."""
+    check_platform(image.config.platform)
     detached = log is not None
     made = Made(
         image,

@@ -245,7 +245,8 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     elif wire is not None:
         forwarder = wire.forwarder
     os.close(tell)
-    log = f"{directory}/output.log" if launch.detached else None
+    own = launch.detached and not os.path.islink(f"{directory}/output.log")
+    log = f"{directory}/output.log" if own else None
     code = attend(engine, forwarder, log=log)
     shorten_log(log)
     if forwarder is not None:
