@@ -12,7 +12,7 @@ from typing import Literal
 from corten.values import dataclass
 
 Phase = Literal[
-    "resolve", "download", "install", "compile", "hash", "verify", "start", "copy", "push", "pull"
+    "resolve", "download", "install", "compile", "hash", "verify", "start", "copy", "push", "pull", "predict"
 ]
 
 

@@ -25,6 +25,7 @@ _DOING = {
     "copy": "copying",
     "push": "pushing",
     "pull": "pulling",
+    "predict": "predicting",
 }
 _IN_BYTES = {"download", "hash", "copy", "install", "push", "pull"}
 _ROWS = 8

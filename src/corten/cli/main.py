@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "build": ("build", "assemble a project's image"),
     "run": ("run", "run a command in an image or a project, isolated"),
     "up": ("up", "build a project, serve it on a port, and keep it running"),
+    "predict": ("predict", "ask a predictor once, or for every row of a file"),
     "shell": ("shell", "enter a project's image with the project at /app, to work on it"),
     "dev": ("dev", "serve a project on a port, and again whenever its files change"),
     "status": ("status", "show what 'corten up' keeps running, and how it does"),

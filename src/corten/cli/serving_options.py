@@ -29,14 +29,7 @@ _MOST_WORKERS = 256
 def add_project_arguments(parser: argparse.ArgumentParser, what: str = "the project's folder") -> None:
     """What is served, and how it is started."""
     parser.add_argument("path", nargs="?", type=Path, help=f"{what} (default: this folder)")
-    parser.add_argument(
-        "-e",
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME[=VALUE]",
-        help="set a variable, or pass one on",
-    )
+    _add_environment(parser)
     add_gpu_arguments(parser)
     add_engine_argument(parser)
 
@@ -50,12 +43,7 @@ def add_socket_arguments(parser: argparse.ArgumentParser) -> None:
 def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     """What `up` keeps running."""
     parser.add_argument("--name", help="the service's name (default: the image's)")
-    parser.add_argument(
-        "--workers", metavar="N|auto", help="how many processes predict (default: the image's own, else 1)"
-    )
-    parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
-    parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
-    parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+    add_resource_arguments(parser)
     parser.add_argument(
         "--idle",
         metavar="TIME",
@@ -66,6 +54,34 @@ def add_service_arguments(parser: argparse.ArgumentParser) -> None:
         "--start-timeout",
         metavar="TIME",
         help="how long a container may take until it is ready (default: for ever)",
+    )
+
+
+def add_resource_arguments(parser: argparse.ArgumentParser) -> None:
+    """How much of the machine it may use."""
+    parser.add_argument(
+        "--workers", metavar="N|auto", help="how many processes predict (default: the image's own, else 1)"
+    )
+    parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
+    parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
+    parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+
+
+def add_container_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is said of a container that answers and ends."""
+    _add_environment(parser)
+    add_resource_arguments(parser)
+    add_engine_argument(parser)
+
+
+def _add_environment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-e",
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set a variable, or pass one on",
     )
 
 

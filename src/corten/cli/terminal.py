@@ -28,6 +28,7 @@ DONE: dict[Phase, str] = {
     "copy": "copied",
     "push": "pushed",
     "pull": "pulled",
+    "predict": "answered",
 }
 REPORT = "this is a bug in Corten; please report it with the lines above and 'corten --version'"
 
