@@ -231,3 +231,21 @@ def test_a_file_is_served_over_http(start: Callable[..., Any], tmp_path: Path):
     assert serving.predict({**row, NAMES[0]: "wide"}).status == 422
     document = json.loads(serving.request("GET", "/openapi.json").body)
     assert NAMES[0] in json.dumps(document)
+
+
+def test_rows_of_the_other_protocols(start: Callable[..., Any], tmp_path: Path):
+    app = tmp_path / "app"
+    app.mkdir()
+    model = LogisticRegression(max_iter=500).fit(IRIS.data.to_numpy(), LABELS)
+    joblib.dump(model, app / "iris.joblib")
+    serving = start("", target="iris.joblib", CORTEN_NAME="iris")
+    rows = IRIS.data.to_numpy()[[0, 75, 149]]
+    expected = model.predict(rows).tolist()
+    answer = serving.request("POST", "/v1/models/iris:predict", {"instances": rows.tolist()})
+    assert [each["prediction"] for each in answer.json["predictions"]] == expected
+    tensor = {"name": "row", "datatype": "FP64", "shape": [3, 4], "data": rows.tolist()}
+    answer = serving.request("POST", "/v2/models/iris/infer", {"inputs": [tensor]})
+    outputs = {output["name"]: output for output in answer.json["outputs"]}
+    assert (outputs["prediction"]["shape"], outputs["prediction"]["data"]) == ([3], expected)
+    tensor = {"name": "row", "datatype": "FP64", "shape": [3, 3], "data": rows[:, :3].tolist()}
+    assert serving.request("POST", "/v2/models/iris/infer", {"inputs": [tensor]}).status == 400

@@ -167,6 +167,13 @@ class TestConstraints:
         assert error.value.message.startswith(message)
         assert error.value.hint
 
+    @pytest.mark.parametrize("default", [Field(ge=0), pydantic.Field(ge=0)])
+    def test_rules_in_the_place_of_a_default_are_an_error_at_start(self, default):
+        def predict(x: int = default): ...
+
+        with pytest.raises(PredictorError, match="the default of parameter 'x'"):
+            Signature(predict)
+
     def test_a_pattern_is_searched_for_and_its_end_is_the_end(self):
         assert read(Annotated[str, Field(pattern="b+")], "abba") == "abba"
         assert problem(Annotated[str, Field(pattern="^[a-z]+$")], "abc\n")

@@ -160,6 +160,11 @@ def _parameters(call: Any) -> tuple[list[tuple[str, Any, Any, Any]], Any]:
                 hint=f"take a list instead: '{parameter.name}: list[…]'",
             )
         default = _NO_DEFAULT if parameter.default is parameter.empty else parameter.default
+        if type(default).__name__ in ("Field", "FieldInfo"):
+            raise PredictorError(
+                f"the default of parameter '{parameter.name}' is 'Field(…)', which is no value",
+                hint=f"write '{parameter.name}: Annotated[…, Field(…)]', and the default after it",
+            )
         found.append((parameter.name, hints.get(parameter.name, Any), default, parameter.kind))
     return found, hints.get("return", Any)
 
