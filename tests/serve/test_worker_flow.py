@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import signal
 from contextlib import suppress
 
 import pytest
@@ -65,9 +68,87 @@ def test_a_cancel_that_comes_before_its_call_was_begun_counts(begin):
     first, second = worker.item({"seconds": 0.2}), worker.item({"seconds": 61})
     worker.send(first, second)
     worker.until("begun")
-    worker.cancel(second.id, signalled=True)
+    worker.board[1] = second.id
+    os.kill(worker.pid, signal.SIGUSR1)
     answers = worker.answers(2)
     assert (answers[first.id].status, answers[second.id].status) == (200, 499)
+
+
+MIXED = """
+    {imports}
+
+    class P:
+        {a}def predict(self, value: int, pause: float) -> dict:
+            {wait}
+            return {{"value": value, "of": 1}}
+
+        {a}def predict_batch(self, items: list) -> list:
+            if any(item["value"] % 37 == 0 for item in items) and len(items) > 1:
+                raise ValueError("one of them")
+            {waits}
+            return [{{"value": item["value"], "of": len(items)}} for item in items]
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "signalled"),
+    [
+        (
+            MIXED.format(
+                a="", imports="import time", wait="time.sleep(pause)", waits="time.sleep(items[0]['pause'])"
+            ),
+            True,
+        ),
+        (
+            MIXED.format(
+                a="async ",
+                imports="import asyncio",
+                wait="await asyncio.sleep(pause)",
+                waits="await asyncio.sleep(items[0]['pause'])",
+            ),
+            False,
+        ),
+    ],
+    ids=["sync", "async"],
+)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_answers_never_mix_and_every_call_has_one_under_batches_and_cancels(begin, code, signalled, seed):
+    worker = begin(code, "predict:P")
+    chance = random.Random(seed)
+    waiting: dict[int, int] = {}
+    cancelled: set[int] = set()
+    found: dict[int, Item] = {}
+    value = 0
+
+    def take() -> None:
+        item = worker.receive()
+        assert item.kind == frames.ANSWER
+        assert item.id not in found
+        found[item.id] = item
+
+    while value < 400 or len(found) < len(waiting):
+        if value < 400 and len(waiting) - len(found) < 24:
+            bodies = []
+            for _ in range(chance.choice([1, 1, 2, 6])):
+                value += 1
+                bodies.append({"value": value, "pause": chance.choice([0, 0, 0.001, 0.003])})
+            if len(bodies) == 1 and chance.random() < 0.5:
+                ids = [worker.call(bodies[0])]
+            else:
+                ids = worker.batch(bodies)
+            waiting.update(zip(ids, (body["value"] for body in bodies), strict=True))
+            if chance.random() < 0.3:
+                for each in ids:
+                    cancelled.add(each)
+                    worker.cancel(each, signalled)
+        else:
+            take()
+    for identity, item in found.items():
+        assert item.status == 200 or (item.status == 499 and identity in cancelled), item
+        if item.status == 200:
+            assert json.loads(item.body)["value"] == waiting[identity]
+    assert any(json.loads(item.body)["of"] > 1 for item in found.values() if item.status == 200)
+    assert any(item.status == 499 for item in found.values())
 
 
 def test_async_calls_run_side_by_side_up_to_their_number(begin):

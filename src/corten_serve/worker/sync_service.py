@@ -129,7 +129,7 @@ class SyncService:
         """Note the answer, None for a call that was given up."""
         took = time.perf_counter() - begun
         self._typical += (took - self._typical) / 16
-        self._longest = max(took, self._longest * 0.996)
+        self._longest = max(took, self._longest * 0.99)
         if answer is None:
             self._answers.append(self._answering.cancelled(item.id, took))
         else:
