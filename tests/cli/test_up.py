@@ -1,4 +1,4 @@
-"""`up` around a server that is a plain process here: what the container adds is tried where containers are."""
+"""`up` in the foreground, around a server that is a plain process here: what containers add is tried in tests/e2e/test_up.py."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from corten.cli import serving, up
+from corten.cli import up
 from corten.cli.context import Context
 from corten.cli.terminal import Terminal
-from corten.errors import RuntimeFailure, UsageError
+from corten.errors import UsageError
 from corten.oci.config import ImageConfig
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.store.images import Image
+from corten.supervise import asking, sockets
+from corten.supervise.starting import Start, Starter
 
 SOURCE = Path(__file__).parents[2] / "src"
 GOOD = "def predict(x: float) -> float: return x * 2\n"
@@ -40,8 +42,8 @@ sys.exit(drive(sys.argv[3], sys.argv[4:]))
 class ProcessServed:
     """A served project that is a process of this machine."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path | None) -> None:
-        self.process, self.log, self.name = process, log, "demo"
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process, self.name = process, "demo"
 
     def poll(self) -> int | None:
         code = self.process.poll()
@@ -61,12 +63,8 @@ class Here(Context):
         return Image("demo", Digest.of(b""), Digest.of(b""), config, 0, 0.0)
 
 
-def starter(path: Path) -> up.Starter:
-    def start(image: Image, how: up.Start) -> ProcessServed:
-        log = None
-        if how.output is None:
-            log = path / "log"
-        output = log.open("wb") if log else how.output
+def starter(path: Path) -> Starter:
+    def start(image: Image, how: Start) -> ProcessServed:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(SOURCE),
@@ -74,23 +72,26 @@ def starter(path: Path) -> up.Starter:
             "CORTEN_APP": str(path),
             "CORTEN_WORKER_PYTHON": sys.executable,
             "LISTEN_FDS": "1",
-            **dict(how.environment),
+            "CORTEN_NOTIFY_FD": "4",
+            **dict(how.options.environment),
         }
-        number = how.listener.fileno()
-        shift = f"import os, sys; os.dup2({number}, 3); os.execv(sys.executable, sys.argv[1:])"
+        assert how.notify is not None
+        given = (how.listener.fileno(), how.notify)
+        away = f"a, b = (fcntl.fcntl(given, fcntl.F_DUPFD, 20) for given in {given})"
+        shift = f"import fcntl, os, sys; {away}; os.dup2(a, 3); os.dup2(b, 4); os.execv(sys.executable, sys.argv[1:])"
         command = [sys.executable, "-m", "corten_serve"]
         if how.forward is not None:
             command = [sys.executable, str(path / "command.py"), str(how.forward)]
         process = subprocess.Popen(
             [sys.executable, "-c", shift, *command],
             env=environment,
-            stdout=output,
-            stderr=output,
-            pass_fds=(number,),
+            stdout=how.output,
+            stderr=how.output,
+            pass_fds=given,
             start_new_session=True,
         )
         (path / "pid").write_text(str(process.pid))
-        return ProcessServed(process, log)
+        return ProcessServed(process)
 
     return start
 
@@ -113,10 +114,11 @@ def project(tmp_path: Path) -> Path:
 class Up:
     """A `corten up` that runs. `url` is what it printed."""
 
-    def __init__(self, project: Path, *arguments: str) -> None:
+    def __init__(self, project: Path, *arguments: str, port: tuple[str, ...] = ("--port", "0")) -> None:
         here = Path(__file__).parent
         self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(SOURCE), str(here), str(project), "--port", "0", *arguments],
+            [sys.executable, "-c", DRIVER, str(SOURCE), str(here), str(project), *port, *arguments],
+            env={**os.environ, "CORTEN_HOME": str(project.parent / "store")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -211,30 +213,64 @@ def test_a_predictor_that_fails_is_told_at_once_with_its_traceback(project):
     assert "ended before it was ready, with exit code 1" in text
 
 
-def test_the_containers_own_end_is_told_with_its_code(project):
+def test_one_that_is_killed_is_started_again_and_who_comes_meanwhile_waits(project):
+    (project / "predict.py").write_text("import time\ntime.sleep(0.5)\n" + GOOD)
     running = Up(project)
-    served = int(subprocess.check_output(["pgrep", "-P", str(running.process.pid)]).split()[0])
-    os.kill(served, signal.SIGKILL)
-    assert running.wait() == 137
-    assert any("the container ended by itself, with exit code 137" in line for line in running.said)
-
-
-def test_detached_it_returns_when_ready_and_serves_on(project):
-    running = Up(project, "--detach")
+    os.kill(int((project / "pid").read_text()), signal.SIGKILL)
+    assert post(running.url, {"x": 3}) == 6.0
+    assert running.has_said("'demo' ended with exit code 137; starting again")
+    running.process.send_signal(signal.SIGINT)
     assert running.wait() == 0
-    try:
-        assert post(running.url, {"x": 3}) == 6.0
-        assert any("corten stop demo" in line for line in running.said)
-        assert "POST /predict" in _eventually(project / "log")
-    finally:
-        os.kill(int((project / "pid").read_text()), signal.SIGTERM)
 
 
-def test_detached_a_failure_shows_the_log(project):
-    (project / "predict.py").write_text("raise RuntimeError('no weights')\n")
-    running = Up(project, "--detach")
-    assert running.wait() == 1
-    assert any("RuntimeError: no weights" in line for line in running.said)
+def test_a_socket_of_systemd_is_taken_and_systemd_is_told(project, tmp_path):
+    """As systemd starts it: descriptor 3, LISTEN_PID the process's own, and a socket for READY=1 (sd_notify(3))."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard,
+    ):
+        heard.bind(str(tmp_path / "notify"))
+        heard.settimeout(20)
+        here = Path(__file__).parent
+        number = listener.fileno()
+        begin = (
+            f"import fcntl, os, sys; os.dup2(fcntl.fcntl({number}, fcntl.F_DUPFD, 20), 3); "
+            "os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv[1:])"
+        )
+        command = [sys.executable, "-c", DRIVER, str(SOURCE), str(here), str(project)]
+        variables = {
+            "CORTEN_HOME": str(tmp_path / "store"),
+            "LISTEN_FDS": "1",
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-c", begin, *command],
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(number,),
+            text=True,
+        )
+        assert heard.recv(100) == b"READY=1"
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url == f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert post(url, {"x": 4}) == 8.0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        process.stdout.close()
+        # The socket is systemd's and goes on listening.
+        with socket.create_connection(listener.getsockname()):
+            pass
+
+
+def test_two_sockets_or_none_that_listens_are_refused():
+    environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"}
+    with pytest.raises(UsageError, match="2 sockets"):
+        sockets.adopt(environment)
+    assert environment == {}
+    assert sockets.adopt({"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "1"}) is None
+    assert sockets.adopt({}) is None
 
 
 def test_a_command_is_served_when_its_port_answers(project):
@@ -246,6 +282,7 @@ def test_a_command_is_served_when_its_port_answers(project):
         "class Handler(http.server.SimpleHTTPRequestHandler): pass\n"
         "server = http.server.HTTPServer(('', 0), Handler, bind_and_activate=False)\n"
         "server.socket = socket.socket(fileno=3)\n"
+        "import os; os.write(4, b'READY=1\\n')\n"
         "server.serve_forever()\n"
     )
     running = Up(project, "-e", "PORT=9001")
@@ -269,8 +306,8 @@ def test_nothing_to_serve_is_an_error(project):
 def test_a_port_in_use_is_told_with_another_one():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(serving.PortInUse, match=f"port {port} is in use on 127.0.0.1") as error:
-            serving.listen("127.0.0.1", port)
+        with pytest.raises(sockets.PortInUse, match=f"port {port} is in use on 127.0.0.1") as error:
+            sockets.listen("127.0.0.1", port)
     assert error.value.hint is not None
     assert "--port" in error.value.hint
 
@@ -278,24 +315,16 @@ def test_a_port_in_use_is_told_with_another_one():
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "::zz"])
 def test_addresses_that_are_not_ours(host):
     with pytest.raises(UsageError) as error:
-        serving.listen(host, 0)
+        sockets.listen(host, 0)
     assert error.value.hint
 
 
 def test_every_address_is_reached_by_loopback():
-    with serving.listen("0.0.0.0", 0) as listener:
-        assert serving.url_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with sockets.listen("0.0.0.0", 0) as listener:
+        assert sockets.url_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_silence_and_nonsense_are_not_http():
-    class Alive:
-        name, log = "x", None
-
-        def poll(self) -> int | None:
-            return None
-
-        def signal(self, number: int) -> None: ...
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()[:2]
 
@@ -308,27 +337,5 @@ def test_silence_and_nonsense_are_not_http():
         for data, expected in ((b"", None), (b"SSH-2.0\r\n", None), (b"HTTP/1.1 204 No\r\n\r\n", (204, b""))):
             thread = threading.Thread(target=answer, args=(data,))
             thread.start()
-            assert serving.get(address, "/", Alive()) == expected
+            assert asking.get(address, "/") == expected
             thread.join()
-
-
-def test_an_end_before_ready_is_a_runtime_failure():
-    class Dead:
-        name, log = "x", None
-
-        def poll(self) -> int | None:
-            return 3
-
-        def signal(self, number: int) -> None: ...
-
-    with serving.listen("127.0.0.1", 0) as listener, pytest.raises(RuntimeFailure, match="exit code 3"):
-        serving.wait_until_ready(Dead(), serving.address_of(listener), "/readyz")
-
-
-def _eventually(path: Path) -> str:
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        if "POST" in path.read_text():
-            break
-        time.sleep(0.05)
-    return path.read_text()

@@ -383,6 +383,9 @@ class Supervisor:
         if self._next is not None:
             self._drop("the service ends")
         self._keep("stopping", due=None)
+        if self._asked and self._grace:
+            again = "" if self._around.detached else " (Ctrl-C again: at once)"
+            self._around.say(f"stopping; what is in flight is finished first{again}")
         left = self._instances()
         for instance in left:
             if instance.deadline is None:
