@@ -1,0 +1,71 @@
+"""What a server says of itself, whatever it says."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from corten.supervise.asking import Load, load
+
+GOOD = {
+    "models": [
+        {
+            "workers": [{}, {}],
+            "queue": {"waiting": 3, "bound": 1000},
+            "latency": {"p50": 1.5, "p99": 9.0, "count": 7},
+        },
+        {"workers": [{}], "queue": {"waiting": 1, "bound": 10}, "latency": {"p50": 2.5, "count": 1}},
+    ]
+}
+
+
+def asked(body: bytes, status: str = "200 OK") -> Load | None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode() + body)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        found = load(listener.getsockname()[:2])
+        thread.join()
+        return found
+
+
+def test_models_are_summed_up() -> None:
+    assert asked(json.dumps(GOOD).encode()) == Load(3, 4, 1010, 2.5, 9.0, 8)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"models": 3},
+        {"models": {}},
+        None,
+    ],
+)
+def test_another_document_tells_nothing(document: Any) -> None:
+    assert asked(json.dumps(document).encode()) is None
+
+
+@pytest.mark.parametrize(
+    "model",
+    [1, None, {"workers": 5}, {"queue": []}, {"latency": {"p50": "fast", "p99": True, "count": 1e300}}],
+)
+def test_odd_fields_are_passed_over(model: Any) -> None:
+    found = asked(json.dumps({"models": [model]}).encode())
+    assert found == Load(0, 0, 0, None, None, 0)
+
+
+def test_no_json_and_no_200() -> None:
+    assert asked(b"[" * 100_000) is None
+    assert asked(b"\xff\xfe") is None
+    assert asked(json.dumps(GOOD).encode(), "404 Not Found") is None
