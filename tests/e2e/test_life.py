@@ -346,40 +346,6 @@ def test_whatever_is_killed(command: Commander) -> None:
     )
 
 
-def test_killed_at_each_step_of_start_and_stop(command: Commander) -> None:
-    """The command and all it has started in its session are killed after more and more time; then `ps` and `rm` work."""
-    for milliseconds in (*range(60, 300, 20), 400):
-        argv = command.argv("run", "-d", "--name", "life-v", "runner", "--", "sleep", "100")
-        started = subprocess.Popen(
-            argv,
-            cwd=command.folder,
-            env=command.environment or None,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(milliseconds / 1000)
-        started.kill()
-        started.wait()
-        until(
-            lambda: all(
-                item["status"] in ("running", "exited", "created") for item in command.list().values()
-            )
-        )
-        if milliseconds % 40 == 0:
-            stopping = subprocess.Popen(
-                command.argv("stop", "life-v"),
-                cwd=command.folder,
-                env=command.environment or None,
-                stderr=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-            time.sleep(milliseconds / 4000)
-            stopping.kill()
-            stopping.wait()
-        command("rm", "--force", "--all")
-        assert command.list() == {}
-
-
 def test_what_cannot_be_started_leaves_nothing(command: Commander) -> None:
     assert "no program" in command("run", "-d", "runner", "--", "nosuch", code=127).stderr
     assert "not an executable" in command("run", "-d", "runner", "--", "/etc/passwd", code=126).stderr
