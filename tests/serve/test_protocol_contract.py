@@ -204,6 +204,27 @@ def test_sagemaker_and_vertex_and_kserve(start):
         assert (status, json.loads(data)) == (200, expected)
 
 
+def test_probes_are_answered_before_a_worker_is_ready(start):
+    code = """
+        import pathlib, time
+
+        class Predictor:
+            def setup(self) -> None:
+                while not pathlib.Path(__file__).with_name("go").exists():
+                    time.sleep(0.01)
+
+            def predict(self) -> int:
+                return 1
+    """
+    server = start(code, "predict:Predictor", ready=False, CORTEN_NAME="demo")
+    paths = ("/ping", "/v2/health/ready", "/v2/models/demo/ready")
+    assert server.request("GET", "/v2/health/live").status == 200
+    assert [server.request("GET", path, timeout=5).status for path in paths] == [503] * 3
+    (server.out.parent / "app" / "go").touch()
+    server.wait_ready()
+    assert [server.request("GET", path).status for path in paths] == [200] * 3
+
+
 def test_arrays_uploads_and_streams_over_the_wire(start):
     server = start(MANY, "predict:Predictor", CORTEN_NAME="many")
     file = io.BytesIO()

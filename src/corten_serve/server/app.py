@@ -209,7 +209,7 @@ class App:
 
     def _known(self) -> list[str]:
         paths = [path for path, methods in self._models.table.items() if path and "POST" in methods]
-        return paths[:12] + list(self._own)
+        return paths[:12] + [path for path in self._own if path.count("/") == 1]
 
     async def _wait(self, exchange: _Exchange) -> int:
         """Nobody knows yet which paths there are: the request waits for the first start, as those that follow it do."""

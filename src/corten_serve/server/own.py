@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from corten_serve.server.models import Models
@@ -34,7 +35,30 @@ class Own:
             "/status": self._status,
             "/openapi.json": self._openapi,
             "/": self._page,
+            **self._probes(),
         }
+
+    def _probes(self) -> dict[str, Callable[[Scope], Given]]:
+        """The platforms' own names for health. A worker announces them too, but who asks before there is one has to be
+        answered at once, and not to wait as a prediction does."""
+        models = {f"/v2/models/{name}/ready": partial(self._model_ready, name) for name in self._models.pools}
+        return {
+            "/ping": self._readyz,
+            "/v2/health/live": self._live,
+            "/v2/health/ready": self._ready,
+            **models,
+        }
+
+    def _live(self, _: Scope) -> Given:
+        return 200, [_JSON], b'{"live":true}'
+
+    def _ready(self, _: Scope) -> Given:
+        ready = not self._app.draining and self._models.state == "ready"
+        return (200 if ready else 503), [_JSON], _compact({"ready": ready})
+
+    def _model_ready(self, name: str, _: Scope) -> Given:
+        ready = not self._app.draining and self._models.pools[name].state == "ready"
+        return (200 if ready else 503), [_JSON], _compact({"name": name, "ready": ready})
 
     def _livez(self, _: Scope) -> Given:
         return 200, [_JSON], b'{"status":"live"}'
