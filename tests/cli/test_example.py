@@ -6,13 +6,16 @@ import json
 import subprocess
 from typing import Annotated, Any, Literal
 
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.cli.example import curl, example_request
+from corten.cli.example import curl, example_path, example_request
+from corten_serve import Field
 from corten_serve.protocols.codec import decode
-from corten_serve.protocols.openapi import document
+from corten_serve.protocols.desk import Desk
+from corten_serve.protocols.interface import Endpoint, Model
 from corten_serve.schema.signature import Signature
 
 
@@ -30,7 +33,7 @@ class Flower:
 
 def made_for(call: Any) -> Any:
     signature = Signature(call)
-    described = json.loads(document("x", "0", "", signature))
+    described = Desk(Model("x", "0", (Endpoint("predict", signature),))).openapi()
     body = example_request(described)
     decode(signature, json.dumps(body).encode())  # what is shown works
     return body
@@ -146,3 +149,22 @@ def test_the_command_survives_the_shell(text):
 def _described(schema: Any) -> dict[str, Any]:
     content = {"application/json": {"schema": schema}}
     return {"paths": {"/predict": {"post": {"requestBody": {"content": content}}}}}
+
+
+def test_lengths_are_kept_and_an_image_is_one():
+    def predict(
+        code: Annotated[str, Field(min_length=9, max_length=10)],
+        key: Annotated[str, Field(max_length=2)],
+        photo: PIL.Image.Image,
+        row: Annotated[list[float], Field(min_length=4, max_length=4)],
+    ): ...
+
+    body = made_for(predict)
+    assert (len(body["code"]), body["key"], len(body["row"])) == (9, "ke", 4)
+
+
+def test_the_first_of_several_models_is_shown():
+    assert example_path({"paths": {"/cats/predict": {}, "/dogs/predict": {}}}) == "/cats/predict"
+    assert example_path({"paths": {"/cats/predict": {}, "/predict": {}}}) == "/predict"
+    assert example_path({"paths": {"/$(reboot)/predict": {}, "/\x1b/predict": {}}}) == "/predict"
+    assert example_path({}) == "/predict"

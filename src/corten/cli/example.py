@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _DEEPEST = 6
+_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
+"""A PNG of one pixel."""
 _SPOKEN = re.compile(
     r"(?:\be\.?g\.?|\bfor example|\bsuch as|\blike|\bexample)[\s,:]+(?P<quote>['\"`])(?P<text>[^'\"`]{1,80})(?P=quote)"
     r"|(?:\be\.?g\.?|\bfor example|\bsuch as|\bexample)[\s,:]+(?P<number>-?[0-9]+(?:\.[0-9]+)?)\b",
@@ -35,6 +37,14 @@ _NAMES = (
     (("city",), "Utrecht"),
     (("name", "title"), "Ada"),
 )
+
+
+def example_path(document: Mapping[str, Any]) -> str:
+    """`/predict`, or the first model's where there are several: `/cats/predict`. It is safe in a shell, whatever the document."""
+    paths = [
+        path for path in _at(document, "paths") if re.fullmatch(r"/(?:[a-z0-9-]{1,63}/)?predict", str(path))
+    ]
+    return "/predict" if "/predict" in paths or not paths else paths[0]
 
 
 def example_request(document: Mapping[str, Any], path: str = "/predict") -> Any:
@@ -167,15 +177,16 @@ def _bound(schema: Mapping[str, Any], closed: str, open_: str, inward: int) -> f
 
 def _string(schema: Mapping[str, Any], name: str) -> str:
     if schema.get("contentEncoding") == "base64":
-        return "aGVsbG8="
+        return _PIXEL if str(schema.get("contentMediaType")).startswith("image/") else "aGVsbG8="
     formatted = _FORMATS.get(str(schema.get("format")))
     if formatted is not None:
         return formatted
     words = set(re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()))
-    for keys, value in _NAMES:
-        if words & set(keys):
-            return value
-    return name.replace("_", " ") or "text"
+    found = next((value for keys, value in _NAMES if words & set(keys)), name.replace("_", " ") or "text")
+    least, most = schema.get("minLength"), schema.get("maxLength")
+    if isinstance(least, int) and len(found) < least <= 1000:
+        found = (found * (least // len(found) + 1))[:least]
+    return found[:most] if isinstance(most, int) and most >= 0 else found
 
 
 def _spoken(schema: Mapping[str, Any]) -> Any:

@@ -237,7 +237,7 @@ def tell(context: Context, listener: socket.socket, plan: Plan, detached: str | 
 
 def show(context: Context, url: str, address: tuple[str, int], predictor: bool, detached: str | None) -> None:
     """The same for any URL, whose server is at `address`."""
-    from corten.cli.example import curl, example_request
+    from corten.cli.example import curl, example_path, example_request
     from corten.supervise.asking import get
 
     terminal = context.terminal
@@ -246,7 +246,8 @@ def show(context: Context, url: str, address: tuple[str, int], predictor: bool, 
     if predictor:
         answer = get(address, "/openapi.json")
         document = json.loads(answer[1]) if answer is not None and answer[0] == 200 else {}
-        terminal.say(f"  {curl(url, example_request(document) or {})}")
+        path = example_path(document)
+        terminal.say(f"  {curl(url, example_request(document, path) or {}, path)}")
     else:
         terminal.say(f"  curl {url}/")
     terminal.say("")
