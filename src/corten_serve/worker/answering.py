@@ -50,8 +50,6 @@ class Answering:
         body = item.body
         if item.status & IN_FILE:
             body = _taken(body)
-        if route == "predict":  # A server that knows one route sends the content type alone.
-            return Call("json:predict", "", (rest[0] if rest else "", ""), body)
         return Call(route, rest[0] if rest else "", tuple(rest[1:]), body)
 
     def failure(self, call: Call, error: BaseException) -> Answer:

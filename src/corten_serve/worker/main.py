@@ -46,7 +46,7 @@ def main() -> int:
         speak.send([frames.Item(0, frames.FAILED, body=body)])
         return 1
     try:
-        _serve(channel, speak, guard, answering, most, environment.get("CORTEN_MODEL", ""))
+        _serve(channel, speak, guard, answering, most)
     except (BrokenPipeError, ConnectionResetError):
         pass  # The server is gone, and with it everybody who could want an answer.
     finally:
@@ -54,18 +54,11 @@ def main() -> int:
     return 0
 
 
-def _serve(
-    channel: socket.socket, speak: Channel, guard: Guard, answering: Answering, most: int, model: str
-) -> None:
+def _serve(channel: socket.socket, speak: Channel, guard: Guard, answering: Answering, most: int) -> None:
     """Announce the predictor and answer calls until the server closes the channel, or SIGTERM."""
     import gc
 
-    if model:
-        described = ready_document(answering, most)
-    else:
-        from corten_serve.protocols.openapi import rendered
-
-        described = rendered(answering.desk.openapi())
+    described = ready_document(answering, most)
     # What the project has loaded stays for good; going through it again and again would only stop requests.
     gc.collect()
     gc.freeze()
