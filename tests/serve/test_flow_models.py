@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import os
+import signal
 import time
 
 TWO = """
@@ -57,9 +59,6 @@ def test_one_model_that_cannot_be_set_up_ends_the_start(start):
 def test_a_worker_that_ends_is_named_by_its_model(start):
     targets = json.dumps({"sum": "predict:add", "upper": "predict:text"})
     server = start(TWO, targets)
-    import os
-    import signal
-
     model = server.request("GET", "/status").json["models"][1]
     os.kill(model["workers"][0]["pid"], signal.SIGKILL)
     end = time.monotonic() + 10

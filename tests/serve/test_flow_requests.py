@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import gzip
 import http.client
 import json
@@ -169,8 +170,6 @@ def test_the_bytes_that_wait_are_bounded(start):
         CORTEN_QUEUE_BYTES="5MB",
         CORTEN_BODY_LIMIT="4MB",
     )
-    import concurrent.futures
-
     with concurrent.futures.ThreadPoolExecutor(6) as threads:
         answers = [threads.submit(server.predict, {"text": "x" * 1_500_000}) for _ in range(6)]
         statuses = [answer.result().status for answer in answers]

@@ -160,7 +160,7 @@ def test_a_worker_over_its_memory_is_replaced_and_no_request_is_lost(start):
         value += 1
         time.sleep(0.02)
     assert workers(server)[0]["pid"] != first
-    assert "of memory, more than 120; another takes its place" in server.log()
+    wait_for(lambda: "of memory, more than 120; another takes its place" in server.log())
     wait_for(lambda: not os.path.exists(f"/proc/{first}"))
 
 
@@ -185,7 +185,7 @@ def test_a_worker_that_is_not_well_is_replaced(start, tmp_path):
     server.predict({"ill": True})
     wait_for(lambda: workers(server)[0]["pid"] not in (first, None))
     assert server.predict({}).json != first
-    assert "is not healthy" in server.log()
+    wait_for(lambda: "is not healthy" in server.log())
 
 
 def test_a_request_may_take_no_longer_than_the_limit(start):
@@ -233,8 +233,31 @@ def test_a_worker_that_does_not_return_is_replaced_and_those_who_wait_are_served
         others = [threads.submit(server.predict, {"value": n}) for n in range(4)]
         assert hangs.result().status == 504
         assert [other.result().json for other in others] == [0, 1, 2, 3]
-    assert "did not return within 0.3 s of being told to stop" in server.log()
+    wait_for(lambda: "did not return within 0.3 s of being told to stop" in server.log())
     assert workers(server)[0]["restarts"] == 1
+
+
+def test_a_worker_that_stands_still_before_it_begins_is_replaced(start):
+    server = start(WHO, CORTEN_TIMEOUT="0.4", CORTEN_GRACE="0.3")
+    first = server.predict({}).json[0]
+    os.kill(first, signal.SIGSTOP)
+    late = server.predict({"value": 1})
+    assert late.status == 504
+    wait_for(lambda: server.predict({}).status == 200)
+    assert server.predict({}).json[0] != first
+
+
+def test_a_request_waits_for_nobody_who_has_time(start):
+    server = start(WHO, CORTEN_WORKERS="2")
+    wait_for(lambda: all_ready(server, 2))
+    for _ in range(50):
+        server.predict({})
+    with concurrent.futures.ThreadPoolExecutor(9) as threads:
+        slow = threads.submit(server.predict, {"seconds": 1.5})
+        time.sleep(0.1)
+        quick = [threads.submit(server.predict, {"value": n}) for n in range(8)]
+        assert [each.result().json[1] for each in quick] == list(range(8))
+        assert not slow.done()
 
 
 @pytest.mark.parametrize("kind", ["", "async "])

@@ -55,3 +55,31 @@ def test_a_socket_counts_only_for_the_process_it_was_meant_for():
 def test_nothing_to_serve_is_said():
     with pytest.raises(SettingsError, match="nothing to serve"):
         Settings.from_environment({})
+
+
+def test_several_models_are_an_object_of_names_and_targets():
+    settings = Settings.from_environment({"CORTEN_PREDICT": '{"a": "m:A", "b-2": "m:B"}'})
+    assert settings.models == (("a", "m:A"), ("b-2", "m:B"))
+    assert settings.predict == "m:A"
+    assert read(CORTEN_NAME="iris").models == (("iris", "m:P"),)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"a": 1}', '{"a/b": "m:A"}', '{"": "m:A"}'])
+def test_models_that_are_none_are_named(text):
+    with pytest.raises(SettingsError, match="'CORTEN_PREDICT'"):
+        Settings.from_environment({"CORTEN_PREDICT": text})
+
+
+def test_how_many_workers_and_who_may_call():
+    assert read().workers == 1
+    assert read(CORTEN_WORKERS="auto").workers == 0
+    assert read(CORTEN_WORKERS="4").workers == 4
+    assert read(CORTEN_CORS="https://a.example.com/ , http://localhost:3000").cors == (
+        "https://a.example.com",
+        "http://localhost:3000",
+    )
+    assert read(CORTEN_BATCH_DELAY="5").batch_delay == 0.005
+    assert read(CORTEN_WORKER_MEMORY="8Gi").memory == 8 << 30
+    for wrong in ({"CORTEN_WORKERS": "0"}, {"CORTEN_CORS": "example.com"}, {"CORTEN_LOG_FORMAT": "xml"}):
+        with pytest.raises(SettingsError):
+            read(**wrong)

@@ -6,6 +6,8 @@ _AHEAD = 0.004
 """Seconds of work that a worker may hold. More would keep requests from being dropped when their clients leave."""
 SLOW = 0.02
 """A request that takes longer than this is handed over alone: a worker that waits for us meanwhile costs nothing then."""
+STALLED = 0.01
+"""Seconds without an answer after which a worker is taken to be busy with something that takes longer than it used to."""
 _MOST = 256
 _QUIET = 0.1
 """Seconds without a batch after which a server counts as idle, and what it knew about its load as old."""
@@ -40,9 +42,3 @@ def expect(before: float, taken: int, idle: float) -> float:
 def fresh(expected: float, idle: float) -> float:
     """What is left of an expectation after `idle` seconds in which nothing was in hand."""
     return 0.0 if idle > _QUIET else expected
-
-
-def share(queued: int, sizes: int, idle: int) -> int:
-    """How many of `queued` requests the next of `idle` workers takes, at most `sizes`: a batch is split between workers only
-    when it is more than one can take, because one larger batch costs less than two small ones."""
-    return min(queued, sizes) if idle else 0

@@ -6,7 +6,7 @@ import asyncio
 
 from corten_serve import frames
 from corten_serve.frames import Item
-from corten_serve.server.batching import SLOW, expect, fresh, patience, window
+from corten_serve.server.batching import SLOW, STALLED, expect, fresh, patience, window
 from corten_serve.server.meter import ModelMeter
 from corten_serve.server.queueing import Lane, Queue
 from corten_serve.server.requests import Group, Request
@@ -45,12 +45,12 @@ class Dispatch:
 
     def _singles(self, lane: Lane, workers: list[Worker]) -> bool:
         """Whether all of the lane could be handed over."""
-        most = window(lane.typical)
+        most, now = window(lane.typical), self._loop.time()
         while lane.waiting:
             if len(workers) == 1:
-                worker, room = workers[0], _room(workers[0], most)
+                worker, room = workers[0], _room(workers[0], most, now)
             else:
-                worker, room = _least(workers, most)
+                worker, room = _least(workers, most, now)
             if room <= 0:
                 return False
             requests = self._queue.take(lane, room)
@@ -111,32 +111,35 @@ class Dispatch:
                 items.append(
                     Item(identity, frames.CALL, frames.IN_FILE, left, request.meta, request.path.encode())
                 )
+        if len(hand) == len(requests):
+            worker.progressed = now
         if group is None and is_slow(requests[0]):
             worker.slow += len(requests)
         worker.send(items)
 
 
-def _room(worker: Worker, most: int) -> int:
+def _room(worker: Worker, most: int, now: float) -> int:
     """How many more requests a worker may be given, of which `most` would fill it."""
     held = len(worker.hand)
     if worker.concurrency:
         return worker.concurrency - held
     if not held:
         return most
-    if worker.slow or next(iter(worker.hand.values())).group is not None:
+    # Nothing is put behind what takes long, whether that was to be expected or not.
+    if worker.slow or now - worker.progressed > STALLED or next(iter(worker.hand.values())).group is not None:
         return 0
     return most - held
 
 
-def _least(workers: list[Worker], most: int) -> tuple[Worker, int]:
+def _least(workers: list[Worker], most: int, now: float) -> tuple[Worker, int]:
     """The worker with the least in hand that has room, and how many it may be given before it is another's turn."""
     loads = sorted(
-        ((len(worker.hand), at) for at, worker in enumerate(workers) if _room(worker, most) > 0),
+        (len(worker.hand), at) for at, worker in enumerate(workers) if _room(worker, most, now) > 0
     )
     if not loads:
         return workers[0], 0
     load, at = loads[0]
-    room = _room(workers[at], most)
+    room = _room(workers[at], most, now)
     if len(loads) > 1:
         room = min(room, loads[1][0] - load + 1)
     return workers[at], room

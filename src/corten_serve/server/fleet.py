@@ -187,7 +187,9 @@ class Fleet:
 
     def _ask(self, worker: Worker, now: float) -> None:
         if worker.asked is not None:
-            if now - worker.asked > _HEALTH_PATIENCE and not worker.hand:
+            # What comes after the question waits for its answer, unless calls are worked on side by side.
+            stuck = not worker.hand or not worker.concurrency
+            if now - worker.asked > _HEALTH_PATIENCE and stuck:
                 message = f"the {self.label} did not say whether it is healthy for {_HEALTH_PATIENCE:g} s"
                 self.replace(worker, "health", message, trusted=False)
                 worker.kill()

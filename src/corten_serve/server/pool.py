@@ -121,7 +121,7 @@ class Pool:
     def received(self, worker: Worker, items: list[Item]) -> None:
         """Answers and announcements from a worker."""
         hand = worker.hand
-        now = self._loop.time()
+        now = worker.progressed = self._loop.time()
         for item in items:
             kind = item.kind
             if kind == frames.ANSWER:
@@ -155,7 +155,7 @@ class Pool:
             lane.took((now - request.handed) / len(group.members))
             lane.active = now
         if worker.stopping:
-            worker.stopping.pop(request.id, None)
+            worker.stopped(request.id)
         if request.key is not None and item.status < 500:
             self._suspects.innocent(request.key)
 
@@ -263,7 +263,7 @@ class Pool:
             for request in list(worker.hand.values()):
                 self._attend(request, now)
             if worker.stopping:
-                self._chase(worker, now)
+                self._chase(worker)
         self._ticking = len(self.queue) > 0
         if self._ticking:
             self._loop.call_later(_WATCH, self._tick)
@@ -318,9 +318,8 @@ class Pool:
         if not group.wanted:
             worker.stop([member.id for member in group.members if member.id in worker.hand])
 
-    def _chase(self, worker: Worker, now: float) -> None:
-        since = worker.chase()
-        if since is not None and now - since > self._settings.grace and worker.reason is None:
+    def _chase(self, worker: Worker) -> None:
+        if worker.overdue() > self._settings.grace and worker.reason is None:
             grace = self._settings.grace
             worker.reason = f"the {self.fleet.label} did not return within {grace:g} s of being told to stop"
             worker.why = worker.why or "hang"

@@ -32,14 +32,15 @@ class Worker(asyncio.Protocol):
     """The connection to one worker process. Both the end of its channel and its exit are awaited before it is lost.
 
     `hand` is what it has, in the order in which it works. `slow` counts those of them that take long. `stopping` holds
-    when each of the ids that it was told to stop was interrupted, None for those that it has not begun yet. `modern` is
+    when it was told to stop each of these ids, or was interrupted over it. `modern` is
     False for one that knows nothing but calls. `why` says why it is replaced, `reason` so in a sentence where it was killed.
-    `asked` is when it was asked after its health and has not answered, `looked_after` when it last was well."""
+    `asked` is when it was asked after its health and has not answered, `looked_after` when it last was well,
+    `progressed` when it last began or answered something."""
 
     def __init__(self, owner: Owner, spawned: Spawned, loop: asyncio.AbstractEventLoop) -> None:
         self.spawned = spawned
         self.state: State = "starting"
-        self.since = self.looked_after = loop.time()
+        self.since = self.looked_after = self.progressed = loop.time()
         self.status: int | None = None
         self.failure: tuple[str, str | None] | None = None
         self.hand: dict[int, Request] = {}
@@ -47,7 +48,8 @@ class Worker(asyncio.Protocol):
         self.concurrency = 0
         self.modern = False
         self.memory = 0
-        self.stopping: dict[int, float | None] = {}
+        self.stopping: dict[int, float] = {}
+        self._interrupted: set[int] = set()
         self.asked: float | None = None
         self.why: str | None = None
         self.reason: str | None = None
@@ -88,21 +90,36 @@ class Worker(asyncio.Protocol):
             self._transport.write(frames.encode(items))
 
     def stop(self, ids: list[int]) -> None:
-        """Tell it to stop working on `ids`; `chase` has to be called regularly until it has."""
+        """Tell it to stop working on `ids`; `overdue` has to be called regularly until it has."""
         self.send([Item(id, frames.CANCEL) for id in ids])
+        now = self._loop.time()
         for id in ids:
-            self.stopping.setdefault(id, None)
-        self.chase()
+            self.stopping.setdefault(id, now)
+        self.overdue()
 
-    def chase(self) -> float | None:
-        """Interrupt what was begun and is to be stopped. Returns since when the longest of them has been."""
-        begun = self.spawned.working_on()
+    def overdue(self) -> float:
+        """Interrupt what is to be stopped as soon as it is begun. Returns for how many seconds it has not been heeded."""
+        now, begun = self._loop.time(), self.spawned.working_on()
+        busy = any(id <= begun for id in self.hand)
+        longest = 0.0
         for id, since in self.stopping.items():
-            if since is None and id <= begun:
-                self.stopping[id] = self._loop.time()
+            if id > begun:
+                # Its turn comes after the one that is being worked on; without any, nothing happens in there at all.
+                if not busy:
+                    longest = max(longest, now - since)
+            elif id not in self._interrupted:
+                self._interrupted.add(id)
+                self.stopping[id] = now
                 if self.concurrency == 0 and self.modern:
                     self.spawned.interrupt(id)
-        return min((since for since in self.stopping.values() if since is not None), default=None)
+            else:
+                longest = max(longest, now - since)
+        return longest
+
+    def stopped(self, id: int) -> None:
+        """It has answered `id`, whatever."""
+        self.stopping.pop(id, None)
+        self._interrupted.discard(id)
 
     def ask(self) -> None:
         """Ask whether the predictor is healthy."""
