@@ -32,6 +32,7 @@ ALONE = (
     "e2e/test_limits.py",
     "e2e/test_network.py",
     "e2e/test_run.py",
+    "e2e/test_up.py",
     "e2e/test_volumes.py",
     "runtime/",
     "serve/",
