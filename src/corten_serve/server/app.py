@@ -122,7 +122,7 @@ class App:
         bodies, pool = self.bodies, route.pool
         try:
             timeout = self._timeout(get("x-request-timeout"))
-            await bodies.read(body, get("content-encoding"), not route.plain)
+            await bodies.read(body, get("content-encoding"))
             answer = pool.submit(
                 route.lane,
                 _meta(route, exchange.id, get),
@@ -268,6 +268,4 @@ class App:
 def _meta(route: Route, identity: str, get: Callable[[str], str | None]) -> bytes:
     """What the worker learns beside the body."""
     values = [(get(name) or "")[:_LONGEST] for name in route.headers]
-    if route.plain:
-        return route.prefix + "\0".join(values).encode("latin-1", "replace")
     return route.prefix + "\0".join((identity, *values)).encode("latin-1", "replace")

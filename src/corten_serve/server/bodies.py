@@ -39,26 +39,22 @@ class Body:
         self.kept = 0
         self.data = b""
         self.path: str | None = None
-        self._proto = proto
+        self.proto = proto
         self._begun = False
 
-    async def whole(self) -> bytes:
-        """All of it at once. Raises CancelledError when the client goes away."""
-        try:
-            data: bytes = await self._proto()
-        except Exception as error:  # Granian's protocol errors
-            raise asyncio.CancelledError from error
+    def all_read(self, data: bytes) -> None:
+        """It came in one piece."""
         self._begun = True
-        self.size = len(data)
-        return data
+        self.data = data
+        self.size = self.kept = len(data)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if not self._begun:
             self._begun = True
-            self._proto.__aiter__()
+            self.proto.__aiter__()
         while True:
             try:
-                chunk: bytes = await self._proto.__anext__()  # type: ignore[attr-defined]
+                chunk: bytes = await self.proto.__anext__()  # type: ignore[attr-defined]
             except Exception:
                 return
             if not chunk:
@@ -89,8 +85,8 @@ class Bodies:
         self._spool = _Spool(settings.spool)
         self._reading: dict[asyncio.Task[Any], float] = {}
 
-    async def read(self, body: Body, encoding: str | None, files: bool) -> None:
-        """Fill `body`; with `files`, a large one into a file. Raises Refused instead of keeping more than one body, or all
+    async def read(self, body: Body, encoding: str | None) -> None:
+        """Fill `body`, a large one into a file. Raises Refused instead of keeping more than one body, or all
         of them, may have; and CancelledError for a client that goes away. What it has counts until `release`."""
         announced = body.announced
         if announced is not None and announced > self._limit:
@@ -104,11 +100,14 @@ class Bodies:
         self._reading[task] = time.monotonic()
         try:
             if announced is not None and announced <= _SMALL and encoding is None:
-                body.data = await body.whole()
-                body.kept = len(body.data)
+                try:
+                    data: bytes = await body.proto()
+                except Exception as error:  # Granian's word for a client that went away.
+                    raise asyncio.CancelledError from error
+                body.all_read(data)
                 self.waiting += body.kept
             else:
-                await self._pieces(body, encoding is not None, files)
+                await self._pieces(body, encoding is not None)
         except asyncio.CancelledError:
             if self._reading[task] == _TOO_LATE:
                 raise Refused(408, f"the body took longer than {self._seconds:g} s") from None
@@ -136,8 +135,8 @@ class Bodies:
         """Remove the folder of large bodies."""
         self._spool.remove()
 
-    async def _pieces(self, body: Body, packed: bool, files: bool) -> None:
-        sink = _Sink(body, self._spool if files else None)
+    async def _pieces(self, body: Body, packed: bool) -> None:
+        sink = _Sink(body, self._spool)
         gzip = _Gzip() if packed else None
         try:
             async for chunk in body:
@@ -215,7 +214,7 @@ class _Gzip:
 class _Sink:
     """Takes a body's pieces, into memory, or into a file as soon as there is much. Files are written beside the loop."""
 
-    def __init__(self, body: Body, spool: _Spool | None) -> None:
+    def __init__(self, body: Body, spool: _Spool) -> None:
         self._body = body
         self._spool = spool
         self._pieces: list[bytes] = []
@@ -226,7 +225,7 @@ class _Sink:
         """The next bytes. Raises OSError when they cannot be kept."""
         self._pieces.append(data)
         self._held += len(data)
-        if self._spool is not None and self._held > _IN_MEMORY:
+        if self._held > _IN_MEMORY:
             await self._write()
 
     async def finish(self) -> None:
@@ -239,7 +238,6 @@ class _Sink:
     async def _write(self) -> None:
         pieces, self._pieces, self._held = self._pieces, [], 0
         if self._file < 0:
-            assert self._spool is not None
             self._file, self._body.path = self._spool.new()
         await asyncio.get_running_loop().run_in_executor(None, _write_all, self._file, pieces)
 

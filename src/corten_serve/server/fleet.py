@@ -193,7 +193,7 @@ class Fleet:
                 message = f"the {self.label} did not say whether it is healthy for {_HEALTH_PATIENCE:g} s"
                 self.replace(worker, "health", message, trusted=False)
                 worker.kill()
-        elif worker.modern and not worker.hand and now - worker.looked_after >= self._settings.health > 0:
+        elif not worker.hand and now - worker.looked_after >= self._settings.health > 0:
             worker.ask()
 
     def healthy(self, worker: Worker, status: int, reason: str) -> None:

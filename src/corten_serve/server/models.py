@@ -20,17 +20,14 @@ _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 class Route:
     """Where the calls of one path and method go. `name` and `headers` are the worker's."""
 
-    __slots__ = ("batch", "headers", "lane", "name", "path", "plain", "pool", "prefix")
+    __slots__ = ("batch", "headers", "lane", "name", "path", "pool", "prefix")
 
-    def __init__(
-        self, pool: Pool, lane: Lane, name: str, path: str, headers: tuple[str, ...], plain: bool
-    ) -> None:
+    def __init__(self, pool: Pool, lane: Lane, name: str, path: str, headers: tuple[str, ...]) -> None:
         self.pool = pool
         self.lane = lane
         self.name = name
         self.path = path
         self.headers = headers
-        self.plain = plain
         self.prefix = name.encode() + b"\0"
 
 
@@ -145,9 +142,7 @@ class Models:
             size = self._settings.batch_size
             for operation in pool.table.operations:
                 lane = pool.queue.lane(operation.route, size if operation.batch and size > 1 else 0)
-                route = Route(
-                    pool, lane, operation.route, operation.path, operation.headers, not pool.table.modern
-                )
+                route = Route(pool, lane, operation.route, operation.path, operation.headers)
                 table.setdefault(operation.path, {}).setdefault(operation.method, route)
             for document in pool.table.documents:
                 table.setdefault(document.path, {}).setdefault("GET", Page(pool, document))

@@ -187,7 +187,6 @@ class Pool:
         if item.kind == frames.READY:
             self.table = read_table(item.body)
             predictor = self.table.predictor
-            worker.modern = self.table.modern
             worker.concurrency = predictor.concurrency if predictor.asynchronous else 0
             self.reason, self._failed = None, False
             self.fleet.is_ready(worker)

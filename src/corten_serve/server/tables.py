@@ -41,13 +41,12 @@ class Predictor:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All that a worker announced. `modern` is False for one that knows nothing but calls."""
+    """All that a worker announced."""
 
     predictor: Predictor
     operations: tuple[Operation, ...]
     documents: tuple[Document, ...]
     openapi: dict[str, Any]
-    modern: bool = True
 
 
 def read_table(body: bytes) -> Table:
@@ -58,11 +57,8 @@ def read_table(body: bytes) -> Table:
         value = {}
     if not isinstance(value, dict):
         value = {}
-    if "routes" not in value:
-        call = Operation("POST", "/predict", "predict", ("content-type",), False)
-        return Table(Predictor(), (call,), (), value, modern=False)
     openapi = value.get("openapi")
-    operations = map(_operation, _list(value["routes"]))
+    operations = map(_operation, _list(value.get("routes")))
     documents = map(_document, _list(value.get("documents")))
     return Table(
         _predictor(value.get("predictor")),

@@ -32,10 +32,9 @@ class Worker(asyncio.Protocol):
     """The connection to one worker process. Both the end of its channel and its exit are awaited before it is lost.
 
     `hand` is what it has, in the order in which it works. `slow` counts those of them that take long. `stopping` holds
-    when it was told to stop each of these ids, or was interrupted over it. `modern` is
-    False for one that knows nothing but calls. `why` says why it is replaced, `reason` so in a sentence where it was killed.
-    `asked` is when it was asked after its health and has not answered, `looked_after` when it last was well,
-    `progressed` when it last began or answered something."""
+    when it was told to stop each of these ids, or was interrupted over it. `why` says why it is replaced, `reason` so in a
+    sentence where it was killed. `asked` is when it was asked after its health and has not answered, `looked_after` when it
+    last was well, `progressed` when it last began or answered something."""
 
     def __init__(self, owner: Owner, spawned: Spawned, loop: asyncio.AbstractEventLoop) -> None:
         self.spawned = spawned
@@ -46,7 +45,6 @@ class Worker(asyncio.Protocol):
         self.hand: dict[int, Request] = {}
         self.slow = 0
         self.concurrency = 0
-        self.modern = False
         self.memory = 0
         self.stopping: dict[int, float] = {}
         self._interrupted: set[int] = set()
@@ -110,7 +108,7 @@ class Worker(asyncio.Protocol):
             elif id not in self._interrupted:
                 self._interrupted.add(id)
                 self.stopping[id] = now
-                if self.concurrency == 0 and self.modern:
+                if self.concurrency == 0:
                     self.spawned.interrupt(id)
             else:
                 longest = max(longest, now - since)
