@@ -41,6 +41,11 @@ def test_ready_says_what_there_is(begin):
             @endpoint("/rank/best")
             def rank(self, items: list[str]) -> str:
                 return items[0]
+
+            @staticmethod
+            @endpoint
+            def version() -> int:
+                return 3
         """,
         "predict:P",
         ready=False,
@@ -49,7 +54,7 @@ def test_ready_says_what_there_is(begin):
     document = worker.ready()
     assert document["predictor"] == {"batch": True, "async": True, "concurrency": 7, "health": False}
     routes = {route["path"]: route for route in document["routes"]}
-    assert {"/predict", "/embed", "/rank/best"} <= set(routes)
+    assert {"/predict", "/embed", "/rank/best", "/version"} <= set(routes)
     assert routes["/predict"]["batch"] is True
     assert routes["/embed"]["batch"] is False
     assert "/predict" in document["openapi"]["paths"]

@@ -353,3 +353,21 @@ def test_prints_and_logs_as_json_have_their_request(begin):
     (failure,) = [line for line in logged if line["level"] == "error"]
     assert failure["message"].startswith("Traceback")
     assert failure["request_id"] == "id-c"
+
+
+def test_a_quick_answer_does_not_wait_for_a_slow_prediction(begin):
+    worker = begin(
+        """
+        import time
+
+        def predict(seconds: float) -> None:
+            time.sleep(seconds)
+            print("slept", seconds)
+        """
+    )
+    worker.ask({"seconds": 0.05})
+    quick, slow = worker.item({"seconds": 0}), worker.item({"seconds": 0.5})
+    worker.send(quick, slow)
+    assert worker.receive().id == quick.id
+    assert "slept 0.5" not in worker.out
+    worker.answers(1)

@@ -170,7 +170,8 @@ def _further(subject: Any, target: str) -> list[Handler]:
         paths[name] = ""
     for cls in reversed(type(subject).__mro__):
         for name, value in vars(cls).items():
-            mark = getattr(inspect.unwrap(value), _MARK, None) if inspect.isroutine(value) else None
+            function = getattr(value, "__func__", value)  # also of static and class methods
+            mark = getattr(function, _MARK, None) if inspect.isroutine(function) else None
             if isinstance(mark, str):
                 paths[name] = mark
     result = []

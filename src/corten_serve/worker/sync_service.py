@@ -27,10 +27,11 @@ server, which costs both sides more than a quick prediction does."""
 _LARGE = 64 << 10
 """Bytes of an answer's body that does not wait for others."""
 _SLOW = 0.0005
-"""Seconds that a request typically takes above which no answer waits for another: sending it costs next to nothing then,
-and a quick answer never stands behind a slow prediction."""
-_STALL = 0.05
-"""Seconds that one of the last few hundred requests took, above which none waits either: the next may take as long."""
+"""Seconds that half of the requests take, above which no answer waits for another: sending it costs next to nothing then,
+and a quick answer never stands behind a slow prediction. It is the median, because a mean rises when the machine is busy,
+and sending more frames then would only make it busier."""
+_STALL = 0.01
+"""Seconds that one of the last hundred or so took, above which none waits either: the next may take as long."""
 Streamed = tuple[Work, Iterator[Any]]
 
 
@@ -45,8 +46,9 @@ class SyncService:
         self._inbox = Inbox()
         self._answers: list[Item] = []
         self._sent = 0.0
-        self._typical = 0.0
+        self._typical = _SLOW
         self._longest = 0.0
+        self._quick = True
         self._open = True
         self._streams = SyncStreams(guard, answering, self._send, self._heed)
 
@@ -58,16 +60,14 @@ class SyncService:
                 self._flush()
                 self._wait()
                 continue
-            if self._typical > _SLOW:
+            if not self._quick:
                 # Whose client has left by now need not be begun. For quick work asking would cost more than it saves.
                 self._sort(self._channel.poll())
                 if not jobs:
                     continue
             job = jobs.popleft()
             begun = clock()
-            if self._answers and (
-                begun - self._sent > _HOLD or self._typical > _SLOW or self._longest > _STALL
-            ):
+            if self._answers and (begun - self._sent > _HOLD or not self._quick):
                 self._flush()
             if isinstance(job, list):
                 self._together(job)
@@ -128,8 +128,10 @@ class SyncService:
     def _done(self, item: Item, answer: Answer | None, begun: float) -> None:
         """Note the answer, None for a call that was given up."""
         took = time.perf_counter() - begun
-        self._typical += (took - self._typical) / 16
+        # A step up or down for each comes to rest where half of them are longer.
+        self._typical *= 1.06 if took > self._typical else 0.94
         self._longest = max(took, self._longest * 0.99)
+        self._quick = self._typical <= _SLOW and self._longest <= _STALL
         if answer is None:
             self._answers.append(self._answering.cancelled(item.id, took))
         else:
