@@ -13,7 +13,8 @@ from corten_serve.server.workers import Owner, Worker
 from corten_serve.settings import AUTO, Settings, SettingsError
 
 _LONG = 10.0
-"""Seconds after which a worker that dies counts as having worked, so that the next one is started at once."""
+"""Seconds after which a worker counts as having worked even if nobody asked it anything, so that the next is started at
+once."""
 _HEALTH_PATIENCE = 10.0
 """Seconds in which a predictor has to say that it is healthy."""
 _FAR_ABOVE = 1.5
@@ -124,7 +125,7 @@ class Fleet:
         self.leaving.append(worker)
         if not trusted or len(self.ready) > 1:
             self._retire(worker)
-        self._later(slot, worker.since)
+        self._later(slot, worker)
 
     def _retire(self, worker: Worker) -> None:
         if worker in self.ready:
@@ -145,14 +146,14 @@ class Fleet:
         if mine and not self.stopping:
             slot.restarts += 1
             self._meter.restarted(worker.why or "died")
-            delay = self._later(slot, worker.since)
+            delay = self._later(slot, worker)
             when = f"in {delay:g} s" if delay else "now"
             self._log.say(f"error: {message}; it is started again {when}", hint)
         if self._empty is not None and not self._empty.done() and not self.all:
             self._empty.set_result(None)
 
-    def _later(self, slot: Slot, since: float) -> float:
-        if self._loop.time() - since > _LONG:
+    def _later(self, slot: Slot, before: Worker) -> float:
+        if before.proved or self._loop.time() - before.since > _LONG:
             slot.failures = 0
         delay = restart_delay(slot.failures)
         slot.failures += 1

@@ -154,6 +154,7 @@ class Pool:
         elif group.members[-1] is request:
             lane.took((now - request.handed) / len(group.members))
             lane.active = now
+        worker.proved = True
         if worker.stopping:
             worker.stopped(request.id)
         if request.key is not None and item.status < 500:

@@ -34,7 +34,8 @@ class Worker(asyncio.Protocol):
     `hand` is what it has, in the order in which it works. `slow` counts those of them that take long. `stopping` holds
     when it was told to stop each of these ids, or was interrupted over it. `why` says why it is replaced, `reason` so in a
     sentence where it was killed. `asked` is when it was asked after its health and has not answered, `looked_after` when it
-    last was well, `progressed` when it last began or answered something."""
+    last was well, `progressed` when it last began or answered something; it is `proved` once it
+    has answered anything."""
 
     def __init__(self, owner: Owner, spawned: Spawned, loop: asyncio.AbstractEventLoop) -> None:
         self.spawned = spawned
@@ -49,6 +50,7 @@ class Worker(asyncio.Protocol):
         self.stopping: dict[int, float] = {}
         self._interrupted: set[int] = set()
         self.asked: float | None = None
+        self.proved = False
         self.why: str | None = None
         self.reason: str | None = None
         self._owner = owner
