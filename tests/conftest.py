@@ -34,8 +34,13 @@ ALONE = (
     "e2e/test_run.py",
     "e2e/test_up.py",
     "e2e/test_volumes.py",
-    "runtime/",
-    "serve/",
+    "runtime/test_life.py",
+    "runtime/test_network.py",
+    "serve/test_faults",
+    "serve/test_flow",
+    "serve/test_server.py",
+    "serve/test_server_lambda.py",
+    "serve/test_worker_flow.py",
 )
 """Tests that count the machine's processes and mounts, change its devices, or ask how soon something answers: `make test` runs
 them after the others, one by one."""
