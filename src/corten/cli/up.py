@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,8 +194,9 @@ def _keep(
 
     def ready(name: str) -> None:
         context.observe(TaskFinished("start", image.name))
-        tell(context, listener, plan, None)
         systemd.say(os.environ, "READY=1")
+        # It asks the server, which may end at this moment: whoever starts it again must not wait for its answer.
+        threading.Thread(target=tell, args=(context, listener, plan, None), daemon=True).start()
 
     output = Output(terminal.say)
     try:

@@ -142,7 +142,7 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
                     descriptor
                     for descriptor in (
                         *(launch.output, launch.lock, tell, waits, launch.listener, launch.notify),
-                        *(launch.wiring.descriptors if launch.wiring else ()),
+                        *((*launch.wiring.descriptors, launch.wiring.notify) if launch.wiring else ()),
                     )
                     if descriptor is not None
                 }
