@@ -46,7 +46,8 @@ BOARD_SIZE = 16
 """Bytes of the memory that both share: the id begun last (all ids up to it were begun), then the id to cancel."""
 
 _LENGTH = struct.Struct("<I")
-_ITEM = struct.Struct("<QIIIHB")
+_ITEM = struct.Struct("<QIIIIHB")
+_MOST = 0xFFFFFFFF
 LIMIT = 1 << 30
 """The longest frame that a reader accepts, in bytes."""
 
@@ -56,7 +57,8 @@ class FrameError(Exception):
 
 
 class Item(NamedTuple):
-    """One request or answer. `micros` is how long the worker took, in microseconds."""
+    """One request or answer. `micros` is how long the worker took, in microseconds, and `writing` how many of them it took
+    to write the result out."""
 
     id: int
     kind: int
@@ -64,14 +66,17 @@ class Item(NamedTuple):
     micros: int = 0
     meta: bytes = b""
     body: bytes = b""
+    writing: int = 0
 
 
 def encode(items: Iterable[Item]) -> bytes:
     """One frame that holds `items` in order."""
     parts = [b""]
     length = 0
-    for identity, kind, status, micros, meta, body in items:
-        parts.append(_ITEM.pack(identity, len(meta), len(body), min(micros, 0xFFFFFFFF), status, kind))
+    for identity, kind, status, micros, meta, body, writing in items:
+        parts.append(
+            _ITEM.pack(identity, len(meta), len(body), min(micros, _MOST), min(writing, _MOST), status, kind)
+        )
         parts.append(meta)
         parts.append(body)
         length += _ITEM.size + len(meta) + len(body)
@@ -109,11 +114,14 @@ class Reader:
         while position < end:
             if end - position < header:
                 raise FrameError("a frame ends inside an item's header")
-            identity, meta_length, body_length, micros, status, kind = _ITEM.unpack_from(frame, position)
+            identity, meta_length, body_length, micros, writing, status, kind = _ITEM.unpack_from(
+                frame, position
+            )
             position += header
             middle = position + meta_length
             after = middle + body_length
             if after > end:
                 raise FrameError("an item is longer than its frame")
-            items.append(Item(identity, kind, status, micros, frame[position:middle], frame[middle:after]))
+            meta, body = frame[position:middle], frame[middle:after]
+            items.append(Item(identity, kind, status, micros, meta, body, writing))
             position = after

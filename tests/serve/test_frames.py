@@ -18,6 +18,7 @@ items = st.lists(
         st.integers(0, 2**32 - 1),
         st.binary(max_size=40),
         st.binary(max_size=200),
+        st.integers(0, 2**32 - 1),
     ),
     max_size=5,
 )

@@ -49,7 +49,10 @@ def packed(headers: Headers, body: bytes, accepts: str | None) -> tuple[Headers,
     if not accepts or not _WORTH <= len(body) <= _WORTH_UNTIL or "gzip" not in accepts:
         return headers, body
     kind = headers[0][1]
-    if not kind.startswith(("application/json", "text/", "application/x-ndjson")) or "gzip;q=0" in accepts:
+    if (
+        not kind.startswith(("application/json", "text/", "application/x-ndjson", "application/openmetrics"))
+        or "gzip;q=0" in accepts
+    ):
         return headers, body
     if any(name == "content-encoding" for name, _ in headers):
         return headers, body

@@ -33,9 +33,10 @@ _CLOSE = ("connection", "close")
 
 
 class _Exchange:
-    """One request on its way. `extra` are headers that its answer has in any case, `route` the worker's that answers."""
+    """One request on its way. `extra` are headers that its answer has in any case, `route` the worker's that answers.
+    `given` says that the client has named the request."""
 
-    __slots__ = ("extra", "headers", "id", "proto", "route", "scope")
+    __slots__ = ("extra", "given", "headers", "id", "proto", "route", "scope")
 
     def __init__(self, scope: Scope, proto: HTTPProtocol) -> None:
         self.scope = scope
@@ -43,6 +44,7 @@ class _Exchange:
         self.headers = scope.headers
         self.extra: Headers = []
         self.id = ""
+        self.given = False
         self.route: Route | None = None
 
 
@@ -60,7 +62,9 @@ class App:
         self._ids = Ids()
         self._origins = Origins(settings.cors)
         self._waiting = 0
-        self._own: dict[str, Callable[[Scope], Any]] = Own(settings, models, self).routes
+        own = Own(settings, models, self, log)
+        log.leave_out(own.watching)
+        self._own: dict[str, Callable[[Scope], Any]] = own.routes
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         if scope.proto != "http":
@@ -80,22 +84,30 @@ class App:
             import traceback
 
             self._log.say(
-                "error: this is a bug in Corten's model server; please report it\n" + traceback.format_exc()
+                "error: this is a bug in Corten's model server; please report it\n" + traceback.format_exc(),
+                request_id=exchange.id,
             )
             status = self._error(exchange, 500, "the server failed; its log says more")
         finally:
             self.active -= 1
             took = time.perf_counter() - begun
             route = exchange.route
+            model = ""
             if route is not None:
-                route.pool.meter.answered(route.path, status, took)
-            self._log.request(scope.method, scope.path, status, took, scope.client)
+                pool = route.pool
+                model = pool.name
+                pool.meter.active -= 1
+                pool.meter.answered(route.path, status, took)
+            self._log.request(
+                scope.method, scope.path, status, took, scope.client, exchange.id, exchange.given, model
+            )
 
     async def _answer(self, exchange: _Exchange) -> int:
         scope = exchange.scope
         get = exchange.headers.get
-        trace = get("traceparent")
-        exchange.id = self._ids.of(get("x-request-id"), trace)
+        trace, given = get("traceparent"), get("x-request-id")
+        exchange.id = self._ids.of(given, trace)
+        exchange.given = given is not None or trace is not None
         exchange.extra.append(("x-request-id", exchange.id))
         if trace is not None and valid_trace(trace):
             exchange.extra.append(("traceparent", trace))
@@ -117,6 +129,7 @@ class App:
 
     async def _call(self, exchange: _Exchange, route: Route) -> int:
         exchange.route = route
+        route.pool.meter.active += 1
         get = exchange.headers.get
         body = Body(exchange.proto, get("content-length"))
         bodies, pool = self.bodies, route.pool
@@ -261,7 +274,9 @@ class App:
     def _noted(self, exchange: _Exchange, status: int) -> int:
         if exchange.route is None:
             path = exchange.scope.path
-            self._models.meter.answered(path if path in self._own else "other", status)
+            self._models.meter.answered(
+                path if path in self._own or path in self._models.table else "other", status
+            )
         return status
 
 

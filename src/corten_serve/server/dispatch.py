@@ -76,6 +76,7 @@ class Dispatch:
                 self._delay,
             )
             if left > 0:
+                lane.held = lane.held or now
                 if self._lingering is None:
                     self._lingering = self._loop.call_later(left, self._linger)
                 return True
@@ -83,18 +84,20 @@ class Dispatch:
             if requests:
                 lane.expected = expect(lane.expected, len(requests), since)
                 lane.active = now
+                held, lane.held = lane.held, 0.0
                 self._meter.batches.add(len(requests))
-                self._hand(idle, requests, Group(requests))
+                self._hand(idle, requests, Group(requests), held)
         return True
 
     def _linger(self) -> None:
         self._lingering = None
         self.now()
 
-    def _hand(self, worker: Worker, requests: list[Request], group: Group | None) -> None:
+    def _hand(self, worker: Worker, requests: list[Request], group: Group | None, held: float = 0.0) -> None:
+        """`held` is since when they waited for others of their batch, 0 where they did not."""
         items: list[Item] = []
         now = self._loop.time()
-        queue, hand, stage = self._queue, worker.hand, self._meter.queue
+        queue, hand, stage, batch = self._queue, worker.hand, self._meter.queue, self._meter.batch
         if group is not None:
             items.append(Item(0, frames.BATCH, len(requests)))
         for request in requests:
@@ -103,7 +106,12 @@ class Dispatch:
             request.group = group
             request.handed = now
             hand[identity] = request
-            stage.add(now - request.since)
+            if group is None:
+                stage.add(now - request.since)
+            else:
+                grown = now - max(held, request.since) if held else 0.0
+                stage.add(now - request.since - grown)
+                batch.add(grown)
             left = max(1, int((request.deadline - now) * 1000)) if request.deadline else 0
             if request.path is None:
                 items.append(Item(identity, frames.CALL, 0, left, request.meta, request.body))

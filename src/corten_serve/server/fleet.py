@@ -117,7 +117,7 @@ class Fleet:
         slot = self.slots[worker.spawned.number]
         if slot.worker is not worker or self.stopping:
             return
-        self._log.say(f"warning: {message}; another takes its place")
+        self._log.say(f"warning: {message}; another takes its place", **self._about(slot))
         self._meter.restarted(why)
         slot.worker = None
         slot.restarts += 1
@@ -148,7 +148,7 @@ class Fleet:
             self._meter.restarted(worker.why or "died")
             delay = self._later(slot, worker)
             when = f"in {delay:g} s" if delay else "now"
-            self._log.say(f"error: {message}; it is started again {when}", hint)
+            self._log.say(f"error: {message}; it is started again {when}", hint, **self._about(slot))
         if self._empty is not None and not self._empty.done() and not self.all:
             self._empty.set_result(None)
 
@@ -169,9 +169,12 @@ class Fleet:
         try:
             self.adopt(spawn(self._settings, self._environment, self.name, slot.number))
         except SettingsError as error:
-            self._log.say(f"error: {error.message}", error.hint)
+            self._log.say(f"error: {error.message}", error.hint, **self._about(slot))
             slot.failures += 1
             self._loop.call_later(restart_delay(slot.failures), self._start, slot)
+
+    def _about(self, slot: Slot) -> dict[str, str]:
+        return {"model": self.name, "worker": str(slot.number)}
 
     def look(self) -> None:
         """Measure memory and ask after health. To be called every second or so."""

@@ -117,7 +117,16 @@ class RuntimeApi:
             outcome = (502 if outcome.broken else outcome.status, outcome.meta, b"".join(parts))
         status, fields, body = outcome
         route.pool.meter.answered(_ROUTE, status, time.perf_counter() - begun)
-        self._log.request("EVENT", _ROUTE, status, time.perf_counter() - begun, self._address)
+        self._log.request(
+            "EVENT",
+            _ROUTE,
+            status,
+            time.perf_counter() - begun,
+            self._address,
+            event.id,
+            False,
+            route.pool.name,
+        )
         if status == 200:
             return _Result(body)
         names = fields.decode("latin-1").split("\0")

@@ -6,11 +6,13 @@ import time
 from bisect import bisect_left
 from collections import deque
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-STAGES = ("queue", "predict", "answer", "total")
-"""Waiting for a worker (and for a batch to fill); in the worker, as it says; from the worker to the client's end of our
-work; and everything."""
+STAGES = ("queue", "batch", "predict", "encode", "total")
+"""Waiting for a worker; waiting for a batch to grow while one was free; in the worker up to the result; there, writing it
+out; and everything from the first byte of the request to the last of the answer."""
+RESTARTS = ("died", "hang", "memory", "health")
+"""Why workers are replaced."""
 _RECENT = 50
 _WINDOW = 1000
 
@@ -38,13 +40,16 @@ class Histogram:
 
 class ModelMeter:
     """The numbers of one model. `requests` counts answers by (route, status); 499 is a client that left. `recent` holds
-    (time of day, status, seconds) of the last ones. `restarts` counts workers that were replaced, by why."""
+    (time of day, status, seconds) of the last ones. `restarts` counts workers that were replaced, by why. `active` requests
+    are being answered."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int], int] = {}
         self.stages = {stage: Histogram(SECONDS) for stage in STAGES}
         self.queue = self.stages["queue"]
+        self.batch = self.stages["batch"]
         self.predict = self.stages["predict"]
+        self.encode = self.stages["encode"]
         self.batches = Histogram(SIZES)
         self.restarts: dict[str, int] = {}
         self.active = 0

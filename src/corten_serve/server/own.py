@@ -6,6 +6,8 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from corten_serve.server.answers import packed
+from corten_serve.server.metrics import OPEN, TEXT, Metrics, asks_for_open
 from corten_serve.server.models import Models
 from corten_serve.server.page import page
 from corten_serve.server.status import status
@@ -17,26 +19,31 @@ if TYPE_CHECKING:
     from granian.rsgi import Scope
 
     from corten_serve.server.app import App
+    from corten_serve.server.log import Log
 
 Given = tuple[int, list[tuple[str, str]], bytes]
 _JSON = ("content-type", "application/json")
 
 
 class Own:
-    """`routes` are the paths that take GET, each with a function of the request to status, headers and body."""
+    """`routes` are the paths that take GET, each with a function of the request to status, headers and body. `watching` are
+    those of them that machines ask for again and again."""
 
-    def __init__(self, settings: Settings, models: Models, app: App) -> None:
+    def __init__(self, settings: Settings, models: Models, app: App, log: Log) -> None:
         self._settings = settings
         self._models = models
         self._app = app
+        self._measured = Metrics(settings, models, log)
         self.routes: dict[str, Callable[[Scope], Given]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/status": self._status,
+            "/metrics": self._metrics,
             "/openapi.json": self._openapi,
             "/": self._page,
             **self._probes(),
         }
+        self.watching = frozenset(self.routes) - {"/", "/openapi.json"}
 
     def _probes(self) -> dict[str, Callable[[Scope], Given]]:
         """The platforms' own names for health. A worker announces them too, but who asks before there is one has to be
@@ -75,6 +82,12 @@ class Own:
     def _status(self, _: Scope) -> Given:
         headers = [_JSON, ("cache-control", "no-store")]
         return 200, headers, _compact(status(self._settings, self._models, self._app.draining))
+
+    def _metrics(self, scope: Scope) -> Given:
+        openly = asks_for_open(scope.headers.get("accept"))
+        kind = ("content-type", OPEN if openly else TEXT)
+        headers = [kind, ("vary", "accept"), ("cache-control", "no-store")]
+        return 200, *packed(headers, self._measured.body(openly), scope.headers.get("accept-encoding"))
 
     def _openapi(self, _: Scope) -> Given:
         document = self._models.openapi

@@ -146,7 +146,9 @@ class Pool:
         self.queue.handed -= 1
         lane, group = request.lane, request.group
         seconds = item.micros / 1e6
-        self.meter.predict.add(seconds)
+        writing = item.writing / 1e6
+        self.meter.predict.add(seconds - writing)
+        self.meter.encode.add(writing)
         if group is None:
             lane.took(seconds)
             if worker.slow:

@@ -11,9 +11,9 @@ from corten_serve.server.requests import Request
 class Lane:
     """The requests for one route. `size` is how many may be predicted together, 0 where each is on its own. `typical` is
     how many seconds one took lately (of a batch: its share), `expected` how many came together lately, `active` when the
-    last batch was taken or done."""
+    last batch was taken or done, `held` since when it waits for a batch to grow (0: it does not)."""
 
-    __slots__ = ("active", "expected", "route", "size", "typical", "waiting")
+    __slots__ = ("active", "expected", "held", "route", "size", "typical", "waiting")
 
     def __init__(self, route: str, size: int) -> None:
         self.route = route
@@ -22,6 +22,7 @@ class Lane:
         self.typical: float | None = None
         self.expected = 0.0
         self.active = 0.0
+        self.held = 0.0
 
     def took(self, seconds: float) -> None:
         """Learn how long one request took."""

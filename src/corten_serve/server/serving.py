@@ -19,7 +19,7 @@ from granian.server.embed import Server as GranianServer
 
 from corten_serve.server.app import App
 from corten_serve.server.listener import BACKLOG
-from corten_serve.server.log import Log
+from corten_serve.server.log import Log, take_over
 from corten_serve.server.meter import Meter
 from corten_serve.server.models import Models
 from corten_serve.server.notify import Notice
@@ -75,7 +75,8 @@ async def serve(
 
     `begun` is the time of the process's start on the clock of `time.perf_counter`."""
     loop = asyncio.get_running_loop()
-    log = Log(settings.log)
+    log = Log(settings.log, settings.log_format)
+    take_over(log, loop)
     models = Models(settings, environment, log, Meter())
     app = App(settings, models, log)
     ending: asyncio.Future[int] = loop.create_future()
