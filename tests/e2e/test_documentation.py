@@ -73,7 +73,7 @@ def test_shown_commands_run(page: Path, corten: Corten, tmp_path: Path) -> None:
 def run_page(page: Path, folder: Path, programs: Path, own: Corten, port: int, registry_port: int) -> None:
     (programs / "corten").write_text(
         f"""#!/bin/sh
-[ "$1" != up ] || set -- "$@" --port {port}
+[ "$1" != up ] || [ "${{2:-}}" = --update ] || set -- "$@" --port {port}
 [ "$1" != registry ] || set -- "$@" --port {registry_port}
 exec {sys.executable} -P -m corten "$@"
 """
