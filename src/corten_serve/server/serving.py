@@ -25,6 +25,7 @@ from corten_serve.server.models import Models
 from corten_serve.server.notify import Notice
 from corten_serve.server.pool import StartFailed
 from corten_serve.server.process import Spawned
+from corten_serve.server.turns import Loop
 from corten_serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -226,7 +227,9 @@ def run(
     The interpreter is not taken down: threads of Granian's that are still around would abort it (exit code 134)."""
     code = 1
     try:
-        code = asyncio.run(serve(settings, listener, workers, environment, begun))
+        loop = Loop()
+        asyncio.set_event_loop(loop)
+        code = loop.run_until_complete(serve(settings, listener, workers, environment, begun))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()
