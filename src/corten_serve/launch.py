@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from corten_serve.settings import Settings, SettingsError
 
@@ -41,6 +41,7 @@ def _serve() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     environment = dict(os.environ)
+    _stand_in()
     try:
         from corten_serve.server.listener import open_listener
         from corten_serve.server.process import spawn_first
@@ -55,8 +56,20 @@ def _serve() -> int:
     return run(settings, listener, workers, environment, begun)
 
 
+def _stand_in() -> None:
+    """Give standard streams that are closed a place. The next file that is opened would get their numbers, and our log."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+
+
 def _fail(message: str, hint: str | None, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+    from corten_serve.server.lines import Said, as_json, as_text
+
+    write = as_json if os.environ.get("CORTEN_LOG_FORMAT", "").lower() == "json" else as_text
+    with suppress(OSError):  # Where nobody can be told, the exit code says it.
+        os.write(2, write(Said(time.time(), f"error: {message}", hint, {})).encode(errors="backslashreplace"))
     return code

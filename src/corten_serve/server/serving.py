@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from granian._granian import SocketHolder
@@ -232,6 +233,9 @@ def run(
         code = loop.run_until_complete(serve(settings, listener, workers, environment, begun))
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(
+            OSError, ValueError, AttributeError
+        ):  # It may be full, or closed, or never have been there.
+            stream.flush()
     os._exit(code)

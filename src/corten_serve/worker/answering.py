@@ -43,6 +43,7 @@ class Answering:
         )
         self.model = Model(endpoints=endpoints, description=loaded.description, **about)
         self.desk = Desk(self.model)
+        self._writing = 0.0
 
     def call(self, item: Item) -> Call:
         """The call in a CALL item. A body that is in a file is read, and the file removed."""
@@ -59,14 +60,15 @@ class Answering:
             return write(call, error.status, "", error.problems)
         if isinstance(error, InvalidInput):
             return write(call, 422, "", [("", str(error) or "the input is invalid")])
-        return write(call, 500, self.reported(error))
+        return write(call, 500, self.reported(error, call.request_id))
 
-    def reported(self, error: BaseException) -> str:
-        """Log `error` and say in a sentence what a client may know, who may be anybody."""
+    def reported(self, error: BaseException, who: str = "") -> str:
+        """Log `error` of the request `who`, or of the one that is worked on, and say in a sentence what a client may know, who
+        may be anybody."""
         if isinstance(error, ResultError):
-            self.output.report(f"error: {error}")
+            self.output.report(f"error: {error}", who=who)
             return str(error)
-        self.output.report(user_traceback(error))
+        self.output.report(user_traceback(error), who=who)
         return f"the predictor raised {type(error).__name__}; its traceback is in the server's log"
 
     def write(self, work: Work, results: Sequence[Any]) -> Answer:
@@ -75,14 +77,28 @@ class Answering:
             if result.__class__ is Failed:
                 return self.failure(work.call, result.error)
         try:
-            return self.desk.write(work, results)
+            return self.written(work, results)
         except Exception as error:
             return self.failure(work.call, error)
+
+    def written(self, work: Work, results: Sequence[Any]) -> Answer:
+        """The answer to a whole call, none of whose items failed. Raises what the protocol does, ResultError and others."""
+        begun = time.perf_counter()
+        try:
+            return self.desk.write(work, results)
+        finally:
+            self._writing = time.perf_counter() - begun
+
+    def spent(self) -> float:
+        """Seconds that writing the last answer took; asked again, 0."""
+        seconds, self._writing = self._writing, 0.0
+        return seconds
 
     def unreadable(self, item: Item, error: OSError) -> Answer:
         """The answer to a call whose body's file cannot be read."""
         self.output.report(f"error: the body of a request cannot be read: {error.strerror or error}")
         route = item.meta.decode("latin-1").partition("\0")[0]
+        self._writing = 0.0
         return self.desk.write_error(Call(route, "", (), b""), 500, "the body of the request got lost")
 
     def cancelled(self, identity: int, took: float = 0.0) -> Item:
@@ -90,9 +106,10 @@ class Answering:
         return Item(identity, ANSWER, CANCELLED, int(took * 1e6), b"", b"")
 
 
-def answered(identity: int, answer: Answer, took: float) -> Item:
-    """`answer` as an item; `took` is in seconds."""
-    return Item(identity, ANSWER, answer.status, int(took * 1e6), answer.meta(), answer.body)
+def answered(identity: int, answer: Answer, took: float, writing: float) -> Item:
+    """`answer` as an item; it took `took` seconds, of which `writing` went into its bytes."""
+    micros, meta, body = int(took * 1e6), answer.meta(), answer.body
+    return Item(identity, ANSWER, answer.status, micros, meta, body, int(writing * 1e6))
 
 
 def current_of(calls: Sequence[Call], items: Sequence[Item]) -> Current:

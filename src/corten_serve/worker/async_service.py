@@ -165,8 +165,9 @@ class AsyncService(asyncio.Protocol):
             self._transport.write(encode(items))
 
     def _answered(self, item: Item, answer: Answer, begun: float) -> None:
+        writing = self._answering.spent()
         if self._running.pop(item.id, None) is not None:
-            self._say(answered(item.id, answer, time.perf_counter() - begun))
+            self._say(answered(item.id, answer, time.perf_counter() - begun, writing))
 
     # The work.
 
@@ -194,7 +195,7 @@ class AsyncService(asyncio.Protocol):
                             self._say(end)
                         return
                     result = await gather(each_of(result))
-                answer = answering.desk.write(work, (result,))
+                answer = answering.written(work, (result,))
             else:
                 answer = answering.write(work, await self._drive(item.id, operation, work.items))
         except RAISED as error:

@@ -52,11 +52,14 @@ class AsyncStreams:
         """Send the parts of `result`, and return the END that is due. The head waits for the first part, so that what is
         raised before it passes through, and is answered with a status of its own."""
         flow = self._flows[identity] = _Flow()
-        status = 1
+        status, writing = 1, 0.0
         items = each_of(result)
         try:
             async for each in items:
-                await self._part(identity, stream, flow, stream.part(each))
+                before = time.perf_counter()
+                part = stream.part(each)
+                writing += time.perf_counter() - before
+                await self._part(identity, stream, flow, part)
             await self._part(identity, stream, flow, stream.end())
             status = 0
         except RAISED as error:
@@ -66,7 +69,8 @@ class AsyncStreams:
         finally:
             await items.aclose()
         del self._flows[identity]
-        return Item(identity, END, status, int((time.perf_counter() - begun) * 1e6))
+        took = time.perf_counter() - begun
+        return Item(identity, END, status, int(took * 1e6), writing=int(writing * 1e6))
 
     async def _part(self, identity: int, stream: Stream, flow: _Flow, data: bytes) -> None:
         """Send bytes when the client has taken enough of those before."""

@@ -125,8 +125,8 @@ class SyncService:
             self._answers = []
         self._sent = time.perf_counter()
 
-    def _done(self, item: Item, answer: Answer | None, begun: float) -> None:
-        """Note the answer, None for a call that was given up."""
+    def _done(self, item: Item, answer: Answer | None, begun: float, writing: float = 0.0) -> None:
+        """Note the answer, None for a call that was given up. `writing` is how many seconds its bytes took."""
         took = time.perf_counter() - begun
         # A step up or down for each comes to rest where half of them are longer.
         self._typical *= 1.06 if took > self._typical else 0.94
@@ -135,7 +135,7 @@ class SyncService:
         if answer is None:
             self._answers.append(self._answering.cancelled(item.id, took))
         else:
-            self._answers.append(answered(item.id, answer, took))
+            self._answers.append(answered(item.id, answer, took, writing))
             if len(answer.body) > _LARGE:
                 self._flush()
 
@@ -159,7 +159,7 @@ class SyncService:
         if streamed is not None:
             self._stream(item, streamed[0], streamed[1], begun)
         else:
-            self._done(item, answer, begun)
+            self._done(item, answer, begun, answering.spent())
 
     def _answer(self, call: Call) -> tuple[Answer | None, Streamed | None]:
         """The answer to one call, or what is to be streamed as it. Raises nothing but Cancelled."""
@@ -178,7 +178,7 @@ class SyncService:
                     if work.stream is not None:
                         return None, (work, stepwise(result, self._loop))
                     result = self._loop.collect(result)
-            return answering.desk.write(work, (result,)), None
+            return answering.written(work, (result,)), None
         except Cancelled:
             raise
         except BaseException as error:
@@ -190,7 +190,7 @@ class SyncService:
         ended = self._streams.run(item, work, stream, items)
         if isinstance(ended, int):
             took = int((time.perf_counter() - begun) * 1e6)
-            self._answers.append(Item(item.id, END, ended, took))
+            self._answers.append(Item(item.id, END, ended, took, writing=int(self._streams.writing * 1e6)))
         else:
             self._done(item, ended, begun)
 
@@ -205,6 +205,7 @@ class SyncService:
         begun = time.perf_counter()
         guard.begin(items[-1].id)
         answers: list[Answer | None] = [None] * len(items)
+        writing = [0.0] * len(items)
         try:
             guard.arm(items[0].id, items[-1].id)
             read: list[tuple[int, Work]] = []
@@ -233,11 +234,12 @@ class SyncService:
                 for place, work in works:
                     before, after = after, after + len(work.items)
                     answers[place] = answering.write(work, results[before:after])
+                    writing[place] = answering.spent()
             guard.disarm()
         except Cancelled:
             pass
-        for item, answer in zip(items, answers):  # noqa: B905 (no `strict` in Python 3.9)
-            self._done(item, answer, begun)
+        for item, answer, seconds in zip(items, answers, writing):  # noqa: B905 (no `strict` in Python 3.9)
+            self._done(item, answer, begun, seconds)
 
     def _health(self) -> None:
         """Answer how the project's own `healthy` finds itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +18,8 @@ PIECE = 256 << 10
 
 
 class SyncStreams:
-    """One stream at a time. `send` sends an item at once; `heed` waits for what the server says next."""
+    """One stream at a time. `send` sends an item at once; `heed` waits for what the server says next. `writing` is how many
+    seconds the parts of the last one took to write."""
 
     def __init__(
         self, guard: Guard, answering: Answering, send: Callable[[Item], None], heed: Callable[[], None]
@@ -26,6 +28,7 @@ class SyncStreams:
         self._answering = answering
         self._send = send
         self._heed = heed
+        self.writing = 0.0
         self._id = 0
         self._unacknowledged = 0
 
@@ -47,7 +50,7 @@ class SyncStreams:
 
         The head waits for the first part, so that what fails before it has a status of its own."""
         headed = False
-        self._id, self._unacknowledged = item.id, 0
+        self._id, self._unacknowledged, self.writing = item.id, 0, 0.0
         try:
             while True:
                 over, part, error = self._next(item.id, stream, items)
@@ -79,7 +82,10 @@ class SyncStreams:
         try:
             guard.arm(identity, identity)
             try:
-                part, over = stream.part(next(items)), False
+                each, over = next(items), False
+                begun = time.perf_counter()
+                part = stream.part(each)
+                self.writing += time.perf_counter() - begun
             except StopIteration:
                 part, over = stream.end(), True
             guard.disarm()
