@@ -78,7 +78,7 @@ class Serving:
         raise AssertionError(f"not ready: {self.log()}")
 
     def log(self) -> str:
-        return self.err.read_text()
+        return self.err.read_text() if self.err.exists() else ""
 
     def children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
@@ -111,7 +111,8 @@ Start = Callable[..., Serving]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a server for the code of a predictor module. `inherit=False` lets it bind its port itself."""
+    """Start a server for the code of a predictor module. `inherit=False` lets it bind its port itself. Its output goes to
+    the descriptor `streams`, or nowhere, closed, where that is -1."""
     running: list[Serving] = []
 
     def start(
@@ -119,6 +120,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         target: str = "predict:predict",
         inherit: bool = True,
         ready: bool = True,
+        streams: int | None = None,
         **environment: str,
     ) -> Serving:
         app = tmp_path / "app"
@@ -140,6 +142,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
             (os.POSIX_SPAWN_OPEN, 1, str(out), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
             (os.POSIX_SPAWN_OPEN, 2, str(err), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
         ]
+        if streams is not None:
+            places = [(os.POSIX_SPAWN_DUP2, streams, each) for each in (1, 2)]
+            actions = places if streams >= 0 else [(os.POSIX_SPAWN_CLOSE, 1), (os.POSIX_SPAWN_CLOSE, 2)]
         if inherit:
             actions.append((os.POSIX_SPAWN_DUP2, listener.fileno(), 3))
         else:
