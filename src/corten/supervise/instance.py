@@ -15,11 +15,11 @@ from corten.values import replace
 
 class Instance:
     """A container that was started by this process. Times are monotonic seconds. `ready`: it has said so; `busy`: when it
-    last said that it worked; `deadline`: when it is killed, once it was asked to end; `offset`: where the log was before."""
+    last said that it worked; `deadline`: when it is killed, once it was asked to end."""
 
-    def __init__(self, plan: Plan, image: Image, starter: Starter, how: Start, offset: int = 0) -> None:
+    def __init__(self, plan: Plan, image: Image, starter: Starter, how: Start) -> None:
         """Start it. Raises RuntimeFailure."""
-        self.plan, self.image, self.offset = plan, image, offset
+        self.plan, self.image = plan, image
         self._reading, notify = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self.served: Served = starter(image, replace(how, notify=notify))

@@ -25,6 +25,7 @@ from corten.store.store import Store
 from corten.supervise.control import Control, Conversation
 from corten.supervise.decide import Seen, Step, delay, next_step, row_after
 from corten.supervise.instance import Instance
+from corten.supervise.log import Log
 from corten.supervise.services import House, Phase, Plan, State
 from corten.supervise.sockets import url_of
 from corten.supervise.starting import Start, Starter, bury
@@ -34,10 +35,7 @@ GRACE = 10.0
 """Seconds that a container has to finish what is in flight before it is killed, when the service ends."""
 DRAIN = 120.0
 """The same where another container serves already, and nobody waits for this one."""
-LOG_SIZE = 10 << 20
-"""A log longer than this many bytes begins anew."""
 _TICK, _BRIEF = 5.0, 0.25
-_TAIL = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,7 @@ class Supervisor:
 
     def __init__(self, plan: Plan, image: Image, around: Surroundings) -> None:
         self._around = around
+        self._log = Log(around.output, around.house.log if around.detached else None)
         self._plan, self._image = plan, image
         self._now: Instance | None = None
         self._next: Instance | None = None
@@ -155,10 +154,7 @@ class Supervisor:
                 if code:
                     self._around.say(f"'{instance.name}', which was replaced, ended with exit code {code}")
         self._hear()
-        if self._around.detached:
-            with suppress(OSError):
-                if os.stat(self._around.house.log).st_size > LOG_SIZE:
-                    os.truncate(self._around.house.log, 0)
+        self._log.bound()
 
     def _look_at_serving(self) -> None:
         now = self._now
@@ -215,26 +211,25 @@ class Supervisor:
 
     # What is done
 
-    def _make(self, plan: Plan, image: Image) -> Instance:
+    def _make(self, plan: Plan, image: Image, output: int) -> Instance:
         around = self._around
-        offset = os.stat(around.house.log).st_size if around.detached else 0
         how = Start(
             listener=around.listener,
             forward=plan.forward,
             options=plan.options,
-            output=around.output,
-            log=around.house.log if around.detached else None,
+            output=output,
+            log=self._log.path,
             service=plan.name,
         )
-        return Instance(plan, image, around.starter, how, offset)
+        return Instance(plan, image, around.starter, how)
 
     def _start(self) -> None:
         try:
-            self._now = self._make(self._plan, self._image)
-        except CortenError as error:
+            self._now = self._make(self._plan, self._image, self._log.output)
+        except (CortenError, OSError) as error:
             if not self._was_ready:
                 raise
-            self._fall(self._row, f"'{self._plan.name}' could not be started: {error.message}")
+            self._fall(self._row, f"'{self._plan.name}' could not be started: {error}")
             return
         self._keep("restarting" if self._state.restarts else "starting", container=self._now.name)
 
@@ -293,7 +288,9 @@ class Supervisor:
         )
         if state != self._state or phase == "starting":
             self._state = state
-            self._around.house.write(state)
+            # A full disk is no reason to end what serves.
+            with suppress(OSError):
+                self._around.house.write(state)
 
     # What it is told
 
@@ -331,9 +328,12 @@ class Supervisor:
                 raise RuntimeFailure(f"'{self._plan.name}' is being updated", hint="wait until that is done")
             plan = decode(Plan, document)
             image = self._around.store.images.get(plan.image_id)
-            self._next = self._make(plan, replace(image, name=plan.image))
+            self._next = self._make(plan, replace(image, name=plan.image), self._log.begin_next())
         except CortenError as error:
-            conversation.refuse(error)
+            conversation.refuse(error, self._log.drop_next() if self._next is None else None)
+            return
+        except OSError as error:
+            conversation.refuse(RuntimeFailure(f"the new container could not be started: {error}"))
             return
         except (ValueError, TypeError, KeyError):
             conversation.refuse(RuntimeFailure("another version of Corten serves here"))
@@ -343,6 +343,7 @@ class Supervisor:
 
     def _hand_over(self, following: Instance) -> None:
         before, self._now, self._next = self._now, following, None
+        self._log.take_over()
         self._plan, self._image = following.plan, following.image
         self._asleep = self._knocked = False
         self._row, self._due = 0, 0.0
@@ -359,6 +360,7 @@ class Supervisor:
         dropped, self._next = self._next, None
         dropped.kill()
         _, reason = self._bury(dropped)
+        lines = self._log.drop_next()
         why = f"{why}: {reason}" if reason else why
         self._keep(self._state.phase)
         self._around.say(f"not updated: {why}")
@@ -366,17 +368,8 @@ class Supervisor:
             error = RuntimeFailure(
                 f"'{self._plan.name}' was not updated: {why}", hint="the old one serves on"
             )
-            self._asker.refuse(error, self._lines_since(dropped.offset))
+            self._asker.refuse(error, lines)
             self._asker = None
-
-    def _lines_since(self, offset: int) -> list[str]:
-        """What detached containers have printed since, the end of it."""
-        if not self._around.detached:
-            return []
-        with suppress(OSError), open(self._around.house.log, "rb") as file:
-            file.seek(max(offset, file.seek(0, os.SEEK_END) - _TAIL))
-            return file.read().decode(errors="replace").splitlines()[-50:]
-        return []
 
     def _end(self) -> None:
         """End all containers: politely, unless they are to end at once or are asked a second time."""
