@@ -49,10 +49,12 @@ def test_a_call_that_comes_while_the_loop_reads_its_pipe_does_not_silence_the_ne
     async def wait() -> None:
         for _ in range(2):
             future = loop.create_future()
-            thread = threading.Timer(0.1, loop.call_soon_threadsafe, (future.set_result, None))
-            thread.start()
-            await asyncio.wait_for(future, 3)
+            threading.Timer(0.1, loop.call_soon_threadsafe, (future.set_result, None)).start()
+            await future  # Without a timer, which would wake the loop, too.
 
-    loop.run_until_complete(wait())
+    running = threading.Thread(target=loop.run_until_complete, args=(wait(),), daemon=True)
+    running.start()
+    running.join(10)
+    assert not running.is_alive(), "the loop sleeps though something was handed over"
     loop.close()
     assert seen == ["meddled", "handed over"]
