@@ -89,7 +89,9 @@ class _Lines(io.TextIOBase):
             if len(self._held) > _MOST_HELD:
                 self._release()
             return len(text)
-        self._send(whole.removesuffix("\n"), "info", request_id())
+        message = whole.removesuffix("\n")
+        if message:  # An object without a message tells nobody anything.
+            self._send(message, "info", request_id())
         return len(text)
 
     def writelines(self, lines: Iterable[Any]) -> None:
