@@ -31,10 +31,9 @@ from corten.supervise.sockets import url_of
 from corten.supervise.starting import Start, Starter, bury
 from corten.values import dataclass, replace
 
-GRACE = 10.0
-"""Seconds that a container has to finish what is in flight before it is killed, when the service ends."""
-DRAIN = 120.0
-"""The same where another container serves already, and nobody waits for this one."""
+GRACE, DRAIN = 10.0, 120.0
+"""Seconds that a container has to finish what is in flight before it is killed: when the service ends, and where another
+one serves already and nobody waits for this one."""
 _TICK, _BRIEF = 5.0, 0.25
 
 

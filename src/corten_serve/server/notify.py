@@ -17,10 +17,12 @@ VARIABLE = "CORTEN_NOTIFY_FD"
 
 
 class Notice:
-    """What this server says. `awaited`: somebody waits for the word that it is ready."""
+    """What this server says. `awaited`: somebody waits for the word that it is ready; `lately`: there was work when it was
+    last looked for."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
+        self.lately = False
         self._said = False
         self._work = 0
         if descriptor is not None:
@@ -53,8 +55,9 @@ class Notice:
 
     def worked(self, done: int, going: bool) -> None:
         """Say whether there was work since the last time: `done` counts it, `going` says that there is some now."""
-        if self._said and (going or done != self._work):
-            self._work = done
+        self.lately = going or done != self._work
+        self._work = done
+        if self._said and self.lately:
             self._say(b"BUSY=1\n")
 
     def _say(self, word: bytes) -> None:

@@ -104,7 +104,9 @@ async def serve(
             if models.reason and code:
                 await asyncio.to_thread(runtime.failed, models.reason)
         if code == 0:
-            await _drain(settings, app, front, accepting, listener, urgent=ending.result() == signal.SIGINT)
+            await _drain(
+                settings, app, notice, front, accepting, listener, urgent=ending.result() == signal.SIGINT
+            )
             await models.stop()
         else:
             models.kill()
@@ -193,6 +195,7 @@ async def _until_end(
 async def _drain(
     settings: Settings,
     app: App,
+    notice: Notice,
     front: _Front,
     accepting: asyncio.Future[Any],
     listener: socket.socket,
@@ -207,7 +210,7 @@ async def _drain(
     elif not urgent:
         before = app.taken
         await asyncio.sleep(_SILENCE)
-        if app.taken != before:
+        if notice.lately or app.taken != before:
             await asyncio.sleep(_PARTING)
     front.stop()  # type: ignore[no-untyped-call]
     listener.close()
