@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
+from contextlib import suppress
 
 from corten_serve.settings import Settings, SettingsError
 
@@ -77,3 +79,19 @@ def _no_delay(listener: socket.socket) -> None:
     """Accepted connections inherit it: an answer is one small write, and Nagle would hold it for 40 ms."""
     if listener.family != socket.AF_UNIX:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def accept_no_more(listener: socket.socket) -> None:
+    """Let nobody in this process accept from the socket any more, although it stays open elsewhere: in the place of every
+    descriptor of it comes one of a socket that nobody knows. Granian cannot stop accepting without closing what it has
+    just accepted, and a request on its way there would be lost."""
+    inode = os.fstat(listener.fileno()).st_ino
+    with socket.socket(listener.family, socket.SOCK_STREAM) as unknown:
+        if listener.family == socket.AF_UNIX:
+            unknown.bind("")
+        unknown.listen(1)
+        unknown.setblocking(False)
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                if os.fstat(int(name)).st_ino == inode and stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                    os.dup2(unknown.fileno(), int(name), inheritable=False)

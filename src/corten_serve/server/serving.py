@@ -19,7 +19,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server as GranianServer
 
 from corten_serve.server.app import App
-from corten_serve.server.listener import BACKLOG
+from corten_serve.server.listener import BACKLOG, accept_no_more
 from corten_serve.server.log import Log, take_over
 from corten_serve.server.meter import Meter
 from corten_serve.server.models import Models
@@ -208,6 +208,8 @@ async def _drain(
     if not settings.inherited and not urgent:
         await asyncio.sleep(settings.drain)
     elif not urgent:
+        with suppress(OSError):
+            accept_no_more(listener)
         before = app.taken
         await asyncio.sleep(_SILENCE)
         if notice.lately or app.taken != before:
