@@ -354,3 +354,48 @@ def test_a_stream_that_does_not_wait_is_waited_for():
     log.close()
     os.close(reading)
     os.close(writing)
+
+
+def test_what_the_project_puts_in_the_place_of_a_stream_gets_its_lines(start, tmp_path):
+    reading, writing = os.pipe()
+    server = start(
+        """
+        import os
+
+        def predict(x: int) -> int:
+            print("before")
+            kept, there = os.dup(1), os.open(os.environ["THERE"], os.O_WRONLY | os.O_CREAT)
+            os.dup2(there, 1)
+            print("inside")
+            os.dup2(kept, 1)
+            print("after")
+            return x
+        """,
+        streams=writing,
+        CORTEN_LOG="off",
+        THERE=str(tmp_path / "there"),
+    )
+    os.close(writing)
+    server.predict({"x": 1})
+    server.stop()
+    with os.fdopen(reading, "rb") as file:
+        assert file.read().splitlines()[1:] == [b"before", b"after"]
+    assert (tmp_path / "there").read_text() == "inside\n"
+
+
+def test_prints_of_a_forked_process_arrive_and_those_of_a_dead_one_are_not_lost(start):
+    server = start("""
+        import os
+
+        def predict(x: int) -> int:
+            pid = os.fork()
+            if pid == 0:
+                print("child", flush=True)
+                os._exit(0)
+            os.waitpid(pid, 0)
+            print("parent")
+            os._exit(3)
+    """)
+    assert server.predict({"x": 1}).status == 502
+    wait_for(lambda: "is started again" in server.log())
+    assert server.out.read_text().splitlines() == ["child", "parent"]

@@ -36,7 +36,7 @@ class Patient(io.RawIOBase):
         self._descriptor = descriptor
         self._notice = notice
         self._own = _without_waiting(descriptor)
-        self._whole = self._own is not None or _is_file(descriptor)
+        self._first = _identity(descriptor)
         self._waiting: deque[bytes] = deque()
         self._size = self._lost = 0
         self._lock = threading.Lock()
@@ -63,13 +63,13 @@ class Patient(io.RawIOBase):
         """Write what can be written without waiting; the rest."""
         if self._lost:
             data = self._notice(self._lost) + data
-        place = self._descriptor if self._own is None else self._own
+        place, whole = self._place()
         left = data
         while left:
-            if not self._whole and not _writable(place, 0):
+            if not whole and not _writable(place, 0):
                 break
             try:
-                left = left[os.write(place, left if self._whole else left[:_PIECE]) :]
+                left = left[os.write(place, left if whole else left[:_PIECE]) :]
             except BlockingIOError:
                 break
             except OSError:
@@ -77,6 +77,13 @@ class Patient(io.RawIOBase):
                 return b""
         self._lost = 0
         return left
+
+    def _place(self) -> tuple[int, bool]:
+        """Where to write, and whether it takes any size without waiting. The project may have put another file in the place
+        of the stream (dup2), for good or for a while."""
+        if self._own is not None and _identity(self._descriptor) == self._first:
+            return self._own, True
+        return self._descriptor, _is_file(self._descriptor)
 
     def _keep(self, data: bytes) -> None:
         if self._size + len(data) > _MOST:
@@ -90,8 +97,8 @@ class Patient(io.RawIOBase):
 
     def _later(self) -> None:
         """The thread: writes what waits, and ends."""
-        place = self._descriptor if self._own is None else self._own
         while True:
+            place, _ = self._place()
             with self._lock:
                 if not self._waiting:
                     self._thread = None
@@ -164,6 +171,14 @@ def _without_waiting(descriptor: int) -> int | None:
         return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def _identity(descriptor: int) -> Optional[tuple[int, int]]:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_file(descriptor: int) -> bool:
