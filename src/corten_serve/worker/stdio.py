@@ -173,7 +173,7 @@ def _without_waiting(descriptor: int) -> int | None:
         return None
 
 
-def _identity(descriptor: int) -> Optional[tuple[int, int]]:
+def _identity(descriptor: int) -> tuple[int, int] | None:
     try:
         status = os.fstat(descriptor)
     except OSError:
