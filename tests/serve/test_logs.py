@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import os
 import re
+import select
 import socket
 import threading
 import time
@@ -347,6 +348,7 @@ def test_a_stream_that_does_not_wait_is_waited_for():
     log = Log("info", descriptor=writing)
     for number in range(5000):
         log.request("GET", f"/{number}", 200, 0.001, "127.0.0.1:1")
+    wait_for(lambda: not select.select([], [writing], [], 0)[1])
     read = b""
     while read.count(b"\n") < 5000:
         read += os.read(reading, 1 << 16)
