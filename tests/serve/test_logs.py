@@ -351,6 +351,7 @@ def test_a_stream_that_does_not_wait_is_waited_for():
     wait_for(lambda: not select.select([], [writing], [], 0)[1])
     read = b""
     while read.count(b"\n") < 5000:
+        assert select.select([reading], [], [], 10)[0], "lines are missing"
         read += os.read(reading, 1 << 16)
     assert log.lost == 0
     log.close()
