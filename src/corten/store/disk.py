@@ -12,6 +12,9 @@ from pathlib import Path
 from corten.errors import StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_DEEPEST = 64
+"""Directories within each other that are removed by calls within each other, each of which holds one open."""
 _REFUSED = (
     errno.EACCES,
     errno.EPERM,
@@ -112,27 +115,52 @@ def remove_tree(path: Path) -> None:
 
 def _removed(path: Path) -> bool:
     """Remove the directory `path` where nothing in it resists. What a container leaves is little, and somebody waits for its end:
-    `shutil` imports all compressors, which takes longer than this. Like it, this follows no link that appears meanwhile."""
+    `shutil` imports all compressors, which takes longer than this. Like it, this follows no link that appears meanwhile.
+    Directories may be nested as deeply as a container could make them, far beyond what calls can be."""
     try:
-        above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        above = os.open(path.parent, _DIRECTORY)
         try:
-            _remove_directory(path.name, above)
+            root = _opened(path.name, above)
+            try:
+                while not _emptied(root, root, 0):
+                    pass
+            finally:
+                os.close(root)
+            os.rmdir(path.name, dir_fd=above)
         finally:
             os.close(above)
-    except (OSError, RecursionError):
+    except OSError:
         return False
     return True
 
 
-def _remove_directory(name: str, above: int) -> None:
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+def _emptied(descriptor: int, root: int, depth: int) -> bool:
+    """Remove what is in a directory. False where directories in it were moved to `root` for that, for they lay too deep."""
+    whole = True
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=descriptor)
+                continue
+            inner = _opened(entry.name, descriptor)
+            try:
+                if depth == _DEEPEST:
+                    os.rename(entry.name, os.urandom(12).hex(), src_dir_fd=descriptor, dst_dir_fd=root)
+                    whole = False
+                    continue
+                whole = _emptied(inner, root, depth + 1) and whole
+            finally:
+                os.close(inner)
+            os.rmdir(entry.name, dir_fd=descriptor)
+    return whole
+
+
+def _opened(name: str, above: int) -> int:
+    """The directory `name`, opened; its owner may change it from here on, whatever it was made with."""
+    place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    _remove_directory(entry.name, descriptor)
-                else:
-                    os.unlink(entry.name, dir_fd=descriptor)
+        if os.stat(place).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{place}", 0o700)
+        return os.open(".", _DIRECTORY, dir_fd=place)
     finally:
-        os.close(descriptor)
-    os.rmdir(name, dir_fd=above)
+        os.close(place)
