@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from corten.supervise.asking import Load, load
+from corten.supervise.asking import Load, get, load
 
 GOOD = {
     "models": [
@@ -69,3 +70,24 @@ def test_no_json_and_no_200() -> None:
     assert asked(b"[" * 100_000) is None
     assert asked(b"\xff\xfe") is None
     assert asked(json.dumps(GOOD).encode(), "404 Not Found") is None
+
+
+@pytest.mark.parametrize("piece", [b"", b"x", b"x" * 100_000])
+def test_an_answer_that_never_ends_is_none(piece: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not over.wait(0.002):
+                    connection.sendall(piece)
+
+        over = threading.Event()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            assert get(listener.getsockname()[:2], "/", 0.2) is None
+        finally:
+            over.set()
+            thread.join()

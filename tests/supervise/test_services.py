@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,3 +180,27 @@ def test_nonsense_ends_a_conversation(said: bytes) -> None:
 def _until_heard(conversation: control.Conversation) -> None:
     while conversation.hear() is None:
         pass
+
+
+def test_the_lock_of_one_that_was_removed_meanwhile_removes_no_other(store: Store) -> None:
+    house = reserve(store, "iris", numbered=False)
+    lock = services.lock_path(house.directory)
+    waiting = threading.Thread(target=services._remove, args=(house.directory,))
+    waiting.start()  # It tries for a while to take the lock that it has opened.
+    until = time.monotonic() + 20
+    while len([name for name in os.listdir("/proc/self/fd") if _leads_to(name, lock)]) < 2:
+        assert time.monotonic() < until
+    house.remove()
+    held = os.open(lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    house.directory.mkdir()
+    waiting.join()
+    os.close(held)
+    assert house.directory.exists()
+    assert lock.exists()
+
+
+def _leads_to(descriptor: str, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{descriptor}") == str(path)
+    return False

@@ -26,7 +26,7 @@ class Load:
 
 
 def get(address: tuple[str, int], path: str, timeout: float = 10.0) -> tuple[int, bytes] | None:
-    """Status and body of one HTTP request; None where no HTTP came within `timeout` seconds."""
+    """Status and body of one HTTP request; None where no whole answer came within `timeout` seconds, or a very long one."""
     request = (
         f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
     )
@@ -35,12 +35,14 @@ def get(address: tuple[str, int], path: str, timeout: float = 10.0) -> tuple[int
     try:
         with socket.create_connection(address, timeout=timeout) as connection:
             connection.sendall(request.encode())
-            while len(received) < _LONGEST:
-                connection.settimeout(max(0.01, until - time.monotonic()))
+            while (left := until - time.monotonic()) > 0 and len(received) < _LONGEST:
+                connection.settimeout(left)
                 data = connection.recv(1 << 16)
                 if not data:
                     break
                 received += data
+            else:
+                return None
     except OSError:
         return None
     head, _, body = bytes(received).partition(b"\r\n\r\n")

@@ -50,11 +50,12 @@ def _holder(service: Service) -> int | None:
     state = services.read(service.directory)
     if state is None or not state.pid:
         return None
-    path = os.fspath(services.lock_path(service.directory))
     try:
+        lock = os.stat(services.lock_path(service.directory))
         for descriptor in os.listdir(f"/proc/{state.pid}/fd"):
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{state.pid}/fd/{descriptor}") == path:
+                # Not by its name: that has other spellings where a link leads to the store.
+                if os.path.samestat(os.stat(f"/proc/{state.pid}/fd/{descriptor}"), lock):
                     return state.pid
     except OSError:
         pass

@@ -58,9 +58,7 @@ class Log:
         lines: list[str] = []
         path = self.path.with_name(_NEXT)
         with suppress(OSError):
-            with open(path, "rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-                lines = file.read().decode(errors="replace").splitlines()[-_LINES:]
+            lines = last_lines(path)
             path.unlink()
         self._close()
         return lines
@@ -69,3 +67,10 @@ class Log:
         if self._next is not None:
             os.close(self._next)
             self._next = None
+
+
+def last_lines(path: Path) -> list[str]:
+    """The end of a log, however long who holds it open has made the file. Raises OSError."""
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        return file.read(_TAIL).decode(errors="replace").splitlines()[-_LINES:]

@@ -23,6 +23,7 @@ from corten.events import Event, Note, Observer, Warned
 from corten.store.disk import boot_identity
 from corten.store.store import Store
 from corten.supervise.control import tell as tell_supervisor
+from corten.supervise.log import last_lines
 from corten.supervise.services import House, Plan, State, directory_of, read
 from corten.supervise.sockets import url_of
 from corten.supervise.starting import starter
@@ -118,10 +119,9 @@ def _hear(reading: int, house: House, observe: Observer) -> str:
 
 def _last_lines(house: House) -> tuple[str, ...]:
     try:
-        text = house.log.read_bytes()[-(64 << 10) :].decode(errors="replace")
+        return tuple(last_lines(house.log))
     except OSError:
         return ()
-    return tuple(text.splitlines()[-50:])
 
 
 def _supervise(store: Store, house: House, listener: socket.socket, tell: Callable[..., None]) -> None:

@@ -157,6 +157,16 @@ def _taken(name: str) -> UsageError:
 
 
 def _take(store: Store, directory: Path) -> House | None:
+    house = _locked(directory)
+    if house is not None:
+        clear(store, directory.name)
+        remove_tree(directory)
+        directory.mkdir(mode=0o700)
+    return house
+
+
+def _locked(directory: Path) -> House | None:
+    """The lock of a service, taken; None where somebody has it."""
     while True:
         descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -164,14 +174,10 @@ def _take(store: Store, directory: Path) -> House | None:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        if not is_at(descriptor, lock_path(directory)):
-            # Whoever held it has just removed it: this lock is nobody's any more.
-            os.close(descriptor)
-            continue
-        clear(store, directory.name)
-        remove_tree(directory)
-        directory.mkdir(mode=0o700)
-        return House(directory, descriptor)
+        if is_at(descriptor, lock_path(directory)):
+            return House(directory, descriptor)
+        # Whoever held it has just removed it: this lock is nobody's any more.
+        os.close(descriptor)
 
 
 def clear(store: Store, name: str) -> None:
@@ -212,13 +218,9 @@ def forget(service: Service) -> None:
 
 
 def _remove(directory: Path) -> None:
-    descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        take(descriptor)
-    except BlockingIOError:
-        os.close(descriptor)
-        return
-    House(directory, descriptor).remove()
+    house = _locked(directory)
+    if house is not None:
+        house.remove()
 
 
 def find(store: Store, name: str) -> Service:
