@@ -52,6 +52,7 @@ def test_a_predictor() -> None:
     assert (values["THREADS"], values["LANG"]) == ("2", "de_DE.UTF-8")
     assert config.labels["team"] == "ml"
     assert config.labels["org.opencontainers.image.version"] == "1.2"
+    assert "CORTEN_VERSION=1.2" in config.env
     assert "NVIDIA_VISIBLE_DEVICES" not in values
 
 

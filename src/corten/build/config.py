@@ -83,6 +83,8 @@ def image_config(
     cmd: tuple[str, ...] = ()
     if isinstance(project.entry, Predictor):
         environment |= {"CORTEN_PREDICT": _served(project.entry), "CORTEN_NAME": project.name}
+        if project.version:
+            environment["CORTEN_VERSION"] = project.version
         labels["dev.corten.entry"] = "predict"
         labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] = "true"
         entrypoint, cmd = SERVE, ("serve",)
