@@ -131,9 +131,11 @@ class App:
         exchange.route = route
         route.pool.meter.active += 1
         get = exchange.headers.get
-        body = Body(exchange.proto, get("content-length"))
+        length = get("content-length")
+        body = Body(exchange.proto, length, trailers=length is None and get("trailer") is not None)
         bodies, pool = self.bodies, route.pool
         try:
+            pool.check()  # Before its body takes memory, too.
             timeout = self._timeout(get("x-request-timeout"))
             await bodies.read(body, get("content-encoding"))
             answer = pool.submit(

@@ -24,15 +24,18 @@ _IN_MEMORY = 1 << 20
 """Bodies above this many bytes are kept in files, and written in pieces of it."""
 _STEP = 256 << 10
 """Bytes that are unpacked at once on the event loop; what is longer is unpacked beside it."""
+_MEMBERS = 10_000
+"""Members that a gzip stream may have: empty ones are 20 bytes each, and cost more than they bring."""
 _TOO_LATE = -1.0
 
 
 class Body:
     """A request's body. `announced` is its length by the header, None where it comes in chunks; `size` what was read, and
     `kept` what of it still counts as waiting, which is what was unpacked. After `Bodies.read`, `data` or the file at
-    `path` has it."""
+    `path` has it. `trailers` says that header fields may follow it (RFC 9110, section 6.6.2), and `broken` that it came in
+    chunks and broke off."""
 
-    def __init__(self, proto: HTTPProtocol, length: str | None) -> None:
+    def __init__(self, proto: HTTPProtocol, length: str | None, trailers: bool = False) -> None:
         # The HTTP library has refused what is not a number; absurdly long numbers are only too large.
         self.announced = None if length is None else int(length[:18]) if length.isdigit() else 0
         self.size = 0
@@ -40,13 +43,18 @@ class Body:
         self.data = b""
         self.path: str | None = None
         self.proto = proto
+        self.trailers = trailers
+        self.broken = False
         self._begun = False
 
-    def all_read(self, data: bytes) -> None:
-        """It came in one piece."""
+    async def at_once(self) -> None:
+        """Read it in one go. Raises CancelledError for a client that goes away."""
         self._begun = True
-        self.data = data
-        self.size = self.kept = len(data)
+        try:
+            self.data = await self.proto()
+        except Exception as error:  # Granian's word for that.
+            raise asyncio.CancelledError from error
+        self.size = self.kept = len(self.data)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if not self._begun:
@@ -58,9 +66,19 @@ class Body:
             except Exception:
                 return
             if not chunk:
+                await self._ended()
                 return
             self.size += len(chunk)
             yield chunk
+
+    async def _ended(self) -> None:
+        """Granian gives nothing both at the end and where a body breaks off, and only after the end nothing is next."""
+        if self.announced is None and not self.trailers:
+            try:
+                await self.proto.__anext__()  # type: ignore[attr-defined]
+            except StopAsyncIteration:
+                return
+            self.broken = True
 
     async def discard(self, seconds: float) -> None:
         """Read on for a while without keeping anything."""
@@ -100,11 +118,7 @@ class Bodies:
         self._reading[task] = time.monotonic()
         try:
             if announced is not None and announced <= _SMALL and encoding is None:
-                try:
-                    data: bytes = await body.proto()
-                except Exception as error:  # Granian's word for a client that went away.
-                    raise asyncio.CancelledError from error
-                body.all_read(data)
+                await body.at_once()
                 self.waiting += body.kept
             else:
                 await self._pieces(body, encoding is not None)
@@ -154,6 +168,8 @@ class Bodies:
                     await sink.add(data)
             if body.announced is not None and body.size < body.announced:
                 raise asyncio.CancelledError  # The connection broke in the middle of the body.
+            if body.broken:
+                raise Refused(400, "the body broke off, or its chunks are no chunks")
             if gzip is not None and not gzip.complete:
                 raise Refused(400, "the body is no whole gzip stream")
             await sink.finish()
@@ -183,7 +199,7 @@ class _Gzip:
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=31)
         self._input = b""
-        self._any = False
+        self._members = 0
 
     def feed(self, data: bytes) -> None:
         """More of the stream."""
@@ -197,7 +213,7 @@ class _Gzip:
     @property
     def complete(self) -> bool:
         """Whether the stream may end here."""
-        return self._any and self._inflate.eof and not self._input
+        return self._members > 0 and self._inflate.eof and not self._input
 
     def step(self) -> bytes:
         """At most `_STEP` bytes of what can be unpacked now. Raises zlib.error."""
@@ -205,7 +221,10 @@ class _Gzip:
             if not self._input:
                 return b""
             self._inflate = zlib.decompressobj(wbits=31)
-        self._any = True
+            self._members += 1
+            if self._members > _MEMBERS:
+                raise zlib.error("too many members")
+        self._members = self._members or 1
         data = self._inflate.decompress(self._input, _STEP)
         self._input = self._inflate.unconsumed_tail or self._inflate.unused_data
         return data

@@ -84,6 +84,14 @@ class Pool:
         """How many requests are worked on side by side."""
         return max(1, sum(worker.concurrency or 1 for worker in self.fleet.ready))
 
+    def check(self) -> None:
+        """Raises Refused where no request can be taken."""
+        queue = self.queue
+        if queue.full:
+            raise Refused(503, f"the queue is full ({queue.most} requests)", queue.retry_after(self.at_once))
+        if self._failed and not self.fleet.ready:
+            raise Refused(503, self.reason or "the predictor is not available", 5)
+
     def submit(
         self,
         lane: Lane,
@@ -94,11 +102,8 @@ class Pool:
         watch: Callable[[], Any] | None,
     ) -> asyncio.Future[Outcome]:
         """The future of the answer. It is cancelled when the client leaves first. `timeout` 0 is no limit. Raises Refused."""
+        self.check()
         queue = self.queue
-        if queue.full:
-            raise Refused(503, f"the queue is full ({queue.most} requests)", queue.retry_after(self.at_once))
-        if self._failed and not self.fleet.ready:
-            raise Refused(503, self.reason or "the predictor is not available", 5)
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         now = self._loop.time()
         request = Request(lane, meta, body, path, answer, now, now + timeout if timeout else 0.0, watch)
