@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten_serve.protocols.desk import Desk
-from corten_serve.protocols.interface import BadRequest, Endpoint, Model
+from corten_serve.protocols.interface import MOST_ITEMS, BadRequest, Endpoint, Model
 from corten_serve.schema.signature import Signature
 from support.desk import Served
 
@@ -33,6 +33,30 @@ def judge(width: float, length: float, name: str = "n") -> Verdict:
 
 def total(values: list[float]) -> float:
     return sum(values)
+
+
+def plus(x: int) -> int:
+    return x + 1
+
+
+class TestTooMany:
+    """In memory an item takes several hundred times what it takes in a body."""
+
+    @pytest.mark.parametrize(
+        ("kind", "body", "place"),
+        [
+            ("application/json", b'{"instances":[' + b"1," * MOST_ITEMS + b"1]}", "instances"),
+            ("text/csv", b"1\n" * (MOST_ITEMS + 1), "rows"),
+            ("text/csv", b"x\n" + b"1\n" * (3 * MOST_ITEMS), "rows"),
+            ("application/jsonlines", b"1\n" * (MOST_ITEMS + 1), "lines"),
+            ("application/jsonlines", b"1\n" * (3 * MOST_ITEMS), "lines"),
+        ],
+    )
+    def test_more_items_than_one_request_may_have(self, kind, body, place):
+        assert Served(plus).refused(INVOCATIONS, body, kind) == (
+            413,
+            f"{place}: a request has at most {MOST_ITEMS} items",
+        )
 
 
 class TestInstances:

@@ -588,6 +588,15 @@ class TestHostile:
         _, _, problems = signature_of(Union[A, B]).bind({"x": value})
         assert "too many combinations of alternatives to try" in str(problems.found)
 
+    def test_one_long_string_among_many_in_an_array_of_strings(self):
+        signature = signature_of(numpy.typing.NDArray[numpy.str_])
+        for value in (["a" * 70_000, *[""] * 1000], [["a" * 9_000_000], *[["b"]] * 7]):
+            _, _, problems = signature.bind({"x": value})
+            assert problems.found == [("x", "strings of such lengths take more than 256 MiB as an array")]
+        _, keywords, problems = signature.bind({"x": ["a" * 70_000, *[""] * 900]})
+        assert not problems.found
+        assert keywords["x"].shape == (901,)
+
     @pytest.mark.parametrize(
         "hint",
         [

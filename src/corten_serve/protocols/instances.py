@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from corten_serve.protocols.bodies import Arguments, text_value
 from corten_serve.protocols.codec import bind, encode, load
-from corten_serve.protocols.interface import BadRequest, Problem, ResultError
+from corten_serve.protocols.interface import MOST_ITEMS, BadRequest, Problem, ResultError, check_count
 from corten_serve.protocols.openapi import ref
 from corten_serve.protocols.shapes import Shapes
 from corten_serve.schema.kinds import MOST_PROBLEMS, Schema, form_of
@@ -58,6 +59,7 @@ class Instances:
         self, instances: Sequence[Any], place: str, parameters: dict[str, Any] | None = None
     ) -> list[Arguments]:
         """Each instance as arguments. Raises BadRequest with the problems of all of them, each with its place."""
+        check_count(len(instances), place)
         items: list[Arguments] = []
         problems: list[Problem] = []
         for index, instance in enumerate(instances):
@@ -94,9 +96,9 @@ class Instances:
         """The items of a CSV without a header, or with one that names parameters only. A cell is a text or, where the
         parameter is none, JSON; an empty cell of a parameter with a default is left out. Raises BadRequest."""
         try:
-            rows = [
-                row for row in csv.reader(io.StringIO(str(body, "utf-8-sig"), newline=""), strict=True) if row
-            ]
+            reader = csv.reader(io.StringIO(str(body, "utf-8-sig"), newline=""), strict=True)
+            # One more for a header, and one by which it is known that there are too many.
+            rows = list(islice(filter(None, reader), MOST_ITEMS + 2))
         except UnicodeDecodeError as error:
             raise BadRequest([("", f"not CSV: byte {error.start} is not UTF-8")]) from error
         except csv.Error as error:
@@ -106,6 +108,7 @@ class Instances:
             names, rows = rows[0], rows[1:]
         if not rows:
             raise BadRequest([("", "not CSV: there is no row")])
+        check_count(len(rows), "rows")
         single = self.single
         if single is not None and single.kind.forms == {"array"}:
             item = single.kind.item
@@ -120,9 +123,11 @@ class Instances:
 
     def lines(self, body: Any) -> list[Arguments]:
         """The items of JSON lines. Raises BadRequest."""
-        lines = [line for line in bytes(body).split(b"\n") if line.strip()]
+        # What is split no further is the rest, and not read.
+        lines = [line for line in bytes(body).split(b"\n", 2 * MOST_ITEMS) if line.strip()]
         if not lines:
             raise BadRequest([("", "there is no line of JSON")])
+        check_count(len(lines), "lines")
         return self.all([load(line, f"lines[{index}]") for index, line in enumerate(lines)], "lines")
 
     def schemas(self, shapes: Shapes) -> dict[str, Schema]:

@@ -18,16 +18,24 @@ from corten_serve.schema.signature import Signature
 Problem = tuple[str, str]
 """A field (empty for the whole request) and what is wrong with it."""
 JSON = "application/json"
+MOST_ITEMS = 1_000_000
+"""How many items one request may have. In some formats an item takes a byte, and in memory several hundred."""
 
 
 class BadRequest(Exception):
     """The request cannot be used. `problems` holds (field, message) pairs; the field of the whole body is empty.
-    `status` is the one of HTTP that says so: 422 for what does not fit the types, else 400, 404, 406 or 415."""
+    `status` is the one of HTTP that says so: 422 for what does not fit the types, else 400, 404, 406, 413 or 415."""
 
     def __init__(self, problems: list[Problem], status: int = 422) -> None:
         super().__init__(problems)
         self.problems = problems
         self.status = status
+
+
+def check_count(count: int, field: str = "") -> None:
+    """Raise BadRequest for a request with more than `MOST_ITEMS` items."""
+    if count > MOST_ITEMS:
+        raise BadRequest([(field, f"a request has at most {MOST_ITEMS} items")], 413)
 
 
 class ResultError(Exception):

@@ -16,6 +16,9 @@ _WORDS = {
     "U": "strings",
 }
 _WANTED: dict[str, set[Any]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}, "U": {str}}
+_MOST_TEXT = 256 << 20
+"""Bytes of an array of strings: each takes the room of the longest, 4 bytes a character, so a few long ones among many short
+ones would take any amount of memory."""
 _DEEPEST = 32
 """NumPy before 2.0 has at most 32 dimensions."""
 
@@ -106,6 +109,9 @@ class Array(Kind):
         for _ in shape[1:]:
             flat = [item for row in flat for item in row]
         if not self._elements(flat, shape, path, problems):
+            return None
+        if self._letter == "U" and 4 * len(flat) * max(map(len, flat), default=0) > _MOST_TEXT:
+            problems.add(path, f"strings of such lengths take more than {_MOST_TEXT >> 20} MiB as an array")
             return None
         return _numpy().array(flat, dtype=self._dtype).reshape(shape)
 
