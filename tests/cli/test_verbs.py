@@ -125,6 +125,13 @@ def test_an_unknown_image(corten: Corten, image: Image, verb: str) -> None:
 WRONG = [
     ("frobnicate", 2, "unknown verb"),
     ("imgaes", 2, "did you mean 'corten images'"),
+    ("start x", 2, "did you mean 'corten restart'"),
+    ("run", 2, "arguments are required: IMAGE|FOLDER\n"),
+    ("run --naem x .", 2, "did you mean '--name'"),
+    ("run . --privileged", 2, "--cap-add"),
+    ("run . ls -la", 2, "belongs to the command comes after '--'"),
+    ("ps --filter status=runnin", 2, "use created, running"),
+    ("cp box:/etc/hosts -", 2, "tar c -C"),
     ("-q build", 2, "options follow it"),
     ("inspect", 2, "arguments are required: image"),
     ("build /nowhere", 2, "'/nowhere' does not exist"),

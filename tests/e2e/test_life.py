@@ -260,6 +260,18 @@ def test_copies(command: Commander, tmp_path: Path, open_directory: Path) -> Non
     command("exec", "life-l", "--", "ln", "-s", str(outside), "/tmp/out")
     assert "there is no" in command("cp", "life-l:/tmp/out/secret", f"{outside}/stolen", code=1).stderr
     assert not (outside / "stolen").exists()
+    # A file takes the place of a file, also where a link leads to it, and never that of a pipe or a device.
+    (outside / "file").write_text("old\n")
+    (outside / "to-file").symlink_to("file")
+    command("cp", "life-l:/tmp/d/e/f", f"{outside}/to-file")
+    assert (outside / "to-file").is_symlink()
+    assert (outside / "file").read_text() == "hi\n"
+    os.mkfifo(outside / "fifo")
+    (outside / "standard").symlink_to("/proc/self/fd/1")
+    for name in ("fifo", "standard"):
+        assert "neither a file" in command("cp", "life-l:/tmp/d/e/f", f"{outside}/{name}", code=2).stderr
+    assert (outside / "fifo").is_fifo()
+    assert (outside / "standard").is_symlink()
     command("stop", "life-l")
     command("cp", "life-l:/etc/hostname", f"{outside}/hostname")
     (outside / "new").write_text("new\n")

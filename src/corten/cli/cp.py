@@ -29,6 +29,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     source, target = _place(arguments.source), _place(arguments.target)
     if (source[0] is None) == (target[0] is None):
         raise UsageError("one of the two is a place in a container", hint="as in: corten cp NAME:/path .")
+    if "-" in (source[1], target[1]):
+        inside = source[0] or target[0]
+        raise UsageError(
+            "'-' is no place: nothing is copied from standard input or to standard output",
+            hint=f"corten exec {inside} -- tar c -C DIR .  and  corten exec -i {inside} -- tar x -C DIR; a file '-' is ./-",
+        )
     if source[0] is not None:
         copy_out(context.store, source[0], source[1], Path(target[1]))
     elif target[0] is not None:

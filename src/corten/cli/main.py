@@ -137,7 +137,9 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
     if verb not in VERBS:
         import difflib
 
-        close = difflib.get_close_matches(verb, VERBS, 1)
+        from corten.cli import habits
+
+        close = [habits.VERBS[verb]] if verb in habits.VERBS else difflib.get_close_matches(verb, VERBS, 1)
         hint = f"did you mean 'corten {close[0]}'?" if close else "run 'corten --help' for the verbs"
         if verb.startswith("-"):
             raise UsageError(
@@ -171,6 +173,7 @@ def parser_of(verb: str) -> tuple[argparse.ArgumentParser, ModuleType]:
         formatter_class=_help_formatter,
         allow_abbrev=False,
     )
+    parser.takes_command = getattr(module, "TAKES_COMMAND", False)
     module.add_arguments(parser)
     group = parser.add_argument_group("output")
     group.add_argument("-q", "--quiet", action="store_true", help="no progress, only results and errors")
@@ -199,8 +202,26 @@ def _width() -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    takes_command = False
+
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"run '{self.prog} --help'")
+        found = message.partition("unrecognized arguments: ")[2].split()
+        flag = next((word.partition("=")[0] for word in found if word.startswith("-")), None)
+        raise UsageError(message, hint=(flag and self._hint(flag)) or f"run '{self.prog} --help'")
+
+    def _hint(self, flag: str) -> str | None:
+        """What to write in the place of a flag that the verb does not have."""
+        import difflib
+
+        from corten.cli import habits
+
+        if flag in habits.FLAGS:
+            return habits.FLAGS[flag]
+        names = [name for name in self._option_string_actions if name.startswith("--")]
+        close = difflib.get_close_matches(flag, names, 1, 0.7) if flag.startswith("--") else []
+        if close:
+            return f"did you mean '{close[0]}'?"
+        return "what belongs to the command comes after '--'" if self.takes_command else None
 
 
 def _overview() -> str:

@@ -25,6 +25,11 @@ examples:
 _SERVER = "/opt/corten/bin/python"
 """What starts an image with a predictor: nobody wrote it, so it is not shown as if somebody had."""
 _FILTERS = ("label", "name", "status", "health")
+_VALUES = {
+    "status": ("created", "running", "restarting", "exited"),
+    "health": ("healthy", "unhealthy", "starting"),
+}
+"""The values of filters that have few: another one would fit nothing, ever."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +104,8 @@ def _filter(text: str) -> tuple[str, str]:
         raise UsageError(
             f"'{text[:80]}' is not a filter", hint=f"write KEY=VALUE; keys: {', '.join(_FILTERS)}"
         )
+    if value not in _VALUES.get(key, (value,)):
+        raise UsageError(f"no container has the {key} '{value[:80]}'", hint=f"use {', '.join(_VALUES[key])}")
     return key, value
 
 

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", metavar="IMAGE|FOLDER", help="an image's name or ID, or a project's folder, as in '.'"
     )
-    parser.add_argument("stray", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("stray", nargs="*", default=[], help=argparse.SUPPRESS)
     add_mount_arguments(parser)
     parser.add_argument(
         "-e",

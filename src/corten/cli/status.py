@@ -124,7 +124,7 @@ def _memory(service: Service) -> int | None:
 
 def _row(found: dict[str, Any]) -> list[str]:
     latency, queue = found["latency"], found["queue"]
-    spans = [f"{latency[name]:.1f}" for name in ("p50", "p99") if latency and latency[name] is not None]
+    spans = [f"{latency[name]:.1f}" for name in ("p50", "p99") if latency and latency["count"]]
     return [
         found["name"],
         _state(found),

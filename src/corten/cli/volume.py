@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.usage = "corten volume create|ls|inspect|rm|prune [NAME …] [OPTIONS]"
     parser.add_argument("action", choices=("create", "ls", "inspect", "rm", "prune"), help="what to do")
-    parser.add_argument("volumes", nargs="*", metavar="NAME", help="volumes' names")
+    parser.add_argument("volumes", nargs="*", default=[], metavar="NAME", help="volumes' names")
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="create: a label")
     parser.add_argument(
         "--filter",

@@ -30,11 +30,16 @@ _MOUNTED = "copying"
 
 
 def copy_out(store: Store, name: str, source: str, target: Path) -> None:
-    """Copy `source` of the container to `target` here: into it where it is a folder. What is written belongs to the caller.
-    Raises RuntimeFailure, UsageError."""
+    """Copy `source` of the container to `target` here: into it where it is a folder, and where it leads if it is a link. What
+    is written belongs to the caller. Raises RuntimeFailure, UsageError: a device or a pipe is not replaced by a file."""
     base = os.path.basename(os.path.normpath("/" + source)) or name
-    into = target / base if target.is_dir() else target
+    into = target / base if target.is_dir() else Path(os.path.realpath(target))
     _check_reachable(find(store, name))
+    if _is_stream(target) or _is_stream(into):
+        raise UsageError(
+            f"'{target}' is neither a file nor a folder",
+            hint=f"to see a file: corten exec {name} -- cat {source}",
+        )
     if not into.parent.is_dir():
         raise UsageError(f"there is no folder '{into.parent}'", hint="make it first")
 
@@ -73,6 +78,14 @@ def copy_in(store: Store, name: str, source: Path, target: str) -> None:
 
     with _side(store, name, act, writes=False) as stream:
         tree_stream.send(str(source), stream)
+
+
+def _is_stream(place: Path) -> bool:
+    """Whether it is a device, a pipe, or a name for an open file such as /dev/stdout: nothing that a copy may replace."""
+    if place.exists() and not (place.is_file() or place.is_dir()):
+        return True
+    leads = os.readlink(place) if place.is_symlink() else ""
+    return any(path.startswith("/proc/") for path in (leads, os.path.realpath(place.parent) + "/"))
 
 
 def _check_reachable(directory: Path) -> None:
