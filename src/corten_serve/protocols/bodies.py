@@ -124,7 +124,14 @@ def array_value(kind: Kind, tensor: Tensor, path: Any, problems: Problems) -> An
     array = tensor.array() if read is not None else None
     if read is not None and array is not None:
         return read(array, path, problems)
-    return kind.read(tensor.nested(), path, problems)
+    if tensor.is_too_nested():
+        problems.add(path, f"an array of {len(tensor.shape)} dimensions takes too much memory as lists")
+        return None
+    nested = tensor.nested()
+    item = kind.item
+    if item is not None and "null" in item.forms and len(tensor.shape) == 1 and tensor.datatype[:2] == "FP":
+        nested = [None if value != value else value for value in nested]
+    return kind.read(nested, path, problems)
 
 
 def text_value(kind: Kind, text: str) -> Any:

@@ -1,10 +1,10 @@
 """Tensors of the Open Inference Protocol → arguments.
 
 A parameter that is one value takes a tensor of shape [n] or [n, 1], and n rows are n requests; in `BYTES` an element is its
-text, or its bytes where the parameter is a file (base64 in JSON), or JSON where it is an object. A parameter that is an array of values
-takes a tensor as a whole, and the request is one; but where the array has a fixed number of dimensions and the tensor of numbers
-has one more, each row is a request. One tensor that no parameter is named for belongs to the only parameter,
-or is a table whose columns are the parameters in their order.
+text, or its bytes where the parameter is a file (base64 in JSON), or JSON where it is an object. A parameter that is an
+array of values takes a tensor as a whole, and the request is one; but where the array has a fixed number of dimensions and
+the tensor has one more, each row is a request. NaN is null for a parameter that may be null. One tensor that no parameter is
+named for belongs to the only parameter, or is a table whose columns are the parameters in their order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from corten_serve.protocols.bodies import Arguments, array_value, text_value
 from corten_serve.protocols.codec import bind
-from corten_serve.protocols.interface import BadRequest, Problem
+from corten_serve.protocols.interface import BadRequest, Problem, check_count
 from corten_serve.protocols.tensors import BYTES, CODES, Tensor, check_shape
 from corten_serve.schema.kinds import MOST_PROBLEMS, Kind, Problems, Schema, preview
 from corten_serve.schema.signature import Signature
@@ -91,8 +91,9 @@ class Inputs:
         given: dict[str, Any] = {}
         rows: dict[str, list[Any]] = {}
         for name, tensor in tensors.items():
-            if 0 < self.forms[name].dimensions == len(tensor.shape) - 1 and tensor.datatype != BYTES:
-                rows[name] = tensor.nested()
+            if 0 < self.forms[name].dimensions == len(tensor.shape) - 1 and tensor.shape[0]:
+                check_count(tensor.shape[0], name)
+                rows[name] = tensor.rows()
             elif self.forms[name].dimensions:
                 given[name] = _whole(self._fields[name].kind, tensor, name, problems)
             else:
@@ -134,9 +135,16 @@ class Inputs:
     def _element(self, name: str, value: Any, values: dict[str, Any], ready: dict[str, Any]) -> None:
         """One element of a tensor as JSON in `values`, or as a Python value in `ready` where it came as bytes."""
         kind = self._fields[name].kind
-        if not isinstance(value, (bytes, str)):
+        if isinstance(value, Tensor):
+            problems = Problems()
+            ready[name] = _whole(kind, value, name, problems)
+            if problems.found:
+                raise BadRequest(problems.found)
+        elif not isinstance(value, (bytes, str)):
             if isinstance(value, float) and not math.isfinite(value):
-                raise BadRequest([(name, f"expected {kind.words}, got {value}")])
+                if value == value or "null" not in kind.forms:
+                    raise BadRequest([(name, f"expected {kind.words}, got {value}")])
+                value = None
             values[name] = value
         elif self.forms[name].json:
             values[name] = text_value(kind, _text(value, name))
@@ -236,6 +244,9 @@ def _whole(kind: Kind, tensor: Tensor, name: str, problems: Problems) -> Any:
         return [
             item.read_bytes(value, "", (path, index), problems) for index, value in enumerate(tensor.values)
         ]
+    if tensor.is_too_nested():
+        problems.add(path, f"an array of {len(tensor.shape)} dimensions takes too much memory as lists")
+        return None
     texts = Tensor(BYTES, tensor.shape, [_text(value, name) for value in tensor.values])
     return kind.read(texts.nested(), path, problems)
 
@@ -247,6 +258,7 @@ def _rows(tensor: Tensor, name: str, problems: Problems) -> list[Any]:
             (None, name), f"expected the shape [n] or [n, 1] for one value per row, got {list(shape)}"
         )
         return [None]
+    check_count(math.prod(shape), name)
     return tensor.flat()
 
 

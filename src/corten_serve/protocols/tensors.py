@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 _DEEPEST = 32
+_MOST_LISTS = 4_000_000
 _MOST_EMPTY = 1_000_000
 """How many empty rows a tensor without elements may have: a shape costs its sender nothing."""
 CODES = {
@@ -58,6 +59,13 @@ class Tensor(NamedTuple):
         values: list[Any] = self.values if isinstance(self.values, list) else self.values.reshape(-1).tolist()
         return values
 
+    def is_too_nested(self) -> bool:
+        """Whether it would take many times its own memory as nested lists: a dimension of one costs its sender nothing, and
+        here a list for each element."""
+        size = 4 if self.datatype == BYTES else struct.calcsize(CODES[self.datatype])
+        lists = sum(math.prod(self.shape[:depth]) for depth in range(len(self.shape)))
+        return lists > _MOST_LISTS + size * math.prod(self.shape) // 4
+
     def nested(self) -> Any:
         """The elements as nested lists, one for each dimension; the element itself where there is none."""
         if not isinstance(self.values, list):
@@ -70,6 +78,15 @@ class Tensor(NamedTuple):
         for size in reversed(self.shape[1:]):
             values = [values[start : start + size] for start in range(0, len(values), size)]
         return values
+
+    def rows(self) -> list[Tensor]:
+        """The tensors along the first dimension, of which there has to be at least one."""
+        shape = self.shape[1:]
+        if not isinstance(self.values, list):
+            return [Tensor(self.datatype, shape, values) for values in self.values]
+        size = math.prod(shape)
+        starts = range(0, size * self.shape[0], size) if size else [0] * self.shape[0]
+        return [Tensor(self.datatype, shape, self.values[start : start + size]) for start in starts]
 
     def array(self) -> Any:
         """A NumPy array, or None where there is no NumPy or the elements are byte strings."""
