@@ -6,11 +6,12 @@ import contextlib
 import json
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from corten.supervise.asking import Load, get, load
+from corten.supervise.asking import Load, document, get, load
 
 GOOD = {
     "models": [
@@ -24,7 +25,7 @@ GOOD = {
 }
 
 
-def asked(body: bytes, status: str = "200 OK") -> Load | None:
+def asked(body: bytes, status: str = "200 OK", question: Callable[[Any], Any] = load) -> Any:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -35,7 +36,7 @@ def asked(body: bytes, status: str = "200 OK") -> Load | None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        found = load(listener.getsockname()[:2])
+        found = question(listener.getsockname()[:2])
         thread.join()
         return found
 
@@ -45,7 +46,7 @@ def test_models_are_summed_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "document",
+    "said",
     [
         [],
         {"models": 3},
@@ -53,8 +54,8 @@ def test_models_are_summed_up() -> None:
         None,
     ],
 )
-def test_another_document_tells_nothing(document: Any) -> None:
-    assert asked(json.dumps(document).encode()) is None
+def test_another_document_tells_nothing(said: Any) -> None:
+    assert asked(json.dumps(said).encode()) is None
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,12 @@ def test_no_json_and_no_200() -> None:
     assert asked(b"[" * 100_000) is None
     assert asked(b"\xff\xfe") is None
     assert asked(json.dumps(GOOD).encode(), "404 Not Found") is None
+
+
+@pytest.mark.parametrize("body", [b"nonsense", b"\xff", b"[" * 100_000, b"[1]", b""])
+def test_a_document_that_is_no_object_is_empty(body: bytes) -> None:
+    assert asked(body, question=lambda address: document(address, "/openapi.json")) == {}
+    assert asked(b'{"a": 1}', question=lambda address: document(address, "/openapi.json")) == {"a": 1}
 
 
 @pytest.mark.parametrize("piece", [b"", b"x", b"x" * 100_000])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import socket
 import threading
@@ -152,9 +151,10 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> so
             if service.status == "unsupervised" and state.plan.path == os.path.realpath(path):
                 end(context.store, service.name, 10.0)
                 return sockets.listen(host, port)
+            renewing = "'corten up --update' renews it, " if state.plan.path == os.path.realpath(path) else ""
             raise PortInUse(
                 f"port {port} is in use: '{service.name}' is served there",
-                hint=f"'corten up --update' renews it, 'corten down {service.name}' ends it; {error.hint}",
+                hint=f"{renewing}'corten down {service.name}' ends it; {error.hint}",
             ) from error
         raise
 
@@ -240,16 +240,15 @@ def tell(context: Context, listener: socket.socket, plan: Plan, detached: str | 
 def show(context: Context, url: str, address: tuple[str, int], predictor: bool, detached: str | None) -> None:
     """The same for any URL, whose server is at `address`."""
     from corten.cli.example import curl, example_path, example_request
-    from corten.supervise.asking import get
+    from corten.supervise.asking import document
 
     terminal = context.terminal
     terminal.print(url)
     terminal.say("")
     if predictor:
-        answer = get(address, "/openapi.json")
-        document = json.loads(answer[1]) if answer is not None and answer[0] == 200 else {}
-        path = example_path(document)
-        terminal.say(f"  {curl(url, example_request(document, path) or {}, path)}")
+        found = document(address, "/openapi.json")
+        path = example_path(found)
+        terminal.say(f"  {curl(url, example_request(found, path) or {}, path)}")
     else:
         terminal.say(f"  curl {url}/")
     terminal.say("")

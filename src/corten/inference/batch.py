@@ -96,7 +96,10 @@ def run(
     for _ in range(job.together):
         clients.put(client())
     # The line of a row reaches the file as soon as those before it are there; a crash loses what is under way, no more.
-    with open(job.part, "a", 1, encoding="utf-8", newline="") as file, ThreadPoolExecutor(job.together) as pool:
+    with (
+        open(job.part, "a", 1, encoding="utf-8", newline="") as file,
+        ThreadPoolExecutor(job.together) as pool,
+    ):
         waiting: list[tuple[Any, Future[tuple[Any, str | None]]]] = []
         try:
             for request in _from(read_rows(job.source, job.operation), resumed):
@@ -154,9 +157,12 @@ def _answer(job: Job, clients: queue.SimpleQueue[Client], request: Any) -> tuple
                 return None, answer.message
             if answer.kind not in ("application/json", "application/x-ndjson"):
                 return None, f"the answer is '{answer.kind}', which has no place in a line"
-            if answer.kind == "application/x-ndjson":
-                return [json.loads(line) for line in answer.body.splitlines() if line.strip()], None
-            return json.loads(answer.body), None
+            try:
+                if answer.kind == "application/x-ndjson":
+                    return [json.loads(line) for line in answer.body.splitlines() if line.strip()], None
+                return json.loads(answer.body), None
+            except (ValueError, RecursionError):
+                return None, f"the answer says that it is '{answer.kind}', and is not"
         return None, "the server is full"
     finally:
         clients.put(client)

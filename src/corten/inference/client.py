@@ -32,7 +32,7 @@ class Answered:
         """What a failure says of itself, in one line."""
         try:
             document = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         said = document.get("error") if isinstance(document, dict) else None
         text = said if isinstance(said, str) else self.body[:200].decode(errors="replace").strip()
@@ -56,7 +56,7 @@ class Client:
         try:
             if received.status == 200:
                 return json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         raise RuntimeFailure(
             f"'{self.url}' has no /openapi.json, so it is no model server of Corten's",
@@ -72,10 +72,10 @@ class Client:
             received.close()
         return Answered(received.status, _kind(received.headers), data, _after(received.headers))
 
-    def stream(self, path: str, body: bytes) -> tuple[Answered, Iterator[bytes]]:
+    def stream(self, path: str, body: bytes, accept: str = ACCEPT) -> tuple[Answered, Iterator[bytes]]:
         """Post `body` and take the answer piece by piece: the status and the content type, and the pieces. A failure comes as a
         whole, without pieces. Raises FetchError."""
-        received = self._post(path, body, ACCEPT)
+        received = self._post(path, body, accept)
         kind = _kind(received.headers)
         if received.status != 200:
             try:

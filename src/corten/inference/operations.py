@@ -55,7 +55,8 @@ def operations(document: Any) -> dict[str, Operation]:
     for path, item in paths.items() if isinstance(paths, Mapping) else ():
         post = item.get("post") if isinstance(item, Mapping) else None
         schema = _at(post, "requestBody", "content", _JSON, "schema")
-        if schema and isinstance(path, str):
+        # What does not begin so could change the host that is asked.
+        if schema and isinstance(path, str) and path.startswith("/"):
             found[path] = (Operation(path, schema, schemas), _tags(post))
     tagged = {path: operation for path, (operation, tags) in found.items() if "predict" in tags}
     return tagged or {path: operation for path, (operation, _) in found.items()}

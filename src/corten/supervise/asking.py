@@ -52,19 +52,19 @@ def get(address: tuple[str, int], path: str, timeout: float = 10.0) -> tuple[int
     return int(words[1]), body
 
 
+def document(address: tuple[str, int], path: str, timeout: float = 10.0) -> dict[str, Any]:
+    """The JSON object that the server at `address` has at `path`; an empty one where it has none."""
+    answer = get(address, path, timeout)
+    try:
+        found = json.loads(answer[1]) if answer is not None and answer[0] == 200 else None
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
 def load(address: tuple[str, int], timeout: float = 1.0) -> Load | None:
     """The load of the model server at `address`; None where it does not tell."""
-    answer = get(address, "/status", timeout)
-    if answer is None or answer[0] != 200:
-        return None
-    try:
-        return _load(json.loads(answer[1]))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _load(document: Any) -> Load | None:
-    models = _of(document, "models", list)
+    models = _of(document(address, "/status", timeout), "models", list)
     if models is None:
         return None
     workers = waiting = bound = count = 0
