@@ -31,6 +31,24 @@ def test_a_project_and_its_image_answer_and_leave_nothing(corten: Corten, root: 
     assert corten("ps", "-a", "--json").stdout.count("speaker") == 0
 
 
+def test_a_file_is_kept_as_it_is(corten: Corten, project: Callable[..., Path], tmp_path: Path):
+    root = project({"predict.py": "def predict(size: int) -> bytes: return bytes(range(size))\n"}, "filer")
+    out = tmp_path / "answer.bin"
+    done = corten("predict", root, "size=3", "-o", out)
+    assert out.read_bytes() == b"\x00\x01\x02"
+    assert "application/octet-stream" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("--batch", "absent.csv", "--out", "o.csv"), ("--output", "absent/answer", "text=a")]
+)
+def test_a_file_that_is_not_there_is_told_before_anything_is_built(
+    corten: Corten, root: Path, words: tuple[str, ...]
+):
+    done = corten("predict", root, *words, code=2)
+    assert done.stderr.startswith("error: there is no f")
+
+
 def test_what_the_predictor_raises_is_shown(corten: Corten, root: Path):
     done = corten("predict", root, "text=bad", code=1)
     assert "ValueError: not this one" in done.stderr

@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.usage = "corten predict [URL|IMAGE|FOLDER] [FIELD=VALUE … | @FILE] [OPTIONS]"
     parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="what answers (default: '.'), then the request"
+        "words",
+        nargs="*",
+        metavar="TARGET, FIELD=VALUE",
+        help="what answers (a URL, an image or a folder; default: this one), and the request",
     )
     parser.add_argument("--endpoint", metavar="NAME", help="which prediction, where there are several")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the answer to a file")
@@ -76,6 +79,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         raise UsageError("--batch and --out belong together", hint="as in: --batch in.jsonl --out out.jsonl")
     if arguments.batch is not None and words:
         raise UsageError(f"'{words[0]}' has no place beside --batch", hint="the file has the requests")
+    _check_files(arguments.batch, arguments.out or arguments.output)
     with _server(target, arguments, context) as (url, network, identity, said):
         from corten.inference.client import Client
         from corten.inference.operations import body_of, chosen
@@ -89,6 +93,18 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             return _batch(job, lambda: Client(url, network), context)
         body = body_of(words, operation, _read)
         return _single(client, operation.path, json.dumps(body).encode(), arguments.output, said, context)
+
+
+def _check_files(source: Path | None, target: Path | None) -> None:
+    """What cannot be read or written is told before anything is built or started. Raises UsageError."""
+    if source is not None:
+        from corten.inference.rows import format_of
+
+        format_of(source)
+        if not source.is_file():
+            raise UsageError(f"there is no file '{source}'", hint="check its path")
+    if target is not None and not target.parent.is_dir():
+        raise UsageError(f"there is no folder '{target.parent}'", hint="make it first")
 
 
 def _split(words: list[str]) -> tuple[str, list[str]]:
@@ -172,7 +188,9 @@ def _forget(context: Context, name: str) -> None:
 def _single(
     client: Client, path: str, body: bytes, output: Path | None, said: list[str], context: Context
 ) -> int:
-    answer, pieces = client.stream(path, body)
+    from corten.inference.client import ACCEPT
+
+    answer, pieces = client.stream(path, body, ACCEPT if output is None else "*/*")
     if answer.status != 200:
         return _failed(answer, said, context)
     if output is not None:
@@ -211,9 +229,7 @@ def _failed(answer: Answered, said: list[str], context: Context) -> int:
 
 def _begin(said: list[str]) -> int:
     """Where the last traceback begins among the lines; their end where there is none."""
-    return max(
-        (number for number, line in enumerate(said) if line.startswith("Traceback ")), default=len(said)
-    )
+    return max((number for number, line in enumerate(said) if "Traceback (most" in line), default=len(said))
 
 
 def _batch(job: Job, client: Callable[[], Client], context: Context) -> int:

@@ -38,12 +38,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Show the containers' use of the machine."""
     from corten.runtime.inventory import find
 
-    for name in arguments.containers:
-        find(context.store, name)
-    before = _usages(arguments.containers, context)
+    names = [find(context.store, name).name for name in arguments.containers]
+    before = _usages(names, context)
     time.sleep(_SAMPLE)
     while True:
-        after = _usages(arguments.containers, context)
+        after = _usages(names, context)
         rows = [_row(name, before.get(name, now), now) for name, now in after.items()]
         if arguments.json:
             context.terminal.print(json.dumps(rows, indent=2 if arguments.no_stream else None))

@@ -55,8 +55,6 @@ def _running(arguments: argparse.Namespace, context: Context) -> tuple[Service, 
             "an update keeps the socket, so --port and --host have no say",
             hint="for another address: corten down, and then corten up --port PORT",
         )
-    if arguments.detach:
-        raise UsageError("--detach and --update contradict each other", hint="leave --detach out")
     path = arguments.path or Path()
     service = services.the_service(
         context.store, arguments.name, path, strictly=arguments.path is not None or path.is_dir()

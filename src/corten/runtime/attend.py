@@ -149,9 +149,9 @@ def _first_process() -> int | None:
     return None
 
 
-def wait(pid: int, timeout: float | None = None) -> int:
+def wait(pid: int, timeout: float | None = None, late: Callable[[], None] = lambda: None) -> int:
     """Wait for a shim in the foreground and return the container's exit code; signals that people send to this process
-    are passed on. After `timeout` seconds the container is asked to end, and killed ten seconds later."""
+    are passed on. After `timeout` seconds `late` is called, the container is asked to end, and killed ten seconds later."""
     waited = {*FORWARDED, signal.SIGCHLD, signal.SIGALRM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     asked = False
@@ -164,6 +164,8 @@ def wait(pid: int, timeout: float | None = None) -> int:
                 return os.waitstatus_to_exitcode(status)
             info = signal.sigwaitinfo(waited)
             if info.si_signo == signal.SIGALRM:
+                if not asked:
+                    late()
                 asked = _out_of_time(pid, asked)
                 continue
             # A terminal that goes away tells only the leader of its session, which this process may be.

@@ -60,9 +60,12 @@ def run(image: Image, options: RunOptions, store: Store, observe: Observer, life
     if life.terminal and not terminal:
         raise UsageError("standard input and output are no terminal", hint="leave -t out")
     with _made(image, options, store, replace(life, kind="foreground", monitor=None)) as made:
+        late: list[bool] = []
         with guarded_terminal(terminal):
             pid = made.start(store, observe, terminal=terminal, size=terminal_size() if terminal else None)
-            code = attend.wait(pid, life.timeout)
+            code = attend.wait(pid, life.timeout, lambda: late.append(True))
+        if late:
+            observe(Note(f"the container was ended: it ran longer than {life.timeout:g} s (--timeout)"))
         made.report(code, observe)
         return made.explain(code)
 

@@ -74,7 +74,7 @@ def execute(
             json.dump(process, file)
         # The caller gives its terminal back itself, unless it is killed.
         with kept_terminal(what.terminal):
-            return _attend(engine, name, directory, files, stdin, output, caller)
+            return _attend(engine, directory.name, directory, files, stdin, output, caller)
 
     waited = {*FORWARDED, signal.SIGCHLD, signal.SIGALRM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
