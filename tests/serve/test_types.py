@@ -13,6 +13,8 @@ import io
 import pathlib
 import re
 import struct
+import subprocess
+import sys
 import typing
 import zlib
 from typing import Annotated, Any, BinaryIO, Literal, NewType, Optional, TypedDict, Union
@@ -35,6 +37,8 @@ from corten_serve.protocols.codec import encode
 from corten_serve.schema import compounds, images
 from corten_serve.schema.kinds import Kind, Problems
 from corten_serve.schema.signature import Described, Signature, singular
+
+SOURCE = pathlib.Path(__file__).parents[2] / "src"
 
 
 def signature_of(hint: Any) -> Signature:
@@ -276,6 +280,41 @@ class TestFiles:
         del path
         gc.collect()
         assert not pathlib.Path(name).exists()
+
+    def test_uploads_of_a_process_that_was_killed_go_with_the_next(self, tmp_path):
+        code = """if True:
+            import os, pathlib, signal, sys
+            from corten_serve.schema.signature import Signature
+            def call(x: pathlib.Path): ...
+            (path,) = Signature(call).bind({"x": "aGk="})[1].values()
+            if not os.fork():
+                sys.exit(0)
+            os.wait()
+            print(path.parent.parent, path.read_text(), flush=True)
+            sys.stdin.read()
+            os.kill(os.getpid(), int(sys.argv[1]))
+        """
+        environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(SOURCE)}
+
+        def begin(signal: int) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-c", code, str(signal)]
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{tmp_path} hi\n".encode()
+            return process
+
+        killed, stays = begin(9), begin(0)
+        assert len(list(tmp_path.iterdir())) == 2
+        killed.communicate()
+        assert killed.returncode == -9
+        assert len(list(tmp_path.iterdir())) == 2
+        last = begin(0)
+        assert len(list(tmp_path.iterdir())) == 2
+        stays.communicate()
+        last.communicate()
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_path_that_the_client_names_is_not_opened(self):
         assert problem(pathlib.Path, "/etc/passwd").startswith("expected a file")

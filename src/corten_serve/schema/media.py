@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
+import fcntl
+import functools
 import io
 import mimetypes
 import os
 import pathlib
+import shutil
 import tempfile
 import weakref
 from typing import Any
@@ -15,6 +19,7 @@ from typing import Any
 from corten_serve.schema.kinds import Kind, Path, Problems, Schema
 
 OCTETS = "application/octet-stream"
+_PREFIX = "corten-uploads-"
 
 
 class Media(Kind):
@@ -98,9 +103,9 @@ class FilePath(Media):
     def accept(self, data: bytes | memoryview, content_type: str, path: Path, problems: Problems) -> Any:
         kind = content_type.partition(";")[0].strip().lower()
         ending = (mimetypes.guess_extension(kind) or "") if kind and kind != OCTETS else ""
-        descriptor, name = tempfile.mkstemp(ending, "upload-")
+        descriptor, name = tempfile.mkstemp(ending, "upload-", _folder())
         upload = Upload(name)
-        weakref.finalize(upload, _remove, name)
+        weakref.finalize(upload, _remove, name, os.getpid())
         with open(descriptor, "wb") as file:
             file.write(data)
         return upload
@@ -111,6 +116,41 @@ class FilePath(Media):
         return _type_of(value.name, self.produces), value.read_bytes()
 
 
+@functools.lru_cache(maxsize=1)
+def _folder() -> str:
+    """This process's folder for uploads, locked as long as it lives. What those left that were killed is removed first: where
+    temporary files are memory, it would be taken from all that follow."""
+    top = tempfile.gettempdir()
+    for name in os.listdir(top):
+        if name.startswith(_PREFIX):
+            _sweep(os.path.join(top, name))
+    while True:
+        folder = tempfile.mkdtemp(prefix=_PREFIX)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.isdir(folder):  # Another process may have been sweeping in between.
+            atexit.register(_leave, folder, os.getpid())
+            return folder
+        os.close(lock)
+
+
+def _leave(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # and no fork of it
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(folder: str) -> None:
+    """Remove a folder of uploads whose process is gone."""
+    with contextlib.suppress(OSError):
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(lock).st_uid == os.geteuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
 def _type_of(name: str, produces: str | None) -> str:
     """The content type of a file: what the hint says, else what its name says."""
     if produces and "*" not in produces and produces != OCTETS:
@@ -119,9 +159,10 @@ def _type_of(name: str, produces: str | None) -> str:
     return kind if kind and not encoding else OCTETS
 
 
-def _remove(name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name)
+def _remove(name: str, owner: int) -> None:
+    if os.getpid() == owner:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
 
 
 def _unwrapped(text: str) -> tuple[bytes, str]:
