@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +55,24 @@ def test_what_the_predictor_raises_is_shown(corten: Corten, root: Path):
     done = corten("predict", root, "text=bad", code=1)
     assert "ValueError: not this one" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: the predictor raised ValueError")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_it_and_its_container(corten: Corten, project: Callable[..., Path], number: int):
+    code = "import time\ndef predict(x: int) -> int:\n    print('begun', flush=True)\n    time.sleep(300)\n    return x\n"
+    root = project({"predict.py": code}, "sleeper")
+    process = subprocess.Popen(
+        corten.command("predict", "--verbose", root, "x=1"),
+        env=corten.variables(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("begun" in line for line in process.stderr)
+    process.send_signal(number)
+    assert "interrupted" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "sleeper" not in corten("ps", "-a", "--json").stdout
 
 
 def test_a_file_of_requests(corten: Corten, root: Path, tmp_path: Path):

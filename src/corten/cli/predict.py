@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -39,6 +40,8 @@ WORDS_ANYWHERE = True
 """`main` lets options stand between the words."""
 _TOGETHER = 32
 _TAIL = 200
+_HURRY = 0.5
+"""Seconds that a server has to end after an interrupt."""
 _LAST_WORDS = 0.1
 """Seconds in which what a predictor printed about its failure arrives here."""
 
@@ -154,29 +157,47 @@ def _server(
 
     output = serving.Output(heard)
     served = None
-    with sockets.listen("127.0.0.1", 0) as listener, serving.interrupts() as asked:
+    grace = serving.GRACE
+    with sockets.listen("127.0.0.1", 0) as listener, _interruptible():
         try:
             context.observe(TaskStarted("start", image.name))
-            served = starter(context.store, context.observe)(
-                image, Start(listener, None, options, output.descriptor)
-            )
-            try:
-                serving.wait_until_ready(served, sockets.address_of(listener), "/readyz", asked)
-            except RuntimeFailure:
-                output.finish()
-                for line in said if not context.terminal.verbose else ():
-                    context.terminal.say(line)
-                raise
+            with serving.interrupts() as asked:
+                served = starter(context.store, context.observe)(
+                    image, Start(listener, None, options, output.descriptor)
+                )
+                try:
+                    serving.wait_until_ready(served, sockets.address_of(listener), "/readyz", asked)
+                except RuntimeFailure:
+                    output.finish()
+                    for line in said if not context.terminal.verbose else ():
+                        context.terminal.say(line)
+                    raise
             if asked.count:
                 raise KeyboardInterrupt
             context.observe(TaskFinished("start", image.name))
             network = NetworkSettings(environment={})  # no proxy stands between this machine and itself
             yield sockets.url_of(listener), network, str(image.id), said
+        except KeyboardInterrupt:
+            grace = _HURRY  # nobody waits for what is in flight any more
+            raise
         finally:
             if served is not None:
-                serving.stop(served)
-                _forget(context, served.name)
+                with serving.interrupts() as asked:
+                    serving.stop(served, grace, asked)
+                    _forget(context, served.name)
             output.finish()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Whatever ends a command raises KeyboardInterrupt inside the block, so that it ends what it started."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _forget(context: Context, name: str) -> None:
