@@ -252,10 +252,8 @@ class Supervisor:
         return bury(self._around.store, instance.name, kept=self._around.detached)
 
     def _wait(self, step: Step) -> None:
-        reading: list[Any] = [self._waker, self._control, *self._heard]
+        reading: list[Any] = [self._waker, self._control, *self._heard, *filter(None, [self._asker])]
         reading += [item for item in self._instances() if item.speaks]
-        if self._asker is not None:
-            reading.append(self._asker)
         if step.action == "listen":
             reading.append(self._around.listener)
         seconds = _BRIEF if self._leaving or self._next is not None else _TICK
@@ -287,8 +285,7 @@ class Supervisor:
         )
         if state != self._state or phase == "starting":
             self._state = state
-            # A full disk is no reason to end what serves.
-            with suppress(OSError):
+            with suppress(OSError):  # a full disk is no reason to end what serves
                 self._around.house.write(state)
 
     # What it is told
