@@ -12,6 +12,9 @@ from corten.supervise.services import Plan
 from corten.supervise.starting import Served, Start, Starter
 from corten.values import replace
 
+_PAUSE = 0.5
+"""Seconds from one word of a container to the next; a server says one a second."""
+
 
 class Instance:
     """A container that was started by this process. Times are monotonic seconds. `ready`: it has said so; `busy`: when it
@@ -31,7 +34,7 @@ class Instance:
         self.begun = self.busy = time.monotonic()
         self.ready = False
         self.deadline: float | None = None
-        self._open = True
+        self._open, self._heard = True, 0.0
 
     @property
     def name(self) -> str:
@@ -44,8 +47,9 @@ class Instance:
 
     @property
     def speaks(self) -> bool:
-        """Whether the pipe is open at both ends."""
-        return self._open
+        """Whether to wait for a word: the pipe is open at both ends, and the last one is not just over. Who says more than a
+        server does would have its supervisor work, which has no limits."""
+        return self._open and time.monotonic() >= self._heard + _PAUSE
 
     def listen(self) -> None:
         """Hear what it has said since. A word that comes in pieces is none: writes of so few bytes are whole (pipe(7))."""
@@ -53,6 +57,7 @@ class Instance:
             said = os.read(self._reading, 1 << 16)
         except BlockingIOError:
             return
+        self._heard = time.monotonic()
         if not said:
             self._open = False
         if b"READY=1" in said:
