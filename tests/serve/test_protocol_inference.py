@@ -152,6 +152,32 @@ class TestArrays:
             "expected one row beside a parameter that is an array, got 2",
         )
 
+    def test_one_dimension_more_is_many_items(self):
+        def predict(row: list[float | None], text: str = "") -> str:
+            return text + str(row)
+
+        inputs = [tensor("any", "FP32", [2, 2], [1, 2, 3, 4])]
+        assert outputs(Served(predict).json(INFER, {"inputs": inputs}))["output"] == (
+            "BYTES",
+            [2],
+            ["[1.0, 2.0]", "[3.0, 4.0]"],
+        )
+        inputs = [tensor("row", "INT8", [2, 1], [1, 2]), tensor("text", "BYTES", [2], ["a", "b"])]
+        assert outputs(Served(predict).json(INFER, {"inputs": inputs}))["output"][2] == ["a[1.0]", "b[2.0]"]
+        inputs = [tensor("row", "INT8", [2], [1, 2])]
+        assert outputs(Served(predict).json(INFER, {"inputs": inputs}))["output"] == (
+            "BYTES",
+            [1],
+            ["[1.0, 2.0]"],
+        )
+        inputs = [
+            {"name": "row", "datatype": "FP64", "shape": [1, 2], "parameters": {"binary_data_size": 16}}
+        ]
+        body, length = binary({"inputs": inputs}, struct.pack("<2d", float("nan"), 1))
+        assert outputs(json.loads(Served(predict).answer(INFER, body, length).body))["output"][2] == [
+            "[None, 1.0]"
+        ]
+
     def test_nan_travels_in_bytes(self):
         def predict(x: numpy.typing.NDArray[numpy.float32]) -> Any:
             return x

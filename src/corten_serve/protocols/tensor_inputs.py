@@ -4,7 +4,7 @@ A parameter that is one value takes a tensor of shape [n] or [n, 1], and n rows 
 text, or its bytes where the parameter is a file (base64 in JSON), or JSON where it is an object. A parameter that is an
 array of values takes a tensor as a whole, and the request is one; but where the array has a fixed number of dimensions and
 the tensor has one more, each row is a request. NaN is null for a parameter that may be null. One tensor that no parameter is
-named for belongs to the only parameter, or is a table whose columns are the parameters in their order.
+named for belongs to the only parameter that has to be there, or is a table whose columns are the parameters in their order.
 """
 
 from __future__ import annotations
@@ -162,8 +162,12 @@ class Inputs:
         if not unknown:
             return tensors
         tensor = next(iter(tensors.values()))
-        if len(tensors) == 1 and len(self._fields) == 1:
-            return {next(iter(self._fields)): tensor}
+        required = [name for name, field in self._fields.items() if field.required]
+        alone = required or list(self._fields)
+        if len(tensors) == 1 and len(alone) == 1:
+            wide = len(tensor.shape) == 2 and tensor.shape[1] != 1
+            if self.forms[alone[0]].dimensions or not wide:
+                return {alone[0]: tensor}
         if len(tensors) == 1 and len(tensor.shape) == 2 and self._is_table(tensor.shape[1]):
             width, flat = tensor.shape[1], tensor.flat()
             return {
