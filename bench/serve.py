@@ -19,11 +19,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import machine
 import report
+import serve_faults
 from measure import Failed
 from results import Results
 from serve_load import Connection, Question, at_once, steady, wrk
@@ -45,10 +45,15 @@ TITLES = {
     "memory": "memory of all processes under M1's load (PSS), MB",
     "health": "health while predict holds the interpreter's lock for 3 s, ms",
     "kill": "a killed worker back in service, s",
+    "kill-own": "a worker's own start, s",
+    "kill-more": "the first less the second, s",
     "kill-lost": "requests that this lost",
+    "update": "`corten up --update` at 200 requests/s, s",
+    "update-lost": "requests that this lost",
     "term-lost": "requests that SIGTERM lost, of 16 in flight",
     "burst-memory": "5,000 requests at once to a slow model: more memory, MB",
     "burst-refused": "of those, refused at once",
+    "idle": "10,000 idle connections: more memory, MB",
     "body": "200 MB of JSON: more memory, MB",
     "body-status": "the same: answer",
 }
@@ -63,8 +68,10 @@ ROWS = (
     "memory",
     "health",
     "kill",
+    "update",
     "term",
     "burst",
+    "idle",
     "body",
 )
 _LIMITS: dict[str, tuple[str, float, str]] = {
@@ -78,7 +85,9 @@ _LIMITS: dict[str, tuple[str, float, str]] = {
     "start": ("<=", 1.4, "≤ 1.4 s"),
     "memory": ("<=", 170, "≤ 170 MB"),
     "health": ("<=", 20, "≤ 20 ms"),
+    "kill-more": ("<=", 0.2, "≤ 0.2 s"),
     "kill-lost": ("<=", 1, "≤ 1 (the one it had begun)"),
+    "update-lost": ("<=", 0, "0"),
     "term-lost": ("<=", 0, "0"),
     "burst-memory": ("<=", 50, "≤ 50 MB"),
     "body": ("<=", 50, "≤ 50 MB"),
@@ -109,6 +118,7 @@ def main() -> int:
     """Parse, install, measure, report. 0 unless nothing could be measured."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are ended then, too
+    serve_faults.raise_limit()
     work = Path(tempfile.mkdtemp(prefix="corten-bench-")).resolve()
     results = Results(machine.describe(work), targets, frozenset({"m0"}))
     results.note(
@@ -234,40 +244,6 @@ def _health(peer: str, seconds: float, work: Path) -> Found:
         return [("health", slowest * 1000, "ms")]
 
 
-def _kill(peer: str, seconds: float, work: Path) -> Found:
-    if peer == "rsgi":
-        return []  # nobody starts anything again by default
-    with serving(peer, "m1", 1 if peer == "corten" else 2, work) as server:
-        victims = [pid for pid in server.processes() if pid != server.pid]
-        if not victims:
-            raise Failed("there is no worker process to kill")
-        victim = max(victims, key=_resident)
-        loads = []
-        thread = threading.Thread(
-            target=lambda: loads.append(steady(server.question, 200, max(8.0, seconds), clients=64))
-        )
-        thread.start()
-        time.sleep(2)
-        before = len(server.processes())
-        os.kill(victim, signal.SIGKILL)
-        begun = time.perf_counter()
-        time.sleep(0.05)
-        connection = Connection(server.question.port, 30)
-        while time.perf_counter() - begun < 30 and not (
-            len(server.processes()) >= before and connection.ask(server.question.bytes) == 200
-        ):
-            time.sleep(0.01)
-        back = time.perf_counter() - begun
-        thread.join()
-        return [("kill", back, "s"), ("kill-lost", loads[0].bad, "")]
-
-
-def _resident(pid: int) -> int:
-    with suppress(OSError, IndexError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return 0
-
-
 def _term(peer: str, seconds: float, work: Path) -> Found:
     """16 requests are in flight at SIGTERM, and the clients ask no more after that."""
     with serving(peer, "m2", 1, work) as server:
@@ -304,7 +280,7 @@ def _body(peer: str, seconds: float, work: Path) -> Found:
         return [("body", (highest - before) / 1e6, "MB"), ("body-status", statuses[0], "")]
 
 
-_ONCE = frozenset({"health", "kill", "term", "burst", "body"})
+_ONCE = frozenset({"health", "kill", "update", "term", "burst", "idle", "body"})
 _MEASURES: dict[str, Callable[[str, float, Path], Found]] = {
     "m0": _closed("m0", "m0", 1, 64, True),
     "m1": _closed("m1", "m1", 1, 64, False),
@@ -315,9 +291,11 @@ _MEASURES: dict[str, Callable[[str, float, Path], Found]] = {
     "start": _start,
     "memory": _memory,
     "health": _health,
-    "kill": _kill,
+    "kill": serve_faults.kill,
+    "update": serve_faults.update,
     "term": _term,
     "burst": _burst,
+    "idle": serve_faults.idle,
     "body": _body,
 }
 
