@@ -84,6 +84,11 @@ class Body:
         """Read on for a while without keeping anything."""
         if self._begun and self.announced is not None and self.size >= self.announced:
             return
+        if not self._begun and self.announced is not None and self.announced <= _SMALL:
+            with suppress(asyncio.CancelledError):
+                await self.at_once()
+            self.data = b""
+            return
         end = time.monotonic() + seconds
         async for _ in self:
             if time.monotonic() > end:
