@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from corten.errors import RuntimeFailure
+from corten.supervise.asking import parsed, question
 from corten.supervise.starting import Served
 
 GRACE = 10.0
@@ -48,22 +49,20 @@ def get(
     """Status and body of one small HTTP request; None when the answer is no HTTP, or `served` has ended, or an interrupt
     came.
 
-    The connection may wait in the listening socket's queue until the container accepts it. Silence of five seconds
-    on a connection counts as status 0: whoever is there is slow, but there."""
-    request = (
-        f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
-    )
+    The connection may wait in the listening socket's queue until the container accepts it. Where the answer is not there after
+    five seconds, that counts as status 0: whoever is there is slow, but there."""
     received = bytearray()
     try:
         with socket.create_connection(address, timeout=5) as connection:
-            connection.sendall(request.encode())
+            connection.sendall(question(address, path))
             begun = time.monotonic()
             while len(received) < 16 << 20:
-                if not select.select([connection], [], [], 0.05)[0]:
-                    if served.poll() is not None or (asked and asked.count):
-                        return None
-                    if time.monotonic() - begun > _PATIENCE and not received:
-                        return 0, b""
+                arrived = select.select([connection], [], [], 0.05)[0]
+                if (asked and asked.count) or (not arrived and served.poll() is not None):
+                    return None
+                if time.monotonic() - begun > _PATIENCE:
+                    return 0, b""
+                if not arrived:
                     continue
                 data = connection.recv(1 << 16)
                 if not data:
@@ -71,11 +70,7 @@ def get(
                 received += data
     except OSError:
         return None
-    head, _, body = bytes(received).partition(b"\r\n\r\n")
-    words = head.split(b" ", 2)
-    if not head.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():
-        return None
-    return int(words[1]), body
+    return parsed(bytes(received))
 
 
 class Output:

@@ -27,14 +27,11 @@ class Load:
 
 def get(address: tuple[str, int], path: str, timeout: float = 10.0) -> tuple[int, bytes] | None:
     """Status and body of one HTTP request; None where no whole answer came within `timeout` seconds, or a very long one."""
-    request = (
-        f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nConnection: close\r\nAccept: */*\r\n\r\n"
-    )
     received = bytearray()
     until = time.monotonic() + timeout
     try:
         with socket.create_connection(address, timeout=timeout) as connection:
-            connection.sendall(request.encode())
+            connection.sendall(question(address, path))
             while (left := until - time.monotonic()) > 0 and len(received) < _LONGEST:
                 connection.settimeout(left)
                 data = connection.recv(1 << 16)
@@ -45,9 +42,20 @@ def get(address: tuple[str, int], path: str, timeout: float = 10.0) -> tuple[int
                 return None
     except OSError:
         return None
-    head, _, body = bytes(received).partition(b"\r\n\r\n")
+    return parsed(bytes(received))
+
+
+def question(address: tuple[str, int], path: str) -> bytes:
+    """The request for `path`, which may be the only one on its connection."""
+    host = f"{address[0]}:{address[1]}"
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n".encode()
+
+
+def parsed(received: bytes) -> tuple[int, bytes] | None:
+    """Status and body of an answer that ended with its connection; None where it is no HTTP."""
+    head, _, body = received.partition(b"\r\n\r\n")
     words = head.split(b" ", 2)
-    if not head.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():
+    if not head.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit() or len(words[1]) != 3:
         return None
     return int(words[1]), body
 
