@@ -19,6 +19,7 @@ import pytest
 
 from corten.cli import up
 from corten.cli.context import Context
+from corten.cli.serving_options import inner_port
 from corten.cli.terminal import Terminal
 from corten.errors import UsageError
 from corten.oci.config import ImageConfig
@@ -339,3 +340,15 @@ def test_silence_and_nonsense_are_not_http():
             thread.start()
             assert asking.get(address, "/") == expected
             thread.join()
+
+
+def test_a_port_is_read_whole() -> None:
+    def inner(text: str) -> int:
+        config = ImageConfig(Platform.host(), (), env=(f"PORT={text}",))
+        image = Image("demo", Digest.of(b""), Digest.of(b""), config, 0, 0.0)
+        return inner_port(image, ())
+
+    assert inner("65535") == 65535
+    for text in ("65536", "0", "00008012345", "", "\u0663", "-1"):
+        with pytest.raises(UsageError, match="is not a port"):
+            inner(text)

@@ -239,7 +239,11 @@ def test_a_unit_of_a_service_says_what_it_was_started_with(run: Run, adder: Path
     with kept(run, adder, "-e", "A=b c", "--idle", "10m"):
         text = run("export", "systemd", "adder", code=0).stdout
     assert f'{adder} --name adder -e "A=b c" --idle 600s\n' in text
+    (tmp_path / "units").mkdir(mode=0o777)
+    (tmp_path / "units").chmod(0o777)
+    (tmp_path / "units" / "corten-adder.service").write_text("of an earlier version, and everybody's to read")
     done = run("export", "systemd", adder, "--port", "8123", "--output", tmp_path / "units", code=0)
+    assert (tmp_path / "units" / "corten-adder.service").stat().st_mode & 0o777 == 0o600
     assert [Path(line).name for line in done.stdout.split()] == [
         "corten-adder.socket",
         "corten-adder.service",

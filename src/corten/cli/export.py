@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Show the units, or write them and print their paths."""
-    from corten.store.disk import explained
+    from corten.store.disk import explained, write_atomically
     from corten.supervise import systemd
 
     plan = _plan(arguments, context)
@@ -72,10 +72,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             continue
         with explained(arguments.output, ""):
             arguments.output.mkdir(parents=True, exist_ok=True)
-            # Values of -e may be secrets.
-            descriptor = os.open(arguments.output / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
+            # Values of -e may be secrets, and a unit that is replaced may have been everybody's to read.
+            write_atomically(arguments.output / name, text.encode(), 0o600)
         context.terminal.print(str(arguments.output / name))
     if arguments.output is not None:
         manager = "systemctl" if root else "systemctl --user"

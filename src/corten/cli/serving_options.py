@@ -126,7 +126,7 @@ def inner_port(image: Image, environment: tuple[tuple[str, str], ...]) -> int:
     """The `$PORT` that the command will see: the caller's, else the image's."""
     values = dict(item.partition("=")[::2] for item in image.config.env) | dict(environment)
     text = values.get("PORT", "8080")
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) < 65536:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or not 0 < int(text) < 65536:
         raise UsageError(f"'PORT' is '{text[:20]}', which is not a port", hint="use a number from 1 to 65535")
     return int(text)
 
@@ -152,7 +152,9 @@ def limits_of(arguments: argparse.Namespace, before: Limits) -> Limits:
 
 
 def _workers(text: str) -> str:
-    if text == "auto" or (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _MOST_WORKERS):
+    if text == "auto" or (
+        text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MOST_WORKERS
+    ):
         return text
     raise UsageError(
         f"'{text[:20]}' is not a number of workers", hint=f"use a number from 1 to {_MOST_WORKERS}, or 'auto'"
@@ -160,6 +162,6 @@ def _workers(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text[:6]) > 65535:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a port; use a number from 0 to 65535")
     return int(text)
