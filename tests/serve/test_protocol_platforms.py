@@ -351,7 +351,7 @@ class TestOpenApi:
             {each["operationId"] for item in document["paths"].values() for each in item.values()}
             for document in (first, second)
         ]
-        assert identities[0] & identities[1] == {"livez", "readyz"}
+        assert identities[0] & identities[1] == {"livez", "readyz", "status", "metrics"}
 
     def test_classes_of_one_name_in_two_endpoints(self):
         def make(hint: type) -> type:

@@ -42,6 +42,10 @@ _FAILURES = {
     "503": "the queue is full or the predictor is not available; `Retry-After` says when to come back",
     "504": "the prediction took longer than it may",
 }
+METRICS: Document = {
+    kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")
+}
+"""What Prometheus reads."""
 PREDICTING = ("400", "408", "413", "500", "502", "503", "504")
 """The failures that every prediction can have."""
 
@@ -102,6 +106,8 @@ def assembled(model: Model, paths: Document, schemas: Mapping[str, Schema]) -> D
         "paths": {
             **paths,
             "/livez": probe("livez", "server", "Whether the server runs", False),
+            "/status": probe("status", "server", "What the server is doing", False),
+            "/metrics": {"get": operation("metrics", "server", "What the server has done", METRICS, ())},
             "/readyz": probe("readyz", "server", "Whether a prediction can be made now", True),
         },
         "components": {"schemas": {**schemas, "Error": ERROR}},
