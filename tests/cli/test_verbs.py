@@ -161,6 +161,15 @@ def test_wrong_usage_is_one_sentence(corten: Corten, tmp_path: Path, line: str, 
     assert not corten.home.exists()
 
 
+def test_a_script_beside_a_model_is_not_served(corten: Corten, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("")
+    (tmp_path / "model.joblib").write_text("")
+    (tmp_path / "requirements.txt").write_text("scikit-learn\n")
+    shown = corten("up", "--port", "0", str(tmp_path), code=2)
+    assert "does not say what to serve: 'train.py' is the only script" in shown.stderr
+    assert 'hint: models = ["model.joblib"] in [tool.corten] would serve the model' in shown.stderr
+
+
 @pytest.mark.parametrize("home", ["file", "file/below", "read-only"])
 def test_a_home_that_cannot_be_written(tmp_path: Path, home: str) -> None:
     (tmp_path / "file").write_text("")

@@ -219,6 +219,14 @@ class TestModelsWithoutCode:
         assert project.entry == Predictor(f"m/model.{ending}")
         assert project.notes[0] == f"'m/model.{ending}' is the model that is served, without code"
 
+    def test_one_that_is_not_named_is_told_and_not_served(self, folder: Folder) -> None:
+        text = SKLEARN.format("[]").replace("models = []\n", "")
+        project = load(folder({"pyproject.toml": text, "train.py": "", "model.joblib": ""}))
+        assert project.entry == Command(("python", "train.py"))
+        assert project.notes[0].endswith('; models = ["model.joblib"] in [tool.corten] would serve the model')
+        alone = load(folder({"pyproject.toml": text, "train.py": ""}, "alone"))
+        assert alone.notes[0] == "'train.py' is the only script"
+
     def test_a_glob_that_matches_one(self, folder: Folder) -> None:
         files = {"pyproject.toml": SKLEARN.format('["m/*"]'), "m/a.joblib": "", "m/words.txt": ""}
         assert target(folder(files)) == "m/a.joblib"

@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         rows = [_row(name, before.get(name, now), now) for name, now in after.items()]
         if arguments.json:
             context.terminal.print(json.dumps(rows, indent=2 if arguments.no_stream else None))
+        elif not rows and arguments.no_stream:
+            context.terminal.say("no containers are running")
         else:
             clear = "" if arguments.no_stream or not os.isatty(1) else _CLEAR
             context.terminal.print(clear + _table(rows))

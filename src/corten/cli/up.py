@@ -160,11 +160,19 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> so
 
 
 def _check_entry(path: Path) -> None:
+    from corten.project.detect import WOULD_SERVE
     from corten.project.load import load
 
     project = load(path)
     if project.entry is None:
         raise UsageError(f"'{project.name}' has nothing to serve", hint=NOTHING)
+    guessed = next((note for note in project.notes if note.endswith(WOULD_SERVE)), None)
+    if guessed is not None:
+        # The script has trained the model, most likely: to start it as a server would fail, or train again.
+        script, _, model = guessed.partition("; ")
+        raise UsageError(
+            f"'{project.name}' does not say what to serve: {script}, with a model beside it", hint=model
+        )
 
 
 def _check_name(name: str, context: Context) -> None:

@@ -30,6 +30,10 @@ _READERS = {
 _ESTIMATORS = frozenset({"scikit-learn", "xgboost", "lightgbm", "catboost", "imbalanced-learn", "skops"})
 """Packages whose models have scikit-learn's interface."""
 _MOST_MATCHES = 1000
+_UNNAMED = tuple(f"{folder}*{ending}" for folder in ("", "models/") for ending in MODEL_FILES)
+"""Where a model lies that the project does not name. It is not served unasked: loading a pickle runs code."""
+WOULD_SERVE = "would serve the model"
+"""The end of a note about a model beside a script, of which the script was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,9 @@ def _script(
             None, f"nothing runs by default: predict = {{ {table} }} in {TABLE} would serve the models"
         )
     if len(files) == 1:
-        return Entry(Command(("python", files[0])), f"'{files[0]}' is the only script")
+        beside = [] if models else _models(root, _UNNAMED, packages)
+        model = f'; models = ["{beside[0]}"] in {TABLE} {WOULD_SERVE}' if beside else ""
+        return Entry(Command(("python", files[0])), f"'{files[0]}' is the only script{model}")
     if files:
         shown = ", ".join(f"'{name}'" for name in files[:6]) + (", …" if len(files) > 6 else "")
         return Entry(

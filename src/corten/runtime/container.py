@@ -165,9 +165,10 @@ def check_startable(store: Store, name: str) -> Record:
     """The record of a container that can be started again when it has ended. Raises RuntimeFailure, UsageError."""
     record = records.read(find(store, name))
     if record is None or not record.is_kept or record.ends_with_stop:
-        raise UsageError(
-            f"'{name}' cannot be started again", hint="only what 'corten run -d' started can; run it anew"
-        )
+        hint = "only what 'corten run -d' started can; run it anew"
+        if record is not None and SERVICE in dict(record.labels):
+            hint = f"'corten kill {name}' has its service start it anew, 'corten up --update' with what has changed"
+        raise UsageError(f"'{name}' cannot be started again", hint=hint)
     return record
 
 
