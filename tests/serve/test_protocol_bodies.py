@@ -116,6 +116,7 @@ class TestForms:
             (b"--b1\r\n", "", "has no 'boundary'"),
             (b"--b1\r\n", "x" * 71, "has no 'boundary'"),
             (b"", "b1", "has no part"),
+            (b"--b1\r\n--b1--", "b1", "no headers"),
             (b"--b1\r\nx: y\r\n\r\nz", "b1", "has no part that is whole"),
             (b"--b1\r\nx: y\r\n\r\nz\r\n--b1--", "b1", "no 'content-disposition"),
             (b"--b1\r\n" + b"x" * 70000 + b"\r\n--b1--", "b1", "no headers"),
