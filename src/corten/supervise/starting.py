@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from corten.errors import UsageError
+from corten.errors import RuntimeFailure, UsageError
 from corten.events import Observer
 from corten.runtime import container, inventory, launch, records
 from corten.runtime.descriptors import Passed
@@ -89,7 +90,9 @@ def running(store: Store) -> set[str]:
 def free_name(image: str, taken: set[str]) -> str:
     """What people will call a container of `image`: the last part of its name, `iris` of `team/iris:1.0`, with a number
     when there is such a one already."""
-    name = image.rpartition("/")[2].partition(":")[0][:58]
+    name = image.partition("@")[0].rpartition("/")[2].partition(":")[0][:58]
+    while name.endswith(".lock"):  # so locks end, beside what they are for
+        name = name.removesuffix(".lock") or "service"
     return next(
         candidate
         for number in range(1, len(taken) + 2)
@@ -109,5 +112,7 @@ def bury(store: Store, name: str, *, kept: bool) -> tuple[bool, str | None]:
     reason = ending.reason if ending is not None else None
     if (directory / launch.RAN_OUT_OF_MEMORY).exists():
         reason = inventory.memory_reason(directory)
-    inventory.remove_dead(directory)
+    # What the disk does not give away now is swept with the next start; it is no reason to end.
+    with suppress(OSError, RuntimeFailure):
+        inventory.remove_dead(directory)
     return asked, reason
