@@ -223,3 +223,12 @@ def test_what_begins_while_it_is_swept_stays(tmp_path: Path) -> None:
     assert directory.is_dir()
     inventory.sweep(Store(tmp_path))
     assert not directory.exists()
+
+
+def test_what_cannot_be_removed_keeps_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("a", "b", "c"):
+        (store.containers_directory / name).mkdir(parents=True)
+    (store.containers_directory / "b.lock").symlink_to("missing/b.lock")  # cannot be opened, whoever asks
+    inventory.sweep(store)
+    assert sorted(os.listdir(store.containers_directory)) == ["b", "b.lock"]

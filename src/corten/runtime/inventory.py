@@ -183,13 +183,16 @@ def layers_in_use(store: Store) -> set[Digest]:
 
 
 def sweep(store: Store) -> None:
-    """Remove what killed containers left behind. Detached ones that ended are kept until they are removed."""
+    """Remove what killed containers left behind. Detached ones that ended are kept until they are removed. What cannot be removed
+    stays: it is no reason to start nothing any more."""
     for directory in directories(store):
         if _is_litter(directory):
             # Looked at once more under its lock: it may be about to start, and even have ended, meanwhile.
-            remove_dead(directory, _is_litter)
+            with contextlib.suppress(OSError, RuntimeFailure):
+                remove_dead(directory, _is_litter)
     for directory in _lost(store):
-        remove_dead(directory, lambda directory: not directory.exists())
+        with contextlib.suppress(OSError, RuntimeFailure):
+            remove_dead(directory, lambda directory: not directory.exists())
 
 
 def _lost(store: Store) -> list[Path]:
