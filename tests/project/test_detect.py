@@ -51,6 +51,19 @@ def test_predictors(folder: Folder, files: dict[str, str], expected: str) -> Non
     assert target(folder(files)) == expected
 
 
+def test_a_predictor_that_is_no_python_is_an_error_and_no_script(folder: Folder) -> None:
+    with pytest.raises(ProjectError) as caught:
+        load(folder({"predict.py": CLASS + "def predict(:\n"}))
+    assert caught.value.message.startswith("'predict.py' is not Python: ")
+    assert caught.value.message.endswith("in line 5")
+    assert (
+        target(
+            folder({"predict.py": "def predict(:\n", "pyproject.toml": '[tool.corten]\npredict = "a:B"\n'})
+        )
+        == "a:B"
+    )
+
+
 def test_two_predictors_are_an_error_that_lists_them(folder: Folder) -> None:
     with pytest.raises(ProjectError) as caught:
         load(folder({"predict.py": CLASS, "predictor.py": CLASS.replace("Iris", "Other")}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from corten.errors import ProjectError
 from corten.project import syntax
 from corten.project.syntax import Module
 
@@ -14,10 +15,16 @@ _BASES = {"Predictor", "BasePredictor"}
 
 
 def find(root: str) -> list[tuple[str, str]]:
-    """Every predictor in the known files as (`module:name`, the file)."""
+    """Every predictor in the known files as (`module:name`, the file). Raises ProjectError for one of those that is no Python: it
+    would count as a script otherwise."""
     found: list[tuple[str, str]] = []
     for path in syntax.files_of(root, FILES):
         module = syntax.parse(root, path, containing=(b"predict",))
+        if module is None and (fault := syntax.fault(root, path)) is not None:
+            raise ProjectError(
+                f"'{path}' is not Python: {fault}",
+                hint="mend it; or name what runs by `predict` or `command` in [tool.corten]",
+            )
         if module is not None:
             found += [(f"{module.name}:{name}", path) for name in names(module)]
     return found

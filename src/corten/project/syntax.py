@@ -54,6 +54,19 @@ def parse(root: str, path: str, *, containing: tuple[bytes, ...]) -> Module | No
     return Module(path, module_name(path), tree)
 
 
+def fault(root: str, path: str) -> str | None:
+    """Why the module in `path` is no Python: `invalid syntax in line 3`; None where it is, or cannot be read."""
+    try:
+        with open(f"{root}/{path}", "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(file.read(_MOST_BYTES))
+    except SyntaxError as error:
+        return f"{error.msg} in line {error.lineno}" if error.lineno else error.msg
+    except (OSError, ValueError, RecursionError, MemoryError):
+        pass
+    return None
+
+
 def module_name(path: str) -> str:
     """`src/service/app.py` → `service.app`, as /app and /app/src are on the import path."""
     name = path.removesuffix(".py").removeprefix("src/").replace("/", ".")
