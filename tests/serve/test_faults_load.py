@@ -107,7 +107,9 @@ def test_the_only_worker_is_killed_again_and_again(start, kind, record_property)
     record_property("killed worker: slowest recovery, s", round(slowest, 3))
     assert set(load.differences) == {0}
     assert all(failure.startswith("OSError('502: ") and "SIGKILL" in failure for failure in load.failures)
-    assert len(load.failures) <= kills * (1 if kind == "sync" else CLIENTS)
+    # Finished answers of quick calls wait for others of their frame, for 2 ms at most: they are lost with the worker.
+    assert len(load.failures) <= kills * CLIENTS
+    record_property("requests that three kills lost", len(load.failures))
     nothing_left(server)
 
 
@@ -150,8 +152,8 @@ def test_a_predict_that_never_returns(start, kind, do, replaced, record_property
         wait_for(lambda: load.answered > during + 30)
     assert set(load.differences) == {0}
     assert sum(worker["restarts"] for worker in state(server)["workers"]) == replaced
-    # Those that were begun beside it are told; nobody else notices.
-    beside = CLIENTS if kind == "batch" or (kind == "async" and replaced) else 0
+    # Those that were begun with it are told, and those whose answers waited for a frame; nobody else notices.
+    beside = CLIENTS if kind == "batch" or replaced else 0
     assert len(load.failures) <= beside
     assert all(failure.startswith(("OSError('502: ", "OSError('504: ")) for failure in load.failures)
     nothing_left(server)
