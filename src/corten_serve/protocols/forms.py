@@ -75,7 +75,13 @@ def urlencoded(body: bytes) -> list[Part]:
         )
     except ValueError as error:
         raise BadRequest(
-            [("", "neither JSON nor a form in URL encoding; with curl, say -H 'content-type: application/json'")], 400
+            [
+                (
+                    "",
+                    "neither JSON nor a form in URL encoding; with curl, say -H 'content-type: application/json'",
+                )
+            ],
+            400,
         ) from error
     return [Part(name, value.encode()) for name, value in pairs]
 
