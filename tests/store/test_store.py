@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -362,3 +363,34 @@ def test_an_index_lists_every_platform_of_a_name(store: Store) -> None:
         store.images.platforms("neither")
     with pytest.raises(ImageNotFound):
         store.images.get("0" * 12)
+
+
+def test_sweep_takes_a_lock_whose_directory_was_never_made(store: Store) -> None:
+    lock = store.root / "tmp" / "load-0123456789abcdef.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with locked(lock):
+        store.sweep()
+        assert lock.exists()
+    store.sweep()
+    assert not lock.exists()
+
+
+def test_who_waited_for_a_lock_that_was_removed_holds_the_new_one(tmp_path: Path) -> None:
+    lock, holds = tmp_path / "lock", threading.Event()
+
+    def wait() -> None:
+        with locked(lock):
+            holds.set()
+            done.wait(10)
+
+    done = threading.Event()
+    waiting = threading.Thread(target=wait)
+    with locked(lock):
+        waiting.start()
+        time.sleep(0.1)  # it waits by now, or will see the new file anyway
+        lock.unlink()
+    assert holds.wait(10)
+    with pytest.raises(Busy), locked(lock, blocking=False):
+        pass
+    done.set()
+    waiting.join()

@@ -8,7 +8,6 @@ away, holds it alone.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -99,10 +98,11 @@ class Store:
             return 0
         for path in list(parent.iterdir()):
             if path.name.endswith(".lock"):
-                # A lock without its directory is a process between two steps, or one that was killed there.
-                with suppress(FileNotFoundError):
-                    if not path.with_suffix("").exists() and time.time() - path.stat().st_mtime > 3600:
-                        path.unlink()
+                # A lock without its directory is a process between two steps, which holds it, or one that was killed there.
+                with suppress(Busy):
+                    if not path.with_suffix("").exists():
+                        with locked(path, blocking=False):
+                            path.unlink()
                 continue
             lock = parent / f"{path.name}.lock"
             try:
