@@ -367,7 +367,7 @@ def test_an_index_lists_every_platform_of_a_name(store: Store) -> None:
 
 def test_sweep_takes_a_lock_whose_directory_was_never_made(store: Store) -> None:
     lock = store.root / "tmp" / "load-0123456789abcdef.lock"
-    lock.parent.mkdir(exist_ok=True)
+    lock.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock):
         store.sweep()
         assert lock.exists()
