@@ -20,10 +20,8 @@ settings.load_profile("corten")
 
 
 ALONE = (
-    "cli/test_up.py",
     "e2e/test_anywhere.py",
     "e2e/test_crun.py",
-    "e2e/test_dev.py",
     "e2e/test_gpus.py",
     "e2e/test_isolation.py",
     "e2e/test_killed_life.py",
@@ -32,15 +30,8 @@ ALONE = (
     "e2e/test_limits.py",
     "e2e/test_network.py",
     "e2e/test_run.py",
-    "e2e/test_up.py",
-    "e2e/test_volumes.py",
     "runtime/test_life.py",
     "runtime/test_network.py",
-    "serve/test_faults",
-    "serve/test_flow",
-    "serve/test_server.py",
-    "serve/test_server_lambda.py",
-    "serve/test_worker_flow.py",
 )
 """Tests that count the machine's processes and mounts, change its devices, or ask how soon something answers: `make test` runs
 them after the others, one by one."""

@@ -24,15 +24,20 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 TUN = Path("/dev/net/tun")
 
 ASK = """
-import socket, sys
-for place in sys.argv[1:]:
+import socket, sys, threading
+heard = {}
+def ask(place):
     host, _, port = place.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), 2) as peer:
             peer.settimeout(2)
-            print(place, peer.recv(99).decode() or "nothing")
+            heard[place] = peer.recv(99).decode() or "nothing"
     except OSError as error:
-        print(place, "refused")
+        heard[place] = "refused"
+threads = [threading.Thread(target=ask, args=(place,)) for place in sys.argv[1:]]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+for place in sys.argv[1:]: print(place, heard[place])
 """
 SERVE = """
 import socket, threading
