@@ -169,7 +169,7 @@ def _command(
         batching = {"max_batch_size": 64, "max_batch_time": 0.005} if kind == "m2" else {}
         model = {"name": "model", "implementation": "mlserver_app.Model", **batching}
         (place / "model-settings.json").write_text(json.dumps(model))
-        return [python, "-m", "mlserver", "start", "."], {}, "/v2/models/model/infer"
+        return [str(Path(python).parent / "mlserver"), "start", "."], {}, "/v2/models/model/infer"
     raise Failed(f"{peer} is not known here")
 
 
