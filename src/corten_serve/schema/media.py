@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import atexit
 import base64
 import contextlib
@@ -22,7 +23,7 @@ OCTETS = "application/octet-stream"
 _PREFIX = "corten-uploads-"
 
 
-class Media(Kind):
+class Media(Kind, abc.ABC):
     """What is bytes in the end. A kind of media says in `accept` what it makes of them."""
 
     words = "a file, in base64 or as a data URL"
@@ -49,9 +50,9 @@ class Media(Kind):
     def read_bytes(self, data: bytes | memoryview, content_type: str, path: Path, problems: Problems) -> Any:
         return self.accept(data, content_type, path, problems)
 
+    @abc.abstractmethod
     def accept(self, data: bytes | memoryview, content_type: str, path: Path, problems: Problems) -> Any:
         """The Python value that these bytes are."""
-        raise NotImplementedError
 
 
 class Octets(Media):
