@@ -41,11 +41,10 @@ class Corten:
             self.command(*arguments),
             cwd=cwd,
             env=self.variables(),
-            capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
-            **{"stdin": subprocess.DEVNULL, **options},
+            **{"stdin": subprocess.DEVNULL, "capture_output": True, **options},
         )
         if code is not None:
             assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"

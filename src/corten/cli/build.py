@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         insecure=arguments.insecure,
     )
     for built in results:
-        context.terminal.say(_said(built, context))
+        context.terminal.say(_said(built), (built.image.name, "1"))
     documents = [_document(built) for built in results]
     digest = results[0].image.digest
     document = documents[0]
@@ -84,15 +84,15 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _said(built: Built, context: Context) -> str:
+def _said(built: Built) -> str:
     image = built.image
     reused = sum(layer.reused for layer in built.layers)
     absent = sum(layer.absent for layer in built.layers)
     new = sum(layer.size for layer in built.layers if not layer.reused)
-    platform = "" if image.config.platform == Platform.host() else f" {image.config.platform}"
+    platform = "" if image.config.platform == Platform.host() else f"{image.config.platform} "
     left = f", {absent} left in the registry" if absent else ""
     return (
-        f"{context.terminal.styled(image.name, '1')}{platform} {image.id.short}: "
+        f"{platform}{image.id.short}: "
         f"{size_text(image.size)} in {len(built.layers)} layers, {reused} reused{left}, {size_text(new)} new, "
         f"{built.seconds:.1f} s"
     )

@@ -191,7 +191,7 @@ class _Server:
             engine=self._arguments.engine,
         )
         listener = sockets.listen("127.0.0.1", 0)
-        output = serving.Output(self._context.terminal.say)
+        output = serving.Output(self._context.terminal.relay)
         forward = None if kind == "predict" else inner_port(image, options.environment)
         how = Start(listener, forward, options, output.descriptor)
         try:

@@ -53,8 +53,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         context.terminal.print(json.dumps({"ok": not missing, "findings": rows}, indent=2))
         return int(missing)
     for finding in findings:
-        sign, colour = _SIGNS[finding.verdict]
-        context.terminal.print(f"{context.terminal.styled(sign, colour)} {finding.subject}: {finding.says}")
+        context.terminal.print(f"{finding.subject}: {finding.says}", _SIGNS[finding.verdict])
         if finding.mend and finding.verdict != "ok":
             context.terminal.print(f"    {finding.mend}")
     return int(missing)

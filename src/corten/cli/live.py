@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from corten.cli.terminal import DONE, size_text
+from corten.cli.terminal import DONE, cell, size_text
 from corten.events import Phase, TaskAdvanced, TaskFinished, TaskStarted
 
 _DOING = {
@@ -80,7 +80,7 @@ class Live:
 
     def start_task(self, event: TaskStarted) -> None:
         """Show a row for the task."""
-        name = "".join(character if character.isprintable() else "\ufffd" for character in event.name)
+        name = cell(event.name)
         if name.endswith(".whl"):
             name = " ".join(name.split("-")[:2])
         name = name if len(name) <= self._name else name[: self._name - 1] + "…"

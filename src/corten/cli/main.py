@@ -13,6 +13,7 @@ import gc
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -72,6 +73,7 @@ def main() -> NoReturn:
     """Run the command with this process's arguments and exit."""
     # A command makes objects to use them, not cycles: the collector would look for some 40 times before the verb begins.
     gc.set_threshold(50_000, 20, 20)
+    threading.excepthook = _thread_failed
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second one, while the first was cleaned up after
@@ -82,6 +84,14 @@ def main() -> NoReturn:
                 stream.flush()
     # Taking the interpreter down in order takes 5 ms, and nothing waits for it: verbs close what they open.
     os._exit(code)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Show what ended a thread as any other bug: the message may quote words of others."""
+    from corten.cli.terminal import Terminal
+
+    if isinstance(failure.exc_value, Exception):
+        Terminal.standard().bug(failure.exc_value)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments
 from corten.cli.serving_options import add_container_arguments
+from corten.cli.terminal import escaped
 from corten.errors import RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
@@ -221,14 +223,17 @@ def _single(
         context.terminal.say(f"{answer.kind} in '{output}'")
         return 0
     text = answer.kind in ("application/json", "application/x-ndjson") or answer.kind.startswith("text/")
-    if not text and sys.stdout.isatty():
+    shown = sys.stdout.isatty()
+    if not text and shown:
         raise UsageError(
             f"the answer is '{answer.kind}', which is not for a terminal", hint="write it with -o FILE"
         )
     context.terminal.close()
     last = b""
+    # A program gets the answer as it is. Nobody reads bytes that steer a terminal.
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     for last in pieces:
-        sys.stdout.buffer.write(last)
+        sys.stdout.buffer.write(escaped(decoder.decode(last)).encode() if shown else last)
         sys.stdout.buffer.flush()
     if text and not last.endswith(b"\n"):
         sys.stdout.buffer.write(b"\n")

@@ -24,7 +24,6 @@ CPU is in per cent of one processor. Memory is what the kernel cannot drop."""
 
 _SAMPLE = 0.3
 _PERIOD = 2.0
-_CLEAR = "\x1b[H\x1b[J"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +48,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         elif not rows and arguments.no_stream:
             context.terminal.say("no containers are running")
         else:
-            clear = "" if arguments.no_stream or not os.isatty(1) else _CLEAR
-            context.terminal.print(clear + _table(rows))
+            context.terminal.print(_table(rows), clear=not arguments.no_stream and os.isatty(1))
         if arguments.no_stream:
             return 0
         before = after

@@ -24,7 +24,6 @@ examples:
 LATENCY is what half and 99 of 100 recent requests took. A service without a supervisor serves on, but is not started
 again: 'corten up' or 'corten down' mends that."""
 
-_CLEAR = "\x1b[H\x1b[J"
 _PERIOD = 1.0
 _HEADER = ["NAME", "STATE", "URL", "IMAGE", "RESTARTS", "WORKERS", "QUEUE", "LATENCY", "MEMORY"]
 
@@ -49,11 +48,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         if arguments.json:
             context.terminal.print(json.dumps(documents, indent=None if arguments.watch else 2))
         else:
-            clear = _CLEAR if arguments.watch and os.isatty(1) else ""
+            clear = arguments.watch and os.isatty(1)
             if documents:
-                context.terminal.print(clear + table([_row(item) for item in documents], _HEADER))
+                context.terminal.print(table([_row(item) for item in documents], _HEADER), clear=clear)
             elif clear:
-                context.terminal.print(clear + "no services are running")
+                context.terminal.print("no services are running", clear=True)
             else:
                 context.terminal.say("no services are running")
         if not arguments.watch:

@@ -1,9 +1,15 @@
 """What the command shows: results on standard output, everything else on standard error; live progress on a terminal,
-plain lines in a log."""
+plain lines in a log.
+
+Every text passes `escaped` here, at the edge: names, labels and messages come from images, registries and projects of
+others, and must not steer the terminal. Styles are given beside a text, never inside it. The only texts that stay as they
+are come through `relay`: a container's own output.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -30,7 +36,23 @@ DONE: dict[Phase, str] = {
     "pull": "pulled",
     "predict": "answered",
 }
+_ERROR, _WARNING, _HINT = ("error:", "1;31"), ("warning:", "1;33"), ("hint:", "1;36")
 REPORT = "this is a bug in Corten; please report it with the lines above and 'corten --version'"
+
+_UNSAFE = re.compile(
+    # Control characters (C0 without tab and newline, DEL, C1).
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    # Format characters: soft hyphen, marks of scripts, zero width, directions, isolates, byte order, annotations.
+    "\xad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    # Line and paragraph separators, and bytes that are not UTF-8.
+    "\u2028\u2029\ud800-\udfff"
+    # Format characters beyond the first plane, tags among them.
+    "\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
+_SPACE = re.compile("[\t\n]")
+Style = tuple[str, str]
+"""A first word with its style (SGR): `("error:", "1;31")`."""
+_CLEAR = "\x1b[H\x1b[J"
 
 # A terminal shows nothing for work that is over sooner than one can read it, and imports no display for it.
 _PATIENCE = 0.15
@@ -89,10 +111,11 @@ class Terminal:
         """Set how much is said."""
         self.quiet, self.verbose = quiet, verbose
 
-    def print(self, text: str) -> None:
-        """Write a result to standard output. Raises BrokenPipeError when nobody reads it any more, and CortenError when
-        it cannot be written for another reason."""
+    def print(self, text: str, lead: Style | None = None, *, clear: bool = False) -> None:
+        """Write a result to standard output, after `lead` in its style; `clear` empties the screen first. Raises
+        BrokenPipeError when nobody reads it any more, and CortenError when it cannot be written for another reason."""
         self.close()
+        text = (_CLEAR if clear else "") + self._styled(lead) + escaped(text)
         try:
             try:
                 self._out.write(text + "\n")
@@ -107,26 +130,32 @@ class Terminal:
                 f"standard output: {(error.strerror or 'cannot be written').lower()}"
             ) from error
 
-    def say(self, text: str) -> None:
-        """Write a line for people to standard error, unless quiet."""
+    def say(self, text: str, lead: Style | None = None) -> None:
+        """Write a line for people to standard error, after `lead` in its style, unless quiet."""
         if not self.quiet:
             if not self._running:
                 self._tell_brief()
-            self._line(text)
+            self._line(text, lead)
+
+    def relay(self, text: str) -> None:
+        """Write a line of a container's own output to standard error as it is, as a container run in the foreground writes
+        it itself. Nothing else may come this way."""
+        if not self.quiet:
+            self._write(text)
 
     def error(self, message: str, hint: str | None) -> None:
         """Render a failure. It is shown even when quiet."""
         self.close()
-        self._line(f"{self.styled('error:', '1;31')} {_visible(message)}")
+        self._line(message, _ERROR)
         if hint:
-            self._line(f"{self.styled('hint:', '1;36')} {_visible(hint)}")
+            self._line(hint, _HINT)
 
     def bug(self, error: Exception) -> None:
-        """Render what should never happen, with all that whoever mends it needs. It is shown even when quiet."""
+        """Render what should never happen, with the traceback. It is shown even when quiet."""
         import traceback
 
         self.close()
-        self._line("".join(traceback.format_exception(error)).rstrip())
+        self._write(escaped("".join(traceback.format_exception(error)).rstrip()))
         self.error(REPORT, None)
 
     def end(self) -> None:
@@ -137,9 +166,12 @@ class Terminal:
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
 
-    def styled(self, text: str, code: str) -> str:
-        """`text` in the terminal's style `code` (SGR), where colours are on."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+    def _styled(self, lead: Style | None) -> str:
+        """The first word in its style, where colours are on, and the space after it."""
+        if lead is None:
+            return ""
+        word, code = cell(lead[0]), lead[1]
+        return f"\x1b[{code}m{word}\x1b[0m " if self.colour else f"{word} "
 
     def observe(self, event: Event) -> None:
         """Show an event. Safe from any thread."""
@@ -147,11 +179,11 @@ class Terminal:
             match event:
                 case Note():
                     if not event.verbose or self.verbose:
-                        self.say(_visible(event.message))
+                        self.say(event.message)
                 case Warned():
-                    self._line(f"{self.styled('warning:', '1;33')} {_visible(event.message)}")
+                    self._line(event.message, _WARNING)
                     if event.hint:
-                        self._line(f"{self.styled('hint:', '1;36')} {_visible(event.hint)}")
+                        self._line(event.hint, _HINT)
                 case TaskStarted():
                     self._started(event)
                 case TaskAdvanced():
@@ -201,7 +233,7 @@ class Terminal:
                 self._brief.add(event.phase, amount)
             else:
                 size = f", {size_text(amount)}" if event.phase in _SIZED and amount else ""
-                self._line(f"{DONE[event.phase]} {_visible(event.name)} ({seconds:.1f} s{size})")
+                self._line(f"{DONE[event.phase]} {cell(event.name)} ({seconds:.1f} s{size})")
 
     def _tell_brief(self) -> None:
         """Sum up in a line what was over too soon for lines of its own: 60 small downloads are one fact."""
@@ -221,7 +253,13 @@ class Terminal:
             if self._amounts.get(key):
                 self._live.advance_task(TaskAdvanced(event.phase, event.name, self._amounts[key]))
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, lead: Style | None = None) -> None:
+        # Only the first line may look like one of ours: words of others cannot forge an error or a hint below it.
+        first, *more = escaped(text).split("\n")
+        rest = (line if not line or line[0] in " \t" else f"  {line}" for line in more)
+        self._write("\n".join([self._styled(lead) + first, *rest]))
+
+    def _write(self, text: str) -> None:
         with self._guard:
             if self._live:
                 self._live.line(text)
@@ -234,13 +272,25 @@ class Terminal:
                 return
 
 
-def _visible(text: str) -> str:
-    """`text` without what would steer a terminal: names come from wheels, locks and folders of others."""
+def escaped(text: str) -> str:
+    """`text` with every character that could steer a terminal or change what a reader sees as its escape (`\\u001b`):
+    control characters but tab and newline, format characters, those that turn the direction of text, and separators of
+    lines. The escapes are JSON's, so a JSON document remains one with the same meaning."""
     if text.isprintable():
         return text
-    return "".join(
-        character if character.isprintable() or character == "\n" else "\ufffd" for character in text
-    )
+    return _UNSAFE.sub(_escape, text)
+
+
+def cell(text: str) -> str:
+    """`escaped` for a text that is one field of a line or a table: its tabs and newlines are escaped too."""
+    if text.isprintable():
+        return text
+    return _SPACE.sub(_escape, escaped(text))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def size_text(size: int) -> str:
@@ -254,9 +304,10 @@ def size_text(size: int) -> str:
 
 
 def table(rows: list[list[str]], header: list[str]) -> str:
-    """Rows in columns, as the container tools print them."""
+    """Rows in columns, as the container tools print them. No cell can end its line."""
+    rows = [[cell(text) for text in row] for row in rows]
     widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
     pad: Callable[[list[str]], str] = lambda row: "   ".join(  # noqa: E731
-        cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        text.ljust(width) for text, width in zip(row, widths, strict=True)
     ).rstrip()
     return "\n".join(pad(row) for row in [header, *rows])

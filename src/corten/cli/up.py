@@ -206,7 +206,7 @@ def _keep(
         # It asks the server, which may end at this moment: whoever starts it again must not wait for its answer.
         threading.Thread(target=tell, args=(context, listener, plan, None), daemon=True).start()
 
-    output = Output(terminal.say)
+    output = Output(terminal.relay)
     try:
         context.observe(TaskStarted("start", image.name))
         start = starter or containers(context.store, context.observe)
