@@ -12,6 +12,7 @@ _EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 (inside a container they are all the 
 LEVELS = ("debug", "info", "warning", "error", "off")
 AUTO = 0
 """As a number of workers: as many as this machine has processors, memory and accelerators for."""
+_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,252})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -39,7 +40,8 @@ class Settings:
     limit); `grace` what a worker gets to return after it was told to stop. `memory` is the resident size above which a
     worker is replaced (0: none). `health` is the pause between two questions to an idle worker (0: none are asked).
     `idle` is for how long a connection may say nothing between two requests, or take for a request's header. `cors` are
-    the origins whose pages may call, or a star. `spool` is where large bodies wait (empty: a place is chosen)."""
+    the origins whose pages may call, or a star; `hosts` the host names that the server answers to beside its own machine's
+    (empty: all, but none where it listens on loopback). `spool` is where large bodies wait (empty: a place is chosen)."""
 
     predict: str
     models: tuple[tuple[str, str], ...] = ()
@@ -67,6 +69,7 @@ class Settings:
     health: float = 15.0
     idle: float = 75.0
     cors: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     log_format: str = "text"
     spool: str = ""
 
@@ -113,6 +116,7 @@ class Settings:
             health=_seconds(environment, "CORTEN_HEALTH_SECONDS", 15.0),
             idle=_seconds(environment, "CORTEN_IDLE_SECONDS", 75.0) or 75.0,
             cors=_origins(environment),
+            hosts=_hosts(environment),
             log_format=form,
             spool=environment.get("CORTEN_SPOOL", ""),
         )
@@ -159,6 +163,17 @@ def _origins(environment: Mapping[str, str]) -> tuple[str, ...]:
                 hint="use '*', or origins such as 'https://app.example.com'",
             )
     return origins
+
+
+def _hosts(environment: Mapping[str, str]) -> tuple[str, ...]:
+    hosts = tuple(environment.get("CORTEN_HOSTS", "").replace(",", " ").lower().split())
+    for host in hosts:
+        if host != "*" and not _HOST.fullmatch(host):
+            raise SettingsError(
+                f"'CORTEN_HOSTS' has '{host[:60]}', which is no host name",
+                hint="use '*', or names without scheme and port, such as 'model.example.com' or '*.example.com'",
+            )
+    return tuple(host.rstrip(".") for host in hosts)
 
 
 def _port(environment: Mapping[str, str]) -> int:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -231,6 +232,11 @@ def test_an_image_is_served_as_well(run: Run, adder: Path) -> None:
         assert service.status["url"] == done.stdout.strip()
         assert service.ask() == 2
         assert service.status["path"] is None
+        # The socket is bound outside of the container; it says there that it is the loopback interface's.
+        asked = urllib.request.Request(f"{service.status['url']}/status", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked, timeout=20)
+        assert refused.value.code == 403
     finally:
         run("down", "adding", code=0)
 

@@ -78,8 +78,15 @@ def test_how_many_workers_and_who_may_call():
         "https://a.example.com",
         "http://localhost:3000",
     )
+    assert read(CORTEN_HOSTS="Model.example.com., *.lab *").hosts == ("model.example.com", "*.lab", "*")
     assert read(CORTEN_BATCH_DELAY="5").batch_delay == 0.005
     assert read(CORTEN_WORKER_MEMORY="8Gi").memory == 8 << 30
-    for wrong in ({"CORTEN_WORKERS": "0"}, {"CORTEN_CORS": "example.com"}, {"CORTEN_LOG_FORMAT": "xml"}):
+    for wrong in (
+        {"CORTEN_WORKERS": "0"},
+        {"CORTEN_HOSTS": "http://a"},
+        {"CORTEN_HOSTS": "a:80"},
+        {"CORTEN_CORS": "example.com"},
+        {"CORTEN_LOG_FORMAT": "xml"},
+    ):
         with pytest.raises(SettingsError):
             read(**wrong)

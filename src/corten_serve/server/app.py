@@ -52,7 +52,8 @@ class App:
     """`draining` is set at the end: not ready, still answering, and asking every client to close its connection. `active`
     requests are being answered, `taken` have come so far."""
 
-    def __init__(self, settings: Settings, models: Models, log: Log) -> None:
+    def __init__(self, settings: Settings, models: Models, log: Log, local: bool = False) -> None:
+        """`local`: only this machine reaches it."""
         self.draining = False
         self.active = self.taken = 0
         self.bodies = Bodies(settings, self._retry_after)
@@ -60,7 +61,7 @@ class App:
         self._models = models
         self._log = log
         self._ids = Ids()
-        self._origins = Origins(settings.cors)
+        self._origins = Origins(settings.cors, settings.hosts, local)
         self._waiting = 0
         own = Own(settings, models, self, log)
         log.leave_out(own.watching)
@@ -115,6 +116,10 @@ class App:
             exchange.extra += self._origins.headers(get("origin"))
         if self.draining:
             exchange.extra.append(_CLOSE)
+        if self._origins.by_name:
+            host = get("host") or scope.authority
+            if not self._origins.answers_to(host):
+                return await self._stranger(exchange, host or "")
         method, path = scope.method, scope.path
         methods = self._models.table.get(path)
         if methods is not None:
@@ -124,6 +129,13 @@ class App:
             if found is not None:
                 return self._page(exchange, found)
         return await self._otherwise(exchange, method, path)
+
+    async def _stranger(self, exchange: _Exchange, host: str) -> int:
+        """A request for a host name that is none of ours."""
+        reason = f"this server does not answer to the host name '{host[:100]}'; CORTEN_HOSTS can allow it"
+        status = self._refuse(exchange, Refused(403, reason))
+        await Body(exchange.proto, exchange.headers.get("content-length")).discard(_DISCARD_SECONDS)
+        return status
 
     # Requests for a model.
 
@@ -135,6 +147,10 @@ class App:
         body = Body(exchange.proto, length, trailers=length is None and get("trailer") is not None)
         bodies, pool = self.bodies, route.pool
         try:
+            foreign = self._origins.foreign(exchange.scope.method, get)
+            if foreign is not None:
+                page = "pages of other origins" if foreign == "null" else f"pages of '{foreign[:100]}'"
+                raise Refused(403, f"{page} may not call this server; CORTEN_CORS can allow it")
             pool.check()  # Before its body takes memory, too.
             timeout = self._timeout(get("x-request-timeout"))
             await bodies.read(body, get("content-encoding"))

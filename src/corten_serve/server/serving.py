@@ -24,6 +24,7 @@ from corten_serve.server.log import Log, take_over
 from corten_serve.server.meter import Meter
 from corten_serve.server.models import Models
 from corten_serve.server.notify import Notice
+from corten_serve.server.origins import is_loopback
 from corten_serve.server.pool import StartFailed
 from corten_serve.server.process import Spawned
 from corten_serve.server.turns import Loop
@@ -80,7 +81,7 @@ async def serve(
     log = Log(settings.log, settings.log_format)
     take_over(log, loop)
     models = Models(settings, environment, log, Meter())
-    app = App(settings, models, log)
+    app = App(settings, models, log, is_loopback(listener))
     ending: asyncio.Future[int] = loop.create_future()
     _on_signals(loop, ending, models)
     models.adopt(workers)

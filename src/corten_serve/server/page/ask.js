@@ -92,7 +92,7 @@ async function run(event) {
   drawn = false;
   try {
     const { body, headers } = await bodyOf(wanted);
-    const response = await fetch(url, { method: "POST", body, headers: { ...headers, ...(accept ? { accept: `${accept}, */*;q=0.1` } : {}) }, signal: running.signal });
+    const response = await fetch(url, { method: "POST", body, headers: { "x-requested-with": "corten", ...headers, ...(accept ? { accept: `${accept}, */*;q=0.1` } : {}) }, signal: running.signal });
     drawn = true;
     await answer(response, begun);
     reveal();

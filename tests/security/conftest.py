@@ -1,0 +1,5 @@
+"""What the tests of several areas share."""
+
+from support.serving import start
+
+__all__ = ["start"]
