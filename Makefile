@@ -10,13 +10,14 @@ SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace u
   docker-registry docker.io podman buildah bubblewrap proot conmon tini iproute2 procps \
   chromium chromium-driver fonts-dejavu-core
 
-.PHONY: help demo test lint bench bench-registry bench-runtime bench-serve clean setup system-demo system-test
+.PHONY: help demo test lint bench bench-beside bench-registry bench-runtime bench-serve clean setup system-demo system-test
 
 help:
 	@echo "make demo    build the iris example, train it in its own image, serve it, and ask it"
 	@echo "make test    every check: format, lint, types, imports, tests"
 	@echo "make lint    the checks without the tests"
 	@echo "make bench   measure builds beside docker and buildah, where they are installed"
+	@echo "make bench-beside OTHER=../old/.venv/bin/corten  measure builds and starts beside another checkout's"
 	@echo "make bench-registry  measure pushes and pulls beside docker, podman and skopeo"
 	@echo "make bench-runtime  measure containers beside docker, podman, runc and crun"
 	@echo "make bench-serve  measure the model server beside FastAPI, LitServe, BentoML, MLServer and Granian"
@@ -52,6 +53,10 @@ test: system-test lint
 
 bench: setup
 	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/build.py $(BENCH)
+
+bench-beside: setup
+	@test -n "$(OTHER)" || { echo "error: name the other checkout's command, as in OTHER=../old/.venv/bin/corten" >&2; exit 2; }
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/beside.py $(OTHER) $(BENCH)
 
 bench-registry: setup
 	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/registry.py $(BENCH)

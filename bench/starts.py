@@ -18,7 +18,7 @@ from peers import Corten, Peer
 from results import Results
 
 _COMMAND = ["python3", "-c", "print(1)"]
-_IRIS = Path(__file__).parent.parent / "examples" / "iris"
+IRIS = Path(__file__).parent.parent / "examples" / "iris"
 _FLOWER = {"sepal_length": 6.3, "sepal_width": 2.9, "petal_length": 5.6, "petal_width": 1.8}
 
 
@@ -93,18 +93,18 @@ def _bundles(corten: Corten, results: Results) -> dict[str, Job]:
 def measure_up(corten: Corten, count: int, results: Results) -> None:
     """The iris example, trained and built beforehand: from typing `up` to the first right answer."""
     project = corten.new("projects") / "iris"
-    shutil.copytree(_IRIS, project)
+    shutil.copytree(IRIS, project)
     home = corten.copy(corten.base)
     corten.call(home, "run", "-v", f"{project}:/app", str(project), "--", "python", "train.py")
     corten.call(home, "build", str(project))
     for number in range(count + 1):
         settle(corten.work)
-        seconds = _up_once(corten, home, project)
+        seconds = predict_once(corten, home, project)
         if number:
             results.figure("up", "iris", "corten").values.append(seconds)
 
 
-def _up_once(corten: Corten, home: Path, project: Path) -> float:
+def predict_once(corten: Corten, home: Path, project: Path) -> float:
     port = _free_port()
     job = corten.invoke(home, "up", str(project), "--port", str(port))
     log = corten.new("logs")
