@@ -38,7 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def fetched(store: Store, debs: tuple[Deb, ...]) -> list[tuple[Deb, Path]]:
     found = []
     for deb in debs:
-        target = store.files.path(deb.sha256) or store.files.incoming(deb.sha256)
+        target = store.files.path(deb.sha256, "deb") or store.files.incoming(deb.sha256, "deb")
         http.download(locate(store, deb), target, deb.size, deb.sha256)
         found.append((deb, target))
     return found

@@ -545,7 +545,7 @@ def test_a_private_index_leaves_no_trace(world: World, way: str, capfd: pytest.C
     lock = world.lock(project)
     indexes = fetching_indexes(project, world.environment)
     fetch_wheels(world.store, lock.platforms[0].wheels, indexes, world.events.append)
-    for path in (world.store.files._place(lock.platforms[0].wheels[0].sha256),):
+    for path in (world.store.files._place(lock.platforms[0].wheels[0].sha256, "wheel"),):
         path.unlink()
     fetch_wheels(world.store, lock.platforms[0].wheels, indexes, world.events.append)
     world.write("requirements.txt", (world.folder / "requirements.txt").read_text() + "alpha>99\n")

@@ -110,7 +110,7 @@ def test_a_wheel_that_was_replaced_on_the_index(web: Web, store: Store, tmp_path
     web.files[f"/files/{wheel.file}"] = b"x" * wheel.size
     with pytest.raises(HashMismatch, match=f"'{wheel.file}' from '{web.host}' has the sha256"):
         fetch_wheels(store, [wheel], configured, ignore, http=QUICK)
-    assert store.files.path(wheel.sha256) is None
+    assert store.files.path(wheel.sha256, "wheel") is None
     assert not [path for path in (store.root / "files").rglob("*") if path.is_file()]
 
 

@@ -15,6 +15,7 @@ from corten.packages.files import Deb, Wheel
 from corten.packages.http import Absent, Http
 from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator, offline_files
+from corten.store.files import Kind
 from corten.store.store import Store
 from corten.values import dataclass
 
@@ -23,6 +24,7 @@ from corten.values import dataclass
 class _Wanted:
     """A file to bring. `size` is negative when nobody said it."""
 
+    kind: Kind
     name: str
     sha256: str
     size: int
@@ -43,15 +45,16 @@ def fetch_wheels(
     """The place of every wheel in the store, by sha256. With `offline` only that directory is looked at, and no
     connection is opened. Raises FetchError naming the file, HashMismatch when what was found is another file."""
     wanted = {wheel.sha256: wheel for wheel in wheels}
-    missing = [wheel for sha256, wheel in wanted.items() if store.files.path(sha256) is None]
+    missing = [wheel for sha256, wheel in wanted.items() if store.files.path(sha256, "wheel") is None]
     if missing:
         http = http or Http(indexes.network())
         if offline is not None:
-            _bring(store, _from_directory(offline, "wheels", missing), observe, jobs, http)
+            _bring(store, _from_directory(offline, "wheel", missing), observe, jobs, http)
         else:
             locator = Locator(store, indexes, http)
             work = [
                 _Wanted(
+                    "wheel",
                     item.file,
                     item.sha256,
                     item.size,
@@ -61,7 +64,7 @@ def fetch_wheels(
                 for item in missing
             ]
             _bring(store, work, observe, jobs, http)
-    return _places(store, wanted)
+    return _places(store, wanted, "wheel")
 
 
 def fetch_debs(
@@ -77,27 +80,27 @@ def fetch_debs(
     """The place of every Debian package in the store, by sha256; `locate` says which addresses may serve one, the best
     first. With `offline` only that directory is looked at. Raises FetchError, HashMismatch."""
     wanted = {deb.sha256: deb for deb in debs}
-    missing = [deb for sha256, deb in wanted.items() if store.files.path(sha256) is None]
+    missing = [deb for sha256, deb in wanted.items() if store.files.path(sha256, "deb") is None]
     if missing:
         http = http or Http()
         if offline is not None:
-            _bring(store, _from_directory(offline, "debs", missing), observe, jobs, http)
+            _bring(store, _from_directory(offline, "deb", missing), observe, jobs, http)
         else:
-            work = [_Wanted(deb.file, deb.sha256, deb.size, partial(locate, deb)) for deb in missing]
+            work = [_Wanted("deb", deb.file, deb.sha256, deb.size, partial(locate, deb)) for deb in missing]
             _bring(store, work, observe, jobs, http)
-    return _places(store, wanted)
+    return _places(store, wanted, "deb")
 
 
-def _from_directory(directory: Path, kind: str, missing: Sequence[Wheel] | Sequence[Deb]) -> list[_Wanted]:
+def _from_directory(directory: Path, kind: Kind, missing: Sequence[Wheel] | Sequence[Deb]) -> list[_Wanted]:
     """The work when everything lies in one directory. Raises FetchError that names what does not."""
     work = []
     absent = []
     for item in missing:
         urls = tuple(
-            path.absolute().as_uri() for path in offline_files(directory, kind, item.file, item.sha256)
+            path.absolute().as_uri() for path in offline_files(directory, f"{kind}s", item.file, item.sha256)
         )
         if urls:
-            work.append(_Wanted(item.file, item.sha256, item.size, partial(tuple, urls)))
+            work.append(_Wanted(kind, item.file, item.sha256, item.size, partial(tuple, urls)))
         else:
             absent.append(item.file)
     if absent:
@@ -128,9 +131,9 @@ def _bring(store: Store, work: Sequence[_Wanted], observe: Observer, jobs: int, 
 def _one(store: Store, item: _Wanted, observe: Observer, http: Http, cancelled: threading.Event) -> None:
     # A lock of its own for every file would leave a lock file behind for every file; 256 do as well.
     with store.lock(f"fetch-{item.sha256[:2]}"):
-        if store.files.path(item.sha256) is not None:
+        if store.files.path(item.sha256, item.kind) is not None:
             return
-        incoming = store.files.incoming(item.sha256)
+        incoming = store.files.incoming(item.sha256, item.kind)
         asked = ""
 
         def addresses() -> Iterator[str]:
@@ -154,15 +157,15 @@ def _one(store: Store, item: _Wanted, observe: Observer, http: Http, cancelled: 
                 f"'{item.name}' is not to be had any more: {error.message}",
                 hint="lock again, or configure an index that still has it",
             ) from error
-        store.files.add(incoming, item.sha256)
+        store.files.add(incoming, item.sha256, item.kind)
         if item.remember is not None:
             item.remember(asked)
 
 
-def _places(store: Store, wanted: Iterable[str]) -> dict[str, Path]:
+def _places(store: Store, wanted: Iterable[str], kind: Kind) -> dict[str, Path]:
     places = {}
     for sha256 in wanted:
-        path = store.files.path(sha256)
+        path = store.files.path(sha256, kind)
         if path is None:
             raise FetchError("a fetched file has vanished from the store", hint="run the command again")
         places[sha256] = path

@@ -293,7 +293,7 @@ class WheelResolver:
             return item.size
         if item.sha256 in known:
             return known[item.sha256].size
-        cached = self.store.files.path(item.sha256)
+        cached = self.store.files.path(item.sha256, "wheel")
         if cached is not None:
             return cached.stat().st_size
         size = self.http.size(item.url)

@@ -1,39 +1,47 @@
-"""The cache of fetched files (wheels, Debian packages) by sha256. A file that is there was verified."""
+"""The cache of fetched files (wheels, Debian packages) by kind and sha256. A file that is there had that sha256 when it came.
+
+Kinds are kept apart. A lock decides which sha256 stands for a wheel and which for a Debian package, so a file from an index of
+wheels could otherwise be unpacked as a package of Debian.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from corten.errors import FormatError
 from corten.store.disk import explained
 
+Kind = Literal["wheel", "deb"]
+
+_FOLDERS: dict[Kind, str] = {"wheel": "wheels", "deb": "debs"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class Files:
-    """Verified files below `files/`, partial downloads below `files/incoming/`."""
+    """Files below `files/wheels/` and `files/debs/`, partial downloads below `files/incoming/`."""
 
     def __init__(self, root: Path) -> None:
         self.directory = root / "files"
 
-    def path(self, sha256: str) -> Path | None:
-        """The cached file with this hash, or None."""
-        path = self._place(sha256)
+    def path(self, sha256: str, kind: Kind) -> Path | None:
+        """The cached file of this kind with this hash, or None."""
+        path = self._place(sha256, kind)
         return path if path.exists() else None
 
-    def incoming(self, sha256: str) -> Path:
+    def incoming(self, sha256: str, kind: Kind) -> Path:
         """Where to write a download of this file. What a stopped download left there can be resumed."""
-        path = self.directory / "incoming" / self._place(sha256).name
+        path = self.directory / "incoming" / f"{kind}-{self._place(sha256, kind).name}"
         with explained(self.directory):
             path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def add(self, source: Path, sha256: str) -> Path:
+    def add(self, source: Path, sha256: str, kind: Kind) -> Path:
         """Take the verified file `source` into the cache and return its place. A file in `incoming` is moved; any
-        other is linked, or copied where it lies on another file system. Idempotent."""
-        place = self._place(sha256)
+        other is copied. Idempotent."""
+        place = self._place(sha256, kind)
         with explained(self.directory):
             place.parent.mkdir(parents=True, exist_ok=True)
             if source.parent == self.directory / "incoming":
@@ -50,7 +58,7 @@ class Files:
                     temporary.unlink(missing_ok=True)
         return place
 
-    def _place(self, sha256: str) -> Path:
+    def _place(self, sha256: str, kind: Kind) -> Path:
         if not _HEX.fullmatch(sha256):
             raise FormatError(f"'{sha256[:80]}' is not a sha256")
-        return self.directory / sha256[:2] / sha256
+        return self.directory / _FOLDERS[kind] / sha256[:2] / sha256

@@ -64,7 +64,7 @@ def prune(
         for path in stale:
             freed += path.stat().st_size
             path.unlink()
-        files = 0
+        files, freed = _prune_unsorted(store, freed)
         if everything:
             caches = store.root / "caches"
             others = (
@@ -77,6 +77,17 @@ def prune(
                 freed += _disk_usage(directory)
                 remove_tree(directory)
         return Pruned(len(removed), len(stale), files, freed)
+
+
+def _prune_unsorted(store: Store, freed: int) -> tuple[int, int]:
+    """Remove fetched files of older stores, which did not say whether a file is a wheel or a Debian package. Nothing uses
+    them any more."""
+    files = 0
+    for directory in store.files.directory.glob("[0-9a-f][0-9a-f]"):
+        files += sum(1 for path in directory.rglob("*") if path.is_file())
+        freed += _disk_usage(directory)
+        remove_tree(directory)
+    return files, freed
 
 
 def _forget_keys(store: Store, present: set[Digest]) -> None:
