@@ -244,12 +244,13 @@ def test_an_image_is_served_as_well(run: Run, adder: Path) -> None:
 def test_a_unit_of_a_service_says_what_it_was_started_with(run: Run, adder: Path, tmp_path: Path) -> None:
     with kept(run, adder, "-e", "A=b c", "--idle", "10m"):
         text = run("export", "systemd", "adder", code=0).stdout
-    assert f'{adder} --name adder -e "A=b c" --idle 600s\n' in text
+    assert f"{adder} --name adder --env-prefix CORTEN_ENV_ --idle 600s\n" in text
+    assert '\nCORTEN_ENV_A="b c"\n' in text
     (tmp_path / "units").mkdir(mode=0o777)
     (tmp_path / "units").chmod(0o777)
-    (tmp_path / "units" / "corten-adder.service").write_text("of an earlier version, and everybody's to read")
+    (tmp_path / "units" / "corten-adder.service").write_text("of an earlier version")
     done = run("export", "systemd", adder, "--port", "8123", "--output", tmp_path / "units", code=0)
-    assert (tmp_path / "units" / "corten-adder.service").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "units" / "corten-adder.service").stat().st_mode & 0o777 == 0o644
     assert [Path(line).name for line in done.stdout.split()] == [
         "corten-adder.socket",
         "corten-adder.service",
@@ -262,7 +263,7 @@ def test_as_systemd_starts_it(corten: Corten, adder: Path, tmp_path: Path) -> No
     import shlex
     import sys
 
-    text = corten("export", "systemd", adder).stdout
+    text = corten("export", "systemd", adder, "-e", "TOKEN=s3cret").stdout
     (line,) = [line.removeprefix("ExecStart=") for line in text.splitlines() if line.startswith("ExecStart=")]
     words = shlex.split(line.replace("%%", "%").replace("$$", "$"))
     assert words[0] == sys.executable
@@ -283,6 +284,7 @@ def test_as_systemd_starts_it(corten: Corten, adder: Path, tmp_path: Path) -> No
                 "CORTEN_HOME": str(corten.home),
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(ROOT / "src"),
+                "CORTEN_ENV_TOKEN": "s3cret",
                 "LISTEN_FDS": "1",
                 "NOTIFY_SOCKET": str(tmp_path / "notify"),
             },

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corten.errors import UsageError
 from corten.supervise import systemd
-from corten.supervise.systemd import Units, argument, files, quoted
+from corten.supervise.systemd import Units, argument, environment_file, files, quoted
 
 UNITS = Units(
     "iris",
@@ -25,12 +30,21 @@ UNITS = Units(
 @pytest.mark.parametrize("per_user", [False, True])
 def test_systemd_finds_no_fault_with_them(tmp_path: Path, per_user: bool) -> None:
     units = Units(
-        UNITS.name, UNITS.description, UNITS.command, UNITS.listen, UNITS.environment, None, per_user
+        UNITS.name,
+        UNITS.description,
+        UNITS.command,
+        UNITS.listen,
+        UNITS.environment,
+        None,
+        per_user,
+        (("TOKEN", "s3cret"),),
+        str(tmp_path / '100% "x" $HOME'),
     )
     paths = []
-    for name, text in files(units).items():
-        (tmp_path / name).write_text(text)
-        paths.append(str(tmp_path / name))
+    for name, file in files(units).items():
+        (tmp_path / name).write_text(file.text)
+        if file.mode == 0o644:
+            paths.append(str(tmp_path / name))
     assert [path.rpartition("/")[2] for path in paths] == ["corten-iris.socket", "corten-iris.service"]
     scope = ["--user"] if per_user else []
     done = subprocess.run(
@@ -45,8 +59,8 @@ def test_systemd_finds_no_fault_with_them(tmp_path: Path, per_user: bool) -> Non
 
 def test_it_has_its_socket_from_systemd_and_tells_when_it_is_ready() -> None:
     found = files(UNITS)
-    assert "ListenStream=127.0.0.1:8000" in found["corten-iris.socket"]
-    service = found["corten-iris.service"]
+    assert "ListenStream=127.0.0.1:8000" in found["corten-iris.socket"].text
+    service = found["corten-iris.service"].text
     assert "Type=notify" in service
     assert "Requires=corten-iris.socket" in service
     assert "WantedBy=multi-user.target" in service
@@ -60,6 +74,75 @@ def test_words_keep_their_characters() -> None:
     assert argument("A=$HOME") == '"A=$$HOME"'
     with pytest.raises(UsageError):
         quoted("two\nlines")
+
+
+_SHARED = sorted(Path("/usr/lib").glob("**/systemd/libsystemd-shared-*.so"))
+
+
+def as_systemd_reads_it(path: Path) -> dict[str, str]:
+    """The variables that systemd itself takes from a file for `EnvironmentFile=`."""
+    library = ctypes.CDLL(str(_SHARED[-1]))
+    found = ctypes.POINTER(ctypes.c_char_p)()
+    assert library.load_env_file(None, os.fsencode(path), ctypes.byref(found)) >= 0
+    items = []
+    while found and (item := found[len(items)]) is not None:
+        items.append(item.decode())
+    return dict(item.split("=", 1) for item in items)
+
+
+VALUES = [
+    "",
+    " ",
+    "a b",
+    "'",
+    '"',
+    "\\",
+    "\\\\n",
+    "\\\n",
+    "two\nlines\n",
+    "$HOME ${A} `id`",
+    "100% %h %%",
+    "#;",
+    "é\t🐍",
+    "x\\",
+]
+
+
+@pytest.mark.parametrize("value", [*VALUES, " ".join(VALUES)])
+def test_systemd_reads_back_every_value_of_the_environment_file(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "x.env"
+    path.write_text(environment_file([("A", value), ("B", "after it")]))
+    assert as_systemd_reads_it(path) == {"CORTEN_ENV_A": value, "CORTEN_ENV_B": "after it"}
+
+
+@settings(max_examples=200)
+@given(st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=20))
+def test_systemd_reads_back_any_text_of_the_environment_file(value: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "x.env")
+        path.write_text(environment_file([("A", value)]))
+        assert as_systemd_reads_it(path) == {"CORTEN_ENV_A": value}
+
+
+def test_the_units_hold_no_variable_of_the_container() -> None:
+    found = files(
+        Units("iris", "x", ("/bin/true",), "1", variables=(("TOKEN", "s3cret"),), directory="/etc/a b 5%")
+    )
+    assert [(name, file.mode) for name, file in found.items()] == [
+        ("corten-iris.socket", 0o644),
+        ("corten-iris.service", 0o644),
+        ("corten-iris.env", 0o600),
+    ]
+    service = found["corten-iris.service"].text
+    assert "EnvironmentFile=/etc/a b 5%%/corten-iris.env\n" in service
+    assert "s3cret" not in service
+    assert "EnvironmentFile" not in files(UNITS)["corten-iris.service"].text
+
+
+@pytest.mark.parametrize(("name", "value"), [("a.b", "1"), ("A", "\udcff")])
+def test_what_systemd_would_ignore_is_refused(name: str, value: str) -> None:
+    with pytest.raises(UsageError):
+        environment_file([(name, value)])
 
 
 def test_a_name_that_is_no_units_is_refused() -> None:

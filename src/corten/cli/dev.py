@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
     arguments.path = arguments.path or Path()
     if not arguments.path.is_dir():
         raise UsageError(f"'{arguments.path}' is not a folder", hint="give a project's folder")
-    environment_of(arguments.env)
+    environment_of(arguments)
     port = PORT if arguments.port is None else arguments.port
     with sockets.listen(arguments.host or HOST, port) as listener, serving.interrupts() as asked:
         from corten.cli.relay import Relay  # with asyncio behind it
@@ -185,7 +185,7 @@ class _Server:
 
         kind = kind_of(image)
         options = RunOptions(
-            environment=environment_of(self._arguments.env),
+            environment=environment_of(self._arguments),
             gpus=gpus_of(self._arguments),
             cdi_directories=tuple(self._arguments.cdi_spec_dir),
             engine=self._arguments.engine,

@@ -35,7 +35,9 @@ examples:
   systemctl daemon-reload && systemctl enable --now corten-iris.socket corten-iris.service
 
 systemd holds the socket: whoever connects while the service starts, or is restarted, waits. As a plain user the units are for
-'systemctl --user' (--output ~/.config/systemd/user), and 'loginctl enable-linger' lets them run from boot on."""
+'systemctl --user' (--output ~/.config/systemd/user), and 'loginctl enable-linger' lets them run from boot on.
+
+Everybody can read a unit. Values of -e go into a file beside it, NAME.env, that is its owner's alone."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,23 +66,35 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         environment=(("CORTEN_HOME", str(context.store.root)), ("PATH", os.environ.get("PATH", os.defpath))),
         user=None if root else pwd.getpwuid(os.geteuid()).pw_name,
         per_user=not root,
+        variables=plan.options.environment,
+        directory=os.path.abspath(arguments.output or _usual(root)),
     )
     files = systemd.files(units)
-    for name, text in files.items():
+    for name, file in files.items():
         if arguments.output is None:
-            context.terminal.print(f"# {name}\n{text}")
+            context.terminal.print(f"# {name}\n{file.text}")
             continue
         with explained(arguments.output, ""):
             arguments.output.mkdir(parents=True, exist_ok=True)
-            # Values of -e may be secrets, and a unit that is replaced may have been everybody's to read.
-            write_atomically(arguments.output / name, text.encode(), 0o600)
+            write_atomically(arguments.output / name, file.text.encode(), file.mode)
         context.terminal.print(str(arguments.output / name))
+    private = [name for name, file in files.items() if file.mode == 0o600]
+    for name in private if arguments.output is None else ():
+        context.terminal.say(f"put '{name}' into '{units.directory}' with mode 0600: it has the values of -e")
     if arguments.output is not None:
         manager = "systemctl" if root else "systemctl --user"
+        enabled = " ".join(name for name in files if name not in private)
         context.terminal.say(
-            f"start it with '{manager} daemon-reload' and '{manager} enable --now {' '.join(files)}'"
+            f"start it with '{manager} daemon-reload' and '{manager} enable --now {enabled}'"
         )
     return 0
+
+
+def _usual(root: bool) -> str:
+    """Where an administrator's units lie, and a user's own (systemd.unit(5))."""
+    if root:
+        return "/etc/systemd/system"
+    return f"{os.environ.get('XDG_CONFIG_HOME') or os.path.expanduser('~/.config')}/systemd/user"
 
 
 def _plan(arguments: argparse.Namespace, context: Context) -> Plan:
@@ -130,11 +144,14 @@ def _named(path: Path, context: Context) -> tuple[str, str]:
 
 
 def words_of(plan: Plan) -> list[str]:
-    """The arguments of `corten up` that ask for the plan; the socket comes from outside."""
+    """The arguments of `corten up` that ask for the plan; the socket comes from outside, and so do the container's variables:
+    everybody on the machine can read a command line."""
+    from corten.supervise.systemd import PREFIX
+
     options = plan.options
     words = [plan.path or plan.image, "--name", plan.name]
-    for name, value in options.environment:
-        words += ["-e", f"{name}={value}"]
+    if options.environment:
+        words += ["--env-prefix", PREFIX]
     limits = options.limits
     found: dict[str, object] = {
         "--memory": limits.memory,

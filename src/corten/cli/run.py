@@ -19,6 +19,7 @@ from corten.cli.container_options import (
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.cli.living import add_life_arguments, life_of
+from corten.cli.serving_options import variables_of_files
 from corten.errors import RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
@@ -151,18 +152,9 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         RunOptions,
         parse_name,
         parse_variable,
-        parse_variables_file,
     )
 
-    variables = []
-    for path in arguments.env_file:
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"the file '{path}' of --env-file cannot be read", hint="check its path"
-            ) from error
-        variables += parse_variables_file(text, str(path), os.environ)
+    variables = variables_of_files(arguments.env_file)
     variables += [item for text in arguments.env if (item := parse_variable(text, os.environ)) is not None]
     if arguments.workdir is not None and not arguments.workdir.startswith("/"):
         raise UsageError(

@@ -81,13 +81,21 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="set a variable, or pass one on",
+        help="set a variable, or pass one on, which keeps its value off the command line",
+    )
+    parser.add_argument(
+        "--env-file", action="append", default=[], type=Path, metavar="FILE", help="variables from a file"
+    )
+    parser.add_argument(
+        "--env-prefix",
+        metavar="PREFIX",
+        help="pass on every variable whose name begins so, without the prefix",
     )
 
 
 def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) -> RunOptions:
     """`options` with what the arguments spell, over what is there. Raises UsageError."""
-    environment = dict(options.environment) | dict(environment_of(arguments.env))
+    environment = dict(options.environment) | dict(environment_of(arguments))
     if arguments.workers is not None:
         if kind != "predict":
             raise UsageError(
@@ -131,12 +139,37 @@ def inner_port(image: Image, environment: tuple[tuple[str, str], ...]) -> int:
     return int(text)
 
 
-def environment_of(texts: list[str]) -> tuple[tuple[str, str], ...]:
-    """The variables that `-e` spells. Raises UsageError."""
+def environment_of(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
+    """The variables that `--env-prefix`, `--env-file` and `-e` spell; the later of them wins. Raises UsageError."""
     from corten.runtime.options import parse_variable
 
-    parsed = (parse_variable(text, os.environ) for text in texts)
-    return tuple(variable for variable in parsed if variable is not None)
+    prefix = arguments.env_prefix
+    found = (
+        {name[len(prefix) :]: value for name, value in os.environ.items() if name.startswith(prefix)}
+        if prefix
+        else {}
+    )
+    found.pop("", None)
+    found |= dict(variables_of_files(arguments.env_file))
+    parsed = (parse_variable(text, os.environ) for text in arguments.env)
+    found |= dict(variable for variable in parsed if variable is not None)
+    return tuple(found.items())
+
+
+def variables_of_files(paths: list[Path]) -> list[tuple[str, str]]:
+    """The variables of the files that `--env-file` names. Raises UsageError."""
+    from corten.runtime.options import parse_variables_file
+
+    variables = []
+    for path in paths:
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"the file '{path}' of --env-file cannot be read", hint="check its path"
+            ) from error
+        variables += parse_variables_file(text, str(path), os.environ)
+    return variables
 
 
 def limits_of(arguments: argparse.Namespace, before: Limits) -> Limits:

@@ -33,7 +33,7 @@ from corten.runtime.probe import find_engine
 from corten.runtime.processes import INSIDE
 from corten.runtime.records import NEVER, Health, Kind, Record, Restart
 from corten.runtime.spec import runtime_spec
-from corten.store.disk import explained
+from corten.store.disk import explained, write_atomically
 from corten.store.images import Image
 from corten.store.store import Store
 from corten.values import dataclass, replace
@@ -244,7 +244,8 @@ class Made:
                     container, self.options.named_volumes, self.image.config.volumes, self.store
                 )
             spec = json.dumps(runtime_spec(container)).encode()
-            (self.directory / "bundle" / "config.json").write_bytes(spec)
+            # It has the container's variables.
+            write_atomically(self.directory / "bundle" / "config.json", spec, 0o600)
 
         try:
             return launch.start_shim(plan, prepare, self._ended)
