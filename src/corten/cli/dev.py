@@ -179,6 +179,7 @@ class _Server:
     def _begin(self, image: Image) -> _Running:
         """Start a container of `image`, and lead to it when it is ready. Raises RuntimeFailure."""
         from corten.cli import serving, up
+        from corten.cli.isolation import of_project
         from corten.runtime.options import RunOptions
         from corten.supervise import sockets
         from corten.supervise.starting import Start
@@ -189,7 +190,9 @@ class _Server:
             gpus=gpus_of(self._arguments),
             cdi_directories=tuple(self._arguments.cdi_spec_dir),
             engine=self._arguments.engine,
+            network=self._arguments.network,
         )
+        options = of_project(options, self._arguments.path, self._context)
         listener = sockets.listen("127.0.0.1", 0)
         output = serving.Output(self._context.terminal.relay)
         forward = None if kind == "predict" else inner_port(image, options.environment)

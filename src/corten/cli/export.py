@@ -159,6 +159,7 @@ def words_of(plan: Plan) -> list[str]:
         "--pids-limit": limits.pids,
         "--gpus": _gpus(options),
         "--engine": options.engine,
+        "--network": options.network,
         "--idle": f"{plan.idle:g}s" if plan.idle is not None else None,
         "--start-timeout": f"{plan.patience:g}s" if plan.patience is not None else None,
     }

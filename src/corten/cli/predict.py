@@ -135,6 +135,7 @@ def _server(
         yield target, network_from(os.environ, insecure=insecure), target, []
         return
     from corten.cli import serving
+    from corten.cli.isolation import settled
     from corten.cli.serving_options import kind_of, with_options
     from corten.cli.up import image_of
     from corten.events import TaskFinished, TaskStarted
@@ -149,6 +150,7 @@ def _server(
         )
     # What is asked here is known to whoever asks: the log has only what went wrong.
     options = with_options(RunOptions(environment=(("CORTEN_LOG", "warning"),)), arguments, "predict")
+    options = settled(options, image, Path(target), context)
     said: list[str] = []
 
     def heard(line: str) -> None:

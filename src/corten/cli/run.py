@@ -91,7 +91,15 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if options.ports and (refused := _taken(options.ports)) is not None:
         context.terminal.error(refused.message, refused.hint)
         return 125
-    image = image_of(arguments.image, context, with_command=bool(arguments.command), pull=arguments.pull)
+    image, folder = image_of(
+        arguments.image, context, with_command=bool(arguments.command), pull=arguments.pull
+    )
+    from corten.cli import isolation
+
+    if folder is not None:
+        options = isolation.of_project(options, folder, context)
+    else:
+        options = isolation.of_image(options, image, context)
     life = life_of(arguments, image, context)
     context.terminal.close()
     try:
@@ -121,19 +129,26 @@ def _taken(ports: tuple[Port, ...]) -> RuntimeFailure | None:
     return None
 
 
-def image_of(text: str, context: Context, *, with_command: bool, pull: str = "missing") -> Image:
-    """The image called `text`, or the one that the project in the folder `text` is built into. A folder is meant where
-    it looks like a path, or exists while no such image does."""
-    path = Path(text)
-    if (
-        text in (".", "..")
-        or text.startswith(("./", "../", "/", "~"))
-        or (os.path.isdir(path) and not _is_image(text, context))
-    ):
-        return context.build(path.expanduser(), without_models=with_command)
+def image_of(
+    text: str, context: Context, *, with_command: bool, pull: str = "missing"
+) -> tuple[Image, Path | None]:
+    """The image called `text`; or the one that the project in the folder `text` is built into, and that folder. A folder is
+    meant where `text` looks like a path, or exists while no such image does. Where both exist, it is said which one is run."""
+    path = Path(text).expanduser()
+    spelled = text in (".", "..") or text.startswith(("./", "../", "/", "~"))
+    if spelled or os.path.isdir(path):
+        if spelled or not _is_image(text, context):
+            return context.build(path, without_models=with_command), path
+        from corten.cli.isolation import say_once
+
+        say_once(
+            f"{os.path.realpath(path)} or image",
+            f"'{text}' is the image of that name; the folder is './{text}'",
+            context,
+        )
     from corten.cli.finding import runnable_image
 
-    return runnable_image(text, context, pull)
+    return runnable_image(text, context, pull), None
 
 
 def _is_image(text: str, context: Context) -> bool:

@@ -91,6 +91,12 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
         metavar="PREFIX",
         help="pass on every variable whose name begins so, without the prefix",
     )
+    parser.add_argument(
+        "--network",
+        choices=("none", "host", "private"),
+        help="none, host (this machine's) or private (its own, with a way out); the port that is served needs none "
+        "(default: a project folder's own, else none)",
+    )
 
 
 def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) -> RunOptions:
@@ -110,6 +116,7 @@ def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) 
         gpus=gpus_of(arguments) or options.gpus,
         cdi_directories=tuple(arguments.cdi_spec_dir) or options.cdi_directories,
         engine=arguments.engine or options.engine,
+        network=arguments.network or options.network,
     )
 
 

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         image = image_of(path, context)
         context.terminal.say(f"{image.name}: {size_text(image.size)} in {len(image.config.diff_ids)} layers")
         name = arguments.name or free_name(image.name, set())
-        plan = plan_of(arguments, image, name, path if path.is_dir() else None, listener)
+        plan = plan_of(arguments, image, name, path if path.is_dir() else None, listener, context)
         house = services.reserve(context.store, name, numbered=arguments.name is None)
         plan = _renamed(plan, house)
         if arguments.detach:
@@ -96,14 +96,21 @@ def image_of(path: Path, context: Context) -> Image:
 
 
 def plan_of(
-    arguments: argparse.Namespace, image: Image, name: str, path: Path | None, listener: socket.socket
+    arguments: argparse.Namespace,
+    image: Image,
+    name: str,
+    path: Path | None,
+    listener: socket.socket,
+    context: Context,
 ) -> Plan:
-    """What the arguments ask for. Raises UsageError."""
+    """What the arguments ask for, for the project in the folder `path`, else for an image by name. Raises UsageError."""
+    from corten.cli.isolation import of_image, of_project
     from corten.runtime.options import RunOptions
     from corten.supervise.services import Plan
 
     kind = kind_of(image)
     options = with_options(RunOptions(), arguments, kind)
+    options = of_project(options, path, context) if path else of_image(options, image, context)
     host, port = listener.getsockname()[:2]
     return Plan(
         name=name,

@@ -27,7 +27,7 @@ def update(arguments: argparse.Namespace, context: Context) -> int:
     if path is None:
         path = Path(state.plan.path or state.plan.image)
     image = image_of(path, context)
-    plan = _plan(arguments, state, image, path)
+    plan = _plan(arguments, state, image, path, context)
     terminal = context.terminal
     if plan == state.plan and service.status == "ready":
         terminal.say(f"'{service.name}' runs this image already")
@@ -67,15 +67,19 @@ def _running(arguments: argparse.Namespace, context: Context) -> tuple[Service, 
     return service, service.state
 
 
-def _plan(arguments: argparse.Namespace, state: State, image: Image, path: Path) -> Plan:
+def _plan(
+    arguments: argparse.Namespace, state: State, image: Image, path: Path, context: Context
+) -> Plan:
     """What ran, with what the arguments change. Raises UsageError."""
     import os
 
+    from corten.cli.isolation import settled
     from corten.values import replace
 
     before = state.plan
     kind = kind_of(image)
-    options = with_options(before.options, arguments, kind)
+    # What the project before asked for is not passed on to what comes in its place.
+    options = settled(with_options(before.options, arguments, kind), image, path, context)
     return replace(
         before,
         image=image.name,

@@ -85,6 +85,11 @@ def start(
     """Start for serving and return. `output` takes what it prints. With `log`, the file that `output` leads to, the container is detached: it lives on when this process ends, and is
     removed by `stop`. `service` is what it belongs to. Raises RuntimeFailure, UsageError."""
     check_platform(image.config.platform)
+    if serving.listener is not None and serving.forward is None:
+        # Whoever runs a command has no socket to serve on, and every start would pay for this.
+        from corten.runtime.passed_socket import let_only_accept
+
+        let_only_accept(serving.listener)
     detached = log is not None
     made = Made(
         image,

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from corten.runtime.privileges import Security
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_NETWORK_LABEL = "dev.corten.network"
 _ENTRY_LABEL = "dev.corten.entry"
 
 
@@ -54,16 +53,16 @@ class Situation:
     notifies: bool = False
 
 
-def network_of(image: Image, options: RunOptions) -> str:
-    """`none`, `host`, `private` or `container:NAME`: what was asked for, else what the image says. Raises UsageError."""
-    label = image.config.labels.get(_NETWORK_LABEL)
-    network = options.network or label or "none"
+def network_of(options: RunOptions) -> str:
+    """`none`, `host`, `private` or `container:NAME`: what was asked for, else what the project's own configuration says.
+    An image has no say. Raises UsageError."""
+    network = options.network or options.project_network or "none"
     if network in ("none", "host") and not options.ports:
         return network
     # Every start would pay for this.
     from corten.runtime.network.plan import choose
 
-    return choose(options.network, label, options.ports)
+    return choose(options.network, options.project_network, options.ports)
 
 
 def decide(image: Image, options: RunOptions, situation: Situation, root: str) -> Container:

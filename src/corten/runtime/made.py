@@ -194,7 +194,7 @@ class Made:
         limited = self._limited(identity, observe)
         layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
         served = serving.listener is not None and serving.forward is None
-        inner = network_of(self.image, self.options)
+        inner = network_of(self.options)
         network = self._network(inner, identity, observe, serving)
         if network is not None:
             inner = "given"

@@ -47,10 +47,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run an image. Without a value the image decides.
+    """How to run an image. Without a value the image decides what runs inside; it never decides what the container may reach.
 
-    `entrypoint`: None is the image's own, an empty tuple none at all. `network`: None is what the image's label says,
-    else `none`; `ports` are published from a private one. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
+    `entrypoint`: None is the image's own, an empty tuple none at all. `network`: None is `project_network`, which is what the
+    project's own pyproject.toml says where a project's folder is run, else `none`; `ports` are published from a private one. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
     file systems; they are kept in memory then."""
 
@@ -61,6 +61,7 @@ class RunOptions:
     user: str | None = None
     volumes: tuple[Volume, ...] = ()
     network: str | None = None
+    project_network: str | None = None
     limits: Limits = Limits()
     read_write: bool = False
     name: str | None = None

@@ -116,9 +116,8 @@ def _network(
     engine: Engine, image: Image, options: RunOptions, watched: Watched, store: Store, observe: Observer
 ) -> str:
     """`none` where that is wanted and possible, else `host`. What was asked for by an option is honoured or has been refused; what
-    the image only wishes is a protection that is missing, and said to be. Raises UsageError for an image's network that is
-    none."""
-    wanted = network_of(image, options)
+    the project only wishes is a protection that is missing, and said to be."""
+    wanted = network_of(options)
     is_served = watched.forward is not None
     if engine.name == "bwrap" and wanted == "none" and not is_served:
         return "none"

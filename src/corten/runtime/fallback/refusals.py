@@ -22,6 +22,7 @@ _ALWAYS = {
     "volumes",
     "named_volumes",
     "network",
+    "project_network",
     "read_write",
     "name",
     "engine",

@@ -1,4 +1,4 @@
-"""What a container's network is, decided from what is asked for, its image and the machine: pure, but for the questions to the
+"""What a container's network is, decided from what is asked for, its project and the machine: pure, but for the questions to the
 machine in `survey`.
 
 private, a plain user   pasta, which runs as this user in the container's user namespace
@@ -48,10 +48,10 @@ class Way:
     by_forwarder: tuple[Port, ...] = ()
 
 
-def choose(asked: str | None, label: str | None, ports: Sequence[Port]) -> str:
-    """`none`, `host`, `private` or `container:NAME`: what is asked for, else what the image says; ports are published from a
-    private network unless another one is asked for. Raises UsageError."""
-    network = asked or ("private" if ports else label) or "none"
+def choose(asked: str | None, project: str | None, ports: Sequence[Port]) -> str:
+    """`none`, `host`, `private` or `container:NAME`: what is asked for, else what the project's own configuration says; ports
+    are published from a private network unless another one is asked for. Raises UsageError."""
+    network = asked or ("private" if ports else project) or "none"
     if network not in _KINDS and not (network.startswith("container:") and asked and network[10:]):
         raise UsageError(
             f"unknown network '{network[:40]}'", hint="use none, host, private or container:NAME"

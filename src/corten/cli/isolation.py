@@ -1,0 +1,69 @@
+"""What a container may reach where the caller does not say it: a project's own pyproject.toml may ask for more than the
+default. An image may not: its labels, variables and fields say what runs inside, and nothing else.
+
+A project's folder is what the user has on this disk and built here. An image by name may come from anywhere, also one that
+carries the name of a project: `load` and `pull` give names too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.events import Note
+from corten.values import replace
+
+if TYPE_CHECKING:
+    from corten.cli.context import Context
+    from corten.runtime.options import RunOptions
+    from corten.store.images import Image
+
+_NETWORK_LABEL = "dev.corten.network"
+_REACHES = {
+    "host": "this machine's network, with its loopback",
+    "private": "a network of its own with a way out",
+}
+
+
+def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
+    """`options` for the image that was built from the project in the folder `path`: what its pyproject.toml asks for holds
+    where the caller says nothing. That it widens the default is said once. Raises ProjectError."""
+    from corten.project.load import load
+
+    project = load(path)
+    network = None if project.network == "none" else project.network
+    if network is not None and options.network is None and not options.ports:
+        text = (
+            f"the container has {_REACHES[network]}: 'network' in [tool.corten] of '{project.name}' says so "
+            "(--network none takes it away)"
+        )
+        say_once(f"{os.path.realpath(path)} {network}", text, context)
+    return replace(options, project_network=network)
+
+
+def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
+    """`options` for an image by name: it gets what the caller says. That it wishes for a network is said once."""
+    wish = image.config.labels.get(_NETWORK_LABEL)
+    if wish in _REACHES and options.network is None and not options.ports:
+        text = (
+            f"'{image.name}' has no network: its label asks for '{wish}', and an image does not decide what it may "
+            f"reach (--network {wish} gives it)"
+        )
+        say_once(f"{image.id} {wish}", text, context)
+    return replace(options, project_network=None)
+
+
+def settled(options: RunOptions, image: Image, path: Path, context: Context) -> RunOptions:
+    """`of_project` where `path` is a project's folder, `of_image` where it spells an image."""
+    return of_project(options, path, context) if path.is_dir() else of_image(options, image, context)
+
+
+def say_once(key: str, text: str, context: Context) -> None:
+    """Tell `text` as a note, unless what `key` names has been told before."""
+    name = f"said-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:16]}"
+    said = context.store.cache_directory("isolation") / name
+    if not said.exists():
+        context.observe(Note(text))
+        said.touch()
