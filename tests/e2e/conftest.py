@@ -1,11 +1,7 @@
-"""Whole runs of the `corten` command on real projects, with Debian's and Python's packages as this machine gets them.
-
-The store that these tests share lies in the checkout's `.cache`, so the base and the wheels are fetched and built once.
-"""
+"""Whole runs of the `corten` command on real projects, with Debian's and Python's packages as this machine gets them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +12,13 @@ from support.commander import command, whole
 from support.engines import buildah, containerd, docker, podman, skopeo, umoci
 from support.registries import registry, registry_with_login
 from support.runner import plain_runner, plain_runners, runner
+from support.shared import corten
 
 __all__ = [
     "buildah",
     "command",
     "containerd",
+    "corten",
     "docker",
     "plain_runner",
     "plain_runners",
@@ -32,18 +30,6 @@ __all__ = [
     "umoci",
     "whole",
 ]
-
-ROOT = Path(__file__).resolve().parents[2]
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-# Tests that run beside each other must not give one name to two images: every worker has a store.
-SHARED_HOME = Path(os.environ.get("CORTEN_TEST_HOME") or ROOT / ".cache" / "tests" / "store") / WORKER
-
-
-@pytest.fixture(scope="session")
-def corten() -> Corten:
-    """The command with the shared store."""
-    SHARED_HOME.mkdir(parents=True, exist_ok=True)
-    return Corten(SHARED_HOME)
 
 
 @pytest.fixture

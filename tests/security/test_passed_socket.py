@@ -14,7 +14,7 @@ import pytest
 from corten.runtime.passed_socket import let_only_accept
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_ADDRESSES = ["127.0.0.1", "0.0.0.0", "::1", "::"]  # noqa: S104
+_ADDRESSES = ["127.0.0.1", "0.0.0.0", "::1", "::"]
 
 
 def dissolved(held: socket.socket) -> None:
@@ -118,7 +118,7 @@ def test_an_accepted_one_cannot_listen_elsewhere(listener: socket.socket, addres
     client, server = accepted(listener, address)
     with client, server:
         dissolved(server)
-        server.bind(("::" if ":" in address else "0.0.0.0", 0))  # noqa: S104
+        server.bind(("::" if ":" in address else "0.0.0.0", 0))
         server.listen()
         with pytest.raises(TimeoutError):
             socket.create_connection((loopback(address), server.getsockname()[1]), timeout=0.2)
@@ -135,7 +135,7 @@ def test_a_socket_of_one_address_cannot_be_opened_to_others() -> None:
             dissolved(server)
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.close()
-            server.bind(("0.0.0.0", port))  # noqa: S104
+            server.bind(("0.0.0.0", port))
             server.listen()
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
             with pytest.raises(TimeoutError):

@@ -62,7 +62,9 @@ def add_mount_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_network_arguments(parser: argparse.ArgumentParser, default: str = "a project folder's own, else none") -> None:
+def add_network_arguments(
+    parser: argparse.ArgumentParser, default: str = "a project folder's own, else none"
+) -> None:
     """`--network` and `-p`. `default` is what holds without them, in words."""
     parser.add_argument(
         "--network",

@@ -67,9 +67,7 @@ def _running(arguments: argparse.Namespace, context: Context) -> tuple[Service, 
     return service, service.state
 
 
-def _plan(
-    arguments: argparse.Namespace, state: State, image: Image, path: Path, context: Context
-) -> Plan:
+def _plan(arguments: argparse.Namespace, state: State, image: Image, path: Path, context: Context) -> Plan:
     """What ran, with what the arguments change. Raises UsageError."""
     import os
 

@@ -154,7 +154,9 @@ class Settings:
     )
     network: Network | None = _key(
         kinds.choice("none", "host", "private"),
-        'What the container sees of the network: `"none"`, `"host"` (the machine\'s own), or `"private"` (its own, with a way out).',
+        'What the container sees of the network: `"none"`, `"host"` (the machine\'s own), or `"private"` (its own, with a way out). '
+        "It holds where this folder is run (`corten run .`, `corten up`), and is said once. The image carries it as a label for "
+        "other systems; an image that is run by its name gets what the command line says.",
         example='"host"',
         default='`"none"`; the port of a predictor or web application is reachable all the same',
     )

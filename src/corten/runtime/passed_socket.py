@@ -53,7 +53,9 @@ def accept_only(port: int, address: bytes) -> list[Step]:
         Step(_EQUAL, _SYN | _ACK, then=4),  # the second packet of a connection that began here
         Step(_EQUAL, _RST | _ACK, otherwise=2),
         Step(_LOAD_WORD, 4),
-        Step(_EQUAL, 0, then=1),  # a refusal has no sequence number; the end of an accepted connection has one
+        Step(
+            _EQUAL, 0, then=1
+        ),  # a refusal has no sequence number; the end of an accepted connection has one
         Step(_RETURN, _ALL),
         Step(_RETURN, _NOTHING),
     ]

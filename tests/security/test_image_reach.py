@@ -1,0 +1,163 @@
+"""What an image may ask for, and that nothing of it lets a container reach more: the caller and the project's own
+pyproject.toml decide."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from corten.oci import media
+from corten.oci.descriptor import Descriptor, Manifest
+from corten.oci.platform import Platform
+from corten.runtime import container
+from corten.runtime.descriptors import Passed
+from corten.runtime.options import RunOptions
+from corten.store.store import Store
+from corten.values import replace
+from support.command import Corten
+
+pytestmark = pytest.mark.e2e
+HOSTILE = {
+    "dev.corten.network": "host",
+    "dev.corten.shm-size": "64g",
+    "dev.corten.entry": "command",
+    "run.oci.keep_original_groups": "1",
+    "run.oci.hooks.stderr": "/tmp/x",
+    "io.podman.annotations.privileged": "TRUE",
+}
+
+
+@pytest.fixture
+def image(corten: Corten, runner: str) -> Callable[..., str]:
+    """Makes an image of the runner's layers with another configuration, as `load` or `pull` would bring it."""
+    store = Store(corten.home)
+
+    def make(name: str, **changes: object) -> str:
+        known = store.images.get(runner)
+        config = replace(known.config, **changes).encode()
+        layers = Manifest.decode(store.blobs.read(known.digest)).layers
+        manifest = Manifest(Descriptor(media.CONFIG, store.blobs.put(config), len(config)), layers)
+        store.images.set(name, Platform.host(), store.blobs.put(manifest.encode()))
+        return name
+
+    return make
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A service on this machine's loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def reaches(port: int) -> tuple[str, ...]:
+    script = f"import socket\ntry: socket.create_connection(('127.0.0.1', {port}), 2); print('reached')\nexcept OSError: print('refused')"
+    return ("--", "/usr/bin/python3", "-c", script)
+
+
+def test_a_label_does_not_choose_the_network(corten: Corten, image: Callable[..., str], port: int) -> None:
+    foreign = image("foreign", labels={**HOSTILE, "unique": os.urandom(8).hex()})
+    done = corten("run", foreign, *reaches(port))
+    assert done.stdout == "refused\n"
+    assert "an image does not decide what it may reach" in done.stderr
+    # Told once, and given where the caller says it.
+    assert "an image does not decide" not in corten("run", foreign, *reaches(port)).stderr
+    assert corten("run", "--network", "host", foreign, *reaches(port)).stdout == "reached\n"
+
+
+def test_a_projects_folder_chooses_and_an_image_of_its_name_does_not(
+    corten: Corten, image: Callable[..., str], port: int, tmp_path: Path
+) -> None:
+    root = tmp_path / "own-network"
+    root.mkdir()
+    (root / "main.py").write_text("print('main')\n")
+    (root / "pyproject.toml").write_text('[tool.corten]\nnetwork = "host"\n')
+    done = corten("run", root, *reaches(port))
+    assert done.stdout == "reached\n"
+    assert "'network' in [tool.corten]" in done.stderr
+    again = corten("run", root, *reaches(port))
+    assert again.stdout == "reached\n"
+    assert "'network' in [tool.corten]" not in again.stderr
+    assert corten("run", "--network", "none", root, *reaches(port)).stdout == "refused\n"
+    # By its name it is an image like any other: the name may have been given to another one since.
+    assert corten("run", root.name, *reaches(port)).stdout == "refused\n"
+    image(root.name, labels=HOSTILE)
+    assert corten("run", root.name, *reaches(port), cwd=tmp_path / "..").stdout == "refused\n"
+
+
+def test_a_container_that_is_started_again_has_the_network_it_had(
+    corten: Corten, image: Callable[..., str], port: int
+) -> None:
+    """Neither `restart` nor what the supervisor does asks the image."""
+    foreign = image("again", labels=HOSTILE)
+    name = "again-of-an-image"
+    corten("run", "-d", "--name", name, foreign, *reaches(port))
+    try:
+        corten("wait", name)
+        corten("restart", name)
+        corten("wait", name)
+        assert set(corten("logs", name).stdout.split()) == {"refused"}
+    finally:
+        corten("rm", "-f", name)
+
+
+def test_variables_of_an_image_do_not_choose_devices_or_descriptors(
+    corten: Corten, image: Callable[..., str]
+) -> None:
+    environment = (
+        "PATH=/usr/bin:/bin",
+        "NVIDIA_VISIBLE_DEVICES=all",
+        "NVIDIA_DRIVER_CAPABILITIES=all",
+        "LISTEN_FDS=3",
+        "CORTEN_NOTIFY_FD=4",
+        "CORTEN_HOME=/",
+        "CORTEN_ENGINE=proot",
+        "XDG_RUNTIME_DIR=/",
+    )
+    foreign = image("variables", env=environment, labels=HOSTILE)
+    look = "import os, json; print(json.dumps([sorted(os.listdir('/dev')), sorted(os.listdir('/proc/self/fd'))]))"
+    devices, descriptors = json.loads(corten("run", foreign, "--", "/usr/bin/python3", "-c", look).stdout)
+    usual = {"console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
+             "stdout", "tty", "urandom", "zero"}  # fmt: skip
+    assert set(devices) <= usual
+    assert set(descriptors) <= {"0", "1", "2", "3"}  # 3 is the folder that is listed
+
+
+ESCAPE = """
+import ctypes, socket, struct, sys
+held = socket.socket(fileno=3)
+libc = ctypes.CDLL(None)
+libc.connect(3, struct.pack("H14x", socket.AF_UNSPEC), 16)
+held.settimeout(1)
+try:
+    held.connect(("127.0.0.1", int(sys.argv[1])))
+    print("reached")
+except OSError:
+    print("refused")
+"""
+
+
+def test_a_socket_that_is_passed_in_reaches_nothing(corten: Corten, runner: str, port: int) -> None:
+    """A predictor gets this machine's listening socket, and no network."""
+    store = Store(corten.home)
+    said, output = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = container.start(
+            store.images.get(runner),
+            RunOptions(command=("/usr/bin/python3", "-c", ESCAPE, str(port))),
+            store,
+            lambda event: None,
+            serving=Passed(listener.fileno()),
+            output=output,
+        )
+        os.close(output)
+        with os.fdopen(said) as reading:
+            assert reading.read() == "refused\n"
+        while running.poll() is None:
+            time.sleep(0.01)
