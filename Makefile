@@ -6,9 +6,10 @@ VENV := .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin
 SYSTEM_DEMO := python3-venv runc crun uidmap
-SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg qemu-user-static passt strace util-linux openssl \
-  docker-registry docker.io podman buildah bubblewrap proot conmon tini iproute2 procps \
-  chromium chromium-driver fonts-dejavu-core
+# Everything that a test calls, but for what every Debian has (`Essential: yes`); tests/test_tools.py compares.
+SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg gpgv qemu-user-static passt strace util-linux openssl \
+  docker-registry docker.io containerd podman buildah bubblewrap proot conmon tini iproute2 procps mount passwd \
+  apache2-utils git curl systemd zsh fish chromium chromium-driver fonts-dejavu-core
 
 .PHONY: help demo test lint bench bench-beside bench-registry bench-runtime bench-serve clean setup system-demo system-test
 
@@ -23,11 +24,10 @@ help:
 	@echo "make bench-serve  measure the model server beside FastAPI, LitServe, BentoML, MLServer and Granian"
 	@echo "make clean   remove everything that these targets made in this folder"
 
-$(VENV)/.ready: pyproject.toml Makefile
-	@test -d $(VENV) || $(PYTHON) -m venv $(VENV) || { echo "error: cannot make a virtual environment; install python3-venv" >&2; exit 1; }
+$(VENV)/.ready: pyproject.toml Makefile tools/python-packages
+	@test -d $(VENV) || { echo "making $(VENV)" >&2; $(PYTHON) -m venv $(VENV); } || { echo "error: cannot make a virtual environment; install python3-venv" >&2; exit 1; }
 	@$(RUN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Corten needs Python 3.11 or newer; set PYTHON=" >&2; exit 1; }
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv pip install --quiet --editable . --group dev
+	@tools/python-packages $(VENV)
 	@touch $@
 
 setup: $(VENV)/.ready
@@ -48,8 +48,7 @@ lint: setup
 	$(RUN)/lint-imports
 
 test: system-test lint
-	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest -n 2 --dist worksteal -m "not alone" $(PYTEST) || [ $$? = 5 ]
-	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -m pytest -m alone $(PYTEST) || [ $$? = 5 ]
+	tools/test $(PYTEST)
 
 bench: setup
 	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python bench/build.py $(BENCH)

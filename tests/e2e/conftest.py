@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Corten, link_files
 from support.commander import command, whole
 from support.engines import buildah, containerd, docker, podman, skopeo, umoci
 from support.registries import registry, registry_with_login
-from support.runner import plain_runner, plain_runners, runner
+from support.runner import base_home, plain_runner, plain_runners, runner
 from support.shared import corten
 
 __all__ = [
+    "base_home",
     "buildah",
     "command",
     "containerd",
@@ -45,17 +45,3 @@ def project(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
-
-
-@pytest.fixture(scope="session")
-def base_home(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that has the default base and little else; to be copied, never used."""
-    home = tmp_path_factory.mktemp("base-home")
-    seed = tmp_path_factory.mktemp("seed")
-    (seed / "main.py").write_text("print('seed')\n")
-    shared = corten
-    shared("build", seed, "--name", "seed")
-    copied = Corten(home)
-    link_files(shared.home, home)
-    copied("build", seed, "--name", "seed", "--locked")
-    return home

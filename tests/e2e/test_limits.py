@@ -11,7 +11,7 @@ import pytest
 
 from corten.runtime import cgroups
 from support.command import Corten
-from support.plain_user import as_user, interpreter, plain_user
+from support.runner import Plain
 
 pytestmark = pytest.mark.e2e
 
@@ -150,45 +150,21 @@ def test_options_reach_the_process(corten: Corten, image: str) -> None:
         (corten.home / "profile-of-limits.json").unlink()
 
 
-@pytest.fixture(scope="module")
-def plain(
-    corten: Corten, image: str, open_directory: Path
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command as a plain user of this machine, with a store of its own that has the image."""
-    user = plain_user("corten-plain", subuids=True)
-    home = open_directory / "limits-plain"
-    (home / "limited").mkdir(parents=True)
-    (home / "limited/main.py").write_text("print('main')\n")
-    (home / "store").mkdir()
-    subprocess.run(["cp", "-a", corten.home / "files", home / "store/files"], check=True)
-    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
-    python, variables = interpreter()
-
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**variables, "CORTEN_HOME": str(home / "store")}
-        return subprocess.run(
-            as_user(user, [*python, "-m", "corten", *arguments], environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-        )
-
-    built = command("build", str(home / "limited"), "--name", "limited")
-    assert built.returncode == 0, built.stderr
-    return command
+@pytest.fixture
+def plain(plain_runners: Callable[[str], Plain]) -> Plain:
+    """The command as a plain user of this machine, with a store of its own that has an image."""
+    return plain_runners("subuids")
 
 
 def test_a_plain_user_is_told_what_is_not_enforced(
-    plain: Callable[..., subprocess.CompletedProcess[str]],
+    plain: Plain,
 ) -> None:
     limits = ("--memory", "64m", "--pids-limit", "20")
-    refused = plain("run", "limited", *limits, "--", "true")
+    refused = plain("run", "runner", *limits, "--", "true")
     assert (refused.returncode, refused.stdout) == (125, "")
     assert "--memory and --pids-limit cannot be enforced" in refused.stderr
     assert "or add --best-effort" in refused.stderr
-    done = plain("run", "limited", *limits, "--best-effort", "--", "echo", "ran")
+    done = plain("run", "runner", *limits, "--best-effort", "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert "not enforced here: --memory, --pids-limit" in done.stderr
     assert "--best-effort" not in done.stderr
@@ -196,10 +172,10 @@ def test_a_plain_user_is_told_what_is_not_enforced(
     assert "limits" in said.stdout + said.stderr
 
 
-def test_a_plain_user_and_devices(plain: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_a_plain_user_and_devices(plain: Plain) -> None:
     shown = plain(
         "run",
-        "limited",
+        "runner",
         "--device",
         "/dev/null:/dev/nothing",
         "--",
@@ -208,6 +184,6 @@ def test_a_plain_user_and_devices(plain: Callable[..., subprocess.CompletedProce
         "echo x > /dev/nothing && echo ok",
     )
     assert shown.stdout == "ok\n", shown.stderr
-    refused = plain("run", "limited", "--device", "/dev/kmsg", "--", "true")
+    refused = plain("run", "runner", "--device", "/dev/kmsg", "--", "true")
     assert refused.returncode == 125
     assert "a plain user's container cannot open the device '/dev/kmsg'" in refused.stderr

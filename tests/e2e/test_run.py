@@ -11,14 +11,14 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from corten.store.store import Store
-from support.command import Corten, link_files
-from support.plain_user import as_user, interpreter, plain_user
+from support.command import Corten
+from support.plain_user import plain_user
+from support.runner import Plain
 
 pytestmark = pytest.mark.e2e
 STATUS = "import os, re; s = open('/proc/self/status').read(); print(os.getuid(), *re.findall(r'(CapEff|CapBnd|NoNewPrivs|Seccomp):\\s*(\\w+)', s))"
@@ -34,39 +34,10 @@ def image(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> str:
     return "runner"
 
 
-@pytest.fixture(scope="module", params=["subuids", "none"])
-def plain(
-    request: pytest.FixtureRequest, corten: Corten, image: str, open_directory: Path
-) -> Callable[..., subprocess.CompletedProcess[str]]:
+@pytest.fixture
+def plain(plain_runner: Plain) -> Plain:
     """The command as a plain user with a store of its own that has the same image."""
-    with_ids = request.param == "subuids"
-    user = plain_user("corten-plain" if with_ids else "corten-nosub", subuids=with_ids)
-    home = open_directory / user.pw_name
-    home.mkdir()
-    project = home / "runner"
-    project.mkdir()
-    (project / "main.py").write_text("print('main')\n")
-    link_files(corten.home, home)
-    subprocess.run(["cp", "-a", "--remove-destination", home / "files", home / "own"], check=True)
-    (home / "store").mkdir()
-    (home / "own").rename(home / "store" / "files")
-    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home / "store", project, home], check=True)
-    python, variables = interpreter()
-
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**variables, "CORTEN_HOME": str(home / "store")}
-        return subprocess.run(
-            as_user(user, [*python, "-m", "corten", *arguments], environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-        )
-
-    built = command("build", str(project), "--name", "runner")
-    assert built.returncode == 0, built.stderr
-    return command
+    return plain_runner
 
 
 def test_root_is_isolated(corten: Corten, image: str) -> None:
@@ -93,7 +64,7 @@ def test_root_is_isolated(corten: Corten, image: str) -> None:
     assert corten("run", image, "--", "python", "-c", unshare).stdout.strip() == "-1"
 
 
-def test_plain_users_are_isolated(plain: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_plain_users_are_isolated(plain: Plain) -> None:
     done = plain("run", "runner", "--", "python", "-c", STATUS)
     assert done.returncode == 0, done.stderr
     uid, rest = done.stdout.split(" ", 1)
@@ -106,9 +77,7 @@ def test_plain_users_are_isolated(plain: Callable[..., subprocess.CompletedProce
     assert "Traceback" not in refused.stderr
 
 
-def test_a_plain_user_writes_to_a_mounted_folder_as_itself(
-    plain: Callable[..., subprocess.CompletedProcess[str]], open_directory: Path
-) -> None:
+def test_a_plain_user_writes_to_a_mounted_folder_as_itself(plain: Plain, open_directory: Path) -> None:
     user = plain_user(
         "corten-plain" if "65532" in plain("run", "runner", "--", "id", "-u").stdout else "corten-nosub"
     )
@@ -345,16 +314,13 @@ def test_many_at_once_and_prune_beside_them(corten: Corten, image: str) -> None:
     ] * 4
 
 
-def test_a_running_container_keeps_its_layers(
-    corten: Corten, base_home: Path, project: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_running_container_keeps_its_layers(corten: Corten, base_home: Path, tmp_path: Path) -> None:
     own = corten.at(tmp_path / "own")
     subprocess.run(["cp", "-al", base_home, own.home], check=True)
-    root = project({"main.py": "print('x')\n"})
-    own.build(root)
     running = subprocess.Popen(
-        own.command("run", "project", "--", "sh", "-c", "echo up; sleep 3; cat /app/main.py"),
+        own.command("run", "-i", "runner", "--", "sh", "-c", "echo up; read go; cat /app/main.py"),
         env=own.variables(),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -363,7 +329,7 @@ def test_a_running_container_keeps_its_layers(
     for item in json.loads(own("images", "--json").stdout):
         own("rmi", item["name"])
     own("prune")
-    assert running.communicate(timeout=20)[0] == "print('x')\n"
+    assert running.communicate("go\n", timeout=20)[0] == "print('main')\n"
     own("prune")
     assert Store.open(own.home).layers.all() == []
 
@@ -375,7 +341,7 @@ def test_no_engine(corten: Corten, image: str, engine: str, tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_doctor(corten: Corten, plain: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_doctor(corten: Corten, plain: Plain) -> None:
     document = json.loads(corten("doctor", "--json").stdout)
     assert document["ok"] is True
     assert {item["subject"] for item in document["findings"]} >= {"overlay", "limits", "store", "GPUs"}

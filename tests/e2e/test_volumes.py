@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -13,66 +14,60 @@ import pytest
 from corten.oci.descriptor import Descriptor, Manifest
 from corten.oci.platform import Platform
 from corten.store.store import Store
-from support.command import Corten, link_files
-from support.plain_user import as_user, interpreter, plain_user
+from support.command import Corten
+from support.plain_user import plain_user
+from support.runner import Plain
+from support.stores import copy_for, link_image
 
 pytestmark = pytest.mark.e2e
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="module")
-def rooted(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> Corten:
-    """Root's command, with a store of its own that has a small image."""
-    home = tmp_path_factory.mktemp("volumes-home")
-    link_files(corten.home, home)
-    project = tmp_path_factory.mktemp("volumes") / "runner"
+@pytest.fixture(scope="session")
+def home(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that has a small image with a folder of data."""
+    project = tmp_path_factory.mktemp("volumes") / "with-data"
     (project / "data").mkdir(parents=True)
     (project / "main.py").write_text("print('main')\n")
     (project / "data/file").write_text("from the image")
-    own = Corten(home)
-    own("build", project, "--name", "runner")
-    return own
+    corten("build", project, "--name", "with-data")
+    home = tmp_path_factory.mktemp("volumes-home")
+    link_image(corten.home, "with-data", home)
+    return home
 
 
-@pytest.fixture(scope="module", params=["root", "subuids", "none"])
-def command(request: pytest.FixtureRequest, rooted: Corten, open_directory: Path) -> Command:
-    """The command as root and as plain users, each with a store that has the image."""
-    if request.param == "root":
+@pytest.fixture(scope="session")
+def rooted(home: Path) -> Corten:
+    """Root's command, with a store of its own that has the image."""
+    return Corten(home)
 
-        def as_root(*arguments: str) -> subprocess.CompletedProcess[str]:
-            return rooted(*arguments, code=None)
 
-        return as_root
-    with_ids = request.param == "subuids"
-    user = plain_user("corten-plain" if with_ids else "corten-nosub", subuids=with_ids)
-    home = open_directory / f"volumes-{user.pw_name}"
-    (home / "runner/data").mkdir(parents=True)
-    (home / "runner/main.py").write_text("print('main')\n")
-    (home / "runner/data/file").write_text("from the image")
-    (home / "store").mkdir()
-    subprocess.run(["cp", "-a", rooted.home / "files", home / "store/files"], check=True)
-    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
-    python, variables = interpreter()
+@pytest.fixture(scope="session")
+def commands(home: Path, rooted: Corten, open_directory: Path) -> Callable[[str], Command]:
+    """The command as root and as plain users, each with a store that has the image. A module's parametrised fixture would
+    be made once more whenever another worker has taken a test in between."""
 
-    def as_plain(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**variables, "CORTEN_HOME": str(home / "store")}
-        return subprocess.run(
-            as_user(user, [*python, "-m", "corten", *arguments], environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-        )
+    @cache
+    def make(kind: str) -> Command:
+        if kind == "root":
+            return partial(rooted, code=None)
+        user = plain_user("corten-plain" if kind == "subuids" else "corten-nosub", subuids=kind == "subuids")
+        place = open_directory / f"volumes-{user.pw_name}"
+        place.mkdir()
+        copy_for(user, home, place / "store")
+        return Plain(user, place)
 
-    built = as_plain("build", str(home / "runner"), "--name", "runner")
-    assert built.returncode == 0, built.stderr
-    return as_plain
+    return make
+
+
+@pytest.fixture(params=["root", "subuids", "none"])
+def command(request: pytest.FixtureRequest, commands: Callable[[str], Command]) -> Command:
+    return commands(request.param)
 
 
 def inside(command: Command, *arguments: str) -> str:
     """What a shell in a container prints; the last argument is its script."""
-    done = command("run", "runner", *arguments[:-1], "--", "sh", "-c", arguments[-1])
+    done = command("run", "with-data", *arguments[:-1], "--", "sh", "-c", arguments[-1])
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -117,7 +112,7 @@ def test_models_are_kept_for_every_user_inside(command: Command, open_directory:
 
 
 def test_a_volume_in_use_is_not_removed(rooted: Corten) -> None:
-    rooted("run", "-d", "--name", "holder", "-v", "held:/held", "runner", "--", "sleep", "60")
+    rooted("run", "-d", "--name", "holder", "-v", "held:/held", "with-data", "--", "sleep", "60")
     try:
         refused = rooted("volume", "rm", "held", code=1)
         assert "in use by holder" in refused.stderr
@@ -129,7 +124,7 @@ def test_a_volume_in_use_is_not_removed(rooted: Corten) -> None:
 
 def test_what_an_image_calls_volumes_is_writable_and_dropped(rooted: Corten) -> None:
     store = Store(rooted.home)
-    image = store.images.get("runner", Platform.host())
+    image = store.images.get("with-data", Platform.host())
     config = replace(image.config, volumes=("/var/lib/thing", "/app/data")).encode()
     before = Manifest.decode(store.blobs.read(image.digest))
     described = Descriptor(before.config.media_type, store.blobs.put(config), len(config))
@@ -145,10 +140,10 @@ def test_what_an_image_calls_volumes_is_writable_and_dropped(rooted: Corten) -> 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["run", "-v", "x:/", "runner"], "cannot be mounted at '/'"),
-        (["run", "-v", "x:/etc/passwd", "runner", "--", "true"], "the image has a file there"),
-        (["run", "-v", "./nowhere:/x", "runner"], "does not exist"),
-        (["run", "-v", "x:/a", "--tmpfs", "/a", "runner"], "two mounts are to lie at '/a'"),
+        (["run", "-v", "x:/", "with-data"], "cannot be mounted at '/'"),
+        (["run", "-v", "x:/etc/passwd", "with-data", "--", "true"], "the image has a file there"),
+        (["run", "-v", "./nowhere:/x", "with-data"], "does not exist"),
+        (["run", "-v", "x:/a", "--tmpfs", "/a", "with-data"], "two mounts are to lie at '/a'"),
         (["volume", "rm"], "needs a name"),
         (["volume", "ls", "x"], "takes no names"),
         (["volume", "create", "../x"], "not a volume's name"),

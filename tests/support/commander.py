@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from support.command import Corten, link_files
+from support.command import Corten
 from support.plain_user import as_user, interpreter, plain_user
+from support.stores import copy_for
 
 PROJECT = {"main.py": "print('main')\n"}
 
@@ -70,40 +70,27 @@ class Commander:
 
 
 @pytest.fixture(scope="session", params=["root", "subuids", "none"])
-def whole(request: pytest.FixtureRequest, corten: Corten, open_directory: Path) -> Commander:
+def whole(request: pytest.FixtureRequest, corten: Corten, base_home: Path, open_directory: Path) -> Commander:
     """The command as each kind of user."""
     source = open_directory / f"source-{request.param}" / "runner"
     source.mkdir(parents=True)
     (source / "main.py").write_text(PROJECT["main.py"])
-    corten("build", source, "--name", "runner")
     if request.param == "root":
         home = open_directory / "root-store"
-        shutil.copytree(corten.home, home, copy_function=os.link, ignore=_not_shared, symlinks=True)
+        subprocess.run(["cp", "-al", base_home, home], check=True)
         at = corten.at(home)
-        at("build", source, "--name", "runner")
         return Commander("root", tuple(at.command()), at.variables(), home, source.parent)
     user = plain_user(
         "corten-plain" if request.param == "subuids" else "corten-nosub", subuids=request.param == "subuids"
     )
     home = open_directory / f"life-{user.pw_name}"
     home.mkdir()
-    link_files(corten.home, home)
-    subprocess.run(["cp", "-a", "--remove-destination", home / "files", home / "own"], check=True)
-    (home / "store").mkdir()
-    (home / "own").rename(home / "store" / "files")
-    subprocess.run(
-        ["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home / "store", source.parent, home], check=True
-    )
+    copy_for(user, base_home, home / "store")
+    subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", source.parent, home], check=True)
     python, variables = interpreter()
     store = home / "store"
     prefix = as_user(user, [*python, "-m", "corten"], {**variables, "CORTEN_HOME": str(store)})
-    command = Commander(request.param, tuple(prefix), {}, store, source.parent)
-    command("build", str(source), "--name", "runner")
-    return command
-
-
-def _not_shared(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if name in ("containers", "tmp", "locks", "caches")]
+    return Commander(request.param, tuple(prefix), {}, store, source.parent)
 
 
 @pytest.fixture

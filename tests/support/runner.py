@@ -11,8 +11,11 @@ from pwd import struct_passwd
 
 import pytest
 
-from support.command import Corten, link_files
+from support.command import Corten
 from support.plain_user import as_user, interpreter, plain_user
+from support.stores import copy_for, link_image
+
+MAIN = "print('main')\n"
 
 
 @dataclass(frozen=True)
@@ -41,36 +44,40 @@ class Plain:
         )
 
 
-@pytest.fixture(scope="session")
-def runner(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image's name in the shared store."""
-    root = tmp_path_factory.mktemp("run") / "runner"
+def build_runner(corten: Corten, root: Path) -> None:
+    """Build the image `runner` in this store, from a project at `root`."""
     root.mkdir()
-    (root / "main.py").write_text("print('main')\n")
+    (root / "main.py").write_text(MAIN)
     corten("build", root, "--name", "runner")
+
+
+@pytest.fixture(scope="session")
+def runner(corten: Corten) -> str:
+    """The image's name in the shared store."""
     return "runner"
 
 
 @pytest.fixture(scope="session")
-def plain_runners(corten: Corten, runner: str, open_directory: Path) -> Callable[[str], Plain]:
+def base_home(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that has the default base, the image `runner` and little else; to be copied or linked, never used."""
+    home = tmp_path_factory.mktemp("base-home")
+    link_image(corten.home, "runner", home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def plain_runners(base_home: Path, open_directory: Path) -> Callable[[str], Plain]:
     """The command as a plain user: with subordinate IDs (`subuids`) or without (`none`)."""
 
     @cache
     def make(kind: str) -> Plain:
         user = plain_user("corten-plain" if kind == "subuids" else "corten-nosub", subuids=kind == "subuids")
         home = open_directory / f"runner-{user.pw_name}"
-        project = home / "runner"
-        project.mkdir(parents=True)
-        (project / "main.py").write_text("print('main')\n")
-        link_files(corten.home, home)
-        subprocess.run(["cp", "-a", "--remove-destination", home / "files", home / "own"], check=True)
-        (home / "store").mkdir()
-        (home / "own").rename(home / "store" / "files")
+        (home / "runner").mkdir(parents=True)
+        (home / "runner/main.py").write_text(MAIN)
         subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
-        plain = Plain(user, home)
-        built = plain("build", project, "--name", "runner", timeout=300)
-        assert built.returncode == 0, built.stderr
-        return plain
+        copy_for(user, base_home, home / "store")
+        return Plain(user, home)
 
     return make
 

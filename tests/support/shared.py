@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.command import Corten
+from support.runner import build_runner
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
@@ -19,7 +20,9 @@ SHARED_HOME = Path(os.environ.get("CORTEN_TEST_HOME") or ROOT / ".cache" / "test
 
 
 @pytest.fixture(scope="session")
-def corten() -> Corten:
-    """The command with the shared store."""
+def corten(tmp_path_factory: pytest.TempPathFactory) -> Corten:
+    """The command with the shared store, which has the default base and the image `runner`."""
     SHARED_HOME.mkdir(parents=True, exist_ok=True)
-    return Corten(SHARED_HOME)
+    command = Corten(SHARED_HOME)
+    build_runner(command, tmp_path_factory.mktemp("run") / "runner")
+    return command

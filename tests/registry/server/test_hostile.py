@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from corten.registry.server import wire
+from support.commander import until
 from support.embedded import Client, digest_of, serving
 
 DATA = b"x" * 1000
@@ -210,8 +211,13 @@ def test_idle_connections_make_room(tmp_path: Path) -> None:
         for connection in held:
             connection.sendall(b"GET /v2/ HTTP/1.1\r\n\r\n")
             assert status(connection.recv(65536)) == 200
+            # The client has its answer a moment before the server counts the connection as idle.
+            until(lambda: all(item.idle_since is not None for item in client.server.connections()))
         assert status(raw(client, b"GET /v2/ HTTP/1.1\r\nConnection: close\r\n\r\n")) == 200
         assert held[0].recv(1) == b""
+        held[1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            held[1].recv(1)
         for connection in held:
             connection.close()
 

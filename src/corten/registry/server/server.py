@@ -25,6 +25,7 @@ from corten.values import dataclass
 
 MOST_CONNECTIONS = 256
 _PATIENCE = 1.0
+_LOOK_AGAIN = 0.02
 _GRACE = 5.0
 _SWEEP_EVERY = 3600.0
 _BUSY = (
@@ -97,11 +98,17 @@ class Server:
         threading.Thread(target=self._serve, args=(served,), daemon=True).start()
 
     def _make_room(self) -> bool:
-        """Let the connection go that has waited longest for a request, and have its place."""
-        waiting = [(since, item) for item in self._open() if (since := item.idle_since) is not None]
-        if waiting:
-            min(waiting, key=lambda pair: pair[0])[1].leave()
-        return self._slots.acquire(timeout=_PATIENCE)
+        """Let the connection go that has waited longest for a request, and have its place. While all are busy, wait a
+        little for the first that is not: a client has its answer some time before the connection counts as idle."""
+        deadline = time.monotonic() + _PATIENCE
+        while (left := deadline - time.monotonic()) > 0:
+            waiting = [(since, item) for item in self.connections() if (since := item.idle_since) is not None]
+            if waiting:
+                min(waiting, key=lambda pair: pair[0])[1].leave()
+                return self._slots.acquire(timeout=left)
+            if self._slots.acquire(timeout=min(left, _LOOK_AGAIN)):
+                return True
+        return False
 
     def _turn_away(self, connection: socket.socket) -> None:
         body = Refusal(503, "TOOMANYREQUESTS", "too many connections: try again").body().decode()
@@ -122,19 +129,19 @@ class Server:
             self._slots.release()
 
     def _end(self, grace: float) -> None:
-        for connection in self._open():
+        for connection in self.connections():
             connection.leave()
         deadline = time.monotonic() + grace
-        while self._open() and time.monotonic() < deadline:
+        while self.connections() and time.monotonic() < deadline:
             time.sleep(0.02)
-        for connection in self._open():
+        for connection in self.connections():
             connection.cut()
         # What was cut notes how far it came.
         deadline = time.monotonic() + 1
-        while self._open() and time.monotonic() < deadline:
+        while self.connections() and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def _open(self) -> list[Connection]:
+    def connections(self) -> list[Connection]:
         with self._guard:
             return list(self._connections)
 
