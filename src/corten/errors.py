@@ -15,6 +15,7 @@
     ├ StoreError                this disk's store cannot do it (full, not writable, unknown image)
     │ └ ImageNotFound           no image of that name or digest
     ├ BuildError                a layer or image cannot be made
+    ├ NoSandbox                 this machine cannot confine a program that is not trusted
     └ RuntimeFailure            a container cannot be started here, or a limit cannot be enforced
 
 Messages start in lower case, put names in quotes and end without a full stop. The hint says what to do next.
@@ -92,3 +93,7 @@ class BuildError(CortenError):
 
 class RuntimeFailure(CortenError):
     """A container cannot be started here, or something asked for cannot be honoured."""
+
+
+class NoSandbox(CortenError):
+    """This machine does not let a program that is not trusted be confined as it has to be."""

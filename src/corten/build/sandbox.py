@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from corten.runtime import kernel
+from corten.sandbox import kernel
 
 _TMP = "/tmp"
 WORK = f"{_TMP}/work"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.oci.platform import Platform
-from corten.runtime import kernel, launch
+from corten.runtime import launch
 from corten.runtime.identity import Identity, check_ids
 from corten.runtime.initial import INSIDE
 from corten.runtime.options import RunOptions
@@ -21,6 +21,7 @@ from corten.runtime.rootfs import Root
 from corten.runtime.seccomp import custom_seccomp, default_profile, oci_seccomp
 from corten.runtime.spec import ROOT_CAPABILITIES, Container
 from corten.runtime.users import User, resolve_user
+from corten.sandbox import kernel
 from corten.store.images import Image
 from corten.values import dataclass
 

@@ -9,7 +9,7 @@ import shutil
 from typing import Literal
 
 from corten.errors import CortenError, RuntimeFailure
-from corten.runtime import kernel, launch, limits
+from corten.runtime import launch, limits
 from corten.runtime.cdi.choose import NVIDIA_HINT
 from corten.runtime.cdi.read import directories, read_specifications
 from corten.runtime.engine import CANDIDATES, FALLBACKS, PACKAGES, chosen, installed
@@ -24,6 +24,7 @@ from corten.runtime.identity import (
 from corten.runtime.network.plan import survey
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
 from corten.runtime.probe import probe
+from corten.sandbox import kernel
 from corten.store.store import Store
 from corten.values import dataclass, replace
 

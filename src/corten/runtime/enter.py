@@ -9,7 +9,8 @@ import signal
 from collections.abc import Callable
 
 from corten.errors import CortenError, RuntimeFailure
-from corten.runtime import kernel, launch
+from corten.runtime import launch
+from corten.sandbox import kernel
 
 _KINDS = (
     ("user", kernel.CLONE_NEWUSER),

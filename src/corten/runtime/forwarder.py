@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from corten.runtime import kernel
+from corten.sandbox import kernel
 
 
 def start_forwarder(listener: int, port: int, notify: int | None = None) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from corten.errors import RuntimeFailure
-from corten.runtime import kernel
+from corten.sandbox import kernel
 from corten.values import dataclass
 
 Mapping = tuple[int, int, int]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
-from corten.runtime import cgroups, kernel
+from corten.runtime import cgroups
 from corten.runtime.attend import FORWARDED, attend, shorten_log
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
@@ -29,6 +29,7 @@ from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.monitor import Monitor, become, begin
 from corten.runtime.overlay import enter_mount_namespace, mount_limited, mount_overlay
 from corten.runtime.processes import note_inside
+from corten.sandbox import kernel
 from corten.store.disk import remove_tree
 from corten.values import dataclass, replace
 

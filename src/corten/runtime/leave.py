@@ -11,7 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from corten.runtime import cgroups, kernel
+from corten.runtime import cgroups
+from corten.sandbox import kernel
 from corten.store.disk import remove_tree
 
 

@@ -21,10 +21,10 @@ import sys
 from typing import NoReturn
 
 from corten.errors import RuntimeFailure
-from corten.runtime import kernel
 from corten.runtime.attend import LOG_SIZE
 from corten.runtime.engine import Engine, complaint
 from corten.runtime.processes import note_inside
+from corten.sandbox import kernel
 from corten.values import dataclass
 
 _LISTENER = 3

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 
 from corten.errors import RuntimeFailure
-from corten.runtime import kernel
+from corten.sandbox import kernel
 
 MOST_LAYERS = 500
 """The kernel's own limit (OVL_MAX_STACK)."""

@@ -12,7 +12,7 @@ import resource
 from collections.abc import Collection, Sequence
 
 from corten.errors import UsageError
-from corten.runtime import kernel
+from corten.sandbox import kernel
 from corten.values import dataclass
 
 _IN_ORDER = (

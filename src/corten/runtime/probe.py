@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corten.errors import RuntimeFailure
 from corten.oci.platform import Platform
-from corten.runtime import attend, kernel, launch
+from corten.runtime import attend, launch
 from corten.runtime.engine import FALLBACKS, PROBE, Engine, chosen, complaint, installed, remember, remembered
 from corten.runtime.identity import Identity
 from corten.runtime.limits import describe, plan_limits
@@ -19,6 +19,7 @@ from corten.runtime.options import Limits
 from corten.runtime.seccomp import default_profile, oci_seccomp
 from corten.runtime.spec import Container, runtime_spec
 from corten.runtime.users import User
+from corten.sandbox import kernel
 from corten.store.store import Store
 
 

@@ -8,7 +8,6 @@ import re
 import subprocess
 
 from corten.errors import RuntimeFailure
-from corten.runtime import kernel
 from corten.runtime.attend import wait
 from corten.runtime.engine import PROBE, Engine
 from corten.runtime.fallback.arguments import bwrap_arguments
@@ -19,6 +18,7 @@ from corten.runtime.identity import Identity, find_program
 from corten.runtime.options import Limits
 from corten.runtime.spec import Container
 from corten.runtime.users import User
+from corten.sandbox import kernel
 from corten.store.store import Store
 
 

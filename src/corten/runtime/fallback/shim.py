@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
-from corten.runtime import kernel, launch
+from corten.runtime import launch
 from corten.runtime.attend import FORWARDED, Receiver, attend
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.forwarder import start_forwarder
 from corten.runtime.processes import children, first_process, handles, note_inside
+from corten.sandbox import kernel
 from corten.store.disk import remove_tree
 from corten.values import dataclass
 

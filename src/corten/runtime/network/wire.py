@@ -22,12 +22,12 @@ import stat
 from pathlib import Path
 
 from corten.errors import RuntimeFailure
-from corten.runtime import kernel
 from corten.runtime.identity import Identity
 from corten.runtime.network import forwarding, pasta
 from corten.runtime.network.loopback import raise_loopback
 from corten.runtime.network.ports import Port, Taken
 from corten.runtime.processes import first_process, inside
+from corten.sandbox import kernel
 from corten.values import dataclass
 
 _NOBODY = 65534
