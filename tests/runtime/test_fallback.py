@@ -30,6 +30,7 @@ from corten.runtime.spec import Container
 from corten.runtime.users import User
 from corten.store.merged import Kind, merged
 from corten.store.store import Store
+from support.images import bare_layer
 
 
 def container(root: Path, **changes: object) -> Container:
@@ -245,14 +246,13 @@ def store(tmp_path: Path) -> Iterator[tuple[Store, list[Digest]]]:
     digests = []
     for number in range(2):
         digest = Digest.of(str(number).encode())
-        layer = made.layers.directory / digest.hex / "fs"
+        layer = bare_layer(made, digest)
         for name in ("app", "home/me", "tmp", "run", "proc", "sys", "dev", "usr", "lib", "lib64", "etc"):
             (layer / name).mkdir(parents=True)
         for mode in (0o644, 0o755, 0o600, 0o444, 0o666):
             (layer / "app" / f"{number}-{mode:o}").write_text("good")
             (layer / "app" / f"{number}-{mode:o}").chmod(mode)
         (layer / "home" / "me" / "kept").write_text("good")
-        (layer.parent / "synced").touch()
         digests.append(digest)
     yield made, digests
     shutil.rmtree(tmp_path / "store", ignore_errors=True)

@@ -10,6 +10,7 @@ import pytest
 from corten.oci.digest import Digest
 from corten.store.merged import Kind, copy_tree, merged, prune_merged
 from corten.store.store import Store
+from support.images import bare_layer
 
 
 class Layers:
@@ -22,10 +23,7 @@ class Layers:
     def add(self) -> Path:
         digest = Digest.of(str(len(self.digests)).encode())
         self.digests.append(digest)
-        tree = self.store.layers.directory / digest.hex / "fs"
-        tree.mkdir(parents=True)
-        (tree.parent / "synced").touch()
-        return tree
+        return bare_layer(self.store, digest)
 
 
 @pytest.fixture

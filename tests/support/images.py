@@ -35,6 +35,16 @@ def add_image(store: Store, name: str, *layers: Digest, platform: Platform = AMD
     return digest
 
 
+def bare_layer(store: Store, digest: Digest) -> Path:
+    """The empty tree of a layer that is called `digest`, whatever a test puts into it."""
+    place = store.layers.directory / digest.hex
+    (place / "fs").mkdir(parents=True)
+    (place / "layer.json").write_text('{"size": 1024, "files": 0}')
+    (place / "entries").touch()
+    (place / "synced").touch()
+    return place / "fs"
+
+
 def make_layer(store: Store, files: Mapping[str, bytes], key: str | None = None) -> Digest:
     """A layer of these files."""
     with store.temporary_directory() as directory:

@@ -16,10 +16,13 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from corten.errors import FormatError
+from corten.oci.inside import Inside
+from corten.oci.tar import opened
 
 _RAW, _FILE, _MOVED = b"R", b"F", b"M"
 _PIECE = 1 << 20
@@ -76,7 +79,10 @@ def replay(recipe: Path, tree: Path) -> Iterator[bytes]:
     replaced = recipe.parent / REPLACED
     elsewhere = _moves(recipe) if replaced.is_dir() else {}
     files = 0
-    with open(recipe, "rb") as packed:
+    with ExitStack() as stack:
+        packed = stack.enter_context(open(recipe, "rb"))
+        inside = stack.enter_context(Inside(tree))
+        aside = stack.enter_context(Inside(replaced)) if elsewhere else inside
         reader = _Inflated(packed)
         while record := reader.record():
             kind, size, path = record
@@ -84,10 +90,10 @@ def replay(recipe: Path, tree: Path) -> Iterator[bytes]:
                 yield from reader.raw(size)
             elif kind == _FILE:
                 number = elsewhere.get(files)
-                place = os.fsencode(tree) + b"/" + path
-                if number is not None:
-                    place = os.fsencode(replaced / str(number))
-                yield from _file(place, size, path)
+                if number is None:
+                    yield from _file(inside, os.fsdecode(path), size)
+                else:
+                    yield from _file(aside, str(number), size)
                 files += 1
 
 
@@ -109,14 +115,17 @@ def _moves(recipe: Path) -> dict[int, int]:
     return found
 
 
-def _file(place: bytes, size: int, path: bytes) -> Iterator[bytes]:
-    with open(place, "rb", buffering=0) as file:
+def _file(inside: Inside, path: str, size: int) -> Iterator[bytes]:
+    file = opened(inside, path)
+    try:
         while size:
-            piece = file.read(min(size, _PIECE))
+            piece = os.read(file, min(size, _PIECE))
             if not piece:
-                raise FormatError(f"'{os.fsdecode(path)}' is shorter than its layer says")
+                raise FormatError(f"'{path}' is shorter than its layer says")
             size -= len(piece)
             yield piece
+    finally:
+        os.close(file)
 
 
 class _Inflated:

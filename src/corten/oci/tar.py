@@ -7,6 +7,7 @@ the machine, so that a layer's tar never has to be stored.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -16,6 +17,7 @@ from typing import Literal
 
 from corten.errors import FormatError
 from corten.oci.digest import Digest
+from corten.oci.inside import Inside
 from corten.values import dataclass
 
 EPOCH = 315532800
@@ -30,6 +32,9 @@ _KINDS: dict[str, Kind] = {"f": "file", "d": "directory", "l": "symlink", "h": "
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
 _LARGEST_USTAR_SIZE = 0o77777777777
 _CHUNK = 1 << 20
+_CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL)
+DEEPEST = 256
+"""Folders within each other. Each is held open while what is in it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +116,26 @@ def _padded(data: bytes) -> bytes:
 def scan(tree: Path) -> list[Entry]:
     """The canonical entries of the directory `tree`: sorted by path, parents first; regular files become 0644 or 0755
     by their executable bit, directories 0755, or 1777 where the sticky bit is set. The root itself has no entry.
-    Raises FormatError for anything that is not a file, a directory or a symbolic link."""
-    entries: list[Entry] = []
-    _scan_directory(os.fspath(tree), "", entries, mend=False)
-    entries.sort(key=_order)
-    return entries
+    No link is followed, whatever changes in the tree meanwhile. Raises FormatError for anything that is not a file, a directory
+    or a symbolic link."""
+    return _scanned(tree, settled=False)
 
 
 def settle(tree: Path) -> list[Entry]:
     """The same, after giving everything below `tree`, and `tree` itself, the mode on this disk that its entry has:
     whatever umask it was written with, containers see what the tar stream says."""
+    return _scanned(tree, settled=True)
+
+
+def _scanned(tree: Path, settled: bool) -> list[Entry]:
     entries: list[Entry] = []
-    os.chmod(tree, 0o755)
-    _scan_directory(os.fspath(tree), "", entries, mend=True)
+    root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if settled:
+            os.fchmod(root, 0o755)
+        _scan_directory(root, "", entries, settled, 0)
+    finally:
+        os.close(root)
     entries.sort(key=_order)
     return entries
 
@@ -133,7 +145,11 @@ def _order(entry: Entry) -> bytes:
     return entry.path.encode("utf-8", "surrogateescape").replace(b"/", b"\0")
 
 
-def _scan_directory(directory: str, prefix: str, entries: list[Entry], mend: bool) -> None:
+def _scan_directory(directory: int, prefix: str, entries: list[Entry], settled: bool, depth: int) -> None:
+    """Add what is in the open directory `directory`. Everything below it is reached through its descriptor: a directory that
+    becomes a link meanwhile leads nowhere."""
+    if depth > DEEPEST:
+        raise FormatError(f"'{prefix[:100]}…' lies more than {DEEPEST} folders deep")
     with os.scandir(directory) as listing:
         for item in listing:
             path = prefix + item.name
@@ -144,36 +160,79 @@ def _scan_directory(directory: str, prefix: str, entries: list[Entry], mend: boo
             elif stat.S_ISREG(mode):
                 entry = Entry(path, "file", 0o755 if mode & 0o100 else 0o644, status.st_size)
             elif stat.S_ISLNK(mode):
-                entry = Entry(path, "symlink", 0o777, 0, os.readlink(item.path))
+                entry = Entry(path, "symlink", 0o777, 0, os.readlink(item.name, dir_fd=directory))
             else:
                 raise FormatError(f"'{path}' is neither a file, a directory nor a symbolic link")
-            if mend and entry.kind != "symlink" and stat.S_IMODE(mode) != entry.mode:
-                os.chmod(item.path, entry.mode)
             entries.append(entry)
+            wrong = settled and entry.kind != "symlink" and stat.S_IMODE(mode) != entry.mode
+            if wrong:
+                _settle_one(directory, item.name, path, status, entry.mode)
             if entry.kind == "directory":
-                _scan_directory(item.path, path + "/", entries, mend)
+                inner = _entered(directory, item.name, path)
+                try:
+                    _scan_directory(inner, path + "/", entries, settled, depth + 1)
+                finally:
+                    os.close(inner)
+
+
+def _entered(directory: int, name: str, path: str) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        if error.errno in _CHANGED:
+            raise FormatError(f"'{path}' was changed while it was read") from error
+        raise
+
+
+def _settle_one(directory: int, name: str, path: str, seen: os.stat_result, mode: int) -> None:
+    """Give a file or a directory its mode, and nothing else: what is at `name` must still be what was `seen`. The descriptor
+    needs no right to read it, and chmod(2) has no way to follow no link."""
+    try:
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError as error:
+        raise FormatError(f"'{path}' was changed while it was read") from error
+    try:
+        found = os.fstat(descriptor)
+        if (found.st_dev, found.st_ino, found.st_mode) != (seen.st_dev, seen.st_ino, seen.st_mode):
+            raise FormatError(f"'{path}' was changed while it was read")
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)
+    finally:
+        os.close(descriptor)
 
 
 def stream(entries: Iterable[Entry], tree: Path) -> Iterator[bytes]:
-    """The canonical tar stream of `entries`, with the bytes of the files below `tree`, in pieces of at most 1 MiB.
-    Raises FormatError when a file is not as long as its entry says: the tree was changed."""
-    root = os.fspath(tree) + "/"
-    for entry in entries:
-        yield header(entry)
-        if entry.kind != "file" or entry.size == 0:
-            continue
-        left = entry.size
-        with open(root + entry.path, "rb", buffering=0) as file:
-            while left:
-                piece = file.read(min(_CHUNK, left))
-                if not piece:
-                    raise FormatError(f"'{entry.path}' is shorter than its entry says")
-                left -= len(piece)
-                yield piece
-        padding = -entry.size % _BLOCK
-        if padding:
-            yield bytes(padding)
+    """The canonical tar stream of `entries`, with the bytes of the files below `tree`, in pieces of at most 1 MiB. No link is
+    followed. Raises FormatError when a file is not there, or not as long as its entry says: the tree was changed."""
+    with Inside(tree) as inside:
+        for entry in entries:
+            yield header(entry)
+            if entry.kind != "file" or entry.size == 0:
+                continue
+            left = entry.size
+            file = opened(inside, entry.path)
+            try:
+                while left:
+                    piece = os.read(file, min(_CHUNK, left))
+                    if not piece:
+                        raise FormatError(f"'{entry.path}' is shorter than its entry says")
+                    left -= len(piece)
+                    yield piece
+            finally:
+                os.close(file)
+            padding = -entry.size % _BLOCK
+            if padding:
+                yield bytes(padding)
     yield _END
+
+
+def opened(inside: Inside, path: str) -> int:
+    """The descriptor of a layer's regular file. Raises FormatError where something else, or nothing, is at `path`."""
+    try:
+        return inside.open(path)
+    except OSError as error:
+        if error.errno in _CHANGED:
+            raise FormatError(f"'{path}' is not there any more, or is no file") from error
+        raise
 
 
 def digest(

@@ -191,7 +191,7 @@ class _Download:
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.target, flags, 0o644)
+            descriptor = os.open(self.target, flags, 0o600)
         except OSError as error:
             raise _disk_error(error, self.target) from error
         with os.fdopen(descriptor, "r+b", buffering=0) as file:

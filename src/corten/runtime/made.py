@@ -33,7 +33,7 @@ from corten.runtime.probe import find_engine
 from corten.runtime.processes import INSIDE
 from corten.runtime.records import NEVER, Health, Kind, Record, Restart
 from corten.runtime.spec import runtime_spec
-from corten.store.disk import explained, write_atomically
+from corten.store.disk import explained, private_directory, write_atomically
 from corten.store.images import Image
 from corten.store.store import Store
 from corten.values import dataclass, replace
@@ -75,7 +75,7 @@ class Made:
         self.image, self.options, self.store, self.life = image, options, store, life
         self.limits = options.limits
         with explained(store.root):
-            store.containers_directory.mkdir(parents=True, exist_ok=True)
+            private_directory(store.containers_directory)
             if again is None:
                 self.name, self.directory, self._lock = self._reserve(options.name)
             else:
@@ -355,7 +355,7 @@ class Made:
 
     def _files(self, network: str, resolvers: str = "") -> tuple[tuple[str, str], ...]:
         own = self.directory / "etc"
-        own.mkdir(exist_ok=True)
+        own.mkdir(mode=0o755, exist_ok=True)
         texts = name_files(self.name, network, self.options, resolvers)
         for name, text in texts.items():
             (own / name).write_text(text)

@@ -24,7 +24,7 @@ from corten.runtime.mounts import VOLUME_NAME, NamedVolume, Volume
 from corten.runtime.rootfs import Root
 from corten.runtime.spec import Container
 from corten.runtime.users import User
-from corten.store.disk import explained, remove_tree, write_atomically
+from corten.store.disk import explained, private_directory, remove_tree, write_atomically
 from corten.store.store import Store
 from corten.values import dataclass, replace
 
@@ -239,7 +239,7 @@ def _room(path: str, inside: Root, user: User, identity: Identity) -> str | None
 def _make(store: Store, name: str, labels: tuple[tuple[str, str], ...]) -> None:
     """A volume appears whole: its document is what makes it one."""
     directory = store.root / "volumes" / name
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(directory)
     (directory / "data").mkdir(mode=0o755, exist_ok=True)
     document = {"version": 1, "created": time.time(), "labels": dict(labels)}
     write_atomically(directory / "volume.json", json.dumps(document).encode())

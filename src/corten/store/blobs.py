@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corten.errors import FormatError, StoreError
 from corten.oci.digest import Digest
-from corten.store.disk import explained, write_atomically
+from corten.store.disk import explained, private_directory, write_atomically
 
 
 class Blobs:
@@ -25,7 +25,7 @@ class Blobs:
         path = self.path(digest)
         with explained(self.directory):
             if not path.exists() or path.read_bytes() != data:
-                self.directory.mkdir(parents=True, exist_ok=True)
+                private_directory(self.directory)
                 write_atomically(path, data)
         return digest
 

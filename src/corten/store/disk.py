@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from corten.errors import StoreError
@@ -15,6 +16,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _DEEPEST = 64
 """Directories within each other that are removed by calls within each other, each of which holds one open."""
+_ATTEMPTS = 5
 _REFUSED = (
     errno.EACCES,
     errno.EPERM,
@@ -48,9 +50,42 @@ def explained(path: Path, what: str = "the store at ") -> Iterator[None]:
         raise
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = False) -> None:
+def private_directory(path: Path) -> None:
+    """Make the directory `path`, and what is missing above it, for this user alone: mode 0700 whatever the umask. One that is
+    there keeps its mode. Raises OSError."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileNotFoundError:
+        private_directory(path.parent)
+        with suppress(FileExistsError):  # another process was faster
+            os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+
+
+def close_to_others(path: Path, bits: int) -> None:
+    """Take the permission `bits` from the directory `path`. A link, and what is not this user's to change, stays as it is."""
+    with suppress(OSError):
+        status = os.lstat(path)
+        if stat.S_ISDIR(status.st_mode) and status.st_mode & bits:
+            descriptor = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+            try:
+                os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~bits)
+            finally:
+                os.close(descriptor)
+
+
+def write_privately(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write the new file `path`, with exactly this mode where the umask does not take more."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600, *, durable: bool = False) -> None:
     """Put `data` at `path`: readers see the old file or the whole new one, also after a kill; when `durable`, after a power
-    loss too."""
+    loss too. The file is this user's alone, unless `mode` says something else."""
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -90,35 +125,17 @@ def boot_identity() -> str:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove the directory `path` and all below it, also directories that their owner may not write to. What another
-    process removes at the same time is no error."""
-    if _removed(path):
-        return
-    import shutil
+    """Remove the directory `path` and all below it, also directories that their owner may not write to; a link or a file in
+    its place is removed itself. No link is followed, whatever changes meanwhile. What another process removes at the same time
+    is no error. Directories may be nested as deeply as a container could make them, far beyond what calls can be. Raises
+    OSError for what cannot be removed.
 
-    def retry(function: object, name: str, error: BaseException) -> None:
-        if isinstance(error, FileNotFoundError):
+    It is not `shutil.rmtree`: that imports all compressors, which takes longer than removing what a container leaves."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            above = os.open(path.parent, _DIRECTORY)
+        except FileNotFoundError:
             return
-        parent = os.path.dirname(name)
-        os.chmod(parent, 0o700)
-        if os.path.isdir(name) and not os.path.islink(name):
-            os.chmod(name, 0o700)
-            shutil.rmtree(name, ignore_errors=True)
-        else:
-            os.unlink(name)
-
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    elif path.exists():
-        shutil.rmtree(path, onerror=lambda function, name, info: retry(function, name, info[1]))
-
-
-def _removed(path: Path) -> bool:
-    """Remove the directory `path` where nothing in it resists. What a container leaves is little, and somebody waits for its end:
-    `shutil` imports all compressors, which takes longer than this. Like it, this follows no link that appears meanwhile.
-    Directories may be nested as deeply as a container could make them, far beyond what calls can be."""
-    try:
-        above = os.open(path.parent, _DIRECTORY)
         try:
             root = _opened(path.name, above)
             try:
@@ -127,9 +144,36 @@ def _removed(path: Path) -> bool:
             finally:
                 os.close(root)
             os.rmdir(path.name, dir_fd=above)
+        except FileNotFoundError:
+            if not _is_there(path.name, above):
+                return
+        except OSError as error:
+            if error.errno == errno.ENOTDIR and _is_unlinked(path.name, above):
+                return
+            # Otherwise something has changed meanwhile.
+            changed = error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+            if not changed or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
         finally:
             os.close(above)
-    except OSError:
+
+
+def _is_unlinked(name: str, above: int) -> bool:
+    try:
+        os.unlink(name, dir_fd=above)
+    except FileNotFoundError:
+        return True
+    except (IsADirectoryError, PermissionError):
+        return False
+    return True
+
+
+def _is_there(name: str, above: int) -> bool:
+    try:
+        os.stat(name, dir_fd=above, follow_symlinks=False)
+    except FileNotFoundError:
         return False
     return True
 
@@ -139,19 +183,24 @@ def _emptied(descriptor: int, root: int, depth: int) -> bool:
     whole = True
     with os.scandir(descriptor) as entries:
         for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.name, dir_fd=descriptor)
-                continue
-            inner = _opened(entry.name, descriptor)
-            try:
-                if depth == _DEEPEST:
-                    os.rename(entry.name, os.urandom(12).hex(), src_dir_fd=descriptor, dst_dir_fd=root)
-                    whole = False
-                    continue
-                whole = _emptied(inner, root, depth + 1) and whole
-            finally:
-                os.close(inner)
-            os.rmdir(entry.name, dir_fd=descriptor)
+            with suppress(FileNotFoundError):
+                whole = _removed(entry, descriptor, root, depth) and whole
+    return whole
+
+
+def _removed(entry: os.DirEntry[str], descriptor: int, root: int, depth: int) -> bool:
+    if not entry.is_dir(follow_symlinks=False):
+        os.unlink(entry.name, dir_fd=descriptor)
+        return True
+    inner = _opened(entry.name, descriptor)
+    try:
+        if depth == _DEEPEST:
+            os.rename(entry.name, os.urandom(12).hex(), src_dir_fd=descriptor, dst_dir_fd=root)
+            return False
+        whole = _emptied(inner, root, depth + 1)
+    finally:
+        os.close(inner)
+    os.rmdir(entry.name, dir_fd=descriptor)
     return whole
 
 

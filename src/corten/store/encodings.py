@@ -16,7 +16,7 @@ from typing import Any
 
 from corten.errors import FormatError
 from corten.oci.digest import Digest
-from corten.store.disk import explained, write_atomically
+from corten.store.disk import explained, private_directory, write_atomically
 from corten.store.locks import locked
 from corten.values import asdict, dataclass, replace
 
@@ -92,7 +92,7 @@ class Encodings:
                 path.unlink(missing_ok=True)
 
     def _write(self, diff_id: Digest, forms: list[Encoding]) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        private_directory(self.directory)
         write_atomically(self._path(diff_id), json.dumps([asdict(form) for form in forms]).encode())
 
     def _path(self, diff_id: Digest) -> Path:

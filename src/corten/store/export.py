@@ -31,6 +31,7 @@ from corten.values import dataclass
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _BLOBS = "blobs/sha256"
 _PREFERRED = Platform("linux", "amd64")
+_PUBLIC = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,11 @@ def save_layout(
             if not (place / digest.hex).exists():
                 _write_whole(place / digest.hex, _copied(packing, diff_id, packed, observe))
         for digest, data in blobs.documents.items():
-            write_atomically(place / digest.hex, data)
-        write_atomically(directory / "oci-layout", _VERSION)
+            write_atomically(place / digest.hex, data, _PUBLIC)
+        write_atomically(directory / "oci-layout", _VERSION, _PUBLIC)
         kept = [item for item in present if not any(_replaces(new, item) for new in blobs.entries)]
         index = json.loads(Index((*kept, *blobs.entries)).encode())
-        write_atomically(path, json.dumps(index, indent=1).encode())
+        write_atomically(path, json.dumps(index, indent=1).encode(), _PUBLIC)
         return [item.annotations[media.REF_NAME] for item in blobs.entries]
 
 

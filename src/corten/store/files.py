@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from corten.errors import FormatError
-from corten.store.disk import explained
+from corten.store.disk import explained, private_directory
 
 Kind = Literal["wheel", "deb"]
 
@@ -35,7 +35,7 @@ class Files:
         """Where to write a download of this file. What a stopped download left there can be resumed."""
         path = self.directory / "incoming" / f"{kind}-{self._place(sha256, kind).name}"
         with explained(self.directory):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_directory(path.parent)
         return path
 
     def add(self, source: Path, sha256: str, kind: Kind) -> Path:
@@ -43,9 +43,9 @@ class Files:
         other is copied. Idempotent."""
         place = self._place(sha256, kind)
         with explained(self.directory):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            private_directory(place.parent)
             if source.parent == self.directory / "incoming":
-                os.chmod(source, 0o644)
+                os.chmod(source, 0o600)
                 os.rename(source, place)
             elif not place.exists():
                 temporary = place.with_name(f".{place.name}.{os.urandom(6).hex()}.tmp")
@@ -53,6 +53,7 @@ class Files:
                     import shutil  # a container that starts copies nothing
 
                     shutil.copyfile(source, temporary)
+                    os.chmod(temporary, 0o600)
                     os.rename(temporary, place)
                 finally:
                     temporary.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.store.blobs import Blobs
-from corten.store.disk import explained, write_atomically
+from corten.store.disk import explained, private_directory, write_atomically
 from corten.store.locks import locked
 from corten.values import dataclass
 
@@ -69,7 +69,7 @@ class Images:
         path = self._path(full_name(name))
         with self._alone():
             record = self._read(path)
-            self.directory.mkdir(parents=True, exist_ok=True)
+            private_directory(self.directory)
             self._write(path, {**record, str(platform): str(digest)})
 
     def _write(self, path: Path, record: dict[str, str]) -> None:

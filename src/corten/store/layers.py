@@ -10,6 +10,10 @@
 
 A layer becomes visible by one rename, when it is complete. Against a kill that is all it takes. Against power loss a layer
 counts only if it was synced, or was written since the machine started (DECISIONS 32); one `syncfs` covers a whole build.
+A layer of which a part is missing does not exist: it is made or fetched again, and takes the place of what is left.
+
+A committed layer is read-only as far as modes go: its directory is 0500 and its own files are 0400. Below `fs` modes are those
+of the image, because containers see them. There the kernel mounts it read-only, and `corten store check` finds changes.
 """
 
 from __future__ import annotations
@@ -18,18 +22,31 @@ import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from corten.errors import FormatError, StoreError
 from corten.oci import tar
 from corten.oci.digest import Digest
 from corten.oci.recipe import replay
-from corten.store.disk import boot_identity, explained, remove_tree, sync_file_system, write_atomically
+from corten.store.disk import (
+    boot_identity,
+    explained,
+    private_directory,
+    remove_tree,
+    sync_file_system,
+    write_atomically,
+    write_privately,
+)
 from corten.values import dataclass
 
 _HEX = re.compile(r"[0-9a-f]{64}")
+_SEALED = 0o500
+_LONGEST = 1024
+"""Bytes of a `layer.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ class Layers:
         """The diff ID that the inputs named by `key` gave, if that layer is here and complete."""
         try:
             text = self._key_path(key).read_text(errors="replace")
-        except FileNotFoundError:
+        except OSError:
             return None
         try:
             diff_id = Digest.parse(text.strip())
@@ -68,20 +85,17 @@ class Layers:
         """Note that `key` gives `diff_id`."""
         path = self._key_path(key)
         with explained(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_directory(path.parent)
             write_atomically(path, f"{diff_id}\n".encode())
 
     def has(self, diff_id: Digest) -> bool:
         """Whether the layer is here, complete, and safe from a power loss that has happened since."""
-        place = self.directory / diff_id.hex
-        if (place / "synced").exists():
-            return True
-        try:
-            written = json.loads((place / "layer.json").read_bytes())
-        except (OSError, ValueError):
+        place = f"{self.directory}/{diff_id.hex}"
+        about = _about(place)
+        if about is None or not _is_whole(place):
             return False
-        boot = written.get("boot") if isinstance(written, dict) else None
-        return bool(boot) and boot == self._boot_identity()
+        boot = about.get("boot")
+        return (bool(boot) and boot == self._boot_identity()) or os.path.lexists(f"{place}/synced")
 
     def tree(self, diff_id: Digest) -> Path:
         """The unpacked tree of a complete layer. It must not be changed. Raises StoreError when it is not here."""
@@ -93,13 +107,12 @@ class Layers:
 
     def get(self, diff_id: Digest) -> Layer:
         """The layer's sizes. Raises StoreError when it is not here."""
-        try:
-            value = json.loads((self.directory / diff_id.hex / "layer.json").read_bytes())
-            return Layer(diff_id, value["size"], value["files"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        value = _about(f"{self.directory}/{diff_id.hex}")
+        if value is None:
             raise StoreError(
                 f"the layer '{diff_id.short}' is not in the store", hint="build or pull the image again"
-            ) from error
+            )
+        return Layer(diff_id, value["size"], value["files"])
 
     def entries(self, diff_id: Digest) -> Iterator[tar.Entry]:
         """The layer's entries in the order of its tar stream."""
@@ -124,7 +137,7 @@ class Layers:
             diff_id, size = tar.digest(entries, temporary / "fs", advance)
             layer = Layer(diff_id, size, len(entries), new=not self.has(diff_id))
             if layer.new:
-                (temporary / "entries").write_bytes(tar.encode_entries(entries))
+                write_privately(temporary / "entries", tar.encode_entries(entries), 0o400)
                 self._finish(temporary, layer)
             remove_tree(temporary)
         if key is not None:
@@ -153,31 +166,29 @@ class Layers:
 
     def _finish(self, temporary: Path, layer: Layer) -> None:
         about = {"size": layer.size, "files": layer.files, "boot": self._boot_identity()}
-        (temporary / "layer.json").write_text(json.dumps(about))
+        write_privately(temporary / "layer.json", json.dumps(about).encode(), 0o400)
         if not about["boot"]:  # a kernel that does not tell: the layer counts once it is on the disk
             sync_file_system(temporary)
-            (temporary / "synced").touch()
+            write_privately(temporary / "synced", b"", 0o400)
         self._place(temporary, layer.diff_id)
 
     def _place(self, temporary: Path, diff_id: Digest) -> None:
         # Programs of an image may be set-uid: other users of this machine must not start them from here.
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(self.directory)
         place = self.directory / diff_id.hex
         for _ in range(3):
             try:
                 os.rename(temporary, place)
+                os.chmod(place, _SEALED)
                 return
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     raise
             if self.has(diff_id):
                 return
-            # What lies there was written before a power loss and never synced: set it aside, then try again.
-            aside = self.root / "tmp" / f"unsynced-{diff_id.hex}-{os.urandom(4).hex()}"
-            aside.parent.mkdir(parents=True, exist_ok=True)
+            # What lies there was written before a power loss and never synced, or is a part of a layer: it makes way.
             with suppress(FileNotFoundError):
-                os.rename(place, aside)
-            remove_tree(aside)
+                self.remove(diff_id, self.root / "tmp")
         raise StoreError(f"the layer '{diff_id.short}' cannot be put into the store", hint="build again")
 
     def unsynced(self) -> list[Digest]:
@@ -192,10 +203,17 @@ class Layers:
     def mark_synced(self, diff_ids: list[Digest]) -> None:
         """Note that these layers have reached the disk (after `syncfs`)."""
         for diff_id in diff_ids:
-            (self.directory / diff_id.hex / "synced").touch()
+            place = self.directory / diff_id.hex
+            # Where another process does the same at this moment, one of them succeeds.
+            with suppress(PermissionError, FileExistsError):
+                os.chmod(place, 0o700)
+                try:
+                    write_privately(place / "synced", b"", 0o400)
+                finally:
+                    os.chmod(place, _SEALED)
 
     def all(self) -> list[Digest]:
-        """Every layer here."""
+        """Every layer here, and what is left of one."""
         if not self.directory.is_dir():
             return []
         names = (place.name for place in self.directory.iterdir())
@@ -203,9 +221,12 @@ class Layers:
 
     def remove(self, diff_id: Digest, trash: Path) -> None:
         """Take the layer out of the store by one rename into `trash`, then delete it. The caller holds the store's
-        lock alone and has checked that nothing reaches the layer."""
+        lock alone and has checked that nothing reaches the layer, or that it is none."""
         place = self.directory / diff_id.hex
-        target = trash / f"layer-{diff_id.hex}"
+        private_directory(trash)
+        target = trash / f"layer-{diff_id.hex}-{os.urandom(4).hex()}"
+        if not place.is_symlink():
+            os.chmod(place, 0o700)  # moving a directory changes its '..'
         os.rename(place, target)
         remove_tree(target)
 
@@ -217,3 +238,28 @@ class Layers:
         if self._boot is None:
             self._boot = boot_identity()
         return self._boot
+
+
+def _about(place: str) -> dict[str, Any] | None:
+    """What `layer.json` of the layer at `place` says; None where it is missing or damaged."""
+    try:
+        descriptor = os.open(f"{place}/layer.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            value = json.loads(os.read(descriptor, _LONGEST))
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError, RecursionError):
+        return None
+    if isinstance(value, dict) and isinstance(value.get("size"), int) and isinstance(value.get("files"), int):
+        return value
+    return None
+
+
+def _is_whole(place: str) -> bool:
+    """Whether all parts of a layer are at `place`."""
+    try:
+        return stat.S_ISDIR(os.lstat(f"{place}/fs").st_mode) and any(
+            os.path.lexists(f"{place}/{part}") for part in ("entries", "recipe")
+        )
+    except OSError:
+        return False

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from corten.store.disk import private_directory
+
 
 class Busy(Exception):
     """Another process holds the lock, and waiting was not wanted."""
@@ -19,7 +21,7 @@ def locked(path: Path, *, shared: bool = False, blocking: bool = True) -> Iterat
 
     Whoever holds it alone may remove the file: one who waited for it then holds a lock that is nobody's any more, sees that by the
     file's number, and takes the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_directory(path.parent)
     operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

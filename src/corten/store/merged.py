@@ -161,7 +161,6 @@ def _discard(tree: Path) -> int:
         for status in _walk(os.fspath(tree)):
             if status.st_nlink == 1 and not stat.S_ISDIR(status.st_mode):
                 freed += status.st_blocks * 512
-        _open_up(os.fspath(tree))
         remove_tree(tree)
         tree.with_name(f"{tree.name}.lock").unlink(missing_ok=True)
         return freed
@@ -197,17 +196,8 @@ def _state(root: str) -> tuple[int, int]:
 
 def _settle(root: str) -> None:
     """Take the right to write from every directory; the files have none already."""
-    for directory, _, _ in os.walk(root, topdown=False):
-        os.chmod(directory, stat.S_IMODE(os.lstat(directory).st_mode) & ~0o222)
-
-
-def _open_up(root: str) -> None:
-    os.chmod(root, 0o700)
-    for directory, names, _ in os.walk(root):
-        for name in names:
-            place = f"{directory}/{name}"
-            if not os.path.islink(place):
-                os.chmod(place, 0o700)
+    for _, _, _, directory in os.fwalk(root, topdown=False):
+        os.fchmod(directory, stat.S_IMODE(os.fstat(directory).st_mode) & ~0o222)
 
 
 def _merge(source: str, target: str, kind: Kind, *, writable: bool = False) -> None:

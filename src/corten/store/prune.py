@@ -9,7 +9,7 @@ from pathlib import Path
 from corten.events import Note, Observer, ignore
 from corten.oci.descriptor import Manifest
 from corten.oci.digest import Digest
-from corten.store.disk import explained, remove_tree
+from corten.store.disk import explained, private_directory, remove_tree
 from corten.store.merged import prune_merged
 from corten.store.store import Store
 from corten.values import dataclass
@@ -50,7 +50,7 @@ def prune(
         removed = [diff_id for diff_id in store.layers.all() if diff_id not in layers]
         freed = 0
         trash = store.root / "tmp"
-        trash.mkdir(parents=True, exist_ok=True)
+        private_directory(trash)
         for diff_id in removed:
             freed += _disk_usage(store.layers.directory / diff_id.hex)
             store.layers.remove(diff_id, trash)
@@ -121,9 +121,9 @@ def _stale_blobs(store: Store, reached: set[Digest]) -> list[Path]:
 def _disk_usage(path: Path) -> int:
     """Bytes that removing `path` frees: blocks of files without further hard links."""
     total = 0
-    for parent, _, names in os.walk(path):
+    for _, _, names, directory in os.fwalk(path):
         for name in names:
-            status = os.lstat(f"{parent}/{name}")
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
             if status.st_nlink == 1:
                 total += status.st_blocks * 512
     return total

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from corten.oci.digest import Digest
-from corten.store.disk import explained, write_atomically
+from corten.store.disk import explained, private_directory, write_atomically
 from corten.store.locks import locked
 
 _MOST = 32
@@ -37,7 +37,7 @@ class RepoDigests:
         with self._alone():
             known = self.of(image_id)
             if known[:1] != (repo_digest,):
-                self.directory.mkdir(parents=True, exist_ok=True)
+                private_directory(self.directory)
                 kept = list(dict.fromkeys((repo_digest, *known)))[:_MOST]
                 write_atomically(self._path(image_id), json.dumps(kept).encode())
 

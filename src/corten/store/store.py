@@ -8,12 +8,13 @@ away, holds it alone.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from corten.store.blobs import Blobs
-from corten.store.disk import explained, remove_tree
+from corten.store.disk import close_to_others, explained, private_directory, remove_tree, write_atomically
 from corten.store.encodings import Encodings
 from corten.store.files import Files
 from corten.store.images import Images
@@ -21,9 +22,32 @@ from corten.store.layers import Layers
 from corten.store.locks import Busy, locked
 from corten.store.repo_digests import RepoDigests
 
+MARKER = ".corten-store"
+"""A file in every store's directory, by which the directory is known for what it is."""
+_MARK = b"This directory is Corten's store. 'corten prune' and 'corten store check' take care of it.\n"
+_DIRECTORIES = (
+    "blobs",
+    "caches",
+    "containers",
+    "encodings",
+    "files",
+    "images",
+    "keys",
+    "layers",
+    "locks",
+    "registry",
+    "repo-digests",
+    "services",
+    "tmp",
+    "volumes",
+)
+
 
 class Store:
-    """A store on this disk. Opening one is cheap and creates nothing; directories come with the first write."""
+    """A store on this disk. Opening one is cheap and creates nothing; directories come with the first write.
+
+    Whatever the umask, the store's directories are its user's alone, and so is what lies in them: configurations, wheels from
+    private indexes, what is being built, secrets of containers. Only below a layer's `fs` modes are those of the image."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -34,6 +58,7 @@ class Store:
         self.encodings = Encodings(root)
         self.repo_digests = RepoDigests(root)
         self.containers_directory = root / "containers"
+        self._prepared = False
 
     @classmethod
     def open(cls, root: Path | None = None) -> Store:
@@ -43,6 +68,22 @@ class Store:
             data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
             root = Path(home) if home else Path(data) / "corten"
         return cls(root.absolute())
+
+    def _prepare(self) -> None:
+        """Make the store's directory, and make private what an earlier version of Corten has left open to others. Before the
+        first write."""
+        if self._prepared:
+            return
+        private_directory(self.root)
+        # Its user may have made it, for others to look into; in a directory like /tmp the sticky bit protects what is ours.
+        mode = os.stat(self.root).st_mode
+        if mode & 0o022 and not mode & stat.S_ISVTX:
+            close_to_others(self.root.resolve(), 0o022)
+        for name in _DIRECTORIES:
+            close_to_others(self.root / name, 0o077)
+        if not (self.root / MARKER).exists():
+            write_atomically(self.root / MARKER, _MARK)
+        self._prepared = True
 
     @contextmanager
     def lock(
@@ -58,6 +99,7 @@ class Store:
         path = self.root / "locks" / name
         with ExitStack() as stack:
             with explained(self.root):
+                self._prepare()
                 try:
                     stack.enter_context(locked(path, shared=shared, blocking=False))
                 except Busy:
@@ -77,17 +119,19 @@ class Store:
         path, lock = parent / name, parent / f"{name}.lock"
         with ExitStack() as stack:
             with explained(self.root):
+                self._prepare()
                 stack.enter_context(locked(lock))
                 stack.callback(lock.unlink, missing_ok=True)
                 stack.callback(remove_tree, path)
-                path.mkdir()
+                path.mkdir(mode=0o700)
             yield path
 
     def cache_directory(self, name: str) -> Path:
         """A directory for what can be made again at any time."""
         path = self.root / "caches" / name
         with explained(self.root):
-            path.mkdir(parents=True, exist_ok=True)
+            self._prepare()
+            private_directory(path)
         return path
 
     def sweep(self) -> int:

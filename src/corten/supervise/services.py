@@ -22,7 +22,7 @@ from corten.runtime import inventory
 from corten.runtime.inventory import Listed, is_at, is_locked, living_of, take
 from corten.runtime.options import RunOptions
 from corten.runtime.records import decode
-from corten.store.disk import boot_identity, explained, remove_tree, write_atomically
+from corten.store.disk import boot_identity, explained, private_directory, remove_tree, write_atomically
 from corten.store.store import Store
 from corten.values import asdict, dataclass
 
@@ -133,7 +133,7 @@ def reserve(store: Store, name: str, *, numbered: bool) -> House:
     under the name is cleared away first, its containers killed. Raises UsageError where it is taken."""
     parent = directory_of(store)
     with explained(store.root):
-        parent.mkdir(parents=True, exist_ok=True)
+        private_directory(parent)
         for number in range(1, 1000):
             house = _take(store, parent / (name if number == 1 else f"{name}-{number}"))
             if house is not None:

@@ -25,7 +25,7 @@ from corten.errors import StoreError
 from corten.oci.digest import Digest
 from corten.registry.server.repository import Repository
 from corten.store.blobs import Blobs
-from corten.store.disk import explained, write_atomically
+from corten.store.disk import explained, private_directory, write_atomically
 from corten.store.locks import Busy, locked
 
 
@@ -51,8 +51,8 @@ class Contents:
                         raise StoreError(
                             f"another registry serves '{self.root}'", hint="stop it, or choose another --root"
                         ) from None
-                    self.repositories_directory.mkdir(parents=True, exist_ok=True)
-                    self.blobs.directory.mkdir(parents=True, exist_ok=True)
+                    private_directory(self.repositories_directory)
+                    private_directory(self.blobs.directory)
             yield
 
     @contextmanager
@@ -94,7 +94,7 @@ class Contents:
         digest = Digest.of(data)
         path = self.blobs.path(digest)
         if not path.exists() or path.read_bytes() != data:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_directory(path.parent)
             write_atomically(path, data, durable=True)
         return digest
 

@@ -13,7 +13,7 @@ from corten.errors import FormatError, StoreError
 from corten.oci.digest import Digest
 from corten.registry.server.manifests import KNOWN, Contained
 from corten.store.blobs import Blobs
-from corten.store.disk import write_atomically
+from corten.store.disk import private_directory, write_atomically
 
 
 class Repository:
@@ -43,7 +43,7 @@ class Repository:
     def link_blob(self, digest: Digest) -> None:
         """Give the repository a blob whose bytes are there."""
         path = self.blob_link(digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(path.parent)
         path.touch()
 
     def unlink_blob(self, digest: Digest) -> bool:
@@ -163,7 +163,7 @@ class Repository:
             return None
 
     def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(path.parent)
         write_atomically(path, data, durable=True)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from corten.oci.digest import Digest
 from corten.registry.server.contents import Contents
 from corten.registry.server.refusals import Refusal, digest_invalid, upload_unknown
+from corten.store.disk import private_directory
 
 KEPT = 24 * 3600
 """Seconds after which an upload to which nothing comes is swept."""
@@ -92,8 +93,8 @@ class Uploads:
         directory = self._contents.repository(repository).uploads_directory
         path = directory / identity
         with self._contents.changing():
-            directory.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o644, exist_ok=False)
+            private_directory(directory)
+            path.touch(mode=0o600, exist_ok=False)
             upload = Upload(identity, repository, path)
         self._remember(upload)
         return upload
@@ -134,7 +135,7 @@ class Uploads:
             raise digest_invalid(f"what was sent has the digest {found}")
         place = self._contents.blobs.path(digest)
         with self._contents.changing():
-            place.parent.mkdir(parents=True, exist_ok=True)
+            private_directory(place.parent)
             # Also over a blob that is there already: these bytes were just verified, those may be damaged.
             os.rename(upload.path, place)
             self._contents.repository(upload.repository).link_blob(digest)
