@@ -87,7 +87,8 @@ def prepare(packed: Path, kind: str, target: Path, largest: int = LARGEST) -> No
     head = b"%s%d %d %d\n" % (_MAGIC, len(directories[0]), len(directories[1]), len(body))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(head.ljust(_HEADER, b"\0"))
             file.writelines([*directories, body])
         temporary.rename(target)
