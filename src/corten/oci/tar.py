@@ -32,6 +32,7 @@ _KINDS: dict[str, Kind] = {"f": "file", "d": "directory", "l": "symlink", "h": "
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
 _LARGEST_USTAR_SIZE = 0o77777777777
 _CHUNK = 1 << 20
+_ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL)
 DEEPEST = 256
 """Folders within each other. Each is held open while what is in it is read."""
@@ -129,7 +130,7 @@ def settle(tree: Path) -> list[Entry]:
 
 def _scanned(tree: Path, settled: bool) -> list[Entry]:
     entries: list[Entry] = []
-    root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    root = os.open(tree, _ENTER)
     try:
         if settled:
             os.fchmod(root, 0o755)
@@ -150,47 +151,43 @@ def _scan_directory(directory: int, prefix: str, entries: list[Entry], settled: 
     becomes a link meanwhile leads nowhere."""
     if depth > DEEPEST:
         raise FormatError(f"'{prefix[:100]}…' lies more than {DEEPEST} folders deep")
-    with os.scandir(directory) as listing:
-        for item in listing:
-            path = prefix + item.name
-            status = item.stat(follow_symlinks=False)
-            mode = status.st_mode
-            if stat.S_ISDIR(mode):
-                entry = Entry(path, "directory", 0o1777 if mode & stat.S_ISVTX else 0o755)
-            elif stat.S_ISREG(mode):
-                entry = Entry(path, "file", 0o755 if mode & 0o100 else 0o644, status.st_size)
-            elif stat.S_ISLNK(mode):
-                entry = Entry(path, "symlink", 0o777, 0, os.readlink(item.name, dir_fd=directory))
-            else:
-                raise FormatError(f"'{path}' is neither a file, a directory nor a symbolic link")
-            entries.append(entry)
-            wrong = settled and entry.kind != "symlink" and stat.S_IMODE(mode) != entry.mode
-            if wrong:
-                _settle_one(directory, item.name, path, status, entry.mode)
-            if entry.kind == "directory":
-                inner = _entered(directory, item.name, path)
-                try:
-                    _scan_directory(inner, path + "/", entries, settled, depth + 1)
-                finally:
-                    os.close(inner)
-
-
-def _entered(directory: int, name: str, path: str) -> int:
+    path = prefix
     try:
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        with os.scandir(directory) as listing:
+            for item in listing:
+                path = prefix + item.name
+                status = item.stat(follow_symlinks=False)
+                entry = _entry(directory, item.name, path, status)
+                entries.append(entry)
+                if settled and entry.kind != "symlink" and stat.S_IMODE(status.st_mode) != entry.mode:
+                    _settle_one(directory, item.name, path, status, entry.mode)
+                if entry.kind == "directory":
+                    inner = os.open(item.name, _ENTER, dir_fd=directory)
+                    try:
+                        _scan_directory(inner, path + "/", entries, settled, depth + 1)
+                    finally:
+                        os.close(inner)
     except OSError as error:
         if error.errno in _CHANGED:
             raise FormatError(f"'{path}' was changed while it was read") from error
         raise
 
 
+def _entry(directory: int, name: str, path: str, status: os.stat_result) -> Entry:
+    mode = status.st_mode
+    if stat.S_ISDIR(mode):
+        return Entry(path, "directory", 0o1777 if mode & stat.S_ISVTX else 0o755)
+    if stat.S_ISREG(mode):
+        return Entry(path, "file", 0o755 if mode & 0o100 else 0o644, status.st_size)
+    if stat.S_ISLNK(mode):
+        return Entry(path, "symlink", 0o777, 0, os.readlink(name, dir_fd=directory))
+    raise FormatError(f"'{path}' is neither a file, a directory nor a symbolic link")
+
+
 def _settle_one(directory: int, name: str, path: str, seen: os.stat_result, mode: int) -> None:
     """Give a file or a directory its mode, and nothing else: what is at `name` must still be what was `seen`. The descriptor
     needs no right to read it, and chmod(2) has no way to follow no link."""
-    try:
-        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    except FileNotFoundError as error:
-        raise FormatError(f"'{path}' was changed while it was read") from error
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         found = os.fstat(descriptor)
         if (found.st_dev, found.st_ino, found.st_mode) != (seen.st_dev, seen.st_ino, seen.st_mode):
