@@ -126,7 +126,7 @@ def add_engine_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=("auto", "crun", "runc", "bwrap", "proot"),
-        help="what starts it (default: CORTEN_ENGINE, else the first that works here)",
+        help="what starts it (default: CORTEN_ENGINE, else the first that works here; proot isolates nothing and is chosen only inside a container or a pod)",
     )
 
 

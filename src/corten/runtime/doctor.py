@@ -12,7 +12,7 @@ from corten.errors import CortenError, RuntimeFailure
 from corten.runtime import launch, limits
 from corten.runtime.cdi.choose import NVIDIA_HINT
 from corten.runtime.cdi.read import directories, read_specifications
-from corten.runtime.engine import CANDIDATES, FALLBACKS, PACKAGES, chosen, installed
+from corten.runtime.engine import CANDIDATES, FALLBACKS, PACKAGES, chosen, installed, may_choose
 from corten.runtime.fallback.refusals import MISSING
 from corten.runtime.identity import (
     Identity,
@@ -113,17 +113,24 @@ def _overlay(store: Store, identity: Identity) -> Finding:
 
 
 def _engines(store: Store, identity: Identity) -> list[Finding]:
+    wanted = chosen(None)
+    unsafe = []
+    if wanted is None and not may_choose("proot") and find_program("proot"):
+        says = "not used by itself: it isolates nothing, and nothing around it does (no container, no pod)"
+        mend = "--engine proot or CORTEN_ENGINE=proot, for programs that you trust with all your files"
+        unsafe = [Finding("engine proot", "missing", says, mend)]
     try:
-        engines = installed(chosen(None))
+        engines = installed(wanted)
     except RuntimeFailure as error:
-        return [Finding("engine", "missing", error.message, error.hint)]
+        return [Finding("engine", "missing", error.message, error.hint), *unsafe]
+    choices = [name for name in (*CANDIDATES, *FALLBACKS) if may_choose(name)]
     reasons = {engine.name: probe(engine, store, identity) for engine in engines}
     works = [name for name, reason in reasons.items() if reason is None]
     findings = []
     for name, reason in reasons.items():
         subject = f"engine {name}"
         if reason is not None:
-            others = [candidate for candidate in (*CANDIDATES, *FALLBACKS) if candidate not in reasons]
+            others = [candidate for candidate in choices if candidate not in reasons]
             install = f"apt install {PACKAGES[others[0]]}" if others else "use another machine"
             mend = f"'{works[0]}' is used instead" if works else install
             findings.append(Finding(subject, "limited" if works else "missing", reason, mend))
@@ -135,7 +142,8 @@ def _engines(store: Store, identity: Identity) -> list[Finding]:
             used = "is used" if works[0] == name else f"would be used if '{works[0]}' were not there"
             mend = "see above what crun and runc need here"
             findings.append(Finding(subject, "limited", f"{used}: {MISSING[name]}", mend))
-    return findings
+    # One that is never used by itself is nothing to mend while another one works.
+    return [*findings, *(replace(finding, verdict="ok") if works else finding for finding in unsafe)]
 
 
 def _monitor() -> Finding:

@@ -19,6 +19,8 @@ from corten.values import dataclass
 
 CANDIDATES = ("crun", "runc")
 FALLBACKS = ("bwrap", "proot")
+UNSAFE = ("proot",)
+"""Those that protect nothing from a program that means harm."""
 PACKAGES = {"crun": "crun", "runc": "runc", "bwrap": "bubblewrap", "proot": "proot"}
 """What Debian calls them."""
 CHOICES = ("auto", *CANDIDATES, *FALLBACKS)
@@ -44,9 +46,9 @@ def chosen(asked: str | None, environ: os._Environ[str] | dict[str, str] = os.en
 
 
 def installed(wanted: str | None = None) -> list[Engine]:
-    """The engines on this machine, in the order in which they are tried, or just the one that is `wanted`. Raises
-    RuntimeFailure when there is none."""
-    names = (wanted,) if wanted else (*CANDIDATES, *FALLBACKS)
+    """The engines on this machine, in the order in which they are tried, or just the one that is `wanted`. PRoot isolates
+    nothing, so unless it is wanted it is only among them in a container or a pod. Raises RuntimeFailure when there is none."""
+    names = (wanted,) if wanted else tuple(name for name in (*CANDIDATES, *FALLBACKS) if may_choose(name))
     found = []
     for name in names:
         path = name if name.startswith("/") and os.access(name, os.X_OK) else find_program(name)
@@ -56,10 +58,26 @@ def installed(wanted: str | None = None) -> list[Engine]:
         what = (
             f"the engine '{wanted}' is not installed" if wanted else "there is no OCI runtime on this machine"
         )
-        raise RuntimeFailure(
-            what, hint="install one: apt install crun (or runc; bubblewrap or proot where neither works)"
-        )
+        hint = "install one: apt install crun (or runc; bubblewrap where neither works)"
+        raise RuntimeFailure(what, hint=hint + ("" if wanted else last_resort()))
     return found
+
+
+def may_choose(name: str) -> bool:
+    """Whether the engine `name` may be used though nobody asked for it: it isolates, or something around it does."""
+    if name not in UNSAFE:
+        return True
+    # Where an engine isolates, nothing of this is needed.
+    from corten.runtime.surroundings import is_contained, look
+
+    return is_contained(look())
+
+
+def last_resort() -> str:
+    """The end of a hint: what there is beside the engines that isolate, for who wants it all the same."""
+    if find_program("proot") is None or may_choose("proot"):
+        return ""
+    return "; PRoot is here, but isolates nothing: --engine proot, for programs that you trust with all your files"
 
 
 def remembered(store: Store, wanted: str | None) -> Engine | None:

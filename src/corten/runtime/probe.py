@@ -12,7 +12,18 @@ from pathlib import Path
 from corten.errors import RuntimeFailure
 from corten.oci.platform import Platform
 from corten.runtime import attend, launch
-from corten.runtime.engine import FALLBACKS, PROBE, Engine, chosen, complaint, installed, remember, remembered
+from corten.runtime.engine import (
+    FALLBACKS,
+    PROBE,
+    Engine,
+    chosen,
+    complaint,
+    installed,
+    last_resort,
+    may_choose,
+    remember,
+    remembered,
+)
 from corten.runtime.identity import Identity
 from corten.runtime.limits import describe, plan_limits
 from corten.runtime.options import Limits
@@ -27,7 +38,7 @@ def find_engine(store: Store, identity: Identity, asked: str | None = None) -> E
     """The engine that works here; the one that is `asked` for, if any. Raises RuntimeFailure with what each of them said."""
     wanted = chosen(asked)
     known = remembered(store, wanted)
-    if known is not None:
+    if known is not None and (wanted or may_choose(known.name)):
         return known
     said = []
     for engine in installed(wanted):
@@ -36,7 +47,8 @@ def find_engine(store: Store, identity: Identity, asked: str | None = None) -> E
             remember(store, engine, wanted)
             return engine
         said.append(f"{engine.name}: {reason}")
-    raise RuntimeFailure(f"no engine works on this machine ({'; '.join(said)})", hint="run 'corten doctor'")
+    hint = "run 'corten doctor'" + ("" if wanted else last_resort())
+    raise RuntimeFailure(f"no engine works on this machine ({'; '.join(said)})", hint=hint)
 
 
 def probe(engine: Engine, store: Store, identity: Identity) -> str | None:
