@@ -53,6 +53,7 @@ TITLES = {
     "term-lost": "requests that SIGTERM lost, of 16 in flight",
     "burst-memory": "5,000 requests at once to a slow model: more memory, MB",
     "burst-refused": "of those, refused at once",
+    "leak": "5,000 slow answers of 300 kB: more memory after them than after the first 500, MB",
     "idle": "10,000 idle connections: more memory, MB",
     "body": "200 MB of JSON: more memory, MB",
     "body-status": "the same: answer",
@@ -71,6 +72,7 @@ ROWS = (
     "update",
     "term",
     "burst",
+    "leak",
     "idle",
     "body",
 )
@@ -90,6 +92,7 @@ _LIMITS: dict[str, tuple[str, float, str]] = {
     "update-lost": ("<=", 0, "0"),
     "term-lost": ("<=", 0, "0"),
     "burst-memory": ("<=", 50, "≤ 50 MB"),
+    "leak": ("<=", 30, "≤ 30 MB"),
     "body": ("<=", 50, "≤ 50 MB"),
 }
 _RATIOS = {
@@ -269,6 +272,19 @@ def _burst(peer: str, seconds: float, work: Path) -> Found:
         return [("burst-memory", (highest - before) / 1e6, "MB"), ("burst-refused", refused, "")]
 
 
+def _leak(peer: str, seconds: float, work: Path) -> Found:
+    """Answers that take longer than a client's connection goes unwatched."""
+    if peer != "corten":
+        return []
+    with serving(peer, "slow", 1, work) as server:
+        steady(server.question, 300, 500 / 300, clients=64)
+        before = server.pss()
+        load = steady(server.question, 300, 5000 / 300, clients=64)
+        if load.bad:
+            raise Failed(f"{load.bad} requests were not answered with 200")
+        return [("leak", (server.pss() - before) / 1e6, "MB")]
+
+
 def _body(peer: str, seconds: float, work: Path) -> Found:
     with serving(peer, "m0", 1, work) as server:
         before = server.pss()
@@ -278,7 +294,7 @@ def _body(peer: str, seconds: float, work: Path) -> Found:
         return [("body", (highest - before) / 1e6, "MB"), ("body-status", statuses[0], "")]
 
 
-_ONCE = frozenset({"health", "kill", "update", "term", "burst", "idle", "body"})
+_ONCE = frozenset({"health", "kill", "update", "term", "burst", "leak", "idle", "body"})
 _MEASURES: dict[str, Callable[[str, float, Path], Found]] = {
     "m0": _closed("m0", "m0", 1, 64, True),
     "m1": _closed("m1", "m1", 1, 64, False),
@@ -293,6 +309,7 @@ _MEASURES: dict[str, Callable[[str, float, Path], Found]] = {
     "update": serve_faults.update,
     "term": _term,
     "burst": _burst,
+    "leak": _leak,
     "idle": serve_faults.idle,
     "body": _body,
 }

@@ -32,7 +32,7 @@ PACKAGES = {
 }
 PEERS = tuple(PACKAGES)
 _ROW = {"a": 5.1, "b": 3.5, "c": 1.4, "d": 0.2}
-_CORTEN = {"m0": "M0", "m1": "M1", "m1b": "M1Batched", "m2": "M2", "hold": "Hold"}
+_CORTEN = {"m0": "M0", "m1": "M1", "m1b": "M1Batched", "m2": "M2", "hold": "Hold", "slow": "Slow"}
 _LIVE = {
     "corten": "/livez",
     "fastapi": "/livez",

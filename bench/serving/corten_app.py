@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import models
 
 
@@ -37,3 +39,9 @@ class M2:
 class Hold:
     def predict(self, x: float) -> float:
         return models.hold(x)
+
+
+class Slow:
+    async def predict(self, x: float) -> str:
+        await asyncio.sleep(0.1)
+        return "x" * 300_000

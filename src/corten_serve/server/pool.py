@@ -133,8 +133,7 @@ class Pool:
                 request = hand.pop(item.id, None)
                 if request is not None:
                     self._finish(worker, request, item, now)
-                    if request.gone is not None:
-                        request.gone.cancel()
+                    request.forget_client()
                     if not request.answer.done():
                         request.answer.set_result((item.status, item.meta, item.body))
             elif kind in (frames.HEAD, frames.PART, frames.END):
@@ -186,10 +185,10 @@ class Pool:
         else:
             del worker.hand[item.id]
             self._finish(worker, request, item, now)
-            if request.gone is not None:
-                request.gone.cancel()
+            request.forget_client()
             if request.stream is not None:
                 request.stream.end(broken=item.status == 1)
+                request.stream = None  # It knows how to give the request up, and would keep it.
 
     def _announced(self, worker: Worker, item: Item) -> None:
         if item.kind == frames.READY:
@@ -276,9 +275,8 @@ class Pool:
             self._loop.call_later(_WATCH, self._tick)
 
     def _attend(self, request: Request, now: float) -> None:
-        if request.gone is None and request.watch is not None and now - request.since > _WATCH:
-            request.gone = request.watch()
-            request.gone.add_done_callback(lambda future: self._gone(request, future))
+        if request.watchable and now - request.since > _WATCH:
+            request.look_after(lambda: self._gone(request))
         if not request.deadline or request.left:
             return
         stream = request.stream
@@ -294,9 +292,9 @@ class Pool:
         self.abandon(request)
         _settle(request, (504, b"", error_body(f"the prediction took longer than {seconds:g} s")))
 
-    def _gone(self, request: Request, future: Any) -> None:
+    def _gone(self, request: Request) -> None:
         """The client has left."""
-        if future.cancelled() or request.left:
+        if request.left:
             return
         if request.stream is not None:
             request.stream.end(broken=True)
@@ -338,7 +336,6 @@ def _key(request: Request) -> bytes:
 
 
 def _settle(request: Request, answer: tuple[int, bytes, bytes]) -> None:
-    if request.gone is not None:
-        request.gone.cancel()
+    request.forget_client()
     if not request.answer.done():
         request.answer.set_result(answer)

@@ -30,12 +30,12 @@ class Request:
     """One request. `answer` completes with its Outcome, is cancelled when the client leaves first, or fails with Refused.
 
     `id` is that of the frames, given when it is handed to a worker. `path` names a file that holds the body instead of
-    `body`. `gone` is a future that completes when the client disconnects, made only for those that wait. `turns` counts
-    workers that died when it was this request's turn, `left` says that nobody wants the answer any more."""
+    `body`. `watch` makes a future that completes when the client disconnects, only for those that wait. `turns` counts workers
+    that died when it was this request's turn, `left` says that nobody wants the answer any more."""
 
     __slots__ = (
-        "answer", "body", "deadline", "gone", "group", "handed", "id", "key", "lane", "left", "meta", "path", "since",
-        "stream", "turns", "watch", "worker",
+        "_gone", "_told", "answer", "body", "deadline", "group", "handed", "id", "key", "lane", "left", "meta", "path",
+        "since", "stream", "turns", "watch", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +58,8 @@ class Request:
         self.since = since
         self.deadline = deadline
         self.watch = watch
-        self.gone: Any = None
+        self._gone: Any = None
+        self._told: Callable[[], None] | None = None
         self.group: Group | None = None
         self.handed = 0.0
         self.key: bytes | None = None
@@ -66,6 +67,35 @@ class Request:
         self.stream: Stream | None = None
         self.turns = 0
         self.worker: Worker | None = None
+
+    @property
+    def watchable(self) -> bool:
+        """Whether its client's connection can be watched, and is not yet."""
+        return self._gone is None and self.watch is not None
+
+    def look_after(self, gone: Callable[[], None]) -> None:
+        """Call `gone` when the client disconnects, unless `forget_client` is called first."""
+        assert self.watch is not None
+        self._told = gone
+        self._gone = self.watch()
+        if hasattr(self._gone, "add_done_callback"):
+            self._gone.add_done_callback(self._left)
+        else:
+            self._left(None)  # Granian's answer for a client that it knows to be gone.
+
+    def forget_client(self) -> None:
+        """Nobody has to know any more. Granian's future and what is called by it hold each other where the garbage collector
+        does not see it, so the two are parted here, or the answer would stay for ever."""
+        gone, self._gone, self._told, self.watch = self._gone, None, None, None
+        if gone is not None and hasattr(gone, "cancel"):
+            gone.remove_done_callback(self._left)
+            gone.cancel()
+
+    def _left(self, _: Any) -> None:
+        gone = self._told
+        self.forget_client()
+        if gone is not None:
+            gone()
 
 
 class Group:
