@@ -314,7 +314,7 @@ def _burst(port: int, count: int, processes: list[int]) -> tuple[Counter[int], i
         body = b'{"x": %d}' % number
         client = socket.create_connection(("127.0.0.1", port), timeout=30)
         client.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         )
         sockets.append(client)
     highest = 0

@@ -16,10 +16,10 @@ import pytest
 from support.load import Load
 
 ADD = "def predict(x: int = 0) -> int: return x"
-POST = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 SEVEN = b'{"x": 7}'
-LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+LIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def exchange(port: int, *pieces: bytes, half: bool = False) -> bytes:
@@ -61,7 +61,7 @@ def length(size: int) -> bytes:
 def test_what_two_readers_could_read_differently_is_refused_or_is_the_last_on_its_connection(start):
     """RFC 9112, section 6: a second request that hides in a body is never answered."""
     server = start(ADD)
-    hidden = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"
+    hidden = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
     chunk = b"8\r\n" + SEVEN + b"\r\n0\r\n\r\n"
     refused = {
         "two lengths": POST + length(8) + length(3) + b"\r\n" + SEVEN,
@@ -163,7 +163,7 @@ def test_floods_of_headers_are_refused_and_cost_little(start):
     floods = [
         POST + b"".join(b"x-%d: a\r\n" % number for number in range(5000)) + b"\r\n",
         POST + b"x: " + b"a" * 1_000_000 + b"\r\n\r\n",
-        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"a" * 1_000_000,
     ]
     for flood in floods:

@@ -122,6 +122,6 @@ def _leave(port: int, value: int, after: float) -> None:
     body = json.dumps({"value": value}).encode()
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         )
         time.sleep(after)

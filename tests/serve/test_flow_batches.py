@@ -176,5 +176,7 @@ def test_many_clients_in_turn_get_their_own(start):
 def _send(port: int, body) -> socket.socket:
     data = json.dumps(body).encode()
     client = socket.create_connection(("127.0.0.1", port))
-    client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data))
+    client.sendall(
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data)
+    )
     return client

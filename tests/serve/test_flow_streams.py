@@ -94,7 +94,7 @@ def test_a_client_that_does_not_read_is_given_up(start, stream):
     client.connect(("127.0.0.1", server.port))
     body = json.dumps({"count": 300, "size": 100_000}).encode()
     client.sendall(
-        b"POST /predict HTTP/1.1\r\nHost: x\r\naccept: %s\r\nContent-Length: %d\r\n\r\n%s"
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\naccept: %s\r\nContent-Length: %d\r\n\r\n%s"
         % (b"application/x-ndjson" if stream else b"*/*", len(body), body)
     )
     wait_for(lambda: "POST /predict 499" in server.log())

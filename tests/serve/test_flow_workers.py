@@ -278,7 +278,9 @@ def test_work_ends_when_its_client_leaves(start, kind):
 
     body = json.dumps({"seconds": 30}).encode()
     client = socket.create_connection(("127.0.0.1", server.port))
-    client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    client.sendall(
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
     time.sleep(0.3)
     client.close()
     wait_for(lambda: server.out.read_text() == "stopped\n")

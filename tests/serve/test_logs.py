@@ -293,7 +293,7 @@ def test_a_pipe_that_nobody_reads_stops_nothing(start, form):
 
 def _flood(port: int, count: int) -> None:
     """Requests that nobody has a path for, many at once on one connection."""
-    request = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         for _ in range(count // 100):
             client.sendall(request * 100)

@@ -101,7 +101,7 @@ def test_what_a_client_asks_for_is_never_a_label(start):
     server = start(NUMBER)
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         for number in range(200):
-            client.sendall(f"M{number} /x{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            client.sendall(f"M{number} /x{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             client.recv(4096)
     for number in range(20):
         server.predict({"x": 1}, headers={"x-request-id": f"r{number}", "user-agent": f"u{number}"})

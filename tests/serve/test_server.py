@@ -290,7 +290,7 @@ def test_a_huge_body_is_refused_at_once_and_costs_no_memory(start):
     server = start(SLOW)
     before = _memory(server.pid)
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 200000000\r\n\r\n")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000000\r\n\r\n")
         begun = time.perf_counter()
         assert client.recv(12) == b"HTTP/1.1 413"
         assert time.perf_counter() - begun < 0.5
@@ -301,7 +301,7 @@ def test_the_queue_is_bounded(start):
     server = start(SLOW, CORTEN_QUEUE="100", CORTEN_LOG="off")
     before = _memory(server.pid)
     body = b'{"seconds": 1.0}'
-    request = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    request = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     limit, sockets, refused = 5000, [], 0
     with selectors.DefaultSelector() as selector:
         try:
@@ -356,7 +356,8 @@ def test_what_waits_is_dropped_when_its_client_leaves(start, tmp_path):
             body = json.dumps({"value": value}).encode()
             client = socket.create_connection(("127.0.0.1", server.port))
             client.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+                % (len(body), body)
             )
             leavers.append(client)
         last = threads.submit(server.predict, {"value": 5})
@@ -448,7 +449,7 @@ def test_a_client_that_never_finishes_its_header_or_body_stops_nobody(start):
         client.sendall(
             b"POST /predict HTTP/1.1\r\nHo"
             if number % 2
-            else b"POST /predict HTTP/1.1\r\nHost: x\r\ncontent-length: 9\r\n\r\n{"
+            else b"POST /predict HTTP/1.1\r\nHost: localhost\r\ncontent-length: 9\r\n\r\n{"
         )
     assert server.predict({"value": 3}).json == 3
     for client in slow:
@@ -460,7 +461,7 @@ def test_a_body_that_takes_too_long_is_given_up(start):
     server = start(SLOW, CORTEN_BODY_SECONDS="0.3")
     for header in (b"content-length: 9", b"content-length: 900000", b"transfer-encoding: chunked"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
-            client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + header + b"\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 408"
     assert server.predict({"value": 3}).json == 3
 
