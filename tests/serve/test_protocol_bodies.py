@@ -198,7 +198,7 @@ class TestJson:
 class TestArrays:
     def test_an_array_is_taken_and_given(self):
         def predict(x: numpy.ndarray, k: int = 2) -> numpy.ndarray:
-            assert x.dtype == numpy.float64
+            assert x.dtype == numpy.float32
             assert x.flags.writeable
             return x * k
 

@@ -107,8 +107,10 @@ class Bodies:
 
 
 def is_numbers(kind: Kind) -> bool:
-    """Whether a kind is an array of numbers or booleans, at any depth."""
+    """Whether a kind is an array of numbers or booleans, at any depth, or null."""
     schema = kind.schema()
+    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+    schema = options[0] if len(options) == 1 else schema
     while schema.get("type") == "array":
         if str(schema.get("format", "")).startswith("ndarray-"):
             return True

@@ -10,6 +10,7 @@ named for belongs to the only parameter that has to be there, or is a table whos
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ _DTYPES = {
     "bool": "BOOL", "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64", "uint8": "UINT8",
     "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "float16": "FP16", "float32": "FP32", "float64": "FP64",
 }  # fmt: skip
+_LARGEST = {"FP16": 65504.0, "FP32": 3.4028234663852886e38, "FP64": sys.float_info.max}
 _DEEPEST = 32
 
 
@@ -227,10 +229,10 @@ def _plain(value: Any, datatype: str) -> Any:
         if kind is str:
             return value
     elif datatype.startswith("FP"):
-        if kind is float and math.isfinite(value):
-            return value
-        if kind is int and abs(value) <= 1 << 1000:
-            return float(value)
+        if (kind is float or kind is int) and abs(value) <= _LARGEST[datatype] and math.isfinite(value):
+            number = float(value)
+            if kind is float or int(number) == value:
+                return number
     elif kind is int or (kind is float and value.is_integer()):
         bits = int(datatype.lstrip("UINT"))
         low, high = (0, (1 << bits) - 1) if datatype[0] == "U" else (-(1 << bits - 1), (1 << bits - 1) - 1)

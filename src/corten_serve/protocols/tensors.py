@@ -94,9 +94,7 @@ class Tensor(NamedTuple):
         if numpy is None or self.datatype == BYTES:
             return None
         if isinstance(self.values, list):
-            # Out of JSON come doubles: whether a narrower type holds them is for whoever reads the array.
-            code = "d" if self.datatype.startswith("FP") else CODES[self.datatype]
-            return numpy.array(self.values, dtype=code).reshape(self.shape)
+            return numpy.array(self.values, dtype=CODES[self.datatype]).reshape(self.shape)
         return self.values
 
 

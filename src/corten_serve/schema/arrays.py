@@ -19,6 +19,8 @@ _WANTED: dict[str, set[Any]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, 
 _MOST_TEXT = 256 << 20
 """Bytes of an array of strings: each takes the room of the longest, 4 bytes a character, so a few long ones among many short
 ones would take any amount of memory."""
+_EXACT = 1 << 53
+"""Up to this, a double holds every whole number."""
 _DEEPEST = 32
 """NumPy before 2.0 has at most 32 dimensions."""
 
@@ -72,17 +74,18 @@ class Scalar(Kind):
 
 
 class Array(Kind):
-    """Nested JSON arrays of equal lengths become an array of the hinted element type (float64 without one)."""
+    """Nested JSON arrays of equal lengths become an array of the hinted element type. A hint that names none takes numbers as
+    float64 and booleans as they are; an array that came as one keeps its element type then."""
 
     words = "an array of numbers"
     forms = frozenset({"array"})
 
     def __init__(self, args: tuple[Any, ...]) -> None:
         numpy = _numpy()
-        self._dtype = _dtype(numpy, args)
+        self._dtype, self._kept = _dtype(numpy, args)
         self._letter = self._dtype.kind
         if self._letter not in _WORDS:
-            self._dtype, self._letter = numpy.dtype("float64"), "f"
+            self._dtype, self._letter, self._kept = numpy.dtype("float64"), "f", "iuf"
         self._limits = None if self._letter in "bU" else _limits(self._dtype)
         self.words = f"an array of {_WORDS[self._letter]}"
 
@@ -92,9 +95,10 @@ class Array(Kind):
         if self._letter in "iu" and self._limits is not None:
             scalar.update(minimum=self._limits[0], maximum=self._limits[1])
         # Any depth of nesting that NumPy has; a schema cannot say that the rows have to be of equal length.
+        also: list[Schema] = [{"type": "boolean"}] if "b" in self._kept else []
         return {
             "type": "array",
-            "items": {"anyOf": [scalar, {"type": "array"}]},
+            "items": {"anyOf": [scalar, *also, {"type": "array"}]},
             "format": f"ndarray-{self._dtype.name}",
         }
 
@@ -108,6 +112,8 @@ class Array(Kind):
         flat = value
         for _ in shape[1:]:
             flat = [item for row in flat for item in row]
+        if "b" in self._kept and flat and set(map(type, flat)) == {bool}:
+            return _numpy().array(flat, dtype=bool).reshape(shape)
         if not self._elements(flat, shape, path, problems):
             return None
         if self._letter == "U" and 4 * len(flat) * max(map(len, flat), default=0) > _MOST_TEXT:
@@ -116,10 +122,10 @@ class Array(Kind):
         return _numpy().array(flat, dtype=self._dtype).reshape(shape)
 
     def read_array(self, array: Any, path: Path, problems: Problems) -> Any:
-        """The array that came as one: of the hinted element type, if that holds every element. NaN and infinities pass,
-        which JSON has no words for."""
+        """The array that came as one: of its own element type where the hint leaves that open, else of the hinted one, if that
+        holds every element. NaN and infinities pass, which JSON has no words for."""
         dtype = self._dtype
-        if array.dtype == dtype:
+        if array.dtype == dtype or array.dtype.kind in self._kept:
             return array
         if array.dtype.kind not in ("iu" if self._letter in "iu" else "iuf" if self._letter == "f" else ""):
             problems.add(path, f"expected {self.words}, got elements of the type '{array.dtype.name}'")
@@ -131,7 +137,13 @@ class Array(Kind):
             if finite.size and not (low <= finite.min() and finite.max() <= high):
                 problems.add(path, f"expected numbers from {low} to {high}")
                 return None
-        return array.astype(dtype)
+        result = array.astype(dtype)
+        if self._letter == "f" and array.dtype.kind in "iu":
+            wide = _numpy().longdouble  # It holds every integer of 64 bits.
+            if not (array.astype(wide) == result.astype(wide)).all():
+                problems.add(path, f"expected numbers that {dtype.name} holds exactly")
+                return None
+        return result
 
     def _shape(self, value: list[Any], path: Path, problems: Problems) -> tuple[int, ...] | None:
         """The common shape of nested lists, or None with a problem that names the first row that differs."""
@@ -165,7 +177,8 @@ class Array(Kind):
             if self._limits is None or not flat:
                 return True
             low, high = self._limits
-            if low <= min(flat) and max(flat) <= high:
+            least, most = min(flat), max(flat)
+            if low <= least and most <= high and (self._letter != "f" or -_EXACT <= least <= most <= _EXACT):
                 return True
         before = len(problems.found)
         for position, item in enumerate(flat):
@@ -180,6 +193,8 @@ class Array(Kind):
         elif self._limits is not None and not self._limits[0] <= item <= self._limits[1]:
             low, high = self._limits
             problems.add(place(), f"expected a number from {low} to {high}, got {preview(item)}")
+        elif self._letter == "f" and type(item) is int and int(float(item)) != item:
+            problems.add(place(), f"expected a number that float64 holds exactly, got {preview(item)}")
 
 
 def _place(position: int, shape: tuple[int, ...], path: Path) -> Path:
@@ -192,15 +207,20 @@ def _place(position: int, shape: tuple[int, ...], path: Path) -> Path:
     return path
 
 
-def _dtype(numpy: Any, args: tuple[Any, ...]) -> Any:
-    """The element type of `numpy.ndarray[shape, numpy.dtype[X]]`; float64 where it is not said."""
-    if len(args) == 2:
-        inner: tuple[Any, ...] = getattr(args[1], "__args__", ())
-        if len(inner) == 1 and isinstance(inner[0], type) and inner[0] not in _abstract(numpy):
-            return numpy.dtype(inner[0])
-        if len(inner) == 1 and inner[0] in (numpy.integer, numpy.signedinteger):
-            return numpy.dtype("int64")
-    return numpy.dtype("float64")
+def _dtype(numpy: Any, args: tuple[Any, ...]) -> tuple[Any, str]:
+    """The element type of `numpy.ndarray[shape, numpy.dtype[X]]`, and the kinds of element types that are kept as they are:
+    none where the hint names one. Where it names none, or one that stands for several, the first is that of JSON's numbers."""
+    inner: tuple[Any, ...] = getattr(args[1], "__args__", ()) if len(args) == 2 else ()
+    named = inner[0] if len(inner) == 1 and isinstance(inner[0], type) else numpy.generic
+    if named not in _abstract(numpy):
+        return numpy.dtype(named), ""
+    if named in (numpy.integer, numpy.signedinteger):
+        return numpy.dtype("int64"), "iu" if named is numpy.integer else "i"
+    if named is numpy.unsignedinteger:
+        return numpy.dtype("uint64"), "u"
+    if named in (numpy.inexact, numpy.floating):
+        return numpy.dtype("float64"), "f"
+    return numpy.dtype("float64"), "iuf" if named is numpy.number else "biuf"
 
 
 def _abstract(numpy: Any) -> tuple[Any, ...]:

@@ -141,6 +141,8 @@ class Either(Kind):
             self.media = self._bytes.media
             self.produces = self._bytes.produces
         self.item = next((option.item for option in options if option.item is not None), None)
+        self._arrays = [read for option in options if (read := getattr(option, "read_array", None))]
+        self.read_array = self._read_array if self._arrays else None
 
     def schema(self) -> Schema:
         schemas = [option.schema() for option in self._written]
@@ -175,6 +177,18 @@ class Either(Kind):
         if self._bytes is None:
             return super().read_bytes(data, content_type, path, problems)
         return self._bytes.read_bytes(data, content_type, path, problems)
+
+    def _read_array(self, array: Any, path: Path, problems: Problems) -> Any:
+        """The array as the first alternative takes it; what is wrong with it is what the first says."""
+        first: Problems | None = None
+        for read in self._arrays:
+            attempt = Problems()
+            result = read(array, path, attempt)
+            if not attempt.found:
+                return result
+            first = first or attempt
+        problems.found.extend(first.found if first is not None else ())
+        return None
 
     def encode(self, value: Any) -> tuple[str, bytes] | None:
         encoded = (option.encode(value) for option in self._written)

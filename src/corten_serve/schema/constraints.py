@@ -155,6 +155,7 @@ class Limited(Said):
 
     def _shorten(self) -> None:
         """There is no short way around rules."""
+        self.read_array = self._read_array if getattr(self.inner, "read_array", None) else None
 
     def schema(self) -> Schema:
         return {**self.inner.schema(), **self._keywords(), **self._words}
@@ -177,6 +178,13 @@ class Limited(Said):
         result = self.inner.read_bytes(data, content_type, path, problems)
         if len(problems.found) == before and not self._holds(None, result):
             problems.add(path, f"expected {self.words}, got {len(data)} bytes")
+        return result
+
+    def _read_array(self, array: Any, path: Path, problems: Problems) -> Any:
+        before = len(problems.found)
+        result = self.inner.read_array(array, path, problems)  # type: ignore[attr-defined]
+        if len(problems.found) == before and not self._holds(None, result):
+            problems.add(path, f"expected {self.words}, got an array of the shape {list(array.shape)}")
         return result
 
     def _holds(self, value: Any, result: Any) -> bool:
@@ -203,6 +211,7 @@ class Limited(Said):
         else:
             sizes = [len(value)] if isinstance(value, (list, dict, str)) else []
             sizes += [len(result)] if isinstance(result, (set, frozenset)) else []
+            sizes += list(result.shape[:1]) if value is None and hasattr(result, "shape") else []
         if not sizes:
             return True
         least, most = self._least, self._most

@@ -50,7 +50,8 @@ const isNumber = (schema) => ["number", "integer"].includes(schema.type) && !sch
 function numericDepth(schema) {
   const { schema: items, nullable, options } = unfold(schema.items);
   if (nullable || schema.type !== "array" || schema.prefixItems) return 0;
-  if (options) return options.length === 2 && options.some((one) => isNumber(resolve(one))) && options.some((one) => resolve(one).type === "array") ? "any" : 0;
+  const types = (options ?? []).map(resolve).filter((one) => one.type !== "boolean");
+  if (options) return types.length === 2 && types.some(isNumber) && types.some((one) => one.type === "array") ? "any" : 0;
   if (isNumber(items)) return 1;
   return items.type === "array" && numericDepth(items) === 1 ? 2 : 0;
 }
