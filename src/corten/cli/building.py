@@ -84,7 +84,9 @@ def build_locked(
 ) -> list[Built]:
     """Build `project` with the packages of `lock`. Raises what its steps raise."""
     cache_from = _references(request.cache_from)
-    files = scan(project)
+    files = scan(project, store.root)
+    for path in files.stores:
+        observe(Note(f"left out: '{path}', which is a store of Corten"))
     for path in files.left_out:
         observe(Note(f"left out: {path}", verbose=True))
     if request.without_models and files.missing:

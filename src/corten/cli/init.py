@@ -42,11 +42,13 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.project.writing import insert, render
 
     project = find(arguments.path)
-    files = scan(project)
+    files = scan(project, context.store.root)
     for note in project.notes:
         context.terminal.say(f"found: {note}")
     for weight in files.weights:
         context.terminal.say(f"found: weights '{weight.path}'")
+    for place in files.stores:
+        context.terminal.say(f"left out: '{place}', which is a store of Corten")
     table = render(project, files, ignored_weights(files))
     if arguments.dry_run:
         context.terminal.print(table.rstrip("\n"))

@@ -74,6 +74,10 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     variables = [parse_variable(text, os.environ) for text in arguments.env]
     ports = tuple(port for text in arguments.publish for port in parse_ports(text))
     root = str(project.root)
+    # What is in a container must not write to the layers that others start from.
+    hidden = _within(context.store.root, project.root)
+    if hidden:
+        context.terminal.say(f"'{hidden}' is Corten's store: it is empty in the shell")
     options = RunOptions(
         command=tuple(arguments.command) or (_shell(context.store, image.config.diff_ids),),
         entrypoint=(),
@@ -85,6 +89,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         workdir="/app",
         volumes=(mounts.Volume(root, "/app"), *volumes),
         named_volumes=(mounts.NamedVolume(home_volume(project.name, root), HOME, seeded=False), *named),
+        tmpfs=(mounts.parse_tmpfs(f"/app/{hidden}:ro,size=64k"),) if hidden else (),
         network=arguments.network or ("private" if ports else "host"),
         ports=ports,
         gpus=gpus_of(arguments),
@@ -98,6 +103,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         context.terminal.error(error.message, error.hint)
         kinds = {launch.NotFound: 127, launch.NotExecutable: 126}
         return kinds.get(type(error), 125)
+
+
+def _within(store: Path, project: Path) -> str | None:
+    """Where the store lies in the project's folder; None where it does not."""
+    place, root = store.resolve(), project.resolve()
+    return str(place.relative_to(root)) if place != root and place.is_relative_to(root) else None
 
 
 def home_volume(name: str, root: str) -> str:

@@ -1,6 +1,7 @@
 """Which of the project's files go into an image, and which of them are weights.
 
-One walk over the folder. What stays out, strongest first: `exclude` of `[tool.corten]`; `.cortenignore`; the default
+One walk over the folder. A store of Corten never enters an image, whatever names it: the one in use is known by its device
+and inode, every other by its marker. What stays out, strongest first: `exclude` of `[tool.corten]`; `.cortenignore`; the default
 excludes; what git ignores. `models` and `include` bring back what they name; a file named exactly stays whatever
 `exclude` says. Nothing is opened but ignore files, and git is not run.
 """
@@ -10,11 +11,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from corten.errors import ProjectError
 from corten.project.ignoring import Ignoring
 from corten.project.model import Project, SourceFile, SourceFiles
 from corten.project.patterns import compile_glob, is_glob
+from corten.store.store import MARKER
 
 WEIGHT_BYTES = 10_000_000
 """A larger file is treated as weights, whatever its name."""
@@ -40,12 +43,12 @@ _SPECIAL = {
 }
 
 
-def scan(project: Project) -> SourceFiles:
-    """Every file of `project` that belongs in its image, as `lstat` sees it now.
+def scan(project: Project, store: Path | None = None) -> SourceFiles:
+    """Every file of `project` that belongs in its image, as `lstat` sees it now. `store` is the directory of the store in use.
 
     Raises ProjectError for a symbolic link that leaves the project, a folder that cannot be read, and a name that an
     image cannot hold (not UTF-8, a control character, `.wh.` in front)."""
-    return _Scan(project).run()
+    return _Scan(project, store).run()
 
 
 def ignored_weights(files: SourceFiles) -> tuple[str, ...]:
@@ -54,8 +57,9 @@ def ignored_weights(files: SourceFiles) -> tuple[str, ...]:
 
 
 class _Scan:
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, store: Path | None) -> None:
         self.project = project
+        self.store = _identity(store) if store is not None else None
         self.root = os.path.realpath(project.root)
         self.ignoring = Ignoring(self.root, project.exclude)
         self.code: dict[str, SourceFile] = {}
@@ -63,8 +67,14 @@ class _Scan:
         self.left_out: set[str] = set()
         self.folders: set[str] = set()
         """Those known to be folders, and no links to folders."""
+        self.known_stores: dict[str, bool] = {}
 
     def run(self) -> SourceFiles:
+        if self._is_store(""):
+            raise ProjectError(
+                f"'{self.root}' is a store of Corten, and no project",
+                hint=f"set CORTEN_HOME to another folder; if this is no store any more, delete '{MARKER}' in it",
+            )
         missing = tuple(
             pattern for pattern in self.project.models if not self._declare(pattern, weights=True)
         )
@@ -84,7 +94,19 @@ class _Scan:
             weights=tuple(self.weights[path] for path in sorted(self.weights)),
             left_out=tuple(sorted(left_out)),
             missing=missing,
+            stores=tuple(sorted(path.rstrip("/") for path, known in self.known_stores.items() if known)),
         )
+
+    def _is_store(self, prefix: str) -> bool:
+        """Whether the folder `prefix` (`""`, or with a slash at its end) is the store in use, or has the marker of one."""
+        found = self.known_stores.get(prefix)
+        if found is None:
+            folder = f"{self.root}/{prefix}"
+            found = os.path.lexists(folder + MARKER) or (
+                self.store is not None and _identity(folder) == self.store
+            )
+            self.known_stores[prefix] = found
+        return found
 
     def _walk(self) -> None:
         """The whole folder, but for what is ignored. Symbolic links to folders are links, and are not entered."""
@@ -93,6 +115,8 @@ class _Scan:
         pending = [("", ignoring.outermost())]
         while pending:
             prefix, rules = pending.pop()
+            if self._is_store(prefix):
+                continue
             entries = self._entries(prefix)
             names = {entry.name for entry in entries}
             if "pyvenv.cfg" in names and prefix:
@@ -138,7 +162,7 @@ class _Scan:
         pending = [prefix]
         while pending:
             prefix = pending.pop()
-            if not os.path.isdir(f"{self.root}/{prefix}"):
+            if not os.path.isdir(f"{self.root}/{prefix}") or self._is_store(prefix):
                 continue
             for entry in self._entries(prefix):
                 path = prefix + entry.name
@@ -161,6 +185,13 @@ class _Scan:
             above = "/".join(parts[:end])
             if above in self.folders:
                 continue
+            if self._is_store(f"{above}/"):
+                if exact:
+                    raise ProjectError(
+                        f"'{path}' is in a store of Corten, which never enters an image",
+                        hint="copy what is wanted of it to another folder of the project",
+                    )
+                return False
             if os.path.islink(f"{self.root}/{above}"):
                 link = self._file(above, os.lstat(f"{self.root}/{above}"))
                 target = os.path.realpath(f"{self.root}/{above}")
@@ -242,6 +273,14 @@ class _Scan:
         if climbs or not first.startswith(inside):
             return os.path.relpath(real, here)
         return written
+
+
+def _identity(folder: str | Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_weight(file: SourceFile) -> bool:

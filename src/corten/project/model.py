@@ -99,9 +99,10 @@ class SourceFile:
 class SourceFiles:
     """What of the project goes where, each sorted by path: `code` to /app, `weights` to /models with a link in /app.
     `left_out` lists what the default and the project's own excludes kept out, for `build -v`. `missing` are declared
-    models that match nothing."""
+    models that match nothing. `stores` are folders that hold a store of Corten, which never enters an image."""
 
     code: tuple[SourceFile, ...]
     weights: tuple[SourceFile, ...]
     left_out: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
