@@ -11,7 +11,8 @@ import pytest
 
 from corten.build.debian_base import place_base, place_system, stdlib_directories
 from corten.packages import http
-from corten.packages.debian.archive import locate, resolve_base, resolve_compiler, resolve_system
+from corten.packages.debian.archive import resolve_base, resolve_compiler, resolve_system
+from corten.packages.debian.mirrors import locate
 from corten.packages.debian.tree import walk
 from corten.packages.files import Deb
 from corten.store.store import Store

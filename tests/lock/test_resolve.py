@@ -24,7 +24,6 @@ from corten.lock.wanted import fetching_indexes
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.debian.archive import DebianArchive
-from corten.packages.debian.archive import locate as locate_deb
 from corten.packages.fetch import fetch_wheels
 from corten.project.load import load
 from corten.project.model import Project
@@ -471,7 +470,6 @@ def test_everything_can_be_gathered_in_a_directory(world: World) -> None:
     project = load(world.folder)
     lock = world.lock(project)
     target = world.root / "my bundle"
-    found = sources(world.mirror)
 
     def gather() -> None:
         download(
@@ -479,7 +477,7 @@ def test_everything_can_be_gathered_in_a_directory(world: World) -> None:
             target,
             world.store,
             fetching_indexes(project, world.environment),
-            lambda deb: locate_deb(world.store, deb, found),
+            world.debian().mirrors,
             world.events.append,
         )
 

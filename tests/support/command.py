@@ -61,6 +61,6 @@ class Corten:
 
 
 def link_files(source: Path, home: Path, *, names: Sequence[str] = ("files",)) -> None:
-    """Give a store the fetched files of another, by hard links."""
+    """Give a store the fetched files of another, by hard links; `debian` is what it knows of Debian's signed indexes."""
     for name in names:
         subprocess.run(["cp", "-al", f"{source}/{name}", f"{home}/"], check=True)

@@ -65,6 +65,8 @@ def build(
             hint="make it first, in the image itself: corten run . -v .:/app -- python train.py; "
             "or take it out of `models` in [tool.corten]",
         )
+    if options.accepted.unauthenticated:
+        lock = lock.apart()
     part, created = lock.for_platform(platform), created_at()
     known = _known(platform, store, observe, options)
     job = Job(project, files, lock, part, store, known, supply, observe, options, created)

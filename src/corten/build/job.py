@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from corten.build.known import Known
 from corten.events import Observer
 from corten.lock.model import Lock, PlatformLock
+from corten.packages.files import STRICT, Accepted
 from corten.project.model import Project, SourceFiles
 from corten.store.store import Store
 from corten.values import dataclass
@@ -26,7 +27,7 @@ class BuildOptions:
     """`name` of the image, the project's by default; `without_models`: declared weights may be missing, to train in
     the image that will serve; `server`: the files of `corten_serve`, path and place; `jobs`: compile servers, 0 for all
     cores; `cache_from`: images in registries whose layers need not be made; `registries` says how those are reached;
-    `offline`: a folder that stands for the network."""
+    `offline`: a folder that stands for the network; `accepted`: what of Debian's archive is not refused."""
 
     name: str | None = None
     without_models: bool = False
@@ -35,6 +36,7 @@ class BuildOptions:
     cache_from: tuple[Reference, ...] = ()
     registries: Callable[[], RegistrySettings] | None = None
     offline: Path | None = None
+    accepted: Accepted = STRICT
 
 
 @dataclass(frozen=True, slots=True)

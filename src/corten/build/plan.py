@@ -49,7 +49,8 @@ def compiler_identity(part: PlatformLock) -> str:
     else:
         name = f"python{part.python}-minimal"
         package = next((f" {deb.version}" for deb in base.debs if deb.name == name), "")
-    return f"cpython {base.python}{package} form {FORM}"
+    apart = f" unauthenticated {part.unauthenticated}" if part.unauthenticated else ""
+    return f"cpython {base.python}{package} form {FORM}{apart}"
 
 
 @dataclass(frozen=True)

@@ -324,9 +324,13 @@ class Workshop:
         return interpreter_in(self._store.layers.tree(found), self._part.base.python)
 
     def _compiler_key(self) -> str:
-        return canonical_json(
-            {"kind": "compiler", "debs": [deb.sha256 for deb in self._compiler_debs()]}
-        ).decode()
+        inputs: dict[str, object] = {
+            "kind": "compiler",
+            "debs": [deb.sha256 for deb in self._compiler_debs()],
+        }
+        if self._part.unauthenticated:
+            inputs["unauthenticated"] = self._part.unauthenticated
+        return canonical_json(inputs).decode()
 
     def _compiler_debs(self) -> tuple[Deb, ...]:
         host = Platform.host()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
-from corten.cli.finding import add_insecure
+from corten.cli.finding import add_accepted, add_insecure
 from corten.cli.terminal import size_text
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an image in a registry: layers that it has are neither made nor fetched; can be repeated",
     )
     add_insecure(parser)
+    add_accepted(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

@@ -16,6 +16,7 @@ from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
 from corten.lock.serving import serving_files
 from corten.oci.platform import Platform
+from corten.packages.files import STRICT, Accepted
 from corten.project.files import scan
 from corten.project.load import load
 from corten.project.model import Project
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 class BuildRequest:
     """What a verb asks for. No platforms: this machine's. `offline`: a folder that files come from, instead of the
     network. `locked`: a lock that is missing or stale is an error. `cache_from`: images in registries whose layers need not
-    be made. `insecure`: registries may speak plain http and have certificates that nobody vouches for."""
+    be made. `insecure`: registries may speak plain http and have certificates that nobody vouches for. `accepted`: what of
+    Debian's archive is not refused."""
 
     path: Path
     platforms: tuple[Platform, ...] = ()
@@ -43,6 +45,7 @@ class BuildRequest:
     jobs: int = 0
     cache_from: tuple[str, ...] = ()
     insecure: bool = False
+    accepted: Accepted = STRICT
 
 
 def registries(insecure: bool = False) -> Callable[[], RegistrySettings]:
@@ -68,7 +71,14 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
         raise UsageError("--offline uses no network, and --cache-from asks a registry", hint="leave out one")
     reach = registries(request.insecure)
     lock = current_lock(
-        project, store, observe, platforms, locked=request.locked, offline=request.offline, reach=reach
+        project,
+        store,
+        observe,
+        platforms,
+        locked=request.locked,
+        offline=request.offline,
+        reach=reach,
+        accepted=request.accepted,
     )
     return build_locked(request, project, lock, platforms, store, observe, reach)
 
@@ -100,8 +110,9 @@ def build_locked(
         cache_from=cache_from,
         registries=reach,
         offline=request.offline,
+        accepted=request.accepted,
     )
-    supply = _Supply(project, store, observe, request.offline)
+    supply = _Supply(project, lock, store, observe, request.offline, request.accepted)
     built = [build(project, files, lock, platform, store, supply, observe, options) for platform in platforms]
     if any(not layer.reused for one in built for layer in one.layers):
         from corten.store.sync import sync_later
@@ -127,6 +138,7 @@ def current_lock(
     locked: bool,
     offline: Path | None,
     reach: Callable[[], RegistrySettings],
+    accepted: Accepted = STRICT,
 ) -> Lock:
     """The project's lock, made or brought up to date first where it is missing or stale, but never with `locked`."""
     path = project.root / LOCK_NAME
@@ -154,7 +166,7 @@ def current_lock(
     asked = replace(project, platforms=tuple(sorted(wanted)))
     with store.lock("store", shared=True):
         images = BaseImages(store, observe, reach)
-        fresh = lock_project(asked, store, previous=lock, observe=observe, images=images)
+        fresh = lock_project(asked, store, previous=lock, observe=observe, images=images, accepted=accepted)
     if set(project.platforms) != wanted:
         # A platform that was asked for once does not make the project's lock stale.
         fresh = replace(fresh, project=inputs_digest(project))
@@ -164,14 +176,23 @@ def current_lock(
 
 
 class _Supply:
-    """Files through the cache from the configured indexes and mirrors, or from one folder."""
+    """Files of `lock` through the cache from the configured indexes and mirrors, or from one folder."""
 
-    def __init__(self, project: Project, store: Store, observe: Observer, offline: Path | None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        lock: Lock,
+        store: Store,
+        observe: Observer,
+        offline: Path | None,
+        accepted: Accepted,
+    ) -> None:
         if offline is not None and not offline.is_dir():
             raise UsageError(
                 f"'{offline}' is not a folder", hint="make one with 'corten lock --download DIR'"
             )
-        self._project, self._store, self._observe, self._offline = project, store, observe, offline
+        self._project, self._lock, self._store, self._observe = project, lock, store, observe
+        self._offline, self._accepted = offline, accepted
 
     def wheels(self, wheels: Sequence[Wheel]) -> Mapping[str, Path]:
         from corten.lock.wanted import fetching_indexes
@@ -181,9 +202,20 @@ class _Supply:
         return fetch_wheels(self._store, wheels, indexes, self._observe, offline=self._offline)
 
     def debs(self, debs: Sequence[Deb]) -> Mapping[str, Path]:
-        from corten.packages.debian.archive import locate
-        from corten.packages.fetch import fetch_debs
+        from corten.packages.debian.archive import DebianArchive
+        from corten.packages.debian.authentication import FOLDER, Authentication, fetch_authentic
+        from corten.packages.debian.lists import Lists
+        from corten.packages.debian.mirrors import lists_of
 
-        return fetch_debs(
-            self._store, debs, lambda deb: locate(self._store, deb), self._observe, offline=self._offline
+        folders = [lists_of(self._store)]
+        mirrors = None
+        if self._offline is None:
+            mirrors = DebianArchive(self._store).mirrors
+        else:
+            folders.append(Lists(self._offline / FOLDER))
+        authentication = Authentication(
+            self._store, self._lock.suites, folders, mirrors, self._observe, self._accepted
+        )
+        return fetch_authentic(
+            self._store, debs, authentication, mirrors, self._observe, offline=self._offline
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from corten.cli.terminal import Terminal
 from corten.events import Observer
+from corten.packages.files import STRICT, Accepted
 from corten.store.store import Store
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One run of the command."""
+    """One run of the command. `accepted` is what its arguments accept of Debian's archive."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, accepted: Accepted = STRICT) -> None:
         self.terminal = terminal
+        self.accepted = accepted
 
     @cached_property
     def store(self) -> Store:
@@ -53,6 +55,15 @@ class Context:
         from corten.cli.building import BuildRequest, build_project
 
         request = BuildRequest(
-            path, platforms, locked, offline, name, without_models, jobs, cache_from, insecure
+            path,
+            platforms,
+            locked,
+            offline,
+            name,
+            without_models,
+            jobs,
+            cache_from,
+            insecure,
+            self.accepted,
         )
         return build_project(request, self.store, self.observe)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
 from corten.cli.devices import gpus_of
+from corten.cli.finding import add_accepted
 from corten.cli.serving_options import (
     HOST,
     PORT,
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     add_project_arguments(parser)
     add_socket_arguments(parser)
+    add_accepted(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context, starter: Starter | None = None) -> int:

@@ -11,6 +11,7 @@ from corten.events import Note, Observer
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
 from corten.lock.inputs import inputs_digest
 from corten.oci.platform import Platform
+from corten.packages.files import STRICT, Accepted
 from corten.project.load import load, read_pyproject
 from corten.project.model import Dependencies, Project
 from corten.values import replace
@@ -24,20 +25,24 @@ GROUP = "dev"
 """The dependency group of pyproject.toml that is for working on a project (PEP 735; uv's default group)."""
 
 
-def development_image(path: Path, store: Store, observe: Observer) -> tuple[Project, Image]:
+def development_image(
+    path: Path, store: Store, observe: Observer, accepted: Accepted = STRICT
+) -> tuple[Project, Image]:
     """The project in the folder `path` and its image, with its dev group where it has one, and without models that are not
     there. The packages of production are those of corten.lock, which is not touched but where it is stale; the lock with
     the dev group is kept in the store's caches. Raises what building raises."""
     project = load(path)
     reach = registries()
     platforms = (Platform.host(),)
-    lock = current_lock(project, store, observe, platforms, locked=False, offline=None, reach=reach)
-    request = BuildRequest(path, without_models=True)
+    lock = current_lock(
+        project, store, observe, platforms, locked=False, offline=None, reach=reach, accepted=accepted
+    )
+    request = BuildRequest(path, without_models=True, accepted=accepted)
     variant = _with_group(project, observe)
     if variant is None:
         return project, build_locked(request, project, lock, platforms, store, observe, reach)[0].image
     request = replace(request, name=f"{project.name}-development")
-    lock = _development_lock(variant, lock, store, observe)
+    lock = _development_lock(variant, lock, store, observe, accepted)
     return variant, build_locked(request, variant, lock, platforms, store, observe, reach)[0].image
 
 
@@ -57,7 +62,9 @@ def _with_group(project: Project, observe: Observer) -> Project | None:
     return replace(project, dependencies=replace(dependencies, groups=(*dependencies.groups, GROUP)))
 
 
-def _development_lock(variant: Project, production: Lock, store: Store, observe: Observer) -> Lock:
+def _development_lock(
+    variant: Project, production: Lock, store: Store, observe: Observer, accepted: Accepted
+) -> Lock:
     """The lock with the dev group, whose versions are those of production where both have a package."""
     from corten.build.base_image import BaseImages
     from corten.lock.resolve import lock_project
@@ -70,7 +77,9 @@ def _development_lock(variant: Project, production: Lock, store: Store, observe:
     asked = replace(variant, platforms=(Platform.host(),))
     with store.lock("store", shared=True):
         images = BaseImages(store, observe, registries())
-        lock = lock_project(asked, store, previous=production, observe=observe, images=images)
+        lock = lock_project(
+            asked, store, previous=production, observe=observe, images=images, accepted=accepted
+        )
     write_lock(path, lock)
     observe(Note(f"resolved the packages of the group '{GROUP}'; {LOCK_NAME} is as it was"))
     return lock

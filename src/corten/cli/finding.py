@@ -24,6 +24,20 @@ def add_insecure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_accepted(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the commands that lock or build a project: what they accept of Debian's archive."""
+    parser.add_argument(
+        "--allow-older-release",
+        action="store_true",
+        help="accept an index of Debian that is older than one seen before, or has expired",
+    )
+    parser.add_argument(
+        "--allow-unauthenticated",
+        action="store_true",
+        help="accept Debian packages that no signed index lists; they run on this machine",
+    )
+
+
 def local_image(text: str, context: Context) -> Image:
     """The image `text` of the store, for this machine where it has several platforms. Raises ImageNotFound."""
     if "@" in text:

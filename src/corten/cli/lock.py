@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from corten.cli.context import Context
+from corten.cli.finding import add_accepted
 from corten.cli.terminal import size_text
 from corten.errors import LockOutdated, UsageError
 from corten.events import Note
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--download", type=Path, metavar="DIR", help="put every file that the lock names into DIR"
     )
+    add_accepted(parser)
     parser.add_argument("--json", action="store_true", help="print what changed as one JSON document")
 
 
@@ -93,6 +95,7 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
             upgrade_packages=arguments.upgrade_package,
             observe=context.observe,
             images=BaseImages(context.store, context.observe, registries()),
+            accepted=context.accepted,
         )
     written = write_lock(path, lock)
     found = changes(previous, lock)
@@ -114,11 +117,12 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
 def _download(project: Project, lock: Lock, directory: Path, context: Context) -> None:
     from corten.lock.bundle import download
     from corten.lock.wanted import fetching_indexes
-    from corten.packages.debian.archive import locate
+    from corten.packages.debian.archive import DebianArchive
 
     store = context.store
+    mirrors = DebianArchive(store, accepted=context.accepted).mirrors
     bundle = download(
-        lock, directory, store, fetching_indexes(project), lambda deb: locate(store, deb), context.observe
+        lock, directory, store, fetching_indexes(project), mirrors, context.observe, context.accepted
     )
     size, base = bundle.size, ""
     if not project.base.startswith(("debian:", "oci:")):

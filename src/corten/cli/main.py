@@ -23,6 +23,7 @@ from corten.errors import CortenError, UsageError
 
 if TYPE_CHECKING:
     from corten.cli.terminal import Terminal
+    from corten.packages.files import Accepted
 
 VERBS: dict[str, tuple[str, str]] = {
     "init": ("init", "write down what was found in a project, with comments"),
@@ -167,9 +168,18 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
     arguments.command = command
     terminal.configure(quiet=arguments.quiet, verbose=arguments.verbose)
     try:
-        return int(module.run(arguments, Context(terminal)))
+        return int(module.run(arguments, Context(terminal, _accepted(arguments))))
     finally:
         terminal.close()
+
+
+def _accepted(arguments: argparse.Namespace) -> Accepted:
+    """What the arguments accept of Debian's archive, where the command has such arguments."""
+    from corten.packages.files import Accepted
+
+    return Accepted(
+        getattr(arguments, "allow_older_release", False), getattr(arguments, "allow_unauthenticated", False)
+    )
 
 
 def parser_of(verb: str) -> tuple[argparse.ArgumentParser, ModuleType]:

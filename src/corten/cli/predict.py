@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments
+from corten.cli.finding import add_accepted
 from corten.cli.serving_options import add_container_arguments
 from corten.cli.terminal import escaped
 from corten.errors import RuntimeFailure, UsageError
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET, FIELD=VALUE",
         help="what answers (a URL, an image or a folder; default: this one), and the request",
     )
+    add_accepted(parser)
     parser.add_argument("--endpoint", metavar="NAME", help="which prediction, where there are several")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the answer to a file")
     parser.add_argument("--batch", type=Path, metavar="FILE", help="a request in each row: .jsonl or .csv")

@@ -18,6 +18,7 @@ from corten.cli.container_options import (
 )
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.cli.finding import add_accepted
 from corten.cli.living import add_life_arguments, life_of
 from corten.cli.serving_options import variables_of_files
 from corten.errors import RuntimeFailure, UsageError
@@ -76,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_gpu_arguments(parser)
     add_engine_argument(parser)
     add_life_arguments(parser)
+    add_accepted(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from corten.cli.container_options import add_engine_argument, add_network_arguments
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.cli.finding import add_accepted
 from corten.errors import RuntimeFailure
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_gpu_arguments(parser)
     add_engine_argument(parser)
+    add_accepted(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
@@ -69,7 +71,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.runtime.network.ports import parse_ports
     from corten.runtime.options import RunOptions, parse_variable
 
-    project, image = development_image(arguments.path, context.store, context.observe)
+    project, image = development_image(arguments.path, context.store, context.observe, context.accepted)
     volumes, named, _ = mounts.split_mounts([mounts.parse_volume(text) for text in arguments.volume])
     variables = [parse_variable(text, os.environ) for text in arguments.env]
     ports = tuple(port for text in arguments.publish for port in parse_ports(text))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
+from corten.cli.finding import add_accepted
 from corten.cli.serving_options import (
     HOST,
     NOTHING,
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="replace what serves already: build, start beside it, hand over when it is ready",
     )
     add_service_arguments(parser)
+    add_accepted(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context, starter: Starter | None = None) -> int:

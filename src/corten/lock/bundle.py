@@ -1,6 +1,7 @@
 """`corten lock --download DIR`: every file that a lock names in one directory, from which a build needs no network.
 
-Wheels lie in `wheels/`, Debian packages in `debs/`, under their own names. The directory may be copied, and made again over
+Wheels lie in `wheels/`, Debian packages in `debs/`, under their own names. `indexes/` has the signed indexes of Debian that
+list those packages: a build from the directory verifies them again. The directory may be copied, and made again over
 itself: what is there and right is not written again, what is not of this lock stays.
 """
 
@@ -9,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from corten.errors import StoreError
+from corten.errors import FetchError, StoreError
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted
 from corten.lock.model import DebianBase, Lock
+from corten.packages.debian.authentication import FOLDER, Authentication
+from corten.packages.debian.lists import Lists
+from corten.packages.debian.mirrors import Mirrors, locate
 from corten.packages.fetch import fetch_debs, fetch_wheels
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import STRICT, Accepted, Deb, Wheel
 from corten.packages.indexes import Indexes
 from corten.store.store import Store
 from corten.values import dataclass
@@ -24,7 +28,7 @@ from corten.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What lies in a directory: how many files of the lock, and their bytes together."""
+    """What lies in a directory: how many files of the lock, and their bytes together with those of the signed indexes."""
 
     wheels: int
     debs: int
@@ -50,13 +54,19 @@ def download(
     directory: Path,
     store: Store,
     indexes: Indexes,
-    locate: Callable[[Deb], Iterable[str]],
+    mirrors: Mirrors,
     observe: Observer,
+    accepted: Accepted = STRICT,
 ) -> Bundle:
-    """Put every file of `lock` into `directory`. Raises FetchError, HashMismatch, StoreError (the disk is full)."""
+    """Put every file of `lock` into `directory`. Raises FetchError, HashMismatch, SignatureError (a package is not Debian's),
+    StoreError (the disk is full)."""
     wheels, debs = files_of(lock)
     places = fetch_wheels(store, wheels, indexes, observe)
-    places |= fetch_debs(store, debs, locate, observe)
+    proofs = 0
+    if debs:
+        authentication = Authentication(store, lock.suites, [mirrors.lists], mirrors, observe, accepted)
+        proofs = _put_indexes(authentication.gather(debs), directory)
+        places |= fetch_debs(store, debs, lambda deb: locate(store, deb, mirrors.sources), observe)
     total = sum(wheel.size for wheel in wheels) + sum(deb.size for deb in debs)
     observe(TaskStarted("copy", f"files into {directory}", total))
     kinds: tuple[tuple[str, Sequence[Wheel | Deb]], ...] = (("wheels", wheels), ("debs", debs))
@@ -68,7 +78,21 @@ def download(
             _put(places[item.sha256], folder / item.file, item.sha256)
             observe(TaskAdvanced("copy", f"files into {directory}", item.size))
     observe(TaskFinished("copy", f"files into {directory}"))
-    return Bundle(len(wheels), len(debs), total)
+    return Bundle(len(wheels), len(debs), total + proofs)
+
+
+def _put_indexes(used: Sequence[tuple[Lists, Path, str]], directory: Path) -> int:
+    """Put the signed indexes into `directory`. Returns their bytes."""
+    size = 0
+    for lists, folder, architecture in used:
+        target = directory / FOLDER / folder.relative_to(lists.root)
+        found = lists.packages(folder, architecture)
+        if found is None:
+            raise FetchError("a fetched index has vanished from the store", hint="run the command again")
+        for source in (folder / "InRelease", found[0]):
+            _put(source, target / source.name, _sha256(source))
+            size += source.stat().st_size
+    return size
 
 
 def _put(source: Path, target: Path, sha256: str) -> None:

@@ -6,7 +6,7 @@ from corten.errors import LockOutdated
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
-from corten.values import dataclass, field
+from corten.values import dataclass, field, replace
 
 LAYER_FORMAT = 1
 """The number that every layer key and lock carries. Digests depend on it, never on Corten's version."""
@@ -44,7 +44,7 @@ class PlatformLock:
     """Everything that an image for one platform is made of, but the project's own files.
 
     `system` is the closure of the Debian packages `system_names` beyond the base. `serving` holds the model server's own
-    packages; it is empty where the project has no predictor."""
+    packages; it is empty where the project has no predictor. `unauthenticated` is set by `Lock.apart` and in no file."""
 
     platform: Platform
     base: Base
@@ -52,6 +52,7 @@ class PlatformLock:
     wheels: tuple[Wheel, ...] = ()
     serving: tuple[Wheel, ...] = ()
     system_names: tuple[str, ...] = ()
+    unauthenticated: str = ""
 
     @property
     def python(self) -> str:
@@ -71,6 +72,24 @@ class Lock:
     serving: Digest | None = None
     compilers: dict[str, tuple[Deb, ...]] = field(default_factory=dict)
     layer_format: int = LAYER_FORMAT
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The Debian suites that the lock takes packages from."""
+        bases = (part.base for part in self.platforms)
+        return tuple(sorted({base.suite for base in bases if isinstance(base, DebianBase)}))
+
+    def apart(self) -> Lock:
+        """This lock for a build that accepts Debian packages which no signed index lists: its layers have keys of their own, for
+        the interpreter among those packages may have a say in every one of them."""
+        debs = [
+            deb.sha256
+            for part in self.platforms
+            for deb in (*(part.base.debs if isinstance(part.base, DebianBase) else ()), *part.system)
+        ]
+        debs += [deb.sha256 for _, compiler in sorted(self.compilers.items()) for deb in compiler]
+        mark = Digest.of("\n".join(debs).encode()).hex
+        return replace(self, platforms=tuple(replace(part, unauthenticated=mark) for part in self.platforms))
 
     def for_platform(self, platform: Platform) -> PlatformLock:
         """The part for `platform`. Raises LockOutdated when the lock has none."""

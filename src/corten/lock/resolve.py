@@ -26,7 +26,7 @@ from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.packages.compatibility import Target
 from corten.packages.debian.archive import ARCHITECTURES, DebianArchive, check_python
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import STRICT, Accepted, Deb, Wheel
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.requirements import normal_name
 from corten.packages.uv import Request
@@ -80,6 +80,7 @@ def lock_project(
     images: BaseResolver | None = None,
     environment: Mapping[str, str] | None = None,
     debian: DebianArchive | None = None,
+    accepted: Accepted = STRICT,
 ) -> Lock:
     """The lock of `project`. With `upgrade` nothing of `previous` holds; the packages in `upgrade_packages` are free to
     move. Raises ProjectError, ResolutionError, FetchError, SignatureError, LockOutdated (a stale uv.lock)."""
@@ -92,7 +93,7 @@ def lock_project(
         observe,
         images,
         environment,
-        debian or DebianArchive(store),
+        debian or DebianArchive(store, accepted=accepted),
         upgrade,
     )
     locking.check_names()

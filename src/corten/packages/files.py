@@ -35,3 +35,16 @@ class Deb:
     def file(self) -> str:
         """The file name."""
         return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a user accepts of Debian's archive that is refused otherwise. `older_release`: a Release file that is older than one
+    that was seen before, or past its Valid-Until. `unauthenticated`: packages that no signed index lists."""
+
+    older_release: bool = False
+    unauthenticated: bool = False
+
+
+STRICT = Accepted()
+"""Nothing is accepted."""

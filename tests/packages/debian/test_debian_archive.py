@@ -17,7 +17,8 @@ from corten.errors import (
     SignatureError,
 )
 from corten.events import Event, TaskFinished, TaskStarted
-from corten.packages.debian.archive import DebianArchive, check_python, locate, python_of
+from corten.packages.debian.archive import DebianArchive, check_python, python_of
+from corten.packages.debian.mirrors import locate
 from corten.packages.debian.sources import Sources
 from corten.packages.files import Deb
 from corten.store.store import Store

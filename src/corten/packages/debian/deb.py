@@ -6,18 +6,18 @@ The tar forms are those that dpkg takes: ustar and GNU long names. Devices, pax 
 
 from __future__ import annotations
 
-import lzma
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from corten.errors import FormatError
 from corten.packages.debian import paragraph
 from corten.packages.debian.ahead import read_ahead
+from corten.packages.debian.compressed import DAMAGED as _HINT
+from corten.packages.debian.compressed import unpacked
 from corten.values import dataclass, field
 
 Kind = Literal["file", "directory", "symlink", "hardlink"]
@@ -28,7 +28,6 @@ LARGEST = 16 << 30
 _MOST_ENTRIES = 1_000_000
 _LARGEST_CONTROL = 64 << 20
 _LARGEST_NAME = 4096
-_MEMORY = 512 << 20  # xz -9 takes 65 MiB to unpack; a hostile header may ask for 4 GiB
 _CHUNK = 1 << 18
 _BLOCK = 512
 _KINDS: dict[bytes, Kind] = {
@@ -114,11 +113,11 @@ def contents(path: Path) -> Iterator[Entries]:
 def contents_of(paths: Sequence[Path]) -> Iterator[Iterator[Entries]]:
     """`contents` of each package in turn, while the next ones are being decompressed. Use each before the next."""
 
-    def unpacked(path: Path) -> Iterator[bytes]:
+    def stream(path: Path) -> Iterator[bytes]:
         with _opened(path, "data.tar") as pieces:
             yield from pieces
 
-    with read_ahead([partial(unpacked, path) for path in paths]) as streams:
+    with read_ahead([partial(stream, path) for path in paths]) as streams:
         yield (
             _entries(_Reader(pieces, LARGEST, path.name), path.name)
             for path, pieces in zip(paths, streams, strict=True)
@@ -134,7 +133,7 @@ def _opened(path: Path, wanted: str) -> Iterator[Iterator[bytes]]:
     with path.open("rb") as file:
         offset, size, suffix = _ar_member(file, wanted, path.name)
         file.seek(offset)
-        yield _unpacked(_window(file, size, path.name), suffix, path.name)
+        yield unpacked(_window(file, size, path.name), suffix, path.name)
 
 
 def _ar_member(file: IO[bytes], wanted: str, name: str) -> tuple[int, int, str]:
@@ -165,9 +164,6 @@ def _ar_member(file: IO[bytes], wanted: str, name: str) -> tuple[int, int, str]:
     raise FormatError(f"'{name}' is not a Debian package: it has no '{wanted}'", hint=_HINT)
 
 
-_HINT = "remove the file and build again, so that it is fetched anew"
-
-
 def _window(file: IO[bytes], size: int, name: str) -> Iterator[bytes]:
     while size:
         chunk = file.read(min(_CHUNK, size))
@@ -175,85 +171,6 @@ def _window(file: IO[bytes], size: int, name: str) -> Iterator[bytes]:
             raise FormatError(f"'{name}' is cut", hint=_HINT)
         size -= len(chunk)
         yield chunk
-
-
-# --- compression ---------------------------------------------------------------------------------------------
-
-
-def _unpacked(packed: Iterator[bytes], suffix: str, name: str) -> Iterator[bytes]:
-    """The unpacked bytes, in pieces of bounded size."""
-    if suffix == "":
-        yield from packed
-        return
-    start: Callable[[], Any]
-    errors: tuple[type[Exception], ...]
-    if suffix == ".xz":
-        start = lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)  # noqa: E731
-        errors = (lzma.LZMAError, EOFError)
-    elif suffix == ".gz":
-        start, errors = _Gzip, (zlib.error, EOFError)
-    elif suffix == ".zst":
-        start, errors = _zstd(name)
-    else:
-        raise FormatError(f"'{name}' is packed in a way that Corten does not know ('{suffix}')")
-    try:
-        state = start()
-        for chunk in packed:
-            data = chunk
-            while True:
-                if state.eof:  # streams may follow each other (xz(1), "concatenated")
-                    state = start()
-                piece = state.decompress(data, 4 * _CHUNK)
-                if piece:
-                    yield piece
-                data = state.unused_data if state.eof else b""
-                if state.needs_input if not state.eof else not data:
-                    break
-        if not state.eof:
-            raise FormatError(f"'{name}' is cut", hint=_HINT)
-    except errors as error:
-        raise FormatError(f"'{name}' is damaged: it cannot be unpacked", hint=_HINT) from error
-
-
-class _Gzip:
-    """zlib's decompressor with the interface of lzma's."""
-
-    def __init__(self) -> None:
-        self._state = zlib.decompressobj(wbits=31)
-        self._rest = b""
-        self._full = False
-
-    @property
-    def eof(self) -> bool:
-        return self._state.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._state.unused_data
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._rest and not self._full
-
-    def decompress(self, data: bytes, largest: int) -> bytes:
-        piece = self._state.decompress(self._rest + data, largest)
-        self._rest = self._state.unconsumed_tail
-        self._full = len(piece) == largest  # more may be waiting inside
-        return piece
-
-
-def _zstd(name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
-    """Python's decoder for zstd, which came with 3.14."""
-    import importlib
-
-    try:
-        zstd = importlib.import_module("compression.zstd")
-    except ImportError:
-        raise FormatError(
-            f"'{name}' is packed with zstd, which this Python cannot read",
-            hint="run Corten with Python 3.14 or newer; Debian's own packages are packed with xz",
-        ) from None
-    return zstd.ZstdDecompressor, (zstd.ZstdError, EOFError)
 
 
 class _Reader:

@@ -19,6 +19,7 @@ from typing import IO, cast
 
 from corten.errors import FormatError
 from corten.packages.debian import paragraph, relations, version
+from corten.packages.debian.compressed import unpacked
 from corten.packages.debian.relations import Group, Relation
 from corten.values import dataclass
 
@@ -32,6 +33,8 @@ _KEPT = re.compile(rb"^(?:" + _FIELDS + rb"):.*\n(?:[ \t].*\n)*|^\n", re.MULTILI
 _PROVIDED = re.compile(rb"^Provides:(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~:%-]*/)+[A-Za-z0-9][A-Za-z0-9_.+~:%-]*\.deb")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256_LINE = b"\nSHA256: "
+_LONGEST = 64 << 20  # no paragraph is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,40 +163,79 @@ class Index:
 
     def _package(self, place: tuple[int, int]) -> Package:
         start = self._body + place[0]
-        text = self._data[start : start + place[1]].decode("utf-8", "replace")
-        fields = paragraph.parse(text, "a package index")
+        text = self._data[start : start + place[1]]
+        return _package(text, self.architecture, self.archive, self.released)
 
-        def groups(name: str) -> tuple[Group, ...]:
-            return relations.parse(fields.get(name, ""), self.architecture)
 
-        def each(name: str) -> tuple[Relation, ...]:
-            return tuple(relation for group in groups(name) for relation in group)
+def find_listed(
+    pieces: Iterator[bytes], kind: str, largest: int, wanted: set[str], architecture: str
+) -> list[Package]:
+    """The packages whose sha256 is in `wanted`, in the Packages file that `pieces` are the packed bytes of. Only their
+    paragraphs are parsed: of 63,000 a hundred take no longer than unpacking does. Raises FormatError."""
+    found: list[Package] = []
+    hashes = {item.encode() for item in wanted}
+    rest, total = b"", 0
+    for piece in _with_end(unpacked(pieces, f".{kind}" if kind else "", "Packages")):
+        total += len(piece)
+        if total > largest + 2:
+            raise FormatError(f"the package index is larger than {largest} bytes unpacked")
+        text = rest + piece
+        # Whole paragraphs are looked through; what comes after the last blank line waits for the next piece.
+        whole, blank, rest = text.rpartition(b"\n\n")
+        if not blank:
+            if len(rest) > _LONGEST:
+                raise FormatError("the package index has a paragraph that is too long")
+            continue
+        position = whole.find(_SHA256_LINE)
+        while position >= 0:
+            if whole[position + 9 : position + 73] in hashes:
+                before, after = whole.rfind(b"\n\n", 0, position), whole.find(b"\n\n", position)
+                part = whole[before + 2 if before >= 0 else 0 : after if after >= 0 else len(whole)]
+                found.append(_package(part, architecture, "", ""))
+            position = whole.find(_SHA256_LINE, position + 1)
+    return found
 
-        name, path, size = fields.get("package", ""), fields.get("filename", ""), fields.get("size", "")
-        path = path.removeprefix("./")
-        if (
-            not relations.NAME.fullmatch(name)
-            or not _PATH.fullmatch(path)
-            or not (size.isdigit() and len(size) < 13)
-            or not _SHA256.fullmatch(fields.get("sha256", ""))
-        ):
-            raise FormatError(f"the package index has a broken entry for '{name[:100]}'")
-        version.key(fields.get("version", ""))
-        return Package(
-            name=name,
-            version=fields["version"],
-            architecture=fields.get("architecture", self.architecture),
-            depends=groups("pre-depends") + groups("depends"),
-            provides=each("provides"),
-            conflicts=each("conflicts"),
-            breaks=each("breaks"),
-            priority=fields.get("priority", "optional"),
-            path=path,
-            size=int(size),
-            sha256=fields["sha256"],
-            archive=self.archive,
-            released=self.released,
-        )
+
+def _with_end(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    yield from pieces
+    yield b"\n\n"
+
+
+def _package(data: bytes, architecture: str, archive: str, released: str) -> Package:
+    """The package that a paragraph of an index describes. Raises FormatError."""
+    fields = paragraph.parse(data.decode("utf-8", "replace"), "a package index")
+
+    def groups(name: str) -> tuple[Group, ...]:
+        return relations.parse(fields.get(name, ""), architecture)
+
+    def each(name: str) -> tuple[Relation, ...]:
+        return tuple(relation for group in groups(name) for relation in group)
+
+    name, path, size = fields.get("package", ""), fields.get("filename", ""), fields.get("size", "")
+    path = path.removeprefix("./")
+    if (
+        not relations.NAME.fullmatch(name)
+        or not _PATH.fullmatch(path)
+        or not (size.isascii() and size.isdigit() and len(size) < 13)
+        or not _SHA256.fullmatch(fields.get("sha256", ""))
+    ):
+        raise FormatError(f"the package index has a broken entry for '{name[:100]}'")
+    version.key(fields.get("version", ""))
+    return Package(
+        name=name,
+        version=fields["version"],
+        architecture=fields.get("architecture", architecture),
+        depends=groups("pre-depends") + groups("depends"),
+        provides=each("provides"),
+        conflicts=each("conflicts"),
+        breaks=each("breaks"),
+        priority=fields.get("priority", "optional"),
+        path=path,
+        size=int(size),
+        sha256=fields["sha256"],
+        archive=archive,
+        released=released,
+    )
 
 
 class Catalogue:

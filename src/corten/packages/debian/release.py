@@ -53,11 +53,12 @@ def read_release(
     *,
     keys: Sequence[bytes] | None = None,
     now: datetime | None = None,
+    outdated: bool = False,
 ) -> Release:
     """The Release of `codename` in the InRelease file `data` that `mirror` gave.
 
-    Guarantees that one of `keys` (Debian's) signed it, that it is Debian's, of this very suite and not past its
-    Valid-Until. Raises FetchError for something else than an InRelease (a login page), SignatureError otherwise."""
+    Guarantees that one of `keys` (Debian's) signed it, that it is Debian's, of this very suite and, unless it may be
+    `outdated`, not past its Valid-Until. Raises FetchError for something else than an InRelease (a login page), SignatureError otherwise."""
     name = f"the index of '{codename}' from '{mirror}'"
     if not data.startswith(_CLEARSIGNED):
         if data.lstrip()[:200].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -82,10 +83,11 @@ def read_release(
     if date is None:
         raise SignatureError(f"{name} has no date")
     until = _moment(fields.get("valid-until"), name)
-    if until is not None and until < (now or datetime.now(UTC)):
+    if not outdated and until is not None and until < (now or datetime.now(UTC)):
         raise SignatureError(
             f"{name} has expired on {until:%Y-%m-%d %H:%M} UTC",
-            hint="the mirror is out of date, or this machine's clock is wrong; use another mirror",
+            hint="the mirror is out of date, or this machine's clock is wrong; use another mirror, "
+            "or accept it with --allow-older-release",
         )
     files = {
         path: (sha256, int(size)) for sha256, size, path in _LINE.findall(_indented(fields.get("sha256", "")))

@@ -1,0 +1,127 @@
+"""A folder of signed indexes, as they came from a mirror: what proves that a package is Debian's, also without a network.
+
+    <codename>/<date>/InRelease
+    <codename>/<date>/Packages-<architecture>.xz
+
+Such a folder is in the store's caches and in the folder of `corten lock --download`. Nothing in it is trusted: InRelease is
+verified whenever it is used, and a Packages file against InRelease.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from corten.errors import FormatError, SignatureError
+from corten.packages.debian import index, release
+from corten.packages.debian.index import Package
+from corten.packages.debian.release import Release
+from corten.store.disk import write_atomically
+
+_KINDS = ("xz", "gz", "")
+_KEPT = 12
+_CHUNK = 1 << 18
+
+
+def packages_of(found: Release, architecture: str) -> tuple[str, str, str, int] | None:
+    """The Packages file that is fetched of those that a Release names: its path, its kind (`xz`, `gz` or empty), sha256 and
+    size. None where there is none for `architecture`."""
+    for kind in _KINDS:
+        path = f"main/binary-{architecture}/Packages" + (f".{kind}" if kind else "")
+        if path in found.files:
+            return path, kind, *found.files[path]
+    return None
+
+
+def folder_name(date: str) -> str:
+    """The name of the folder for a Release of `date` (ISO 8601, UTC). Raises FormatError for what is no date."""
+    try:
+        return f"{datetime.fromisoformat(date):%Y%m%dT%H%M%SZ}"
+    except ValueError as error:
+        raise FormatError(f"'{date[:40]}' is not a time") from error
+
+
+class Lists:
+    """The signed indexes below `root`, which need not exist. `keys` are Debian's by default."""
+
+    def __init__(self, root: Path, keys: Sequence[bytes] | None = None) -> None:
+        self.root = root
+        self._keys = keys
+
+    def folders(self, codename: str) -> list[Path]:
+        """The Releases of `codename`, the newest first."""
+        with contextlib.suppress(OSError):
+            return sorted((path for path in (self.root / codename).iterdir()), reverse=True)
+        return []
+
+    def folder(self, codename: str, date: str) -> Path:
+        """Where the Release of that date is, or would be."""
+        return self.root / codename / folder_name(date)
+
+    def keep(self, codename: str, date: str, data: bytes) -> Path:
+        """Put an InRelease file into its folder, which is returned. Of many Releases the newest stay."""
+        folder = self.folder(codename, date)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "InRelease"
+        if not path.exists() or path.read_bytes() != data:
+            write_atomically(path, data)
+        for old in self.folders(codename)[_KEPT:]:
+            if old != folder:
+                shutil.rmtree(old, ignore_errors=True)
+        return folder
+
+    def place(self, folder: Path, architecture: str, kind: str) -> Path:
+        """Where a Packages file is, or belongs."""
+        return folder / (f"Packages-{architecture}" + (f".{kind}" if kind else ""))
+
+    def packages(self, folder: Path, architecture: str) -> tuple[Path, str, int] | None:
+        """The verified Packages file for `architecture` in a folder of this root, with its kind and the size that it unpacks
+        to at most; None where it is not there. Raises SignatureError where InRelease or it is not Debian's."""
+        codename = folder.parent.name
+        try:
+            with open(folder / "InRelease", "rb") as file:
+                data = file.read(release.LARGEST)
+        except OSError:
+            return None
+        # Of when it is does not matter: it proves what Debian has once published.
+        found = release.read_release(data, codename, os.fspath(folder), keys=self._keys, outdated=True)
+        named = packages_of(found, architecture)
+        if named is None:
+            return None
+        _, kind, sha256, size = named
+        path = self.place(folder, architecture, kind)
+        try:
+            if path.stat().st_size != size:
+                raise SignatureError(f"'{path}' is not the file that Debian has signed", hint=_HINT)
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    raise SignatureError(f"'{path}' is not the file that Debian has signed", hint=_HINT)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise FormatError(f"'{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error
+        largest = found.files.get(f"main/binary-{architecture}/Packages", ("", index.LARGEST))[1]
+        return path, kind, min(largest, index.LARGEST)
+
+    def find(self, folder: Path, architecture: str, wanted: set[str]) -> list[Package] | None:
+        """The packages with a sha256 in `wanted` that the signed index in `folder` lists for `architecture`; None where the
+        index is not there. Raises SignatureError, FormatError."""
+        found = self.packages(folder, architecture)
+        if found is None:
+            return None
+        path, kind, largest = found
+        with path.open("rb") as file:
+            return index.find_listed(_pieces(file), kind, largest, wanted, architecture)
+
+
+_HINT = "remove the folder that it is in, and fetch it again"
+
+
+def _pieces(file: object) -> Iterator[bytes]:
+    while piece := file.read(_CHUNK):  # type: ignore[attr-defined]
+        yield piece
