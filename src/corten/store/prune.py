@@ -73,6 +73,8 @@ def prune(
                 else []
             )
             for directory in (store.files.directory, *others):
+                if not directory.is_dir():
+                    continue
                 files += sum(1 for path in directory.rglob("*") if path.is_file())
                 freed += _disk_usage(directory)
                 remove_tree(directory)

@@ -21,7 +21,7 @@ from corten.errors import FormatError, SignatureError
 from corten.packages.debian import index, release
 from corten.packages.debian.index import Package
 from corten.packages.debian.release import Release
-from corten.store.disk import write_atomically
+from corten.store.disk import private_directory, write_atomically
 
 _KINDS = ("xz", "gz", "")
 _KEPT = 12
@@ -66,7 +66,7 @@ class Lists:
     def keep(self, codename: str, date: str, data: bytes) -> Path:
         """Put an InRelease file into its folder, which is returned. Of many Releases the newest stay."""
         folder = self.folder(codename, date)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_directory(folder)
         path = folder / "InRelease"
         if not path.exists() or path.read_bytes() != data:
             write_atomically(path, data)

@@ -27,7 +27,7 @@ from corten.packages.debian.signed import Signed
 from corten.packages.debian.sources import MAIN, SECURITY, Sources, read_sources
 from corten.packages.files import STRICT, Accepted, Deb
 from corten.packages.http import Http
-from corten.store.disk import write_atomically
+from corten.store.disk import explained, write_atomically
 from corten.store.store import Store
 from corten.values import dataclass
 
@@ -129,7 +129,8 @@ class Mirrors:
         data = self.http.get(f"{base}/InRelease", limit=release.LARGEST, page=True)
         place = shown(base.rpartition("/dists/")[0])
         found = release.read_release(data, codename, place, keys=self._keys, now=self._now, outdated=outdated)
-        return SignedRelease(base, found, self.lists.keep(codename, found.date, data))
+        with explained(self.store.root):
+            return SignedRelease(base, found, self.lists.keep(codename, found.date, data))
 
     def _packages(self, found: SignedRelease, architecture: str, observe: Observer) -> tuple[Path, str]:
         """The Packages file of a Release, fetched where it is not there, and its kind."""
@@ -149,7 +150,8 @@ class Mirrors:
             packed = directory / "Packages"
             label = f"index of {codename} for {architecture}"
             self.http.download(urls, packed, sha256=sha256, size=size, observe=observe, name=label)
-            packed.replace(place)
+            with explained(self.store.root):
+                packed.replace(place)
         return place, kind
 
     def _first(self, archive: str, what: str, attempt: Callable[[str], T]) -> T:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from corten.packages.debian.index import Package
 from corten.packages.files import Deb
-from corten.store.disk import explained, write_atomically
+from corten.store.disk import explained, private_directory, write_atomically
 from corten.store.store import Store
 
 Identity = tuple[str, str, str, int, str]
@@ -52,7 +52,7 @@ class Signed:
                 for name in sorted(known)
                 for item in sorted(known[name])
             ]
-            self._directory.mkdir(parents=True, exist_ok=True)
+            private_directory(self._directory)
             write_atomically(self._directory / "signed", "".join(lines).encode())
         self.__dict__["_known"] = known
 
@@ -88,5 +88,5 @@ class Signed:
         with self._store.lock("debian-signed"), explained(self._store.root):
             if date > (self.newest(archive, codename) or ""):
                 path = self._directory / "newest" / f"{archive},{codename}"
-                path.parent.mkdir(parents=True, exist_ok=True)
+                private_directory(path.parent)
                 write_atomically(path, f"{date}\n".encode())
