@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from corten.build.build import Built, build
 from corten.build.job import BuildOptions
 from corten.errors import LockOutdated, UsageError
-from corten.events import Note, Observer
+from corten.events import Note, Observer, Warned
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
@@ -19,7 +19,7 @@ from corten.oci.platform import Platform
 from corten.packages.files import STRICT, Accepted
 from corten.project.files import scan
 from corten.project.load import load
-from corten.project.model import Project
+from corten.project.model import Project, SourceFiles
 from corten.store.store import Store
 from corten.values import dataclass, replace
 
@@ -97,8 +97,7 @@ def build_locked(
     files = scan(project, store.root)
     for path in files.stores:
         observe(Note(f"left out: '{path}', which is a store of Corten"))
-    for path in files.left_out:
-        observe(Note(f"left out: {path}", verbose=True))
+    _tell_left_out(files, observe)
     if request.without_models and files.missing:
         more = f" and {len(files.missing) - 1} more" if len(files.missing) > 1 else ""
         observe(Note(f"the image is built without models that are not there yet: '{files.missing[0]}'{more}"))
@@ -119,6 +118,29 @@ def build_locked(
 
         sync_later(store)
     return built
+
+
+def _tell_left_out(files: SourceFiles, observe: Observer) -> None:
+    """What of the project is not in the image: in a line what a user may not expect, and all of it with -v."""
+    for path in files.left_out:
+        observe(Note(f"left out: {path}", verbose=True))
+    for name in files.unread:
+        observe(Note(f"'{name}' is not read: '.cortenignore' is in its place"))
+    for paths, why in ((files.secrets, "may hold secrets"), (files.by_docker, "'.dockerignore' names")):
+        if paths:
+            shown = ", ".join(f"'{path}'" for path in paths[:_SHOWN])
+            more = f" and {len(paths) - _SHOWN} more (-v lists them)" if len(paths) > _SHOWN else ""
+            observe(Note(f"left out {len(paths)} that {why}: {shown}{more}"))
+    for path in files.brought:
+        observe(
+            Warned(
+                f"'{path}' may hold secrets, and goes into the image because the project says so",
+                "everybody who has the image can read it; mount it when the container runs: -v FILE:/run/secrets/NAME:ro",
+            )
+        )
+
+
+_SHOWN = 4
 
 
 def _references(texts: Sequence[str]) -> tuple[Reference, ...]:

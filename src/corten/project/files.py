@@ -2,8 +2,9 @@
 
 One walk over the folder. A store of Corten never enters an image, whatever names it: the one in use is known by its device
 and inode, every other by its marker. What stays out, strongest first: `exclude` of `[tool.corten]`; `.cortenignore`; the default
-excludes; what git ignores. `models` and `include` bring back what they name; a file named exactly stays whatever
-`exclude` says. Nothing is opened but ignore files, and git is not run.
+excludes; what git and docker ignore. `models` and `include` bring back what they name; a file named exactly stays whatever
+`exclude` says. Nothing is opened but ignore files and those whose names do not tell whether they hold a private key, and git
+is not run.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corten.errors import ProjectError
+from corten.project.dockerignore import Seen
 from corten.project.ignoring import Ignoring
 from corten.project.model import Project, SourceFile, SourceFiles
 from corten.project.patterns import compile_glob, is_glob
+from corten.project.sensitive import is_below_secret, is_secret
 from corten.store.store import MARKER
 
 WEIGHT_BYTES = 10_000_000
@@ -65,6 +68,12 @@ class _Scan:
         self.code: dict[str, SourceFile] = {}
         self.weights: dict[str, SourceFile] = {}
         self.left_out: set[str] = set()
+        self.secrets: set[str] = set()
+        self.by_docker: set[str] = set()
+        self.brought: set[str] = set()
+        """Files that were named exactly, and hold secrets."""
+        self.folders_of_declared: set[str] = set()
+        """With a slash at the end: they are not left out as a whole."""
         self.folders: set[str] = set()
         """Those known to be folders, and no links to folders."""
         self.known_stores: dict[str, bool] = {}
@@ -87,14 +96,21 @@ class _Scan:
         self._walk()
         for path in self.weights:
             self.code.pop(path, None)
-        brought = [*self.code, *self.weights]
-        left_out = self.left_out.difference(brought)
+        found = {*self.code, *self.weights}
+
+        def listed(paths: set[str]) -> tuple[str, ...]:
+            return tuple(sorted(paths - found - self.folders_of_declared))
+
         return SourceFiles(
             code=tuple(self.code[path] for path in sorted(self.code)),
             weights=tuple(self.weights[path] for path in sorted(self.weights)),
-            left_out=tuple(sorted(left_out)),
+            left_out=listed(self.left_out | self.secrets | self.by_docker),
             missing=missing,
             stores=tuple(sorted(path.rstrip("/") for path, known in self.known_stores.items() if known)),
+            secrets=listed(self.secrets),
+            by_docker=listed(self.by_docker),
+            brought=tuple(sorted(self.brought & found)),
+            unread=self.ignoring.unread,
         )
 
     def _is_store(self, prefix: str) -> bool:
@@ -110,11 +126,12 @@ class _Scan:
 
     def _walk(self) -> None:
         """The whole folder, but for what is ignored. Symbolic links to folders are links, and are not entered."""
-        ignoring = self.ignoring
+        ignoring, docker = self.ignoring, self.ignoring.docker
         code, weights = self.code, self.weights
-        pending = [("", ignoring.outermost())]
+        nothing: Seen = ()
+        pending = [("", ignoring.outermost(), nothing)]
         while pending:
-            prefix, rules = pending.pop()
+            prefix, rules, seen = pending.pop()
             if self._is_store(prefix):
                 continue
             entries = self._entries(prefix)
@@ -128,15 +145,26 @@ class _Scan:
                 name = entry.name
                 path = prefix + name
                 folder = entry.is_dir(follow_symlinks=False)
-                if ignoring.ignored(name, path, folder, rules):
-                    self.left_out.add(path + "/" if folder else path)
-                elif folder:
+                reason = ignoring.ignored(name, path, folder, rules)
+                if reason:
+                    left_out = self.secrets if reason == "secret" else self.left_out
+                    left_out.add(path + "/" if folder else path)
+                    continue
+                below = seen
+                if docker is not None:
+                    out, below = docker.verdict(path, seen)
+                    if out and not (folder and docker.may_keep_within(path)):
+                        self.by_docker.add(path + "/" if folder else path)
+                        continue
+                if folder:
                     _check_name(name, path)
-                    pending.append((path + "/", rules))
+                    pending.append((path + "/", rules, below))
                 elif path not in weights:
                     file = self._file(path, entry.stat(follow_symlinks=False))
                     if file is None:
                         continue
+                    if ignoring.brings_back(name, path, False) and is_secret(name, path, self.root):
+                        self.brought.add(path)
                     if _is_weight(file):
                         weights[path] = file
                     else:
@@ -204,9 +232,13 @@ class _Scan:
             status = os.lstat(f"{self.root}/{path}")
         except OSError:
             return False
-        if not exact and self.ignoring.never(parts[-1], path, stat.S_ISDIR(status.st_mode)):
+        folder = stat.S_ISDIR(status.st_mode)
+        reason = "" if exact else self.ignoring.never(parts[-1], path, folder)
+        if reason:
+            if reason == "secret":
+                self.secrets.add(path + "/" if folder else path)
             return False
-        if stat.S_ISDIR(status.st_mode):
+        if folder:
             self.folders.add(path)
             names = sorted(entry.name for entry in self._entries(f"{path}/"))
             brought = [self._bring(f"{path}/{name}", seen, weights=weights, exact=False) for name in names]
@@ -214,6 +246,9 @@ class _Scan:
         file = self._file(path, status)
         if file is None:
             return False
+        self.folders_of_declared.update("/".join(parts[:end]) + "/" for end in range(1, len(parts)))
+        if exact and is_below_secret(path, self.root):
+            self.brought.add(path)
         if weights or _is_weight(file):
             self.weights[path] = file
         else:

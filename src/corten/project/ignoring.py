@@ -1,16 +1,20 @@
-"""What stays out of an image: the default excludes, git's ignore files, `.cortenignore`, and `exclude`.
+"""What stays out of an image: the default excludes, git's and docker's ignore files, `.cortenignore`, and `exclude`.
 
 git's rules are read from the project's folder, from every folder in it, from the folders above it up to the one that
 holds `.git`, and from `.git/info/exclude`. A user's own global excludes are not read: two people's images would differ.
+`.dockerignore` is read where there is no `.cortenignore`. It leaves out more, and brings nothing back that another rule leaves out.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Literal
 
 from corten.errors import ProjectError
+from corten.project import dockerignore
 from corten.project.patterns import Rules
+from corten.project.sensitive import is_secret
 
 DEFAULT_NAMES = frozenset(
     [
@@ -26,16 +30,17 @@ DEFAULT_NAMES = frozenset(
         ),
         *(".venv", "__pycache__", "node_modules", ".tox", ".nox", ".ipynb_checkpoints", ".DS_Store"),
         *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".idea", ".vscode"),
-        *(".netrc", ".aws", ".ssh", ".gnupg", ".kube", ".docker", ".pypirc", ".pgpass", ".git-credentials"),
-        *("id_rsa", "id_ecdsa", "id_ed25519"),
     ]
 )
-"""Files and folders of these names are left out wherever they are."""
-DEFAULT_ENDINGS = (".pem", ".key", ".pyc", ".pyo")
-"""Names with these endings are left out; so are those that begin with `.env`."""
+"""Files and folders of these names are left out wherever they are. Those that hold secrets are in `sensitive`."""
+DEFAULT_ENDINGS = (".pyc", ".pyo")
+"""Names with these endings are left out."""
 DEFAULT_PATHS = frozenset(["corten.lock", "uv.lock"])
 """Left out of the project's own folder: locks say what is around the code, and would change its layer."""
 _MOST_BYTES = 1_000_000
+
+Reason = Literal["", "ignored", "secret"]
+"""Why something stays out: a rule says so, or it holds secrets; empty where it does not."""
 
 Scoped = tuple[int, Rules]
 """Rules with the number of characters at the beginning of a path (relative to the project) that they do not see."""
@@ -48,7 +53,12 @@ class Ignoring:
     def __init__(self, root: str, exclude: Sequence[str]) -> None:
         self.root = root
         self._exclude = Rules(exclude)
-        self._own = _read(f"{root}/.cortenignore") or Rules(())
+        own = _read(f"{root}/.cortenignore")
+        self._own = own or Rules(())
+        docker = _text(f"{root}/{dockerignore.NAME}")
+        self.docker = dockerignore.DockerRules(docker) if own is None and docker else None
+        self.unread = (dockerignore.NAME,) if own is not None and docker else ()
+        """Ignore files that another one stands in for."""
         self._above: list[tuple[str, Rules]] = _rules_above(root)
 
     def outermost(self) -> tuple[Scoped, ...]:
@@ -61,32 +71,40 @@ class Ignoring:
         read = _read(f"{self.root}/{prefix}.gitignore")
         return ((len(prefix), read), *rules) if read else rules
 
-    def ignored(self, name: str, path: str, folder: bool, rules: tuple[Scoped, ...]) -> bool:
-        """Whether a file or folder stays out. What is in an ignored folder is not asked for: it stays out too."""
+    def ignored(self, name: str, path: str, folder: bool, rules: tuple[Scoped, ...]) -> Reason:
+        """Why a file or folder stays out, but for docker's rules. What is in an ignored folder is not asked for: it stays out
+        too."""
         if self._exclude and self._exclude.verdict(name, path, folder):
-            return True
+            return "ignored"
         if self._own:
             verdict = self._own.verdict(name, path, folder)
             if verdict is not None:
-                return verdict
+                return "ignored" if verdict else ""
         if _by_default(name, path):
-            return True
+            return "ignored"
+        if is_secret(name, path, self.root):
+            return "secret"
         for skip, rule in rules:
             seen = path[skip:] if skip >= 0 else self._above[-1 - skip][0] + path
             verdict = rule.verdict(name, seen, folder)
             if verdict is not None:
-                return verdict
-        return False
+                return "ignored" if verdict else ""
+        return ""
 
-    def never(self, name: str, path: str, folder: bool) -> bool:
-        """Whether a file or folder stays out although `models` or `include` name a folder or a glob that covers it."""
-        return _by_default(name, path) or bool(self._exclude and self._exclude.verdict(name, path, folder))
+    def brings_back(self, name: str, path: str, folder: bool) -> bool:
+        """Whether `.cortenignore` says of a file or folder that it belongs in the image."""
+        return bool(self._own) and self._own.verdict(name, path, folder) is False
+
+    def never(self, name: str, path: str, folder: bool) -> Reason:
+        """Why a file or folder stays out although `models` or `include` name a folder or a glob that covers it."""
+        if _by_default(name, path) or (self._exclude and self._exclude.verdict(name, path, folder)):
+            return "ignored"
+        return "secret" if is_secret(name, path, self.root) else ""
 
 
 def _by_default(name: str, path: str) -> bool:
     return (
         name in DEFAULT_NAMES
-        or name.startswith(".env")
         or name.endswith(DEFAULT_ENDINGS)
         or path in DEFAULT_PATHS
         or (path.startswith(".corten.lock.") and path.endswith(".tmp"))
@@ -94,7 +112,13 @@ def _by_default(name: str, path: str) -> bool:
 
 
 def _read(path: str) -> Rules | None:
-    """The rules of an ignore file; None where there is none. Names in it need not be UTF-8."""
+    """The rules of an ignore file; None where there is none."""
+    text = _text(path)
+    return None if text is None else Rules(text.split("\n"))
+
+
+def _text(path: str) -> str | None:
+    """An ignore file; None where there is none. Names in it need not be UTF-8."""
     try:
         with open(path, "rb") as file:
             data = file.read(_MOST_BYTES + 1)
@@ -104,7 +128,7 @@ def _read(path: str) -> Rules | None:
         raise ProjectError(f"'{path}' cannot be read: {(error.strerror or 'error').lower()}") from error
     if len(data) > _MOST_BYTES:
         raise ProjectError(f"'{path}' is larger than a list of ignored files can be")
-    return Rules(os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n"))
+    return os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
 
 
 def _rules_above(root: str) -> list[tuple[str, Rules]]:

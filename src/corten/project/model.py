@@ -99,10 +99,16 @@ class SourceFile:
 class SourceFiles:
     """What of the project goes where, each sorted by path: `code` to /app, `weights` to /models with a link in /app.
     `left_out` lists what the default and the project's own excludes kept out, for `build -v`. `missing` are declared
-    models that match nothing. `stores` are folders that hold a store of Corten, which never enters an image."""
+    models that match nothing. `stores` are folders that hold a store of Corten, which never enters an image. Of what is left
+    out, `secrets` are those that hold secrets and `by_docker` those that `.dockerignore` names; `brought` are files that hold
+    secrets and go into the image all the same; `unread` are ignore files that another one stands in for."""
 
     code: tuple[SourceFile, ...]
     weights: tuple[SourceFile, ...]
     left_out: tuple[str, ...]
     missing: tuple[str, ...] = ()
     stores: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    by_docker: tuple[str, ...] = ()
+    brought: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()

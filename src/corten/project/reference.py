@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from corten.project import dependencies, files, ignoring, interpreter, kinds, predictors
+from corten.project import dependencies, files, ignoring, interpreter, kinds, predictors, sensitive
 from corten.project.settings import KEYS
 
 _HEAD = """\
@@ -55,11 +55,17 @@ The project's files go to `/app`, as they are on disk, whether committed or not.
 1. what `exclude` names;
 2. what `.cortenignore` names, in the patterns of `.gitignore`; a pattern with `!` in front brings back what follows here;
 3. files and folders named {names};
-   those that begin with `.env` or end with {endings}; {paths} in the project's folder; and virtual environments;
-4. what git ignores, by every `.gitignore` and by `.git/info/exclude`.
+   those that end with {endings}; {paths} in the project's folder; and virtual environments;
+4. files and folders that hold secrets, in small letters or capitals: {secrets};
+   paths that end with {secret_paths}; what begins with `.env`, but for examples ({examples}), or with
+   `terraform.tfstate`; what ends with {stores}; and, by what is in them, files that end with {looked} (those that have
+   only certificates and public keys stay), copies of SSH keys (`id_rsa.old`), and keys of Google's accounts of services;
+5. what git ignores, by every `.gitignore` and by `.git/info/exclude`;
+6. what `.dockerignore` names, by docker's rules, where there is no `.cortenignore`.
 
-`models` and `include` bring back what they name; inside a folder or glob that they name, 1 and 3 still hold.
-`corten build -v` lists what was left out. A symbolic link stays a link; one that leads out of the project is an error.
+`models` and `include` bring back what they name; inside a folder or glob that they name, 1, 3 and 4 still hold.
+A build says how many files were left out by 4 and 6, and warns of a file of 4 that was brought back. `corten build -v`
+lists what was left out. A symbolic link stays a link; one that leads out of the project is an error.
 
 Files over {megabytes} MB, and files that end with {weights}, are weights even when `models`
 does not name them: they are stored below `/models`, in layers of their own, with a link where the code expects them.
@@ -88,6 +94,11 @@ def reference() -> str:
         pythons=pythons,
         names=_listed(sorted(ignoring.DEFAULT_NAMES)),
         endings=_listed(ignoring.DEFAULT_ENDINGS),
+        secrets=_listed(sorted(sensitive.NAMES)),
+        secret_paths=_listed(sensitive.PATHS),
+        examples=_listed(f".env{ending}" for ending in sensitive.EXAMPLES),
+        stores=_listed(sensitive.ENDINGS),
+        looked=_listed(sensitive.LOOKED_INTO),
         paths=_listed(sorted(ignoring.DEFAULT_PATHS)),
         megabytes=files.WEIGHT_BYTES // 1_000_000,
         weights=_listed(files.WEIGHT_ENDINGS),
