@@ -153,7 +153,7 @@ class Either(Kind):
         spent = problems.spent = problems.spent or [0]
         form = form_of(value)
         for option in self._options:
-            if form not in option.forms:
+            if form not in option.forms and not getattr(option, "converts", False):
                 continue
             attempt = Problems()
             attempt.spent = spent

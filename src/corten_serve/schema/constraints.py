@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from corten_serve.errors import PredictorError
+from corten_serve.schema import validators
 from corten_serve.schema.compounds import Either
 from corten_serve.schema.kinds import Kind, Path, Problems, Schema, Text, preview
 
@@ -59,7 +60,7 @@ class Field:
 
 
 def annotated(kind: Kind, extras: Iterable[Any]) -> Kind:
-    """`kind` with what `extras` say of it. Raises BadRule for what cannot be said of it."""
+    """`kind` with what `extras` say of it, in their order. Raises BadRule for what cannot be said of it."""
     rules: dict[str, Any] = {}
     checks: list[Any] = []
     words: Schema = {}
@@ -67,12 +68,26 @@ def annotated(kind: Kind, extras: Iterable[Any]) -> Kind:
         if isinstance(extra, str):
             words.setdefault("description", extra)
             continue
+        _refuse_unkept(extra)
+        if validators.runs(extra) and not (kind.media and type(extra).__name__ == "EncodedBytes"):
+            if rules or checks:
+                kind, rules, checks = Limited(kind, rules, checks, {}), {}, []
+            try:
+                kind = validators.Validated(kind, extra)
+            except Exception as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise BadRule(
+                    f"'{type(extra).__name__}' cannot be run on {kind.words}: {reason}"[:300]
+                ) from error
         for name in _NAMES:
             value = getattr(extra, name, None)
             if value is not None and not callable(value):
                 rules[name] = value
         if type(extra).__name__ == "Predicate" and callable(getattr(extra, "func", None)):
             checks.append(extra.func)
+        zone = getattr(extra, "tz", None)
+        if type(extra).__name__ == "Timezone" or isinstance(zone, bool):
+            checks.append(_zoned(zone))
         for name, text in (
             ("description", "description"),
             ("documentation", "description"),
@@ -90,12 +105,49 @@ def annotated(kind: Kind, extras: Iterable[Any]) -> Kind:
 
 
 def _flat(extras: Iterable[Any]) -> Iterator[Any]:
-    """The extras, with pydantic's `Field(…)` opened: it keeps its marks in `metadata`."""
+    """The extras, with pydantic's `Field(…)` opened, which keeps its marks in `metadata`, and groups (annotated_types), whose
+    own rules are about what those in them make of a value."""
     for extra in extras:
+        if getattr(extra, "__is_annotated_types_grouped_metadata__", False) is True:
+            yield from filter(validators.runs, extra)
         yield extra
         inner = getattr(extra, "metadata", None)
         if isinstance(inner, (list, tuple)):
             yield from inner
+
+
+def _refuse_unkept(extra: Any) -> None:
+    """What pydantic's `Field(…)` may say of a field of a model, and not of a parameter. Raises BadRule."""
+    if type(extra).__name__ != "FieldInfo":
+        return
+    for name in ("alias", "validation_alias", "default_factory"):
+        if getattr(extra, name, None) is not None:
+            raise BadRule(
+                f"'{name}' in 'Field(…)' is not kept",
+                hint="name the parameter so, and write its default after it",
+            )
+    default = getattr(extra, "default", None)
+    if default is not None and default is not Ellipsis and type(default).__name__ != "PydanticUndefinedType":
+        raise BadRule(
+            "'default' in 'Field(…)' is not kept",
+            hint="write the default after the type: 'x: Annotated[…] = …'",
+        )
+
+
+def _zoned(zone: Any) -> Any:
+    """The check of a time's zone: None or False for none, … or True for any, else the zone or its name."""
+
+    def zoned(value: Any) -> bool:
+        if zone is None or zone is False:
+            return value.tzinfo is None
+        if value.tzinfo is None or zone is Ellipsis or zone is True:
+            return value.tzinfo is not None
+        return str(value.tzinfo) == str(zone) or (
+            not isinstance(zone, str) and value.utcoffset() == zone.utcoffset(value)
+        )
+
+    zoned.__name__ = f"time zone {zone}"
+    return zoned
 
 
 class Said(Kind):
@@ -109,6 +161,7 @@ class Said(Kind):
         self.item = kind.item
         self.media = kind.media
         self.produces = kind.produces
+        self.converts = getattr(kind, "converts", False)
         media = words.get("contentMediaType")
         if media:
             self.media = (media,)
@@ -150,6 +203,7 @@ class Limited(Said):
         self._most = rules.get("max_length")
         self._search = _compiled(rules["pattern"]) if "pattern" in rules else None
         self._sized = self._least is not None or self._most is not None
+        self._converted = _is_converted(kind)
         self._refuse_senseless(kind)
         self.words = kind.words + self._phrase()
 
@@ -163,7 +217,7 @@ class Limited(Said):
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
         before = len(problems.found)
         result = self.inner.read(value, path, problems)
-        if len(problems.found) == before and not self._holds(value, result):
+        if len(problems.found) == before and not self._holds(result if self._converted else value, result):
             problems.expected(path, self.words, value)
         return result
 
@@ -196,6 +250,8 @@ class Limited(Said):
                 if not _within(name, compared, bound):
                     return False
         if self._step is not None and number and not _multiple(value, self._step):
+            return False
+        if self._step is not None and isinstance(result, decimal.Decimal) and result % _decimal(self._step):
             return False
         if self._sized and not self._fits(value, result):
             return False
@@ -276,6 +332,15 @@ class Limited(Said):
             raise BadRule(f"'multiple_of' is {self._step!r}", hint="it is a number above 0")
 
 
+def _is_converted(kind: Any) -> bool:
+    """Whether a validator inside may make another value, which is then what rules are about."""
+    while kind is not None:
+        if isinstance(kind, validators.Validated):
+            return True
+        kind = kind.inner if isinstance(kind, Said) else None
+    return False
+
+
 def _size(value: Any) -> int | None:
     """How many bytes an upload has; None for an image."""
     if isinstance(value, io.BytesIO):
@@ -310,6 +375,10 @@ def _multiple(value: Any, step: Any) -> bool:
     except OverflowError:
         return False
     return math.isfinite(quotient) and abs(quotient - round(quotient)) <= 1e-9 * max(1.0, abs(quotient))
+
+
+def _decimal(step: Any) -> decimal.Decimal:
+    return step if isinstance(step, decimal.Decimal) else decimal.Decimal(str(step))
 
 
 def _compiled(pattern: Any) -> Any:
