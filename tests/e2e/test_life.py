@@ -92,6 +92,35 @@ def test_signals(command: Commander) -> None:
     assert command.list()["life-e"]["exit_code"] == 137
 
 
+WAITER = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {15})\nprint('ready', flush=True)\nexit(signal.sigwait({15}) + 5)"
+SAVER = "import signal, sys\nsignal.signal(15, lambda *_: sys.exit(20))\nprint('ready', flush=True)\nsignal.pause()"
+
+
+@pytest.mark.parametrize(
+    ("options", "script"), [((), WAITER), (("--init",), SAVER)], ids=["sigwait", "an init"]
+)
+def test_sigterm_reaches_a_program_that_waits_for_it(
+    command: Commander, options: tuple[str, ...], script: str
+) -> None:
+    """Whether the first process takes it from sigwait(3), or is an init that does and passes it on: detached and not."""
+    start(command, "life-w", "python", "-c", script, options=options)
+    until(lambda: "ready" in command("logs", "life-w").stdout)
+    command("stop", "--time", "1000", "life-w")
+    assert command.list()["life-w"]["exit_code"] == 20
+    foreground = subprocess.Popen(
+        command.argv("run", *options, "runner", "--", "python", "-c", script),
+        cwd=command.folder,
+        env=command.environment or None,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    assert foreground.stdout is not None
+    with foreground.stdout as said:
+        assert said.readline() == b"ready\n"
+        foreground.terminate()
+        assert foreground.wait(60) == 20
+
+
 def test_remove_at_the_end(command: Commander) -> None:
     start(command, "life-f", "sh", "-c", "mkdir -p /tmp/x; exit 3", options=("--rm",))
     until(lambda: os.listdir(command.home / "containers") == [])

@@ -283,6 +283,18 @@ def test_nothing_outlives_a_container_that_is_killed(corten: Corten, runner: str
     assert hears("127.0.0.1", port) == "refused"
 
 
+@pytest.mark.parametrize("options", [("-w", "/etc/passwd"), ("-p", "0:80", "-w", "/etc/passwd")])
+def test_a_detached_container_in_a_private_network_that_cannot_start_is_told_and_leaves_nothing(
+    command: Command, options: tuple[str, ...]
+) -> None:
+    """The monitor is the first process of a namespace in which pasta and the forwarder are: it ends when they are waited for."""
+    name = "network-fails"
+    done = command("run", "-d", "--network", "private", "--name", name, *options, "runner", "--", "true")
+    assert done.returncode == 125, done.stderr
+    assert "the engine says" in done.stderr
+    assert command("ps", "--all", "--quiet", "--filter", f"name={name}").stdout == ""
+
+
 def test_without_the_device(corten: Corten, runner: str, plain_runners: Callable[[str], Plain]) -> None:
     """Root's ports are published all the same, without a way out, which is said; a plain user is told what is missing."""
 

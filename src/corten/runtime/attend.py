@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
-from corten.runtime.processes import children, handles
+from corten.runtime.processes import children, handles, read_proc
 from corten.values import dataclass
 
 FORWARDED = (
@@ -47,7 +47,7 @@ def attend(
     """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway. SIGTERM goes
     to the forwarder first, which ends when it has passed all answers on, and then to the container.
 
-    The kernel drops a signal that the first process of a container does not handle, even one that would end it anywhere
+    The kernel drops a signal that the first process of a container neither handles nor blocks, even one that would end it anywhere
     else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code.
     `receiver(number)` tells who gets a signal; without it the engine does. `stand_in` is a child beside the engine that stands for
     the container: when somebody kills it, the call beside it ends everything. `log`: what it prints to, which is kept short."""
@@ -77,8 +77,7 @@ def attend(
                     if parting:
                         number, cause = signal.SIGTERM, 0
                 if pid == engine:
-                    code = os.waitstatus_to_exitcode(status)
-                    return 128 + ended_by if ended_by else code if code >= 0 else 128 - code
+                    return 128 + ended_by if ended_by else shell_code(status)
             if number == signal.SIGCHLD:
                 continue
         elif number == signal.SIGTERM and forwarder is not None and not parting:
@@ -93,6 +92,19 @@ def attend(
                 os.kill(found.pid, signal.SIGKILL)
             elif cause != SI_KERNEL:
                 os.kill(found.pid, number)
+
+
+def disarm() -> None:
+    """Stop the timer of this process, while SIGALRM is blocked. One that has come already is taken: it would end the process
+    as soon as it is not blocked any more."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.sigtimedwait({signal.SIGALRM}, 0)
+
+
+def shell_code(status: int) -> int:
+    """The exit code of a wait status as a shell gives it: 128 and the signal's number for a process that one ended."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
 def _receiver(engine: int, number: int) -> Receiver:
@@ -116,7 +128,7 @@ def shorten_log(log: str | None) -> None:
 
 
 def _is_handled(number: int) -> bool:
-    """Whether the container's first process handles or ignores the signal, by /proc, where the engine has mounted that of
+    """Whether the container's first process gets the signal, by /proc, where the engine has mounted that of
     its own process namespace. While it is only being made, nobody does."""
     try:
         os.readlink("/proc/self")
@@ -127,7 +139,7 @@ def _is_handled(number: int) -> bool:
     first = _first_process()
     if first is None:
         return False
-    with contextlib.suppress(OSError), open(f"/proc/{first}/comm") as file:
+    with contextlib.suppress(OSError), read_proc(first, "comm") as file:
         if file.read().startswith("runc:["):
             return False
     return handles(first, number)
@@ -140,7 +152,7 @@ def _first_process() -> int | None:
             with open(f"/proc/1/task/{thread}/children") as file:
                 children = file.read().split()
             for child in children:
-                with open(f"/proc/{child}/status") as file:
+                with read_proc(child, "status") as file:
                     numbers = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
                 if len(numbers) > 1 and numbers[-1] == "1":
                     return int(child)
@@ -161,7 +173,7 @@ def wait(pid: int, timeout: float | None = None, late: Callable[[], None] = lamb
         while True:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                return os.waitstatus_to_exitcode(status)
+                return shell_code(status)
             info = signal.sigwaitinfo(waited)
             if info.si_signo == signal.SIGALRM:
                 if not asked:
@@ -174,6 +186,8 @@ def wait(pid: int, timeout: float | None = None, late: Callable[[], None] = lamb
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, info.si_signo)
     finally:
+        if timeout is not None:
+            disarm()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

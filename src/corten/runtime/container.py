@@ -41,8 +41,7 @@ class Running:
         if self._code is None:
             done, status = os.waitpid(self._pid, os.WNOHANG)
             if done:
-                code = os.waitstatus_to_exitcode(status)
-                self._code = code if code >= 0 else 128 - code
+                self._code = attend.shell_code(status)
         return self._code
 
     def signal(self, number: int) -> None:

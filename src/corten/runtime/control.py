@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 from corten.errors import RuntimeFailure, UsageError
@@ -54,8 +55,11 @@ def kill(store: Store, name: str, number: int) -> None:
     """Send a signal to a container's first process. Raises RuntimeFailure where it does not run."""
     directory = find(store, name)
     record = records.read(directory)
-    target = _target(directory, record, number) if record is not None and is_alive(directory) else None
-    if target is None or not send(target, number):
+
+    def target() -> int | None:
+        return _target(directory, record, number) if record is not None and is_alive(directory) else None
+
+    if not send(target, number):
         raise RuntimeFailure(f"'{name}' is not running", hint="'corten ps --all' tells how it ended")
 
 
@@ -73,9 +77,8 @@ def wait(store: Store, name: str) -> int:
         if listed.ending is not None and listed.status != "restarting":
             ending = listed.ending
             break
-        pid = inside(directory)
-        if pid is not None and is_alive(directory):
-            wait_for_end(pid, None)
+        if is_alive(directory):
+            wait_for_end(partial(inside, directory), None)
         ending = ending_of(directory, record) or ending
         time.sleep(_PAUSE)
     return ending.code if ending is not None and ending.code is not None else 137
@@ -132,17 +135,17 @@ def _end(directory: Path, record: Record, number: int, grace: float) -> None:
     while is_alive(directory) or is_locked(directory / SUPERVISOR_LOCK):
         passed = time.monotonic() - begun
         late = number == signal.SIGKILL or passed >= grace
-        target = _target(directory, record, signal.SIGKILL if late else number)
+        find = partial(_target, directory, record, signal.SIGKILL if late else number)
+        target = find()
         if target is not None and is_alive(directory):
             if late and not killed:
-                killed = send(target, signal.SIGKILL)
+                killed = send(find, signal.SIGKILL)
             elif not asked and not late:
-                # Nobody hears a signal that the first process does not handle: the kernel drops it.
+                # Nobody hears a signal that the first process would not get: the kernel drops it.
                 deaf = record.kind == "conmon" and not handles(target, number)
-                asked = send(target, signal.SIGKILL if deaf else number)
+                asked = send(find, signal.SIGKILL if deaf else number)
         if passed > grace + _KILL_MONITOR_AFTER and not monitor_killed:
-            first = inside(directory)
-            monitor_killed = first is not None and send(first, signal.SIGKILL)
+            monitor_killed = send(partial(inside, directory), signal.SIGKILL)
         time.sleep(_PAUSE)
 
 

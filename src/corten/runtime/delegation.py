@@ -13,6 +13,7 @@ import time
 from corten.errors import RuntimeFailure
 from corten.runtime import cgroups
 from corten.runtime.identity import find_program, run_quietly
+from corten.runtime.processes import read_proc
 
 _ASIDE = "shim"
 _PATIENCE = 5.0
@@ -69,7 +70,7 @@ def start_scope(scope: str, pid: int) -> None:
 
 def own_group(pid: int | str = "self") -> str:
     """The group of a process in the hierarchy of version 2, empty where there is none (cgroups(7), /proc/PID/cgroup)."""
-    with open(f"/proc/{pid}/cgroup") as file:
+    with read_proc(pid, "cgroup") as file:
         return next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), "")
 
 

@@ -7,18 +7,19 @@ import contextlib
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from corten.errors import RuntimeFailure
 from corten.runtime import enter, launch
-from corten.runtime.attend import FORWARDED, SI_KERNEL
+from corten.runtime.attend import FORWARDED, SI_KERNEL, disarm, shell_code
 from corten.runtime.control import running
 from corten.runtime.engine import Engine, complaint
 from corten.runtime.identity import current_identity
 from corten.runtime.monitor import default_signals
 from corten.runtime.probe import find_engine
-from corten.runtime.processes import inside, send, tree
+from corten.runtime.processes import handle, inside, tree
 from corten.runtime.rootfs import Root
 from corten.runtime.terminals import kept_terminal
 from corten.runtime.users import resolve_user
@@ -85,7 +86,7 @@ def execute(
         code = _wait(middle, waited)
         enter.check(told)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        disarm()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         said = complaint(str(files[1]))
         for path in files:
@@ -158,21 +159,30 @@ def _wait(pid: int, waited: set[signal.Signals], caller: int | None = None) -> i
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+            return shell_code(status)
         info = signal.sigwaitinfo(waited)
         if info.si_signo == signal.SIGCHLD:
             continue
         if caller is not None and os.getppid() != caller:
-            send(pid, signal.SIGKILL)
+            # Its number is nobody else's before it is waited for.
+            os.kill(pid, signal.SIGKILL)
         elif info.si_signo == signal.SIGALRM:
             # The engine first, and last what it started in the container: it would live on there.
-            for late in [pid, *tree(pid)]:
-                send(late, signal.SIGKILL)
+            late = [handle(partial(_below, pid, child)) for child in tree(pid)]
+            os.kill(pid, signal.SIGKILL)
+            for descriptor in late:
+                if descriptor is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    os.close(descriptor)
         elif info.si_code != SI_KERNEL:
             # A terminal tells all of its processes itself.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, info.si_signo)
+
+
+def _below(pid: int, child: int) -> int | None:
+    return child if child in tree(pid) else None
 
 
 def _explained(said: str, program: str) -> RuntimeFailure:

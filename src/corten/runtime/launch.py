@@ -292,7 +292,10 @@ def _hand_over(launch: Launch, monitor: Monitor, wire: Wire | None) -> None:
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        # The first process of a namespace ends when all others there have been waited for, and pasta and the forwarder
+        # are children of this process.
+        while os.waitpid(-1, 0)[0] != pid:
+            pass
         _clean(launch)
         raise
     Path(launch.directory, STARTED).touch()

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from corten.store.disk import write_atomically
 
 INSIDE = "inside"
+_LOOKS = 10
 
 
 def note_inside(directory: str) -> None:
@@ -75,11 +78,10 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def send(pid: int, number: int) -> bool:
-    """Send a signal; False when the process has ended. Raises PermissionError."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
+def send(find: Callable[[], int | None], number: int) -> bool:
+    """Send a signal to the process that `find` names; False when there is none, or it has ended. Raises PermissionError."""
+    descriptor = handle(find)
+    if descriptor is None:
         return False
     try:
         signal.pidfd_send_signal(descriptor, number)
@@ -90,13 +92,13 @@ def send(pid: int, number: int) -> bool:
     return True
 
 
-def wait_for_end(pid: int, deadline: float | None) -> bool:
-    """Wait until a process that need not be a child has ended; False when `deadline` (monotonic) passes first."""
+def wait_for_end(find: Callable[[], int | None], deadline: float | None) -> bool:
+    """Wait until the process that `find` names, which need not be a child, has ended; False when `deadline` (monotonic)
+    passes first."""
     import select
 
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
+    descriptor = handle(find)
+    if descriptor is None:
         return True
     try:
         poll = select.poll()
@@ -107,9 +109,31 @@ def wait_for_end(pid: int, deadline: float | None) -> bool:
         os.close(descriptor)
 
 
+def handle(find: Callable[[], int | None]) -> int | None:
+    """A descriptor (pidfd_open(2)) of the process that `find` names; None when there is none, or it has ended. A number
+    says nothing for certain until it is asked for once more with the descriptor open: the process may have ended in
+    between, and the number be a stranger's."""
+    pid = find()
+    while pid is not None:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return None
+        try:
+            again = find()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if again == pid:
+            return descriptor
+        os.close(descriptor)
+        pid = again
+    return None
+
+
 def _start_time(pid: int) -> int:
     """Field 22 of /proc/PID/stat (proc(5)), in clock ticks since the machine started."""
-    with open(f"/proc/{pid}/stat") as file:
+    with read_proc(pid, "stat") as file:
         fields = file.read().rpartition(")")[2].split()
     if fields[0] in "ZX":
         raise ProcessLookupError(f"process {pid} has ended")
@@ -118,7 +142,7 @@ def _start_time(pid: int) -> int:
 
 def _numbers(pid: int) -> list[str]:
     """The numbers of a process, from this namespace to its own."""
-    with open(f"/proc/{pid}/status") as file:
+    with read_proc(pid, "status") as file:
         return next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
 
 
@@ -133,18 +157,51 @@ def has_own_numbers(pid: int) -> bool:
 def parent(pid: int) -> int | None:
     """The parent of a process; None when there is no such process."""
     try:
-        with open(f"/proc/{pid}/status") as file:
+        with read_proc(pid, "status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("PPid:"))
     except (OSError, StopIteration):
         return None
 
 
 def handles(pid: int, number: int) -> bool:
-    """Whether a process handles or ignores the signal (proc(5), SigCgt and SigIgn); also when it has just ended."""
+    """Whether a process gets the signal: it handles it, ignores it, or blocks it to wait for it, as every init does. Also when
+    it has just ended, and where the kernel does not tell: no program is ended in a guess."""
     try:
-        with open(f"/proc/{pid}/status") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        if _asks_for(pid, number) or _waits_for_signals(pid):
+            return True
+        # What was waiting then may have gone on before the second look.
+        return _asks_for(pid, number)
     except OSError:
         return True
-    masks = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigIgn", "0"), 16)
-    return bool(masks >> (number - 1) & 1)
+
+
+def _asks_for(pid: int, number: int) -> bool:
+    fields = _status(pid)
+    masks = [int(fields.get(name, "0"), 16) for name in ("SigCgt", "SigIgn", "SigBlk")]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def _waits_for_signals(pid: int) -> bool:
+    """Whether a process is in sigwait(3). The kernel drops no signal that is waited for, but shows it as not blocked meanwhile
+    (signal.c, do_sigtimedwait and sig_ignored). Only the first thread counts."""
+    for _ in range(_LOOKS):
+        with read_proc(pid, "wchan") as file:
+            place = file.read()
+        if place not in ("", "0"):
+            return "sigtimedwait" in place
+        if _status(pid).get("State", "").strip().startswith("R"):
+            return False
+        # It has gone to sleep between the two looks, or the kernel does not tell this user where it sleeps.
+        time.sleep(0.001)
+    return True
+
+
+def _status(pid: int) -> dict[str, str]:
+    with read_proc(pid, "status") as file:
+        return dict(line.split(":", 1) for line in file if ":" in line)
+
+
+def read_proc(pid: int | str, name: str) -> TextIO:
+    """Open a file of a process in /proc as text. Any bytes may be in it: a program gives itself the name that stands there,
+    and the kernel cuts that after 15 bytes, also within a character. Raises OSError."""
+    return open(f"/proc/{pid}/{name}", encoding="latin-1")

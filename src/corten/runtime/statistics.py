@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from corten.runtime import cgroups
-from corten.runtime.processes import children, first_process, has_own_numbers, inside, parent, tree
+from corten.runtime.processes import children, first_process, has_own_numbers, inside, parent, read_proc, tree
 from corten.values import dataclass
 
 _ROOT = "/sys/fs/cgroup"
@@ -70,7 +70,7 @@ def _places(pid: int, name: str) -> dict[str, str]:
     """Controller → directory, of those groups of the process that are the container's own."""
     found: dict[str, str] = {}
     try:
-        with open(f"/proc/{pid}/cgroup") as file:
+        with read_proc(pid, "cgroup") as file:
             lines = file.read().splitlines()
     except OSError:
         return {}
@@ -114,7 +114,7 @@ def _of_processes(pids: list[int]) -> Usage:
     cpu = memory = read = written = threads = 0
     for pid in pids:
         try:
-            with open(f"/proc/{pid}/stat") as file:
+            with read_proc(pid, "stat") as file:
                 fields = file.read().rpartition(")")[2].split()
         except OSError:
             continue

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from corten.errors import CortenError
@@ -95,7 +96,7 @@ def _watch(store: Store, directory: Path, record: Record) -> None:
             time.sleep(_PAUSE)
             continue
         due = time.monotonic() + record.health.interval if record.health else None
-        if wait_for_end(pid, due) or record.health is None:
+        if wait_for_end(partial(inside, directory), due) or record.health is None:
             continue
         well = _is_well(store, directory.name, record.health)
         age = time.monotonic() - begun

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from functools import partial
 
 from corten.errors import RuntimeFailure
 from corten.runtime.control import stop
@@ -38,9 +39,7 @@ def _wait(service: Service, seconds: float) -> None:
     until = time.monotonic() + seconds
     while is_locked(lock):
         if time.monotonic() > until:
-            pid = _holder(service)
-            if pid is not None:
-                send(pid, signal.SIGKILL)
+            send(partial(_holder, service), signal.SIGKILL)
             until = float("inf")
         time.sleep(0.02)
 

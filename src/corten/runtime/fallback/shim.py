@@ -31,7 +31,7 @@ from corten.runtime.attend import FORWARDED, Receiver, attend
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.forwarder import start_forwarder
-from corten.runtime.processes import children, first_process, handles, note_inside
+from corten.runtime.processes import children, first_process, handles, note_inside, read_proc
 from corten.sandbox import kernel
 from corten.store.disk import remove_tree
 from corten.values import dataclass
@@ -288,7 +288,7 @@ def _exit_of(pidfd: int) -> int | None:
 
 def _has_ended(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as file:
+        with read_proc(pid, "stat") as file:
             return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
     except OSError:
         return True
@@ -319,7 +319,7 @@ def _traced_by(engine: int) -> list[int]:
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/status") as file:
+            with read_proc(name, "status") as file:
                 if any(line.split() == ["TracerPid:", str(engine)] for line in file):
                     found.append(int(name))
         except OSError:
