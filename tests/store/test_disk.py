@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,12 @@ class TestRemoveTree:
 
     def test_what_is_not_there_is_no_error(self, tmp_path):
         remove_tree(tmp_path / "nothing")
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
+    def test_closed_directories_are_removed_where_there_is_no_proc(self, tmp_path):
+        """As in a container's shim, whose /proc is that of a process namespace that has ended."""
+        nested(tmp_path / "top", 3, 0o000)
+        remove = f"from pathlib import Path; from corten.store.disk import remove_tree; remove_tree(Path({str(tmp_path / 'top')!r}))"
+        script = 'mount -t tmpfs none /proc && exec "$@"'
+        subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-c", remove], check=True)
+        assert list(tmp_path.iterdir()) == []

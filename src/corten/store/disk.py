@@ -208,8 +208,19 @@ def _opened(name: str, above: int) -> int:
     """The directory `name`, opened; its owner may change it from here on, whatever it was made with."""
     place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:
-        if os.stat(place).st_mode & 0o700 != 0o700:
+        if os.stat(place).st_mode & 0o700 == 0o700:
+            return os.open(".", _DIRECTORY, dir_fd=place)
+        try:
+            descriptor = os.open(".", _DIRECTORY, dir_fd=place)
+        except PermissionError:
+            # Only where it must be: a container's shim has the /proc of a process namespace that has ended.
             os.chmod(f"/proc/self/fd/{place}", 0o700)
-        return os.open(".", _DIRECTORY, dir_fd=place)
+            return os.open(".", _DIRECTORY, dir_fd=place)
+        try:
+            os.fchmod(descriptor, 0o700)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
     finally:
         os.close(place)
