@@ -266,7 +266,10 @@ def test_requirements_with_hashes(world: World) -> None:
 def test_options_of_requirements_files(world: World) -> None:
     make_wheel(world.folder / "my wheels", "gamma", "3.0")
     publish(world.web, world.pool, root="/other")
-    world.environment["UV_DEFAULT_INDEX"] = "http://127.0.0.1:9/simple"
+    world.environment |= {
+        "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
+        "CORTEN_TRUST_INDEX": world.web.host,
+    }
     world.write(
         "requirements.txt",
         f"--index-url {world.web.url}/other\n--find-links 'my wheels'\n-r more.txt\n-c limits.txt\nalpha[x] ; os_name == 'posix'\n",
@@ -441,7 +444,10 @@ def test_uv_lock_decides_alone(world: World) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in world.folder.iterdir()} == before
     assert world.lock(project, previous=lock, upgrade=True) == lock
     # Another machine, with another index configured, finds them by what uv.lock says.
-    world.environment["UV_DEFAULT_INDEX"] = "http://127.0.0.1:9/simple"
+    world.environment |= {
+        "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
+        "CORTEN_TRUST_INDEX": world.web.host,
+    }
     indexes = fetching_indexes(project, world.environment)
     assert fetch_wheels(Store(world.root / "other"), lock.platforms[0].wheels, indexes, world.events.append)
 

@@ -64,7 +64,7 @@ def test_uv_files_and_variables_come_before_pips(tmp_path: Path) -> None:
     write(
         project / "pyproject.toml",
         '[[tool.uv.index]]\nname = "corp"\nurl = "https://corp/simple"\nexplicit = true\n'
-        '[tool.uv]\nfind-links = ["/own/wheels"]\nconstraint-dependencies = ["x<2"]\nindex-strategy = "first-index"\n'
+        '[tool.uv]\nfind-links = ["own/wheels"]\nconstraint-dependencies = ["x<2"]\nindex-strategy = "first-index"\n'
         '[tool.uv.pip]\nprerelease = "allow"\npython-version = "3.9"\n',
     )
     found = read(
@@ -72,7 +72,7 @@ def test_uv_files_and_variables_come_before_pips(tmp_path: Path) -> None:
     )
     assert found.default == Index("https://user/simple", default=True)
     assert found.extra == (Index("https://corp/simple", "corp", explicit=True), Index("https://extra/simple"))
-    assert found.find_links == ("/own/wheels", "/user/wheels")
+    assert found.find_links == (str(project / "own/wheels"), "/user/wheels")
     settings = tomllib.loads(found.uv_toml())
     assert settings["index-strategy"] == "first-index"
     assert settings["constraint-dependencies"] == ["x<2"]
@@ -163,8 +163,14 @@ def test_the_longest_path_wins() -> None:
 def test_netrc_answers_for_its_hosts_only(tmp_path: Path) -> None:
     write(tmp_path / ".netrc", "machine corp login me password hush-hush\ndefault login x password y\n")
     logins = read(tmp_path).logins
-    assert logins.for_url("https://corp:8080/simple") == ("me", "hush-hush")
+    assert logins.for_url("https://corp/simple") == ("me", "hush-hush")
+    assert logins.for_url("https://corp:443/simple") == ("me", "hush-hush")
     assert logins.for_url("https://other/simple") is None
+    # An entry has no port and no scheme: for others the user names the index.
+    for address in ("https://corp:8080/simple", "http://corp/simple"):
+        assert logins.for_url(address) is None
+    named = read(tmp_path, UV_INDEX="https://corp:8080/simple").logins
+    assert named.for_url("https://corp:8080/files/x.whl") == ("me", "hush-hush")
     other = write(tmp_path / "elsewhere", "machine corp login you password pst\n")
     assert read(tmp_path, NETRC=str(other)).logins.for_url("https://corp/") == ("you", "pst")
     broken = write(tmp_path / "broken", "machine corp login me hush-hush\n")

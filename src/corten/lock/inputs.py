@@ -8,7 +8,9 @@ the user) does not count: a lock names no hosts.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from corten.lock.serving import serving_digest
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.packages.requirements import (
+    Requirements,
     normal_name,
     parse_requirement,
     read_requirements,
     without_credentials,
 )
+from corten.packages.trust import Boundary, read_trust, within
 from corten.project.model import Predictor, Project
 
 _UV_KEYS = (
@@ -66,15 +70,28 @@ def inputs(project: Project) -> dict[str, Any]:
         "serving": serving_digest() if isinstance(project.entry, Predictor) else None,
     }
     if dependencies.kind == "requirements":
-        read = read_requirements(dependencies.files)
+        read = requirements_of(project)
         document["requirements"] = [_relative(item.text, project.root) for item in read.requirements]
         document["constraints"] = [_relative(item.text, project.root) for item in read.constraints]
         document["options"] = list(read.options)
     if dependencies.kind == "uv.lock":
+        for path in dependencies.files:
+            boundary_of(project).permitted(path, "the project")
         document["uv.lock"] = [_file_hash(path) for path in dependencies.files]
     if dependencies.kind in {"uv.lock", "pyproject"}:
         document |= _pyproject(project)
     return document
+
+
+def requirements_of(project: Project, environment: Mapping[str, str] | None = None) -> Requirements:
+    """What the project's requirements files ask for. Raises ProjectError, and NotConfirmed for a file outside the project."""
+    return read_requirements(project.dependencies.files, boundary_of(project, environment).permitted)
+
+
+def boundary_of(project: Project, environment: Mapping[str, str] | None = None) -> Boundary:
+    """Which paths the project may name, by what is confirmed in `environment`'s store."""
+    environment = os.environ if environment is None else environment
+    return Boundary(project.root, read_trust(project.root, environment))
 
 
 def read_pyproject(root: Path) -> dict[str, Any]:
@@ -82,6 +99,11 @@ def read_pyproject(root: Path) -> dict[str, Any]:
     import tomllib
 
     path = root / "pyproject.toml"
+    if path.is_symlink() and not within(os.path.realpath(path), os.path.realpath(root)):
+        raise ProjectError(
+            "'pyproject.toml' is a link that leads out of the project",
+            hint="put the file itself into the project",
+        )
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -92,6 +114,24 @@ def read_pyproject(root: Path) -> dict[str, Any]:
 
 
 def _pyproject(project: Project) -> dict[str, Any]:
+    uv = _table(_table(read_pyproject(project.root), "tool"), "uv")
+    return {
+        "requirements": sorted(parse_requirement(item).text for item in written_requirements(project)),
+        "uv": {key: _bare(uv[key]) for key in _UV_KEYS if key in uv},
+    }
+
+
+def written_requirements(project: Project) -> list[str]:
+    """The requirements of pyproject.toml as they are written, with those of the chosen extras and groups."""
+    return sorted(_closure(project)[0])
+
+
+def inputs_extras(project: Project) -> set[str]:
+    """The chosen extras, and those that they are made of."""
+    return _closure(project)[1]
+
+
+def _closure(project: Project) -> tuple[set[str], set[str]]:
     document = read_pyproject(project.root)
     table = _table(document, "project")
     optional = {
@@ -123,15 +163,10 @@ def _pyproject(project: Project) -> dict[str, Any]:
                 extras += [normal_name(name) for name in match[2].split(",") if name.strip()]
         fresh = [name for name in extras if name not in taken]
         if not fresh:
-            break
+            return requirements, taken
         taken |= set(fresh)
         for name in fresh:
             requirements |= set(optional.get(name, ()))
-    uv = _table(_table(document, "tool"), "uv")
-    return {
-        "requirements": sorted(parse_requirement(item).text for item in requirements),
-        "uv": {key: _bare(uv[key]) for key in _UV_KEYS if key in uv},
-    }
 
 
 def _bare(value: Any) -> Any:

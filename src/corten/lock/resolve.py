@@ -19,8 +19,8 @@ from corten.events import Observer, TaskFinished, TaskStarted, ignore
 from corten.lock.inputs import inputs_digest, read_pyproject
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
-from corten.lock.uvlock import check_current
-from corten.lock.wanted import resolving_indexes, wanted_wheels
+from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
+from corten.lock.wanted import refuse_links_out, resolving_indexes, wanted_wheels
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
@@ -97,6 +97,8 @@ def lock_project(
         upgrade,
     )
     locking.check_names()
+    refuse_links_out(project, environment)
+    resolving_indexes(project, environment)  # what the user has to confirm is asked before anything is done
     wanted = sorted(set(project.platforms))
     sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once
     with ThreadPoolExecutor(max(1, len(wanted))) as pool:
@@ -202,18 +204,27 @@ class _Locking:
         with self._watched(f"Python packages for {target.platform}"):
             if dependencies.kind == "uv.lock":
                 return self._from_uv_lock(target, before)
-            wanted = wanted_wheels(self.project, target)
+            wanted = wanted_wheels(self.project, target, self.environment)
             return self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
 
     def _from_uv_lock(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         dependencies = self.project.dependencies
-        check_current(dependencies.files[0], read_pyproject(self.project.root))
+        pyproject = read_pyproject(self.project.root)
+        check_current(dependencies.files[0], pyproject)
+        table = pyproject.get("project")
+        name = str(table.get("name") if isinstance(table, dict) else "") or self.project.name
+        packages = locked_packages(
+            read_uv_lock(dependencies.files[0]),
+            name,
+            target,
+            dependencies.extras,
+            dependencies.groups,
+            self.project.root,
+        )
         indexes = resolving_indexes(self.project, self.environment)
         with self.store.temporary_directory("lock") as directory:
             resolver = WheelResolver(self.store, indexes, directory, self.observe)
-            wheels = resolver.from_uv_lock(
-                self.project.root, target, dependencies.extras, dependencies.groups, before
-            )
+            wheels = resolver.from_uv_lock(packages, target, before)
         _check_gpu(self.project.gpu, wheels)
         return wheels
 

@@ -2,76 +2,73 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from corten.errors import ResolutionError
-from corten.lock.inputs import inputs, read_pyproject
+from corten.errors import ProjectError, ResolutionError
+from corten.lock.inputs import (
+    boundary_of,
+    inputs_extras,
+    read_pyproject,
+    requirements_of,
+    written_requirements,
+)
 from corten.lock.uvlock import wheel_addresses
 from corten.packages.compatibility import Target
-from corten.packages.credentials import split_login
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.requirements import (
     Requirement,
     Requirements,
     normal_name,
     parse_requirement,
-    read_requirements,
 )
 from corten.packages.uv import Request
-from corten.packages.wheels import Wanted, refuse_uninstallable
+from corten.packages.uv_lines import bare_line, local_wheel, refuse_uninstallable
+from corten.packages.wheels import Wanted
 from corten.project.model import Project
 from corten.values import replace
 
 
 def resolving_indexes(project: Project, environment: Mapping[str, str] | None = None) -> Indexes:
-    """The indexes that the project's dependencies are resolved over: the machine's, and those in its requirements files."""
+    """The indexes that the project's dependencies are resolved over: the machine's, and those that the project names. Raises
+    NotConfirmed for what only the user can name."""
     indexes = read_indexes(project.root, environment)
     if project.dependencies.kind == "requirements":
-        return indexes.with_requirements(read_requirements(project.dependencies.files))
+        return indexes.with_requirements(requirements_of(project, indexes.environment))
+    if project.dependencies.kind == "pyproject":
+        direct = [item for entries in _chosen_sources(project).values() for item in entries]
+        indexes = indexes.with_requirements(Requirements(_pyproject_requirements(project)))
+        return indexes.with_direct(item.get("url") or item["path"] for item in direct if "index" not in item)
     return indexes
 
 
 def fetching_indexes(project: Project, environment: Mapping[str, str] | None = None) -> Indexes:
     """Every place that may have a file of the project's lock: those it was resolved over, the machine's own default (the
-    model server comes from there), and the single addresses that its inputs name."""
+    model server comes from there), and the single addresses that its inputs name. Raises NotConfirmed."""
     machine = read_indexes(project.root, environment)
     merged = resolving_indexes(project, environment)
-    direct = list(merged.direct)
-    logins = merged.logins
     if project.dependencies.kind == "uv.lock":
         for path in project.dependencies.files:
-            direct += wheel_addresses(path)
-    elif project.dependencies.kind == "pyproject":
-        for item in _pyproject_requirements(project):
-            if item.kind == "wheel" and item.location is not None:
-                bare, login = split_login(item.location.split("#")[0])
-                direct.append(bare if "://" in bare else Path(bare).absolute().as_uri())
-                logins = logins.adding(login)
+            boundary_of(project, merged.environment).permitted(path, "the project")
+            merged = merged.with_direct(wheel_addresses(path))
     extra = merged.extra
     if merged.default is not None and merged.default != machine.default:
         extra = (replace(merged.default, default=False), *extra)
-    return replace(
-        merged,
-        default=machine.default,
-        extra=extra,
-        direct=tuple(dict.fromkeys(direct)),
-        no_index=machine.no_index,
-        logins=logins,
-    )
+    return replace(merged, default=machine.default, extra=extra, no_index=machine.no_index)
 
 
-def wanted_wheels(project: Project, target: Target) -> Wanted:
-    """What the project's requirements files or pyproject.toml ask for on `target`. Raises ProjectError for a file that
-    cannot be read, ResolutionError for what Corten cannot install."""
+def wanted_wheels(project: Project, target: Target, environment: Mapping[str, str] | None = None) -> Wanted:
+    """What the project's requirements files or pyproject.toml ask for on `target`, as lines for uv. Raises ProjectError for a
+    file that cannot be read, ResolutionError for what Corten cannot install."""
     dependencies = project.dependencies
     if dependencies.kind == "requirements":
-        read = read_requirements(dependencies.files)
-        refuse_uninstallable(read.requirements)
+        read = requirements_of(project, environment)
+        lines = tuple(map(bare_line, read.requirements))
         return Wanted(
-            Request(target, files=dependencies.files),
+            Request(target, lines=lines, constraints=tuple(map(bare_line, read.constraints))),
             gpu=project.gpu,
             allowed=_allowed(read),
             hashed=read.hashed,
@@ -79,58 +76,93 @@ def wanted_wheels(project: Project, target: Target) -> Wanted:
         )
     if dependencies.kind == "pyproject":
         requirements = _pyproject_requirements(project)
-        refuse_uninstallable(requirements)
-        sources = _sources(project.root)
-        named = _named(requirements)
-        for name in sorted(named.keys() & sources.keys()):
-            _refuse_source(name, sources[name])
+        lines = tuple(map(bare_line, requirements))
+        sources = _chosen_sources(project)
         return Wanted(
-            Request(
-                target,
-                files=(project.root / "pyproject.toml",),
-                extras=dependencies.extras,
-                groups=dependencies.groups,
-            ),
+            Request(target, lines=lines, sources=sources),
             gpu=project.gpu,
-            named=named,
+            named=_named(requirements),
             scattered=bool(sources),
         )
     return Wanted(Request(target), gpu=project.gpu)
 
 
+def refuse_links_out(project: Project, environment: Mapping[str, str] | None = None) -> None:
+    """Raises NotConfirmed for a file with dependencies that is, or leads, outside the project."""
+    boundary = boundary_of(project, environment)
+    for path in project.dependencies.files:
+        boundary.permitted(path, "the project")
+
+
 def _pyproject_requirements(project: Project) -> tuple[Requirement, ...]:
     found = []
-    for text in inputs(project)["requirements"]:
+    table = read_pyproject(project.root).get("project") or {}
+    own = normal_name(str(table.get("name") or project.name))
+    for text in written_requirements(project):
         item = parse_requirement(text, "pyproject.toml", project.root)
-        if not (
-            item.kind == "name" and re.match(r"[^\s;]+\[", text) and item.name == normal_name(project.name)
-        ):
+        if not (item.kind == "name" and re.match(r"[^\s;]+\[", text) and item.name == own):
             found.append(item)
     return tuple(found)
 
 
-def _sources(root: Path) -> dict[str, list[dict[str, Any]]]:
-    """`[tool.uv.sources]` by normal name."""
-    uv = (read_pyproject(root).get("tool") or {}).get("uv") or {}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, value in (uv.get("sources") or {}).items():
-        items = value if isinstance(value, list) else [value]
-        found[normal_name(name)] = [item for item in items if isinstance(item, dict)]
+def _chosen_sources(project: Project) -> dict[str, tuple[dict[str, str], ...]]:
+    """The entries of `[tool.uv.sources]` for what the project requires, each written anew: an index, a wheel's address or a
+    wheel's path, with its marker. Raises ResolutionError for what is not a wheel, ProjectError for what is not understood."""
+    table = (read_pyproject(project.root).get("tool") or {}).get("uv") or {}
+    names = {item.name for item in _pyproject_requirements(project)}
+    extras = {normal_name(name) for name in inputs_extras(project)}
+    groups = {normal_name(name) for name in project.dependencies.groups}
+    found: dict[str, tuple[dict[str, str], ...]] = {}
+    for written, value in sorted((table.get("sources") or {}).items()):
+        name = normal_name(written)
+        if name not in names:
+            continue
+        entries = value if isinstance(value, list) else [value]
+        kept = [
+            _source(name, item, project.root)
+            for item in entries
+            if isinstance(item, dict)
+            and ("extra" not in item or normal_name(str(item["extra"])) in extras)
+            and ("group" not in item or normal_name(str(item["group"])) in groups)
+        ]
+        if kept:
+            found[name] = tuple(kept)
     return found
 
 
-def _refuse_source(name: str, items: list[dict[str, Any]]) -> None:
-    for item in items:
-        if "git" in item:
-            refuse_uninstallable([Requirement(name, "vcs", name, where="[tool.uv.sources]")])
-        if item.get("workspace"):
-            raise ResolutionError(
-                f"'{name}' is a package of the same workspace, which Corten does not build yet",
-                hint=f"make a wheel of it ('uv build --package {name} --wheel') and name its folder with find-links",
-            )
-        place = str(item.get("path") or item.get("url") or "x.whl")
-        if not place.split("#")[0].endswith(".whl"):
-            refuse_uninstallable([Requirement(name, "path", name, where="[tool.uv.sources]")])
+def _source(name: str, item: Mapping[str, Any], root: Path) -> dict[str, str]:
+    where = "[tool.uv.sources]"
+    if "git" in item:
+        refuse_uninstallable([Requirement(name, "vcs", name, where=where)])
+    if item.get("workspace"):
+        raise ResolutionError(
+            f"'{name}' is a package of the same workspace, which Corten does not build yet",
+            hint=f"make a wheel of it ('uv build --package {name} --wheel') and name its folder with find-links",
+        )
+    made: dict[str, str] = {}
+    place = item.get("path") or item.get("url")
+    if place is not None:
+        if not str(place).split("#")[0].endswith(".whl"):
+            refuse_uninstallable([Requirement(name, "path", name, where=where)])
+        text = str(place) if "://" in str(place) else (root / str(place)).absolute().as_uri()
+        wheel = parse_requirement(f"{name} @ {text}", where, root)
+        bare_line(wheel)
+        path = local_wheel(wheel)
+        made = {"path": os.path.normpath(path)} if path is not None else {"url": text}
+    elif isinstance(item.get("index"), str):
+        made = {"index": item["index"]}
+    if not made:
+        raise ProjectError(
+            f"the source of '{name}' in {where} is not understood", hint="name an index or a wheel"
+        )
+    if "marker" in item:
+        from packaging.markers import InvalidMarker, Marker
+
+        try:
+            made["marker"] = str(Marker(str(item["marker"])))
+        except InvalidMarker as error:
+            raise ProjectError(f"the marker of '{name}' in {where} is not understood") from error
+    return made
 
 
 def _allowed(read: Requirements) -> dict[str, tuple[str, ...]]:
@@ -149,9 +181,9 @@ def _allowed(read: Requirements) -> dict[str, tuple[str, ...]]:
 
 
 def _named(requirements: tuple[Requirement, ...]) -> dict[str, tuple[str, ...]]:
-    """The requirements by the names they have."""
+    """The lines for uv by the names they have."""
     found: dict[str, tuple[str, ...]] = {}
     for item in requirements:
         if item.name:
-            found[item.name] = (*found.get(item.name, ()), item.text)
+            found[item.name] = (*found.get(item.name, ()), bare_line(item))
     return found

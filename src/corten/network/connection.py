@@ -72,12 +72,12 @@ class Connections:
 
     def __init__(self, settings: NetworkSettings) -> None:
         self.settings = settings
-        self._pools: dict[tuple[str | None, bool, Path | None], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str | None, bool, Path | None, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def open(self, url: str, headers: Mapping[str, str], method: str = "GET") -> Answer:
         """The final answer to a request: 200, 206, 304 or 416. Credentials go to the host they belong to and to no host
-        that it redirects to. Raises Absent, Refused, Transient, or FetchError for what trying again cannot mend."""
+        that it redirects to; after a redirect to another host none are sent at all. Raises Absent, Refused, Transient, or FetchError for what trying again cannot mend."""
         path = local_path(url)
         if path is not None:
             return _LocalAnswer(path, url, headers)
@@ -85,7 +85,7 @@ class Connections:
         first = origin(url)
         for _ in range(_MOST_REDIRECTS):
             bare = without_user(url)
-            credentials = (own if origin(url) == first else None) or self.settings.credentials(bare)
+            credentials = (own or self.settings.credentials(bare)) if _same_host(origin(url), first) else None
             sent = dict(headers)
             if credentials is not None:
                 sent |= _basic(credentials)
@@ -114,8 +114,9 @@ class Connections:
         from corten.network.sending import BodyFailed, guarded
 
         host = host_of(url)
+        guarded_host = self._guarded(url)
         try:
-            response = self._pool(url).request(
+            response = self._pool(url, guarded_host).request(
                 method,
                 url,
                 headers={"User-Agent": "corten", "Accept-Encoding": "identity", **headers},
@@ -134,20 +135,32 @@ class Connections:
             raise network_error(error, host) from error
         return _RemoteAnswer(response, url, host)
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
+    def _guarded(self, url: str) -> bool:
+        """Whether `url` may not lead to a reserved address. Raises FetchError where its host says that it does."""
+        if self.settings.reserved is None or origin(url) in self.settings.reserved:
+            return False
+        from corten.network.reserved import refused, reserved_url
+
+        if reserved_url(url):
+            raise refused(host_of(url))
+        return True
+
+    def _pool(self, url: str, guarded_host: bool) -> urllib3.PoolManager:
         settings = self.settings
         proxy = proxy_for(url, settings.environment)
         host = host_of(url)
         insecure = host in settings.insecure or host.rpartition(":")[0] in settings.insecure
         folder = certificates_of(host, settings.host_certificates)
-        key = (proxy, insecure, folder)
+        key = (proxy, insecure, folder, guarded_host)
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
-                pool = self._pools[key] = self._new_pool(proxy, insecure, folder)
+                pool = self._pools[key] = self._new_pool(*key)
         return pool
 
-    def _new_pool(self, proxy: str | None, insecure: bool, folder: Path | None) -> urllib3.PoolManager:
+    def _new_pool(
+        self, proxy: str | None, insecure: bool, folder: Path | None, guarded_host: bool
+    ) -> urllib3.PoolManager:
         import urllib3
 
         from corten.network.sending import pool_of
@@ -166,7 +179,8 @@ class Connections:
                 ssl_context=context,
                 proxy_headers=urllib3.make_headers(proxy_basic_auth=":".join(user)) if user else None,
             )
-        return pool_of(pool, self.settings.read)
+        # What a proxy reaches is the proxy's to know; the connection here is to the proxy.
+        return pool_of(pool, self.settings.read, guarded_host and proxy is None)
 
 
 class _RemoteAnswer:
@@ -225,6 +239,11 @@ class _LocalAnswer:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _same_host(here: tuple[str, str], first: tuple[str, str]) -> bool:
+    """Whether credentials for `first` may follow a redirect to `here`: the same origin, or the same host by https."""
+    return here == first or (here[0] == "https" and first[0] == "http" and here[1] == first[1])
 
 
 def _basic(credentials: tuple[str, str]) -> dict[str, str]:

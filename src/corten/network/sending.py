@@ -39,8 +39,24 @@ class _Careful:
     sock: Any
     silence: float | None = None
     """Seconds without the other side taking anything."""
+    guarded = False
+    """Whether a connection to this machine, its link or a metadata service is refused."""
     unfinished = False
     """Whether a request was left in its middle."""
+
+    def _new_conn(self) -> socket.socket:
+        """The connected socket. Raises FetchError where its host's name stands for a reserved address: this is asked of the
+        connection itself, because a name can change its address between two look-ups."""
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        if self.guarded:
+            from ipaddress import ip_address
+
+            from corten.network.reserved import refused, reserved_address
+
+            if reserved_address(ip_address(str(sock.getpeername()[0]).partition("%")[0])):
+                sock.close()
+                raise refused(str(self.host))  # type: ignore[attr-defined]
+        return sock
 
     def send(self, data: Any) -> None:
         """Send all of `data`, unless the other side has answered already: then BrokenPipeError, on which urllib3 reads
@@ -92,8 +108,9 @@ class _Https(_Careful, HTTPSConnection):
     pass
 
 
-def pool_of(manager: urllib3.PoolManager, silence: float) -> urllib3.PoolManager:
-    """`manager`, with connections that give up on a request after `silence` seconds in which nothing was taken."""
+def pool_of(manager: urllib3.PoolManager, silence: float, guarded_host: bool = False) -> urllib3.PoolManager:
+    """`manager`, with connections that give up on a request after `silence` seconds in which nothing was taken, and with
+    `guarded_host` reach no reserved address (`corten.network.reserved`)."""
 
     class Http(_Http):
         pass
@@ -102,6 +119,7 @@ def pool_of(manager: urllib3.PoolManager, silence: float) -> urllib3.PoolManager
         pass
 
     Http.silence = Https.silence = silence
+    Http.guarded = Https.guarded = guarded_host
 
     class HttpPool(HTTPConnectionPool):
         ConnectionCls = Http

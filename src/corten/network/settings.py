@@ -22,7 +22,10 @@ class NetworkSettings:
     """How this machine reaches others. `certificates` is a CA bundle in place of the system's; `insecure` holds hosts
     (`host` or `host:port`) whose certificates are not checked; `connect` and `read` are seconds of silence allowed.
     `host_certificates` are folders where a folder named for a host (and port) holds what that host alone needs, as docker
-    and podman keep it: authorities in `*.crt`, this machine's certificate in `*.cert` with its `*.key`."""
+    and podman keep it: authorities in `*.crt`, this machine's certificate in `*.cert` with its `*.key`.
+
+    `reserved` None: every host may be asked. Otherwise hosts that are this machine, its link or a metadata service are
+    refused, by name and by the address that was reached, except those origins (scheme, host and port)."""
 
     certificates: Path | None = None
     client_certificate: Path | None = None
@@ -32,6 +35,7 @@ class NetworkSettings:
     read: float = 30.0
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     host_certificates: tuple[Path, ...] = ()
+    reserved: frozenset[tuple[str, str]] | None = None
 
 
 def network_from(environment: Mapping[str, str], **changes: Any) -> NetworkSettings:

@@ -1,5 +1,9 @@
 """Users and passwords for indexes: from addresses, variables, `.netrc` and the keyring's program. They are looked up for the
-host that is asked, never shown, and taken out of every text that may be shown."""
+host that is asked, never shown, and taken out of every text that may be shown.
+
+They go over https, or over http to this machine itself and to hosts that the user's configuration calls insecure. `.netrc`
+and the keyring answer for hosts that the user's own configuration names by scheme, host and port, or that the user has
+confirmed; an entry itself names its host for https on the usual port."""
 
 from __future__ import annotations
 
@@ -13,7 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from corten.errors import FetchError
+from corten.network.addresses import origin
 from corten.values import dataclass, field, replace
+
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +34,37 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """Every credential that is known, and where to look for more."""
+    """Every credential that is known, and where to look for more. `named` are the origins that the user's configuration names
+    or that the user has confirmed; `insecure` the hosts for which the user's configuration waives encryption."""
 
     known: tuple[Login, ...] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     keyring: bool = False
+    named: frozenset[tuple[str, str]] = frozenset()
+    insecure: frozenset[str] = frozenset()
 
     def adding(self, login: Login | None) -> Logins:
         """These and one more, which wins over the others."""
         return self if login is None else replace(self, known=(login, *self.known))
 
     def for_url(self, url: str) -> tuple[str, str] | None:
-        """The user and password for an address: written ones, then `.netrc`, then the keyring."""
+        """The user and password for an address: written ones, then `.netrc`, then the keyring. Raises FetchError where they
+        would travel unencrypted."""
+        found = self._found(url)
+        if found is not None and not self._private(url):
+            raise FetchError(
+                f"the credentials for '{_origin_text(url)}' are not sent over plain http",
+                hint="use https, or name the host in trusted-host of pip.conf or UV_INSECURE_HOST",
+            )
+        return found
+
+    def _found(self, url: str) -> tuple[str, str] | None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in {"http", "https"}:
             return None
-        origin = _origin(url)
-        matching = [login for login in self.known if _origin(login.url) == origin]
+        here = origin(url)
+        matching = [login for login in self.known if origin(login.url) == here]
+        asked = here in self.named or (here[0] == "https" and ":" not in here[1].rpartition("]")[2])
         if matching:
             path = parts.path
             within = [
@@ -52,24 +73,38 @@ class Logins:
                 if path.startswith(urllib.parse.urlsplit(login.url).path.rstrip("/"))
             ]
             best = max(within, key=lambda login: len(login.url)) if within else matching[0]
-            if best.password or not self.keyring:
+            if best.password or not self.keyring or not asked:
                 return best.user, best.password
-            return _from_keyring(origin, best.user) or (best.user, "")
+            return _from_keyring(_origin_text(url), best.user) or (best.user, "")
+        if not asked:
+            return None
         found = _from_netrc(parts.hostname or "", self.environment)
-        return _from_keyring(origin, "") if found is None and self.keyring else found
+        return _from_keyring(_origin_text(url), "") if found is None and self.keyring else found
+
+    def _private(self, url: str) -> bool:
+        """Whether nobody on the way can read what is sent to `url`, or the user has waived that."""
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme == "https":
+            return True
+        from corten.network.reserved import is_loopback
+
+        host = parts.hostname or ""
+        return is_loopback(host) or bool({host, parts.netloc.rpartition("@")[2].lower()} & self.insecure)
 
     def with_login(self, url: str) -> str:
-        """`url` with the credentials written for it, for a file that only this user can read."""
+        """`url` with the credentials that belong to it, in place of any that are written in it: for a file that only this
+        user can read."""
         if "://" not in url:
             return url
-        for login in self.known:
-            if login.url == url:
-                quoted = urllib.parse.quote(login.user, safe="")
-                if login.password:
-                    quoted += ":" + urllib.parse.quote(login.password, safe="")
-                scheme, _, rest = url.partition("://")
-                return f"{scheme}://{quoted}@{rest}"
-        return url
+        url, _ = split_login(url)
+        found = self.for_url(url)
+        if found is None:
+            return url
+        quoted = urllib.parse.quote(found[0], safe="")
+        if found[1]:
+            quoted += ":" + urllib.parse.quote(found[1], safe="")
+        scheme, _, rest = url.partition("://")
+        return f"{scheme}://{quoted}@{rest}"
 
     def redacted(self, text: str) -> str:
         """`text` without the passwords that are known here and without the user part of any address."""
@@ -86,18 +121,35 @@ class Logins:
 def split_login(url: str) -> tuple[str, Login | None]:
     """An address without its user part, and that part."""
     scheme, separator, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    user, at, host = host.rpartition("@")
+    end = next((index for index, letter in enumerate(rest) if letter in "/?#"), len(rest))
+    user, at, host = rest[:end].rpartition("@")
     if not separator or not at:
         return url, None
-    bare = f"{scheme}://{host}{slash}{path}"
+    bare = f"{scheme}://{host}{rest[end:]}"
     name, _, password = user.partition(":")
     return bare, Login(bare, urllib.parse.unquote(name), urllib.parse.unquote(password))
 
 
-def _origin(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
+def has_variable(text: str) -> bool:
+    """Whether `text` has a `${NAME}` in it."""
+    return _VARIABLE.search(text) is not None
+
+
+def filled_in(login: Login, environment: Mapping[str, str]) -> Login | None:
+    """`login` with its variables (`${NAME}`) replaced; None where one of them is not set. A value stays within the user and
+    the password, whatever is in it."""
+
+    def value(text: str) -> str | None:
+        if any(not environment.get(name) for name in _VARIABLE.findall(text)):
+            return None
+        return urllib.parse.unquote(_VARIABLE.sub(lambda match: environment[match[1]], text))
+
+    user, password = value(login.user), value(login.password)
+    return None if user is None or password is None else Login(login.url, user, password)
+
+
+def _origin_text(url: str) -> str:
+    return "://".join(origin(url))
 
 
 def _from_netrc(host: str, environment: Mapping[str, str]) -> tuple[str, str] | None:

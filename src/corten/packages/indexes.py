@@ -4,6 +4,9 @@ uv's and pip's configuration and from requirements files, and handed to uv and t
 Both families count. uv's settings come first: a default index that uv knows wins over pip's. Where extra indexes come from
 pip's configuration or from requirements files, versions are compared over all of them, as pip does; where uv's
 configuration names an index strategy, that holds. Credentials stay in memory and in files that only this user can read.
+
+What the project names is kept apart from what the user's own configuration names (`corten.packages.trust`): credentials,
+addresses of this machine and files outside the project need the user's word.
 """
 
 from __future__ import annotations
@@ -11,24 +14,28 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from corten.errors import FetchError
+from corten.network.addresses import local_path, origin, shown
 from corten.network.connection import NetworkSettings
 from corten.packages import uvconfig
-from corten.packages.credentials import Login, Logins, split_login
+from corten.packages.credentials import Login, Logins, filled_in, has_variable, split_login
 from corten.packages.http import network_from
 from corten.packages.pipconfig import read_pip, truth, words
-from corten.packages.requirements import Requirements
+from corten.packages.requirements import Requirement, Requirements, parse_requirement
+from corten.packages.trust import Boundary, NotConfirmed, Origin, Trust, read_trust
+from corten.packages.uv_lines import local_wheel, uv_line
 from corten.values import dataclass, field, replace
 
 _FURTHER = ("format", "authenticate", "ignore-error-codes", "cache-control", "exclude-newer")
-_KEPT_VARIABLES = re.compile(
-    r"UV_(CACHE_DIR|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|CONCURRENT_.*|NATIVE_TLS|SYSTEM_CERTS|OFFLINE"
-    r"|INDEX_.*_(USERNAME|PASSWORD)|REQUEST_TIMEOUT|LINK_MODE)"
+_FOR_UV = re.compile(
+    r"UV_(CACHE_DIR|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|REQUEST_TIMEOUT|CONCURRENT_[A-Z]+|NATIVE_TLS|SYSTEM_CERTS"
+    r"|OFFLINE|LINK_MODE)|SSL_CERT_FILE|SSL_CERT_DIR|SSL_CLIENT_CERT|(?i:(http|https|all|no)_proxy)"
 )
+"""The variables that uv gets. No others: it needs no credentials of this machine, and no programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,8 @@ class Indexes:
     """Every place that this machine and this project name for Python packages.
 
     `default` is None where uv's own default holds. `direct` are addresses of single wheels in the project's
-    requirements. `settings` are uv's other settings, `environment` the variables that this was read from."""
+    requirements. `settings` are uv's other settings, `environment` the variables that this was read from. `named` are the
+    origins that the user's configuration names or that the user has confirmed for the project at `root`."""
 
     default: Index | None = None
     extra: tuple[Index, ...] = ()
@@ -62,10 +70,17 @@ class Indexes:
     settings: Mapping[str, Any] = field(default_factory=dict)
     logins: Logins = field(default_factory=Logins, repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    named: frozenset[Origin] = frozenset()
+    root: Path | None = None
+    boundary: Boundary | None = field(default=None, repr=False)
 
     def network(self) -> NetworkSettings:
         """How Corten's own client reaches these places."""
-        changes: dict[str, Any] = {"insecure": self.insecure, "credentials": self.logins.for_url}
+        changes: dict[str, Any] = {
+            "insecure": self.insecure,
+            "credentials": self.logins.for_url,
+            "reserved": self.named,
+        }
         if self.certificates is not None:
             changes["certificates"] = self.certificates
         if self.client_certificate is not None:
@@ -75,17 +90,34 @@ class Indexes:
     def uv_toml(self) -> str:
         """The configuration file for uv. It holds credentials: for a file that only this user can read. Where nobody
         configured a default index it names none, and uv takes its own."""
-        settings = dict(self.settings)
-        entries = [self._entry(index, explicit=index.explicit) for index in self.extra]
+        settings = uvconfig.checked(self.settings, self._line)
         if self.no_index:
             settings["no-index"] = True
-        elif self.default is not None:
-            entries.append(self._entry(self.default, default=True))
         if self.find_links:
             settings["find-links"] = [self.logins.with_login(place) for place in self.find_links]
         if self.insecure:
             settings["allow-insecure-host"] = sorted(self.insecure)
-        return uvconfig.to_toml({**settings, "index": entries})
+        return uvconfig.to_toml({**settings, "index": self.uv_indexes()})
+
+    def uv_indexes(self) -> list[dict[str, Any]]:
+        """The indexes as uv's configuration has them, with their credentials."""
+        entries = [self._entry(index, explicit=index.explicit) for index in self.extra]
+        if not self.no_index and self.default is not None:
+            entries.append(self._entry(self.default, default=True))
+        return entries
+
+    def line(self, item: Requirement) -> str:
+        """The line that asks uv for `item`. Raises as `uv_line`, and NotConfirmed."""
+        self._check_local(item)
+        return uv_line(item, self.logins.with_login)
+
+    def _line(self, text: str, where: str) -> str:
+        return self.line(parse_requirement(text, where, self.root))
+
+    def _check_local(self, item: Requirement) -> None:
+        path = local_wheel(item)
+        if path is not None and self.boundary is not None:
+            self.boundary.permitted(path, item.where or "the project")
 
     def _entry(self, index: Index, **flags: bool) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": index.name} if index.name else {}
@@ -93,22 +125,10 @@ class Indexes:
         return entry | {key: True for key, value in flags.items() if value} | dict(index.further)
 
     def uv_environment(self) -> dict[str, str]:
-        """The variables for uv: this process's, without what would shape a resolution behind Corten's back."""
-        kept = {
-            key: value
-            for key, value in self.environment.items()
-            if (not key.startswith(("UV_", "PIP_")) or _KEPT_VARIABLES.fullmatch(key))
-            and key
-            not in {
-                "VIRTUAL_ENV",
-                "CONDA_PREFIX",
-                "PYTHONPATH",
-                "PYTHONHOME",
-                "FORCE_COLOR",
-                "CLICOLOR_FORCE",
-            }
-        }
+        """The variables for uv: how it reaches the network, and nothing else of this process's."""
+        kept = {key: value for key, value in self.environment.items() if _FOR_UV.fullmatch(key)}
         kept |= {"NO_COLOR": "1", "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_WRAP": "1"}
+        kept |= {"NETRC": os.devnull, "UV_NO_ENV_FILE": "1", "UV_KEYRING_PROVIDER": "disabled"}
         if self.certificates is not None:
             key = "SSL_CERT_DIR" if self.certificates.is_dir() else "SSL_CERT_FILE"
             kept[key] = str(self.certificates)
@@ -117,26 +137,28 @@ class Indexes:
         return kept
 
     def with_requirements(self, read: Requirements) -> Indexes:
-        """These, and the places that requirements files name; an index there replaces the default."""
+        """These, and the places that requirements files name; an index there replaces the default. Raises NotConfirmed for
+        what only the user can name."""
         logins = self.logins
         default, extra = self.default, list(self.extra)
+
+        def place(url: str) -> str:
+            nonlocal logins
+            bare, login = self._project_place(url)
+            logins = logins.adding(login)
+            return bare
+
         for url in read.indexes[-1:]:
-            bare, login = split_login(url)
-            default, logins = Index(bare, default=True), logins.adding(login)
-        for url in read.extra_indexes:
-            bare, login = split_login(url)
-            extra.append(Index(bare))
-            logins = logins.adding(login)
+            default = Index(place(url), default=True)
+        extra += [Index(place(url)) for url in read.extra_indexes]
         links, direct = list(self.find_links), list(self.direct)
-        for url in read.find_links:
-            bare, login = split_login(url)
-            links.append(bare)
-            logins = logins.adding(login)
-        for item in read.requirements:
+        links += [place(url) for url in read.find_links]
+        for item in (*read.requirements, *read.constraints):
             if item.kind == "wheel" and item.location:
-                bare, login = split_login(item.location.split("#")[0])
-                direct.append(bare if "://" in bare else Path(bare).absolute().as_uri())
-                logins = logins.adding(login)
+                self._check_local(item)
+                local = local_wheel(item)
+                direct.append(local.absolute().as_uri() if local else place(item.location.split("#")[0]))
+        own = {host.partition(":")[0] for _, host in self.named} | {host for _, host in self.named}
         return replace(
             self,
             default=default,
@@ -144,9 +166,55 @@ class Indexes:
             find_links=tuple(dict.fromkeys(links)),
             direct=tuple(dict.fromkeys(direct)),
             no_index=self.no_index or "--no-index" in read.options,
-            settings=_comparing(self.settings) if read.extra_indexes else self.settings,
+            insecure=self.insecure | (frozenset(read.trusted_hosts) - own),
+            settings=self._with_options(read),
             logins=logins,
         )
+
+    def with_direct(self, urls: Iterable[str]) -> Indexes:
+        """These, and the addresses of single wheels that the project names. Raises NotConfirmed."""
+        logins, direct = self.logins, list(self.direct)
+        for url in urls:
+            bare, login = self._project_place(url)
+            direct.append(bare)
+            logins = logins.adding(login)
+        return replace(self, direct=tuple(dict.fromkeys(direct)), logins=logins)
+
+    def _with_options(self, read: Requirements) -> Mapping[str, Any]:
+        settings = _comparing(self.settings) if read.extra_indexes else self.settings
+        return {"prerelease": "allow", **settings} if "--pre" in read.options else settings
+
+    def _project_place(self, url: str) -> tuple[str, Login | None]:
+        """A place that the project names, and the login that is written there, with its variables filled in."""
+        bare, login = split_login(_address(url, self.root))
+        secret = login is not None and (has_variable(login.user) or has_variable(login.password))
+        self._check_place(bare, "the project names a variable in the address of" if secret else None)
+        return bare, filled_in(login, self.environment) if secret and login else login
+
+    def _check_place(self, place: str, secret: str | None = None) -> None:
+        """Raises NotConfirmed for a place that only the user can name, or for which credentials of the user's are meant."""
+        if self.root is None:
+            return
+        if "://" not in place or place.lower().startswith("file:"):
+            path = local_path(place) if "://" in place else Path(place)
+            if path is not None and self.boundary is not None:
+                self.boundary.permitted(path, "the project")
+            return
+        from corten.network.reserved import reserved_url
+
+        if origin(place) in self.named:
+            return
+        text = "://".join(origin(place))
+        if secret is not None:
+            message = f"{secret} '{text}', which your own configuration does not name"
+            question = f"{message}. Send your credentials there for this project, now and later?"
+            raise NotConfirmed(message, self.root, "index", text, question)
+        if reserved_url(place):
+            message = (
+                f"the project names '{shown(place)}', an address of this machine or of the cloud it runs in"
+            )
+            question = f"{message}. Ask there for packages for this project, now and later?"
+            raise NotConfirmed(message, self.root, "index", text, question)
 
     def redacted(self, text: str) -> str:
         """`text` without any credential that is known here."""
@@ -155,20 +223,42 @@ class Indexes:
 
 def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None) -> Indexes:
     """What uv's and pip's configuration say in `environment` for a project at `root`. Raises UsageError for a damaged
-    file, FetchError for an address that is none."""
+    file, FetchError for an address that is none, NotConfirmed for what the project alone names and only the user can."""
     environment = dict(os.environ if environment is None else environment)
-    uv = uvconfig.read_uv(root, environment)
+    configuration = uvconfig.read_uv(root, environment)
+    uv, user = configuration.merged, configuration.user
     pip = read_pip(environment)
+    trust = read_trust(root, environment) if root is not None else Trust()
+    own = [_address(split_login(url)[0], root) for url in _places(user, pip)]
+    named = trust.origins | {
+        origin(url) for url in own if "://" in url and not url.lower().startswith("file:")
+    }
+    local = [str(local_path(url) or "") if "://" in url else url for url in own if origin(url) not in named]
+    keyring = user.get("keyring-provider", pip.get("keyring-provider")) == "subprocess"
+    insecure = frozenset(str(host) for host in (*_hosts(user), *words(pip, "trusted-host")))
+    hosts = {host for _, host in named} | {host.partition(":")[0] for _, host in named}
+    gathered = Indexes(
+        no_index=uv.get("no-index") is True or truth(pip.get("no-index")),
+        insecure=insecure | (frozenset(str(host) for host in _hosts(configuration.project)) - hosts),
+        certificates=Path(pip["cert"]).expanduser() if pip.get("cert") else None,
+        client_certificate=Path(pip["client-cert"]).expanduser() if pip.get("client-cert") else None,
+        keyring=keyring,
+        environment=environment,
+        named=named,
+        root=root,
+        boundary=Boundary(root, trust, filter(None, local)) if root is not None else None,
+    )
     logins: list[Login] = []
-    default: Index | None = None
-    extra: list[Index] = []
 
     def place(url: str) -> str:
         bare, login = split_login(_address(url, root))
+        gathered._check_place(bare)
         if login is not None:
             logins.append(login)
         return bare
 
+    default: Index | None = None
+    extra: list[Index] = []
     for entry in uv.get("index", ()):
         if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
             continue
@@ -177,39 +267,55 @@ def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None
         index = Index(
             place(entry["url"]), name, bool(entry.get("default")), bool(entry.get("explicit")), further
         )
-        named = _named_login(index, environment)
-        if named is not None:
-            logins.append(named)
+        login = _named_login(index, environment)
+        if login is not None:
+            gathered._check_place(
+                index.url, f"your UV_INDEX_… credentials for '{name}' are asked for by the project's"
+            )
+            logins.append(login)
         if index.default:
             default = default or index
         else:
             extra.append(index)
     if default is None and isinstance(uv.get("index-url"), str):
         default = Index(place(uv["index-url"]), default=True)
-    extra += [Index(place(url)) for url in uv.get("extra-index-url", ()) if isinstance(url, str)]
+    extra += [Index(place(url)) for url in _strings(uv, "extra-index-url")]
     if default is None and pip.get("index-url"):
         default = Index(place(pip["index-url"].strip()), default=True)
     from_pip = [Index(place(url)) for url in words(pip, "extra-index-url")]
-    links = [place(url) for url in uv.get("find-links", ()) if isinstance(url, str)]
-    links += [place(url) for url in words(pip, "find-links")]
+    links = [place(url) for url in (*_strings(uv, "find-links"), *words(pip, "find-links"))]
     settings = {key: uv[key] for key in uvconfig.PASSED_ON if key in uv}
-    keyring = uv.get("keyring-provider", pip.get("keyring-provider")) == "subprocess"
-    if keyring:
-        settings["keyring-provider"] = "subprocess"
-    insecure = [*uv.get("allow-insecure-host", ()), *uv.get("trusted-host", ()), *words(pip, "trusted-host")]
-    return Indexes(
+    return replace(
+        gathered,
         default=default,
         extra=_once([*extra, *from_pip]),
         find_links=tuple(dict.fromkeys(links)),
-        no_index=uv.get("no-index") is True or truth(pip.get("no-index")),
-        insecure=frozenset(str(host) for host in insecure),
-        certificates=Path(pip["cert"]).expanduser() if pip.get("cert") else None,
-        client_certificate=Path(pip["client-cert"]).expanduser() if pip.get("client-cert") else None,
-        keyring=keyring,
         settings=_comparing(settings) if from_pip else settings,
-        logins=Logins(tuple(logins), environment, keyring),
-        environment=environment,
+        logins=Logins(tuple(logins), environment, keyring, named, insecure),
     )
+
+
+def _places(uv: Mapping[str, Any], pip: Mapping[str, str]) -> Iterator[str]:
+    """Every place that uv's settings and pip's name."""
+    for entry in uv.get("index", ()):
+        if isinstance(entry, dict) and isinstance(entry.get("url"), str):
+            yield entry["url"]
+    for key in ("extra-index-url", "find-links"):
+        yield from _strings(uv, key)
+        yield from words(pip, key)
+    for settings in (uv, pip):
+        url = settings.get("index-url")
+        if isinstance(url, str) and url.strip():
+            yield url.strip()
+
+
+def _strings(table: Mapping[str, Any], key: str) -> list[str]:
+    value = table.get(key, ())
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _hosts(table: Mapping[str, Any]) -> list[str]:
+    return [*_strings(table, "allow-insecure-host"), *_strings(table, "trusted-host")]
 
 
 def _comparing(settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,45 +1,55 @@
 """Requirements files as pip reads them (pip's "Requirements File Format"), normalised: what they ask for, without
 comments, spacing and order.
 
-uv reads the files itself when it resolves. This reading serves what uv does not say: whether they changed, which hashes they
-allow, which places they name, and what in them Corten cannot install. It runs in a build with nothing to do, so it
-imports little.
+Nobody else reads these files: uv gets lines that `corten.packages.uv_lines` writes from the values here. This also tells
+whether a lock is stale. It runs in a build with nothing to do, so it imports little.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from corten.errors import ProjectError
+from corten.packages.requirement_lines import decoded, logical_lines, split_line
 from corten.values import dataclass
 
 Kind = Literal["name", "wheel", "archive", "vcs", "path"]
+Permitted = Callable[[Path, str], Path]
+"""Where a path really leads, given who names it; raises for a place that the project may not name."""
 
 _LARGEST = 4 << 20
 _DEEPEST = 20
-_COMMENT = re.compile(r"(^|\s)#.*$")
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[[^\]]*\])?")
-_OPTION = re.compile(r"\s--(?=(?:hash|config-settings?|global-option|install-option)\b)")
-_HASH = re.compile(r"hash[= ]\s*([a-z0-9]+):([0-9a-fA-F]+)\s*$")
+_HASH = re.compile(r"([a-z0-9]+):([0-9a-fA-F]+)")
 _VCS = re.compile(r"(git|hg|svn|bzr)(\+|:)")
-_SHORT = {
-    "-r": "--requirement",
-    "-c": "--constraint",
-    "-i": "--index-url",
-    "-f": "--find-links",
-    "-e": "--editable",
-}
-_FLAGS = {"--no-index", "--pre", "--require-hashes", "--prefer-binary"}
+_WITH_EXTRAS = re.compile(r"(.+\.whl)\[([^\[\]]*)\]")
+_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+_USER_PART = re.compile(r"(?<=://)[^/?#\s]*@")
+_SOURCES = (
+    ".tar.gz",
+    ".tgz",
+    ".tar",
+    ".tar.bz2",
+    ".tbz",
+    ".zip",
+    ".tar.xz",
+    ".txz",
+    ".tlz",
+    ".tar.lz",
+    ".tar.lzma",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """One requirement. `text` is its normal form, `name` its normal name (empty when only an address or path is given),
-    `hashes` the sha256 values it allows (none: any), `location` the address or path in it, `where` the file and line."""
+    `hashes` the sha256 values it allows (none: any), `location` the address or path in it as it is written (a path is
+    absolute), `where` the file and line, `written` the requirement without its options."""
 
     text: str
     kind: Kind
@@ -47,6 +57,7 @@ class Requirement:
     hashes: tuple[str, ...] = ()
     location: str | None = None
     where: str = ""
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,7 @@ class Requirements:
     indexes: tuple[str, ...] = ()
     extra_indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
 
     @property
     def hashed(self) -> bool:
@@ -77,13 +89,31 @@ def without_credentials(text: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
+def refuse_variables(text: str, where: str = "") -> None:
+    """Raises ProjectError for a variable (`${NAME}`) outside the user and password of an address: what it holds would be
+    sent, or decide where something is sent."""
+    found = _VARIABLE.search(_USER_PART.sub("", text))
+    if found is not None:
+        raise ProjectError(
+            f"{where}: {found[0]} stands outside the user and password of an address"
+            if where
+            else f"{found[0]} stands outside the user and password of an address",
+            hint="write it out, or put the whole address into UV_INDEX or PIP_EXTRA_INDEX_URL",
+        )
+
+
 def parse_requirement(text: str, where: str = "", directory: Path | None = None) -> Requirement:
-    """One requirement in PEP 508's form, or an address or a path as pip takes them. Not validated: uv does that."""
-    body, *options = _OPTION.split(text.strip())
-    hashes = sorted(
-        match[2].lower() for match in map(_HASH.match, options) if match is not None and match[1] == "sha256"
-    )
-    body = body.strip()
+    """One requirement in PEP 508's form, or an address or a path as pip takes them. Its grammar is checked where a line for
+    uv is made of it (`corten.packages.uv_lines`). Raises ProjectError for options other than hashes."""
+    body, options = split_line(text.strip(), where)
+    return _requirement(body, options, where, directory)
+
+
+def _requirement(
+    body: str, options: Sequence[tuple[str, str]], where: str, directory: Path | None
+) -> Requirement:
+    hashes = _hashes(options, where)
+    refuse_variables(body, where)
     direct = _direct(body)
     marker = ""
     match = _NAME.match(body)
@@ -98,18 +128,45 @@ def parse_requirement(text: str, where: str = "", directory: Path | None = None)
         normal = ",".join(sorted(part for part in normal.split(",") if part))
         kind: Kind = "name"
     else:
-        location, _, marker = direct.partition(" ;")
+        location, _, marker = direct.partition(";")
         written = location = location.strip()
-        location = _expanded(location)
+        chosen = _WITH_EXTRAS.fullmatch(location)
+        if chosen is not None and not name and "://" not in location:
+            location, extras = chosen[1], ",".join(sorted(map(normal_name, chosen[2].split(","))))
         kind = _kind(location)
         if kind in {"path", "wheel"} and "://" not in location and directory is not None:
             location = os.path.normpath(directory / os.path.expanduser(location))
         direct = location
         normal = f" @ {without_credentials(written)}" if name else without_credentials(written)
     marker = re.sub(r"\s+", " ", marker).strip().replace('"', "'")
-    shown = f"{name}[{extras}]{normal}" if extras else f"{name}{normal}"
+    shown = f"{name}[{extras}]{normal}" if extras and name else f"{name}{normal}"
     lines = [shown + (f" ; {marker}" if marker else "")] + [f"sha256:{item}" for item in hashes]
-    return Requirement(" ".join(lines), kind, name, tuple(hashes), direct, where)
+    return Requirement(" ".join(lines), kind, name, tuple(hashes), direct, where, body)
+
+
+def _hashes(options: Sequence[tuple[str, str]], where: str) -> list[str]:
+    """The sha256 values among a requirement's options. Raises ProjectError for other options, and where no sha256 is there:
+    a hash that is not checked would protect nothing."""
+    place = f"{where}: " if where else ""
+    found = []
+    for option, value in options:
+        match = _HASH.fullmatch(value)
+        if option != "--hash":
+            raise ProjectError(
+                f"{place}{option} beside a requirement is not supported",
+                hint="only --hash may follow a requirement: wheels are installed as they are, and nothing is built",
+            )
+        if match is None:
+            raise ProjectError(
+                f"{place}--hash has no hash", hint="write --hash=sha256:… with hexadecimal digits"
+            )
+        if match[1] == "sha256":
+            if len(match[2]) != 64:
+                raise ProjectError(f"{place}a sha256 has 64 hexadecimal digits, and this has {len(match[2])}")
+            found.append(match[2].lower())
+    if options and not found:
+        raise ProjectError(f"{place}the hashes are of a kind that is not checked", hint="add --hash=sha256:…")
+    return sorted(found)
 
 
 def _direct(body: str) -> str | None:
@@ -118,10 +175,11 @@ def _direct(body: str) -> str | None:
     rest = body[match.end() :].lstrip() if match else body
     if match and rest.startswith("@"):
         return rest[1:].strip()
-    first = body.split(";")[0].split()[0] if body.split(";")[0].split() else ""
-    if "://" in first or first.startswith((".", "/", "~")) or _VCS.match(first):
+    words = body.split(";")[0].split()
+    first = words[0] if words else ""
+    if "://" in first or "/" in first or first.startswith((".", "~")) or _VCS.match(first):
         return body
-    if first.endswith((".whl", ".tar.gz", ".zip", ".tar.bz2")):
+    if first.partition("[")[0].lower().endswith((".whl", *_SOURCES)):
         return body
     return None
 
@@ -132,15 +190,15 @@ def _kind(location: str) -> Kind:
         return "vcs"
     if path.endswith(".whl"):
         return "wheel"
-    if "://" in location and not location.startswith("file:"):
+    if "://" in location and not location.lower().startswith("file:"):
         return "archive"
-    return "archive" if path.endswith((".tar.gz", ".zip", ".tar.bz2")) else "path"
+    return "archive" if path.lower().endswith(_SOURCES) else "path"
 
 
-def read_requirements(files: Sequence[Path]) -> Requirements:
-    """What `files` and everything they include ask for. Raises ProjectError naming the file that is missing, too
-    large, or not text."""
-    reading = _Reading()
+def read_requirements(files: Sequence[Path], permitted: Permitted | None = None) -> Requirements:
+    """What `files` and everything they include ask for. Every file goes through `permitted` before it is opened. Raises
+    ProjectError naming the file that is missing, too large, or not text."""
+    reading = _Reading(permitted or (lambda path, _: path))
     for file in files:
         reading.take(file, constraint=False, included_by=None, depth=0)
     return Requirements(
@@ -150,17 +208,20 @@ def read_requirements(files: Sequence[Path]) -> Requirements:
         tuple(reading.indexes),
         tuple(reading.extra_indexes),
         tuple(reading.find_links),
+        tuple(reading.trusted_hosts),
     )
 
 
 class _Reading:
-    def __init__(self) -> None:
+    def __init__(self, permitted: Permitted) -> None:
+        self.permitted = permitted
         self.requirements: list[Requirement] = []
         self.constraints: list[Requirement] = []
         self.options: list[str] = []
         self.indexes: list[str] = []
         self.extra_indexes: list[str] = []
         self.find_links: list[str] = []
+        self.trusted_hosts: list[str] = []
         self.seen: set[tuple[str, bool]] = set()
 
     def take(self, file: Path, *, constraint: bool, included_by: str | None, depth: int) -> None:
@@ -170,19 +231,25 @@ class _Reading:
         self.seen.add(key)
         if depth > _DEEPEST:
             raise ProjectError(f"'{file.name}' is included more than {_DEEPEST} levels deep")
-        for number, line in _logical_lines(_text(file, included_by)):
+        real = self.permitted(file, included_by or "the project")
+        for number, line in logical_lines(_text(file, real, included_by)):
             where = f"{file.name}:{number}"
-            if line.startswith("-"):
-                self._option(line, file, where, constraint, depth)
-            else:
-                item = parse_requirement(line, where, file.parent)
+            body, options = split_line(line, where)
+            if body:
+                item = _requirement(body, options, where, file.parent)
                 (self.constraints if constraint else self.requirements).append(item)
+                continue
+            for option, value in options:
+                if option in {"--requirement", "--constraint", "--editable"} and len(options) > 1:
+                    raise ProjectError(
+                        f"{where}: {option} stands beside other options", hint="give it a line of its own"
+                    )
+                self._option(option, value, file, where, constraint, depth)
 
-    def _option(self, line: str, file: Path, where: str, constraint: bool, depth: int) -> None:
-        option, written = _split(line)
-        value = _expanded(written)
+    def _option(self, option: str, value: str, file: Path, where: str, constraint: bool, depth: int) -> None:
+        refuse_variables(value, where)
         if option in {"--requirement", "--constraint"}:
-            if "://" in value and not value.startswith("file:"):
+            if "://" in value and not value.startswith("file://"):
                 raise ProjectError(
                     f"{where}: a requirements file from the web is not supported",
                     hint="download it next to the project, so that it is committed with it",
@@ -197,29 +264,36 @@ class _Reading:
             kind: Kind = "vcs" if _VCS.match(value) else "path"
             self.requirements.append(Requirement(f"-e {value}", kind, "", (), location, where))
             return
-        if option in {"--index-url", "--pypi-url"}:
+        if option == "--no-binary" and value != ":none:":
+            raise ProjectError(
+                f"{where}: --no-binary asks for packages to be built, and Corten builds none",
+                hint="remove it; wheels are installed as they are",
+            )
+        if option in {"--hash", "--global-option", "--config-settings"}:
+            raise ProjectError(
+                f"{where}: {option} belongs to no requirement", hint="write it after the requirement"
+            )
+        if option == "--index-url":
             self.indexes.append(value)
         elif option == "--extra-index-url":
             self.extra_indexes.append(value)
+        elif option == "--trusted-host":
+            self.trusted_hosts.append(value)
         elif option == "--find-links":
             local = "://" not in value
             self.find_links.append(
                 os.path.normpath(file.parent / os.path.expanduser(value)) if local else value
             )
-        self.options.append(f"{option} {without_credentials(written)}".strip())
+        self.options.append(f"{option} {without_credentials(value)}".strip())
 
 
-def _split(line: str) -> tuple[str, str]:
-    for short, long in _SHORT.items():
-        if line.startswith(short):
-            return long, line[len(short) :].lstrip("= \t").strip()
-    option, _, value = line.partition("=") if "=" in line.split()[0] else line.partition(" ")
-    return option.strip(), value.strip().strip("'\"")
-
-
-def _text(file: Path, included_by: str | None) -> str:
+def _text(file: Path, real: Path, included_by: str | None) -> str:
     try:
-        with file.open("rb") as opened:
+        # A pipe is refused, not waited for.
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError("it is not a file")
             data = opened.read(_LARGEST + 1)
     except FileNotFoundError as error:
         reason = f", which {included_by} includes" if included_by else ""
@@ -229,33 +303,4 @@ def _text(file: Path, included_by: str | None) -> str:
         raise ProjectError(f"{str(file)!r} cannot be read: {reason.lower()}") from error
     if len(data) > _LARGEST:
         raise ProjectError(f"'{file.name}' is larger than a requirements file can be")
-    try:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16")  # what Windows PowerShell writes for `pip freeze > requirements.txt`
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ProjectError(f"'{file.name}' is not text", hint="save it as UTF-8") from error
-
-
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers: continued ones joined, comments removed, empty ones left out."""
-    parts: list[str] = []
-    start = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        start = start if parts else number
-        if line.endswith("\\") and not line.lstrip().startswith("#"):
-            parts.append(line[:-1])
-            continue
-        parts.append(line)
-        joined = _COMMENT.sub("", " ".join(parts)).strip()
-        parts = []
-        if joined:
-            yield start, joined
-    joined = _COMMENT.sub("", " ".join(parts)).strip()
-    if joined:
-        yield start, joined
-
-
-def _expanded(text: str) -> str:
-    """`${NAME}` replaced from the environment, as pip does; other forms stay."""
-    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda match: os.environ.get(match[1], match[0]), text)
+    return decoded(data, file.name)

@@ -1,7 +1,9 @@
-"""The one module that runs uv: resolving requirements for a target, and reading uv.lock.
+"""The one module that runs uv: resolving requirements for a target.
 
-uv never builds anything here (`--no-build`), never downloads a Python, and sees only the configuration that
-`corten.packages.indexes` gathered, through a file that only this user can read. What it writes lies in a directory of the store.
+uv reads no file of the project. It gets lines and a configuration that Corten has written from what it parsed
+(`corten.packages.uv_lines`, `corten.packages.indexes`), in a directory of the store that only this user can read. It has an empty home,
+no programs to call (no git, no ssh), and of this process's variables those that say how the network is reached. It never builds
+(`--only-binary`) and never downloads a Python.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from typing import Any
 from corten.errors import CortenError, FormatError
 from corten.packages.compatibility import Target
 from corten.packages.indexes import Indexes
-from corten.packages.requirements import normal_name
+from corten.packages.requirements import normal_name, parse_requirement
+from corten.packages.uvconfig import project_toml
 from corten.values import dataclass, field
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;]+)|@\s*(\S+))")
+_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9])?")
 _LONGEST = 900
 
 
@@ -30,15 +34,13 @@ class UvFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to resolve: `files` (requirements files or a pyproject.toml) and `lines` of requirements, with `extras` and
-    `groups` of the pyproject.toml. `preferences` are versions that hold as long as they can. `backend` is uv's torch
-    backend; `alone` leaves dependencies out."""
+    """What to resolve: `lines` of requirements, `sources` of single packages (their entries of uv's `tool.uv.sources`, by
+    name) and `constraints`. `preferences` are versions that hold as long as they can. `backend` is uv's torch backend; `alone`
+    leaves dependencies out."""
 
     target: Target
-    files: tuple[Path, ...] = ()
     lines: tuple[str, ...] = ()
-    extras: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     preferences: Mapping[str, str] = field(default_factory=dict)
     backend: str | None = None
@@ -83,7 +85,7 @@ class Uv:
         Raises UvFailed."""
         work = self._work()
         output = work / "requirements.txt"
-        output.write_text("".join(f"{name}=={version}\n" for name, version in request.preferences.items()))
+        output.write_text("".join(f"{name}=={version}\n" for name, version in _preferred(request)))
         self._compile(request, memory, work, output, "requirements.txt")
         pins: dict[str, str] = {}
         for line in output.read_text().splitlines():
@@ -96,28 +98,14 @@ class Uv:
         """Every package of the resolution as pylock.toml's `packages` has it (PEP 751). Raises UvFailed."""
         work = self._work()
         output = work / "pylock.toml"
-        if request.preferences:
+        preferred = _preferred(request)
+        if preferred:
             lines = ['lock-version = "1.0"', 'created-by = "corten"']
-            for name, version in request.preferences.items():
+            for name, version in preferred:
                 lines += ["[[packages]]", f'name = "{name}"', f'version = "{version}"']
             output.write_text("\n".join(lines) + "\n")
         self._compile(request, memory, work, output, "pylock.toml")
         return _packages(output.read_text())
-
-    def export(self, root: Path, extras: Sequence[str], groups: Sequence[str]) -> list[dict[str, Any]]:
-        """Every package that uv.lock has for the project at `root`, for all platforms, as pylock.toml's `packages`.
-        Nothing in `root` is written. Raises UvFailed."""
-        command = [
-            "export",
-            "--frozen",
-            "--format",
-            "pylock.toml",
-            "--no-emit-project",
-            "--no-default-groups",
-        ]
-        command += ["--no-header", "--project", str(root), "--no-config"]
-        command += [f"--extra={name}" for name in extras] + [f"--group={name}" for name in groups]
-        return _packages(self._run(command))
 
     def _work(self) -> Path:
         self._count += 1
@@ -127,20 +115,19 @@ class Uv:
 
     def _compile(self, request: Request, memory: Memory, work: Path, output: Path, form: str) -> None:
         config = work / "uv.toml"
-        descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self.indexes.uv_toml())
-        command = ["pip", "compile", *(str(path) for path in request.files)]
-        if request.lines or not request.files:
-            lines = work / "requirements.in"
-            lines.write_text("\n".join(request.lines) + "\n")
-            command.append(str(lines))
+        _write(config, self.indexes.uv_toml())
+        lines = [self._line(text) for text in request.lines]
+        if request.sources:
+            asked = work / "pyproject.toml"
+            _write(asked, project_toml(lines, request.sources, self.indexes.uv_indexes()))
+        else:
+            asked = work / "requirements.in"
+            _write(asked, "\n".join(lines) + "\n")
+        command = ["pip", "compile", str(asked)]
         if request.constraints:
             constraints = work / "constraints.in"
-            constraints.write_text("\n".join(request.constraints) + "\n")
+            _write(constraints, "\n".join(self._line(text) for text in request.constraints) + "\n")
             command.append(f"--constraint={constraints}")
-        command += [f"--extra={name}" for name in request.extras]
-        command += [f"--group={file}:{name}" for file in request.files[:1] for name in request.groups]
         command += [f"--output-file={output}", f"--format={form}", f"--config-file={config}"]
         command += ["--no-header", "--no-annotate", "--only-binary=:all:", f"--python={sys.executable}"]
         command += [
@@ -158,6 +145,10 @@ class Uv:
         command += [f"--refresh-package={name}" for name in memory.without]
         self._run(command, work)
 
+    def _line(self, text: str) -> str:
+        """A requirement once more through the reader: whoever made it, uv gets nothing but names and addresses of wheels."""
+        return self.indexes.line(parse_requirement(text))
+
     def _run(self, arguments: Sequence[str], work: Path | None = None, text: str | None = None) -> str:
         """What uv prints. Raises UvFailed."""
         from uv import find_uv_bin
@@ -168,9 +159,14 @@ class Uv:
             raise CortenError(
                 "uv is not installed beside Corten", hint="install Corten again, or: pip install uv"
             ) from error
-        environment = dict(self._environment)
-        if "UV_CACHE_DIR" not in environment and not _own_cache_works(environment):
-            environment["UV_CACHE_DIR"] = str(self._cache)
+        # An empty PATH would be searched as the current folder, and without one the system's own is searched.
+        nothing = self._directory / "empty"
+        nothing.mkdir(mode=0o700, exist_ok=True)
+        environment = {"UV_CACHE_DIR": str(self._cache), **self._environment}
+        environment |= dict.fromkeys(
+            ("PATH", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME"), str(nothing)
+        )
+        environment["TMPDIR"] = str(self._directory)
         try:
             done = subprocess.run(
                 [program, *arguments, "--quiet"],
@@ -195,16 +191,16 @@ class Uv:
         return done.stdout
 
 
-def _own_cache_works(environment: Mapping[str, str]) -> bool:
-    """Whether uv can use its usual cache, which it shares with the user's own uv."""
-    home = environment.get("XDG_CACHE_HOME") or os.path.join(environment.get("HOME", ""), ".cache")
-    place = os.path.join(home, "uv")
-    while place and not os.path.exists(place):
-        parent = os.path.dirname(place)
-        if parent == place:
-            return False
-        place = parent
-    return bool(place) and os.access(place, os.W_OK | os.X_OK)
+def _preferred(request: Request) -> list[tuple[str, str]]:
+    """The preferences that are a name and a version. They come from a lock, and so from elsewhere."""
+    return [pair for pair in request.preferences.items() if all(_WORD.fullmatch(word) for word in pair)]
+
+
+def _write(path: Path, text: str) -> None:
+    """A new file that only this user can read: there may be credentials in it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
 
 
 def _packages(text: str) -> list[dict[str, Any]]:

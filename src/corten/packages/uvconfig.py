@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from corten.errors import UsageError
+from corten.packages.requirements import normal_name
+from corten.packages.trust import within
+from corten.values import dataclass
 
 PASSED_ON = (
     "index-strategy",
-    "keyring-provider",
     "exclude-newer",
     "exclude-newer-package",
     "prerelease",
@@ -36,11 +38,36 @@ _VARIABLES = {
 }
 
 
-def read_uv(root: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """uv's settings. `merged` has all of them; `user` those that this machine's user has made: by variables, in the user's
+    and the system's files. `project` is what the project says, or a folder above it: it comes from elsewhere."""
+
+    merged: Mapping[str, Any]
+    user: Mapping[str, Any]
+    project: Mapping[str, Any]
+
+
+def read_uv(root: Path | None, environment: Mapping[str, str]) -> Configuration:
     """uv's settings, the strongest source first: variables, the project's, the user's, the system's; lists joined in that
     order. Raises UsageError for a file that is not TOML."""
-    settings: dict[str, Any] = _from_variables(environment)
-    for table in _tables(root, environment):
+    variables = _from_variables(environment)
+    chosen = environment.get("UV_CONFIG_FILE")
+    project: dict[str, Any] = {}
+    if chosen:
+        files = [_flat(_load(Path(chosen), required=True))]
+    elif environment.get("UV_NO_CONFIG", "").lower() in {"1", "true", "yes"}:
+        files = []
+    else:
+        project, files = _project(root), _users(environment)
+    return Configuration(
+        _merged([variables, project, *files]), _merged([variables, *files]), _merged([project])
+    )
+
+
+def _merged(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for table in tables:
         for key, value in table.items():
             if key in _JOINED and isinstance(value, list):
                 settings[key] = [*settings.get(key, []), *value]
@@ -57,6 +84,57 @@ def to_toml(settings: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def checked(settings: Mapping[str, Any], line: Callable[[str, str], str]) -> dict[str, Any]:
+    """`settings` with every requirement in them written anew by `line`, which is given the requirement and where it stands,
+    and refuses what uv would have to build or to clone."""
+    made = dict(settings)
+    for key in ("constraint-dependencies", "override-dependencies"):
+        if key in made:
+            made[key] = [line(text, key) for text in _texts(made[key], key)]
+    if "exclude-dependencies" in made:
+        made["exclude-dependencies"] = [
+            normal_name(text) for text in _texts(made["exclude-dependencies"], "exclude-dependencies")
+        ]
+    if "dependency-metadata" in made:
+        entries = made["dependency-metadata"]
+        if not isinstance(entries, list) or not all(isinstance(item, dict) for item in entries):
+            raise UsageError("'dependency-metadata' of uv is not a list of tables")
+        made["dependency-metadata"] = [
+            {
+                key: [line(text, "dependency-metadata") for text in _texts(value, "dependency-metadata")]
+                if key == "requires-dist"
+                else value
+                for key, value in entry.items()
+                if key in {"name", "version", "requires-dist", "requires-python", "provides-extra"}
+            }
+            for entry in entries
+        ]
+    return made
+
+
+def _texts(value: Any, key: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise UsageError(f"'{key}' of uv is not a list of requirements")
+    return value
+
+
+def project_toml(
+    dependencies: Iterable[str], sources: Mapping[str, Any], indexes: Iterable[Mapping[str, Any]]
+) -> str:
+    """A pyproject.toml that asks for `dependencies`, some of them from `sources` (uv's `tool.uv.sources`) of their own."""
+    lines = [
+        "[project]",
+        'name = "corten-project"',
+        'version = "0"',
+        f"dependencies = {_value(list(dependencies))}",
+    ]
+    lines += ["[tool.uv.workspace]", "members = []", "[tool.uv.sources]"]
+    lines += [f"{json.dumps(name)} = {_value(entries)}" for name, entries in sources.items()]
+    for index in indexes:
+        lines += ["[[tool.uv.index]]", *(f"{key} = {_value(value)}" for key, value in index.items())]
+    return "\n".join(lines) + "\n"
+
+
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -69,32 +147,38 @@ def _value(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _tables(root: Path | None, environment: Mapping[str, str]) -> Iterable[dict[str, Any]]:
-    chosen = environment.get("UV_CONFIG_FILE")
-    if chosen:
-        yield _flat(_load(Path(chosen), required=True))
-        return
-    if environment.get("UV_NO_CONFIG", "").lower() in {"1", "true", "yes"}:
-        return
+def _project(root: Path | None) -> dict[str, Any]:
+    """What the project says, or the nearest folder above it that says something. Raises UsageError for a link that leads out
+    of the project."""
     for directory in (root, *root.parents) if root is not None else ():
+        if directory == root:
+            for name in ("uv.toml", "pyproject.toml"):
+                _refuse_link_out(directory / name)
         own = directory / "uv.toml"
         if own.is_file():
-            yield _flat(_load(own))
-            break
+            return _flat(_load(own))
         pyproject = _load(directory / "pyproject.toml")
         tool = pyproject.get("tool")
         if isinstance(tool, dict) and isinstance(tool.get("uv"), dict):
-            yield _flat(tool["uv"])
-            break
-        if pyproject and directory == root:
-            continue
+            return _flat(tool["uv"])
+    return {}
+
+
+def _refuse_link_out(path: Path) -> None:
+    if path.is_symlink() and not within(os.path.realpath(path), os.path.realpath(path.parent)):
+        raise UsageError(
+            f"'{path}' is a link that leads out of the project", hint="put the file itself into the project"
+        )
+
+
+def _users(environment: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The user's file, and the system's."""
     home = Path(environment.get("HOME") or os.path.expanduser("~"))
-    yield _flat(_load(Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "uv/uv.toml"))
+    found = [_flat(_load(Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "uv/uv.toml"))]
     for place in environment.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":"):
         if place and (Path(place) / "uv/uv.toml").is_file():
-            yield _flat(_load(Path(place) / "uv/uv.toml"))
-            return
-    yield _flat(_load(Path("/etc/uv/uv.toml")))
+            return [*found, _flat(_load(Path(place) / "uv/uv.toml"))]
+    return [*found, _flat(_load(Path("/etc/uv/uv.toml")))]
 
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:

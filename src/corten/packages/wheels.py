@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from corten.errors import CortenError, FetchError, HashMismatch, ProjectError, ResolutionError
+from corten.errors import CortenError, HashMismatch, ProjectError, ResolutionError
 from corten.events import Observer
 from corten.network.connection import local_path
 from corten.packages.compatibility import Target, best, tags_of
@@ -27,6 +27,7 @@ from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator
 from corten.packages.requirements import Requirement, normal_name
 from corten.packages.uv import Memory, Request, Uv, UvFailed
+from corten.packages.uv_lines import refuse_uninstallable
 from corten.store.store import Store
 from corten.values import dataclass, field, replace
 
@@ -77,7 +78,7 @@ class WheelResolver:
     ) -> tuple[Wheel, ...]:
         """The wheels for `wanted`, sorted by name. Versions of `previous` hold as long as they can, but for those named in
         `again`, and all with `upgrade`. Raises ResolutionError, FetchError, ProjectError."""
-        if not wanted.request.files and not wanted.request.lines:
+        if not wanted.request.lines:
             return ()
         kept = {wheel.name: wheel for wheel in previous if not upgrade and wheel.name not in again}
         preferences = {name: wheel.version for name, wheel in kept.items()}
@@ -95,19 +96,11 @@ class WheelResolver:
         raise explain(str(failure), wanted.request.target, self._survey) from None
 
     def from_uv_lock(
-        self,
-        root: Path,
-        target: Target,
-        extras: Sequence[str],
-        groups: Sequence[str],
-        previous: Sequence[Wheel],
+        self, packages: Sequence[Mapping[str, Any]], target: Target, previous: Sequence[Wheel]
     ) -> tuple[Wheel, ...]:
-        """The wheels that uv.lock has for the project at `root` on `target`. Raises ResolutionError, ProjectError."""
-        try:
-            packages = self.uv.export(root, extras, groups)
-        except UvFailed as error:
-            raise explain(str(error), target, self._survey) from None
-        found = [_chosen(item, target) for item in packages if _applies(item, target)]
+        """The wheels for `target` among `packages`, which uv.lock has for a project, in the form of pylock.toml's. Raises
+        ResolutionError, FetchError."""
+        found = [_chosen(item, target) for item in packages]
         return self._complete(found, {wheel.sha256: wheel for wheel in previous})
 
     def _resolved(
@@ -149,9 +142,7 @@ class WheelResolver:
         try:
             if fresh:
                 lines = tuple(line for name in fresh for line in wanted.named.get(name, (name,)))
-                part = replace(
-                    wanted, request=replace(wanted.request, files=(), lines=lines, extras=(), groups=())
-                )
+                part = replace(wanted, request=replace(wanted.request, lines=lines))
                 if wanted.scattered:
                     return None
                 memory = Memory(without=tuple(fresh))
@@ -279,6 +270,10 @@ class WheelResolver:
 
     def _complete(self, found: Sequence[_Found], known: Mapping[str, Wheel]) -> tuple[Wheel, ...]:
         """Wheels with their sizes, which not every index says."""
+        for item in found:
+            path = local_path(item.url) if item.url.lower().startswith("file:") else None
+            if path is not None and self.indexes.boundary is not None:
+                self.indexes.boundary.permitted(path, "an index of the project")
         with ThreadPoolExecutor(16) as pool:
             sizes = list(pool.map(lambda item: self._size(item, known), found))
         for item in found:
@@ -317,36 +312,10 @@ class _Named:
     file: str
 
 
-def refuse_uninstallable(requirements: Iterable[Requirement]) -> None:
-    """Raises ResolutionError for the first requirement that is not a name or a wheel."""
-    for item in requirements:
-        what = item.name or (item.location or item.text).rsplit("/", 1)[-1]
-        where = f"{item.where}: " if item.where else ""
-        if item.kind == "vcs":
-            raise ResolutionError(
-                f"{where}'{what}' comes from version control, which Corten does not build yet",
-                hint="make a wheel of it ('pip wheel --no-deps') and name the wheel, or a folder with --find-links",
-            )
-        if item.kind in {"archive", "path"}:
-            raise ResolutionError(
-                f"{where}'{what}' is source, and Corten does not build sources yet",
-                hint="name a wheel, or a folder of wheels with --find-links; the project's own code needs no requirement",
-            )
-
-
 def _alone(request: Request, pins: Mapping[str, str]) -> Request:
     """The request for exactly these packages."""
     lines = [f"{name} @ {pin}" if "://" in pin else f"{name}=={pin}" for name, pin in sorted(pins.items())]
-    return replace(
-        request,
-        files=(),
-        lines=tuple(lines),
-        extras=(),
-        groups=(),
-        constraints=(),
-        alone=True,
-        preferences={},
-    )
+    return replace(request, lines=tuple(lines), sources={}, constraints=(), alone=True, preferences={})
 
 
 def _chosen(item: Mapping[str, Any], target: Target) -> _Found:
@@ -383,21 +352,6 @@ def _entry(raw: Mapping[str, Any], name: str, version: str) -> _Found | None:
         return None
     size = raw.get("size")
     return _Found(name, version, file, sha256, bare.split("#")[0], size if isinstance(size, int) else None)
-
-
-def _applies(item: Mapping[str, Any], target: Target) -> bool:
-    """Whether a package's marker holds on `target`."""
-    marker = item.get("marker")
-    if not marker:
-        return True
-    from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
-
-    try:
-        return Marker(str(marker)).evaluate({**target.environment(), "extra": ""}, context="lock_file")
-    except (InvalidMarker, UndefinedEnvironmentName) as error:
-        raise FetchError(
-            f"the marker of '{item.get('name')}' in uv.lock is not understood", hint="update Corten"
-        ) from error
 
 
 def _nvidia(names: Iterable[str]) -> list[str]:
