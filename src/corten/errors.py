@@ -3,6 +3,7 @@
     CortenError                 anything that ends a verb with exit code 1; has an optional hint
     ├ UsageError                the command line or a configuration value is wrong (exit code 2)
     │ └ ProjectError            the project's files or `[tool.corten]` are wrong
+    ├ NotConfirmed              the project names a host or a file that only the user can allow
     ├ LockOutdated              the lock is missing or does not belong to the project any more
     ├ ResolutionError           no set of packages satisfies the project
     ├ FetchError                a file could not be had from any source
@@ -24,6 +25,11 @@ Nothing below `corten.cli` prints or exits.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Literal
+
 
 class CortenError(Exception):
     """A failure with a reason that is worth reading: `message` says what happened, `hint` what to do about it."""
@@ -40,6 +46,16 @@ class UsageError(CortenError):
 
 class ProjectError(UsageError):
     """The project's files or its `[tool.corten]` table are wrong."""
+
+
+class NotConfirmed(CortenError):
+    """The project at `root` names a `place` (`kind`: index or path) that its user has not confirmed. `question` asks for it."""
+
+    def __init__(
+        self, message: str, root: Path, kind: Literal["index", "path"], place: str, question: str
+    ) -> None:
+        super().__init__(message, hint=f"if you trust it: corten lock --trust-{kind} {place}")
+        self.root, self.kind, self.place, self.question = root, kind, place, question
 
 
 class LockOutdated(CortenError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from corten.cli.context import Context
 from corten.cli.finding import add_accepted, add_insecure
 from corten.cli.terminal import size_text
+from corten.cli.trusting import add_trust, remember_trust
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 
@@ -57,11 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_insecure(parser)
     add_accepted(parser)
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, then say what was made."""
+    remember_trust(arguments)
     named = [item for text in arguments.platform or () for item in text.split(",")]
     results = context.build_all(
         arguments.path,

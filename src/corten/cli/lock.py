@@ -8,6 +8,7 @@ from pathlib import Path
 from corten.cli.context import Context
 from corten.cli.finding import add_accepted
 from corten.cli.terminal import size_text
+from corten.cli.trusting import add_trust, remember_trust
 from corten.errors import LockOutdated, UsageError
 from corten.events import Note
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
@@ -22,6 +23,7 @@ examples:
   corten lock --upgrade                      everything as new as the project allows
   corten lock --upgrade-package numpy        numpy alone, and what it needs
   corten lock --check                        in CI: fail if corten.lock is missing or stale
+  corten lock --trust-index pypi.corp        with your credentials for it, though the project alone names it
   corten lock --download ./bundle            with all files, to build where there is no network"""
 
 
@@ -43,11 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--download", type=Path, metavar="DIR", help="put every file that the lock names into DIR"
     )
     add_accepted(parser)
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print what changed as one JSON document")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Bring the lock up to date, say what changed, and fetch the files when asked to."""
+    remember_trust(arguments)
     project = load(arguments.path)
     for note in project.notes:
         context.observe(Note(note, verbose=True))

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 from corten import __version__
-from corten.errors import CortenError, UsageError
+from corten.errors import CortenError, NotConfirmed, UsageError
 
 if TYPE_CHECKING:
     from corten.cli.terminal import Terminal
@@ -167,10 +167,16 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
     arguments = parser.parse_intermixed_args(own) if words else parser.parse_args(own)
     arguments.command = command
     terminal.configure(quiet=arguments.quiet, verbose=arguments.verbose)
-    try:
-        return int(module.run(arguments, Context(terminal, _accepted(arguments))))
-    finally:
-        terminal.close()
+    while True:
+        try:
+            return int(module.run(arguments, Context(terminal, _accepted(arguments))))
+        except NotConfirmed as error:  # raised before anything is locked, built or started
+            from corten.cli.trusting import confirmed
+
+            if not confirmed(error, terminal):
+                raise
+        finally:
+            terminal.close()
 
 
 def _accepted(arguments: argparse.Namespace) -> Accepted:

@@ -137,6 +137,14 @@ class Terminal:
                 self._tell_brief()
             self._line(text, lead)
 
+    def ask(self, question: str) -> bool:
+        """Whether the answer to `question`, on the terminal, is yes. It is asked even when quiet."""
+        self._write(f"{cell(question)} [y/N] ")
+        try:
+            return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        except (OSError, UnicodeDecodeError):
+            return False
+
     def relay(self, text: str) -> None:
         """Write a line of a container's own output to standard error as it is, as a container run in the foreground writes
         it itself. Nothing else may come this way."""

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from corten.errors import FetchError
+from corten.errors import FetchError, NotConfirmed
 from corten.network.addresses import local_path, origin, shown
 from corten.network.connection import NetworkSettings
 from corten.packages import uvconfig
@@ -26,7 +26,7 @@ from corten.packages.credentials import Login, Logins, filled_in, has_variable, 
 from corten.packages.http import network_from
 from corten.packages.pipconfig import read_pip, truth, words
 from corten.packages.requirements import Requirement, Requirements, parse_requirement
-from corten.packages.trust import Boundary, NotConfirmed, Origin, Trust, read_trust
+from corten.packages.trust import Boundary, Origin, Trust, read_trust
 from corten.packages.uv_lines import local_wheel, uv_line
 from corten.values import dataclass, field, replace
 

@@ -14,25 +14,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
 
-from corten.errors import CortenError, StoreError, UsageError
+from corten.errors import NotConfirmed, StoreError, UsageError
 from corten.values import dataclass
 
 Origin = tuple[str, str]
 """Scheme, and host with its port unless that is the scheme's own: what credentials are bound to."""
 
 _HOST = re.compile(r"(?:(https?)://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?/?")
-
-
-class NotConfirmed(CortenError):
-    """The project at `root` names a `place` that its user has not confirmed. `question` asks for it."""
-
-    def __init__(
-        self, message: str, root: Path, kind: Literal["index", "path"], place: str, question: str
-    ) -> None:
-        super().__init__(message, hint=f"if you trust it: corten lock --trust-{kind} {place}")
-        self.root, self.kind, self.place, self.question = root, kind, place, question
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,10 @@ def _wheel(item: Requirement, login: WithLogin) -> str:
     except InvalidRequirement as error:
         raise _invalid(item) from error
     if normal_name(parsed.name) != name or parsed.specifier:
-        raise ProjectError(f"{_at(item)}the address of '{item.name}' is a wheel of '{name}'")
+        raise ProjectError(
+            f"{_at(item)}the address of '{item.name}' is a wheel of '{name}'",
+            hint="give it the name that the wheel has",
+        )
     if at and "://" not in written:
         raise ProjectError(
             f"{_at(item)}'{item.name}' is followed by a path instead of an address",

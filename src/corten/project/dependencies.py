@@ -155,7 +155,7 @@ def _requirements_file(root: Path, names: set[str]) -> Path | None:
         if not _NOT_FOR_IMAGES.search(name.removeprefix("requirements/").rsplit(".", 1)[0])
     )
     if len(candidates) > 1:
-        hashed = [name for name in candidates if _has_hashes(root / name)]
+        hashed = [name for name in candidates if _is_inside(root / name, root) and _has_hashes(root / name)]
         candidates = hashed or candidates
         for preferred in ("requirements.txt", "requirements.lock", "requirements/requirements.txt"):
             if preferred in candidates:
@@ -172,18 +172,20 @@ def _has_hashes(path: Path) -> bool:
     return "--hash=" in (_text(path) or "")
 
 
-def package_names(dependencies: Dependencies, pyproject: dict[str, Any]) -> frozenset[str]:
+def package_names(
+    dependencies: Dependencies, pyproject: dict[str, Any], root: Path | None = None
+) -> frozenset[str]:
     """The normalised names of the packages that the files name (for uv.lock, of all that it holds). An extra is there as
-    `name[extra]`. Environment markers are not evaluated."""
+    `name[extra]`. Environment markers are not evaluated. With `root` no file outside of it is looked at."""
     found: set[str] = set()
     if dependencies.kind == "uv.lock":
-        for path in dependencies.files:
+        for path in [file for file in dependencies.files if _is_inside(file, root)]:
             found.update(re.findall(r'^name = "([^"]+)"$', _text(path) or "", re.MULTILINE))
     elif dependencies.kind == "requirements":
         pending, seen = list(dependencies.files), set()
         while pending:
             path = pending.pop()
-            if path in seen:
+            if path in seen or not _is_inside(path, root):
                 continue
             seen.add(path)
             for line in (_text(path) or "").splitlines():
@@ -202,6 +204,13 @@ def package_names(dependencies: Dependencies, pyproject: dict[str, Any]) -> froz
             lines += [line for name, lines in known.items() if _normal(name) in chosen for line in lines]
         found.update(name for line in lines if isinstance(line, str) for name in _names(line))
     return frozenset(found)
+
+
+def _is_inside(path: Path, root: Path | None) -> bool:
+    try:
+        return root is None or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+    except ValueError:  # a null character in it
+        return False
 
 
 def _names(line: str) -> list[str]:

@@ -73,7 +73,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
             str(root),
             names,
             settings.models,
-            lambda: dependencies.package_names(found.dependencies, pyproject),
+            lambda: dependencies.package_names(found.dependencies, pyproject, root),
         )
         entry = looked.entry
         notes.insert(0, looked.note)
@@ -107,8 +107,14 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
 
 def read_pyproject(root: Path) -> dict[str, Any] | None:
     """pyproject.toml in `root`; None when there is none. Raises ProjectError, with the line, for broken TOML."""
+    path = root / "pyproject.toml"
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise ProjectError(
+            "'pyproject.toml' is a link that leads out of the project",
+            hint="put the file itself into the project",
+        )
     try:
-        with open(root / "pyproject.toml", "rb") as file:
+        with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return None
