@@ -32,6 +32,7 @@ ALONE = (
     "e2e/test_run.py",
     "runtime/test_life.py",
     "runtime/test_network.py",
+    "security/test_bounds.py",
 )
 """Tests that count the machine's processes and mounts, change its devices, or ask how soon something answers: `make test` runs
 them after the others, one by one."""

@@ -99,7 +99,7 @@ def test_memory(text: str, value: int) -> None:
         lambda: parse_cpus("0"),
         lambda: parse_cpus("nan"),
         lambda: parse_pids("0"),
-        lambda: parse_pids("-1"),
+        lambda: parse_pids("-2"),
         lambda: parse_name("../x"),
         lambda: parse_name(""),
         lambda: parse_variable("=x", {}),

@@ -8,9 +8,11 @@ import pytest
 
 from corten.errors import RuntimeFailure
 from corten.runtime import cgroups, delegation
+from corten.runtime.bounds import processes
 from corten.runtime.identity import Identity
 from corten.runtime.limits import Machine, describe, enforceable, plan_limits
 from corten.runtime.options import Limits
+from corten.values import replace
 
 ROOT = Identity("root")
 PLAIN = Identity("range", ((0, 1000, 1), (1, 100000, 65536)), ((0, 1000, 1), (1, 100000, 65536)))
@@ -84,6 +86,50 @@ def test_a_plain_user_limits_through_its_systemd() -> None:
     kept = plan_limits(described, PLAIN, "oak", Limits(memory=64 * MIB, cpus=2), best_effort=True)
     assert (kept.limits, kept.dropped) == (Limits(memory=64 * MIB), ("--cpus",))
     assert kept.scope == "corten-oak.scope"
+
+
+def test_the_usual_number_of_processes_holds_where_something_can_hold_it() -> None:
+    none = Limits()
+    root = plan_limits(machine("v1"), ROOT, "oak", none, usual=4096)
+    assert (root.limits.pids, root.processes, root.unbounded) == (4096, None, "")
+    # A plain user's is counted in its user namespace: no group, and nobody is asked for one.
+    for described in (machine("hybrid"), machine("v2", delegated=EVERYTHING - {"swap"})):
+        plain = plan_limits(described, PLAIN, "oak", none, usual=4096)
+        assert (plain.limits, plain.cgroup, plain.scope, plain.processes) == (none, None, None, 4096)
+    # In a group that there is anyway.
+    grouped = plan_limits(
+        machine("v2", delegated=frozenset({"memory", "pids"})),
+        PLAIN,
+        "oak",
+        Limits(memory=64 * MIB),
+        usual=4096,
+    )
+    assert (grouped.limits.pids, grouped.processes) == (4096, None)
+    # Before Linux 5.14 the limit would count what the user does elsewhere: a group, or nothing.
+    old = replace(machine("v2", delegated=frozenset({"pids"})), counts_by_namespace=False)
+    assert plan_limits(old, PLAIN, "oak", none, usual=4096).limits.pids == 4096
+    nothing = plan_limits(replace(machine("v1"), counts_by_namespace=False), PLAIN, "oak", none, usual=4096)
+    assert (nothing.limits, nothing.processes) == (none, None)
+    assert "a plain user cannot make cgroups" in nothing.unbounded
+
+
+def test_the_usual_number_of_processes_is_no_reason_to_refuse() -> None:
+    bare = machine("none", frozenset(), writable=False)
+    plan = plan_limits(bare, ROOT, "oak", Limits(), usual=4096)
+    assert (plan.cgroup, plan.processes, plan.unbounded) == (None, None, "cgroups cannot be made here")
+    missing = machine("v2", EVERYTHING - {"pids"})
+    assert plan_limits(missing, ROOT, "oak", Limits(), usual=4096).unbounded
+
+
+def test_another_number_of_processes_comes_in_place_of_the_usual_one() -> None:
+    assert plan_limits(machine(), ROOT, "oak", Limits(pids=7), usual=4096).limits.pids == 7
+    free = plan_limits(machine("v1"), PLAIN, "oak", Limits(pids=-1), usual=4096)
+    assert (free.limits.pids, free.processes, free.unbounded) == (None, None, "")
+    assert not Limits(pids=-1)
+
+
+def test_the_usual_number_of_processes_grows_with_the_processors() -> None:
+    assert [processes(count) for count in (1, 32, 33, 128)] == [4096, 4096, 4224, 16384]
 
 
 def test_swap_that_is_not_counted_is_not_limited_in_silence() -> None:

@@ -16,6 +16,7 @@ from corten.oci import media
 from corten.oci.descriptor import Descriptor, Manifest
 from corten.oci.platform import Platform
 from corten.runtime import container
+from corten.runtime.bounds import machine_memory, share
 from corten.runtime.descriptors import Passed
 from corten.runtime.options import RunOptions
 from corten.store.store import Store
@@ -161,3 +162,82 @@ def test_a_socket_that_is_passed_in_reaches_nothing(corten: Corten, runner: str,
             assert reading.read() == "refused\n"
         while running.poll() is None:
             time.sleep(0.01)
+
+
+def test_variables_of_an_image_do_not_reach_bubblewrap_itself(
+    corten: Corten, image: Callable[..., str], tmp_path: Path
+) -> None:
+    """bubblewrap is a program of this machine: its loader loaded what LD_PRELOAD names, before anything was isolated."""
+    written = tmp_path / "written"
+    written.mkdir()
+    environment = (
+        "PATH=/usr/bin:/bin",
+        "LD_DEBUG=libs",
+        f"LD_DEBUG_OUTPUT={written}/by-the-loader",
+        "=x",
+        "EMPTY=",
+        "TWO=a\nb",
+    )
+    foreign = image("preloading", env=environment)
+    look = "import json, os; print(json.dumps([os.environ[name] for name in ('LD_DEBUG', 'EMPTY', 'TWO')]))"
+    done = corten("run", "--engine", "bwrap", foreign, "--", "/usr/bin/python3", "-c", look)
+    # Inside, the loader does as it is told, and finds no such folder.
+    assert json.dumps(["libs", "", "a\nb"]) in done.stdout
+    assert os.listdir(written) == []
+
+
+def test_bubblewrap_bounds_files_in_memory(corten: Corten, runner: str) -> None:
+    look = "import json, os; print(json.dumps([os.statvfs(p).f_blocks * os.statvfs(p).f_frsize for p in ('/dev/shm', '/tmp', '/run')]))"
+    done = corten("run", "--engine", "bwrap", runner, "--", "python", "-c", look)
+    memory = machine_memory()
+    assert json.loads(done.stdout) == [share(place, memory) for place in ("/dev/shm", "/tmp", "/run")]
+
+
+@pytest.mark.parametrize("place", ["/proc/self/fd/8", "/proc/self/cwd", "/app/../proc/1/root", "/sys"])
+def test_an_image_does_not_start_among_the_files_of_the_kernel(
+    corten: Corten, image: Callable[..., str], place: str
+) -> None:
+    """A folder of this machine that an engine has open is a working directory there (CVE-2024-21626)."""
+    foreign = image("working", workdir=place)
+    done = corten("run", foreign, "--", "true", code=125)
+    assert "lies among the kernel's files" in done.stderr
+    assert corten("run", "-w", "/", foreign, "--", "pwd").stdout == "/\n"
+
+
+def test_a_health_check_of_an_image_costs_this_machine_little(
+    corten: Corten, image: Callable[..., str], tmp_path: Path
+) -> None:
+    """Each one is a process of this machine, outside of the container's limits."""
+    store = Store(corten.home)
+    found = store.images.get(image("often"))
+    document = json.loads(found.config.encode())
+    document["config"]["Healthcheck"] = {
+        "Test": ["CMD", "true"],
+        "Interval": 1,
+        "Timeout": 10**40,
+        "StartPeriod": 10**40,
+        "Retries": 3,
+    }
+    config = json.dumps(document).encode()
+    layers = Manifest.decode(store.blobs.read(found.digest)).layers
+    manifest = Manifest(Descriptor(media.CONFIG, store.blobs.put(config), len(config)), layers)
+    store.images.set("often", Platform.host(), store.blobs.put(manifest.encode()))
+    corten("run", "-d", "--name", "often", "often", "--", "sleep", "60")
+    try:
+        health = json.loads((corten.home / "containers" / "often" / "state.json").read_text())["health"]
+        assert (health["interval"], health["timeout"], health["start_period"]) == (1.0, 86400.0, 86400.0)
+    finally:
+        corten("rm", "-f", "often")
+
+
+@pytest.mark.parametrize("signal", ["0009999999", "00", "SIG" + "9" * 4000, "-9"])
+def test_a_stop_signal_of_an_image_does_not_keep_a_container_alive(
+    corten: Corten, image: Callable[..., str], signal: str
+) -> None:
+    foreign = image("deaf", stop_signal=signal)
+    corten("run", "-d", "--name", "deaf", foreign, "--", "sleep", "60")
+    try:
+        corten("stop", "-t", "0", "deaf")
+        assert "deaf" not in corten("ps", "-q").stdout
+    finally:
+        corten("rm", "-f", "deaf", code=None)

@@ -48,17 +48,27 @@ def add_mount_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="type=…",
         help="type=bind|volume|tmpfs,source=…,target=…[,readonly], as docker has it",
     )
+    add_memory_file_arguments(parser)
+    parser.add_argument(
+        "--model-cache",
+        action="store_true",
+        help="keep what Hugging Face, torch hub and pip download in the volume 'model-cache'",
+    )
+
+
+def add_memory_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--shm-size` and `--tmpfs`."""
+    parser.add_argument(
+        "--shm-size",
+        metavar="SIZE",
+        help="the size of /dev/shm, where data loaders share tensors (default: a fifth of this machine's memory)",
+    )
     parser.add_argument(
         "--tmpfs",
         action="append",
         default=[],
         metavar="PATH[:OPTIONS]",
-        help="a folder in memory, such as /scratch:size=1g",
-    )
-    parser.add_argument(
-        "--model-cache",
-        action="store_true",
-        help="keep what Hugging Face, torch hub and pip download in the volume 'model-cache'",
+        help="a folder in memory, such as /scratch:size=1g; also in place of /tmp, /run or the home",
     )
 
 
@@ -93,7 +103,11 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
     parser.add_argument("--cpuset-cpus", metavar="LIST", help="the processors it may use, such as 0-2,4")
-    parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+    parser.add_argument(
+        "--pids-limit",
+        metavar="N",
+        help="the most processes and threads it may have; -1: any number (default: 4096, or 128 for each processor)",
+    )
     parser.add_argument(
         "--best-effort",
         action="store_true",
@@ -111,11 +125,6 @@ def add_isolation_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hostname", metavar="NAME", help="its host name (default: the container's name)")
     for flag, metavar, text in _LISTS:
         parser.add_argument(flag, action="append", default=[], metavar=metavar, help=text)
-    parser.add_argument(
-        "--shm-size",
-        metavar="SIZE",
-        help="the size of /dev/shm, where data loaders share tensors (default: half of this machine's memory)",
-    )
     parser.add_argument(
         "--init", action="store_true", help="a small init as first process, which reaps the dead"
     )

@@ -160,12 +160,15 @@ def words_of(plan: Plan) -> list[str]:
         "--gpus": _gpus(options),
         "--engine": options.engine,
         "--network": options.network,
+        "--shm-size": options.shm_size,
         "--idle": f"{plan.idle:g}s" if plan.idle is not None else None,
         "--start-timeout": f"{plan.patience:g}s" if plan.patience is not None else None,
     }
     for flag, given in found.items():
         if given is not None:
             words += [flag, str(given)]
+    for item in options.tmpfs:
+        words += ["--tmpfs", f"{item.target}:{','.join(item.options)}"]
     for directory in options.cdi_directories:
         words += ["--cdi-spec-dir", directory]
     return words

@@ -17,6 +17,7 @@ from corten.values import replace
 
 if TYPE_CHECKING:
     from corten.cli.context import Context
+    from corten.project.model import Project
     from corten.runtime.options import RunOptions
     from corten.store.images import Image
 
@@ -40,7 +41,9 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
             "(--network none takes it away)"
         )
         say_once(f"{os.path.realpath(path)} {network}", text, context)
-    return replace(options, project_network=network)
+    return replace(
+        options, project_network=network, project_shm_size=_shm_size(project, options, path, context)
+    )
 
 
 def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
@@ -52,7 +55,23 @@ def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
             f"reach (--network {wish} gives it)"
         )
         say_once(f"{image.id} {wish}", text, context)
-    return replace(options, project_network=None)
+    return replace(options, project_network=None, project_shm_size=None)
+
+
+def _shm_size(project: Project, options: RunOptions, path: Path, context: Context) -> int | None:
+    from corten.runtime.bounds import SHARED, machine_memory, share
+    from corten.runtime.options import parse_shm_size
+
+    if project.shm_size is None:
+        return None
+    size = parse_shm_size(project.shm_size)
+    if options.shm_size is None and size > share(SHARED, machine_memory()):
+        text = (
+            f"/dev/shm may hold {project.shm_size}: 'shm-size' in [tool.corten] of '{project.name}' says so "
+            "(--shm-size sets another size)"
+        )
+        say_once(f"{os.path.realpath(path)} {project.shm_size}", text, context)
+    return size
 
 
 def settled(options: RunOptions, image: Image, path: Path, context: Context) -> RunOptions:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PULLS = ("always", "missing", "never")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NANOSECOND = 1e-9
+_SHORTEST, _LONGEST = 1.0, 86_400
+"""Seconds between an image's own health checks, and of each."""
 
 
 def add_life_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,5 +158,6 @@ def _time(text: str | None, nanoseconds: Any, default: float) -> float:
     if text:
         return 0.0 if text in ("0", "0s") else parse_time(text)
     if isinstance(nanoseconds, int) and nanoseconds > 0:
-        return nanoseconds * _NANOSECOND
+        # An image's own: each check costs this machine something outside of the container's limits.
+        return max(_SHORTEST, min(nanoseconds, _LONGEST * 10**9) * _NANOSECOND)
     return default

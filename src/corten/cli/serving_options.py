@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.cli.container_options import add_engine_argument
+from corten.cli.container_options import add_engine_argument, add_memory_file_arguments
 from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.errors import UsageError
 from corten.values import replace
@@ -64,7 +64,12 @@ def add_resource_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
     parser.add_argument("--cpus", metavar="N", help="the most processors it may use, such as 1.5")
-    parser.add_argument("--pids-limit", metavar="N", help="the most processes it may have")
+    parser.add_argument(
+        "--pids-limit",
+        metavar="N",
+        help="the most processes and threads it may have; -1: any number (default: 4096, or 128 for each processor)",
+    )
+    add_memory_file_arguments(parser)
 
 
 def add_container_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +106,9 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
 
 def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) -> RunOptions:
     """`options` with what the arguments spell, over what is there. Raises UsageError."""
+    from corten.runtime.mounts import parse_tmpfs
+    from corten.runtime.options import parse_shm_size
+
     environment = dict(options.environment) | dict(environment_of(arguments))
     if arguments.workers is not None:
         if kind != "predict":
@@ -117,6 +125,8 @@ def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) 
         cdi_directories=tuple(arguments.cdi_spec_dir) or options.cdi_directories,
         engine=arguments.engine or options.engine,
         network=arguments.network or options.network,
+        shm_size=parse_shm_size(arguments.shm_size) if arguments.shm_size is not None else options.shm_size,
+        tmpfs=tuple(parse_tmpfs(text) for text in arguments.tmpfs) or options.tmpfs,
     )
 
 

@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, enter, and return the shell's or the command's own exit code; 125, 126 or 127 where it did not start."""
     from corten.cli.development import development_image
+    from corten.cli.isolation import of_project
     from corten.runtime import container, launch, mounts
     from corten.runtime.network.ports import parse_ports
     from corten.runtime.options import RunOptions, parse_variable
@@ -98,6 +99,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         cdi_directories=tuple(arguments.cdi_spec_dir),
         engine=arguments.engine,
     )
+    options = of_project(options, arguments.path, context)
     context.terminal.close()
     try:
         return container.run(image, options, context.store, context.observe)

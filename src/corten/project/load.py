@@ -96,6 +96,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         workdir=settings.workdir or "/app",
         gpu=settings.gpu or "auto",
         network=settings.network or "none",
+        shm_size=settings.shm_size,
         labels=settings.labels,
         strict=settings.strict,
         scripts=scripts,

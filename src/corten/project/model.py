@@ -73,6 +73,7 @@ class Project:
     workdir: str = "/app"
     gpu: str = "auto"
     network: Network = "none"
+    shm_size: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     strict: bool = False
     scripts: tuple[tuple[str, str], ...] = ()

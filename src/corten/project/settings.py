@@ -160,6 +160,17 @@ class Settings:
         example='"host"',
         default='`"none"`; the port of a predictor or web application is reachable all the same',
     )
+    shm_size: str | None = _key(
+        kinds.text(
+            "a size such as '8g'",
+            r"[1-9][0-9]{0,8}[kmgt]?",
+            hint="a whole number with k, m, g or t behind it",
+        ),
+        "How much /dev/shm may hold where this folder is run (`corten run .`, `corten up`): data loaders and worker processes "
+        "share arrays there. What is in it counts towards a memory limit.",
+        example='"8g"',
+        default="a fifth of the machine's memory",
+    )
     labels: dict[str, str] = _key(
         kinds.LABELS,
         "Labels of the image.",

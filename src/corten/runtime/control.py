@@ -114,7 +114,7 @@ def parse_signal(text: str) -> int:
     """A signal's number from `TERM`, `SIGTERM` or `15`. Raises UsageError."""
     name = text.upper()
     try:
-        if name.isascii() and name.isdigit() and 0 < int(name[:4]) < signal.NSIG:
+        if name.isascii() and name.isdigit() and len(name) < 4 and 0 < int(name) < signal.NSIG:
             return int(name)
         return int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
     except KeyError:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from corten.errors import RuntimeFailure, UsageError
 from corten.oci.platform import Platform
 from corten.runtime import launch
+from corten.runtime.bounds import machine_memory, throttle_files
 from corten.runtime.identity import Identity, check_ids
 from corten.runtime.initial import INSIDE
 from corten.runtime.options import RunOptions
@@ -40,7 +41,7 @@ class Situation:
     `served`: descriptor 3 of its process is a listening socket, and with `notifies` descriptor 4 a pipe on which it says that it is
     ready; `terminal`: it gets a terminal of its own, of
     `size` (columns, lines) where that is known; `files` are its own small files (`Container.files`);
-    `edits` are what its vendors' devices need."""
+    `edits` are what its vendors' devices need; `processes` is as `Container` has it."""
 
     name: str
     identity: Identity
@@ -52,6 +53,7 @@ class Situation:
     served: bool = False
     edits: Edits | None = None
     notifies: bool = False
+    processes: int | None = None
 
 
 def network_of(options: RunOptions) -> str:
@@ -85,6 +87,8 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
     # getpass.getuser() fails for an ID without a passwd entry unless this is set (torch calls it).
     environment.setdefault("USER", user.name or f"user{user.uid}")
     arguments = _arguments(image, options, inside, environment["PATH"])
+    workdir = options.workdir or config.workdir or "/"
+    check_workdir(workdir, inside)
     home = _writable_home(inside, environment["HOME"])
     capabilities = _capabilities(options, user, capable)
     if options.ulimits:
@@ -103,7 +107,7 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
         hostname=options.hostname or situation.name,
         arguments=arguments,
         environment=tuple(environment.items()),
-        workdir=options.workdir or config.workdir or "/",
+        workdir=workdir,
         user=user,
         capable=capable,
         home=home,
@@ -125,10 +129,23 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
         capabilities=capabilities,
         security=options.security,
         ulimits=options.ulimits,
-        shm_size=options.shm_size,
+        shm_size=options.shm_size if options.shm_size is not None else options.project_shm_size,
         tmpfs=options.tmpfs,
         devices=options.devices,
+        memory=machine_memory(),
+        processes=_most_processes(situation.processes),
+        masked=throttle_files(),
     )
+
+
+def _most_processes(wanted: int | None) -> int | None:
+    """The same, or this process's own limit where that is lower: nobody here could raise it."""
+    if wanted is None:
+        return None
+    import resource
+
+    own = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    return wanted if own == resource.RLIM_INFINITY else min(wanted, own)
 
 
 def _capabilities(options: RunOptions, user: User, capable: bool) -> tuple[str, ...]:
@@ -227,6 +244,17 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
             hint="run it with its interpreter: -- python FILE",
         )
     return arguments
+
+
+def check_workdir(workdir: str, inside: Root) -> None:
+    """Raise RuntimeFailure for a working directory among the kernel's files: /proc/self/fd/7 is a folder of this machine where
+    an engine has one open (CVE-2024-21626)."""
+    meant = inside.meaning(workdir)
+    if any(f"{meant}/".startswith(f"{place}/") for place in ("/proc", "/sys", "/dev")):
+        raise RuntimeFailure(
+            f"the working directory '{workdir}' lies among the kernel's files ('{meant}')",
+            hint="give another one with -w, such as -w /",
+        )
 
 
 def _writable_home(inside: Root, home: str) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import RuntimeFailure
+from corten.oci.inside import Inside
 from corten.runtime import enter, launch
 from corten.runtime.attend import FORWARDED, SI_KERNEL, disarm, shell_code
 from corten.runtime.control import running
@@ -20,7 +21,6 @@ from corten.runtime.identity import current_identity
 from corten.runtime.monitor import default_signals
 from corten.runtime.probe import find_engine
 from corten.runtime.processes import handle, inside, tree
-from corten.runtime.rootfs import Root
 from corten.runtime.terminals import kept_terminal
 from corten.runtime.users import resolve_user
 from corten.store.store import Store
@@ -69,7 +69,7 @@ def execute(
 
     def act() -> int:
         config = json.loads((directory / "bundle" / "config.json").read_bytes())
-        process = process_of(config["process"], what, Root(f"{directory}/rootfs"))
+        process = process_of(config["process"], what, f"{directory}/rootfs")
         descriptor = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(process, file)
@@ -97,14 +97,14 @@ def execute(
     return code
 
 
-def process_of(own: dict[str, Any], what: Execution, root: Root) -> dict[str, Any]:
-    """The `process` of the runtime specification (config.md) for `what`, from that of the container's first process.
-    Raises RuntimeFailure for an unknown user."""
+def process_of(own: dict[str, Any], what: Execution, root: str) -> dict[str, Any]:
+    """The `process` of the runtime specification (config.md) for `what`, from that of the container's first process. `root` is
+    where its root lies. Raises RuntimeFailure for an unknown user."""
     environment = dict(item.split("=", 1) for item in own["env"])
     process = {**own, "args": list(what.command), "terminal": what.terminal}
     process.pop("consoleSize", None)
     if what.user is not None:
-        user = resolve_user(what.user, root.read("/etc/passwd"), root.read("/etc/group"))
+        user = resolve_user(what.user, _read(root, "/etc/passwd"), _read(root, "/etc/group"))
         process["user"] = {"uid": user.uid, "gid": user.gid}
         if user.groups:
             process["user"]["additionalGids"] = list(user.groups)
@@ -123,6 +123,13 @@ def process_of(own: dict[str, Any], what: Execution, root: Root) -> dict[str, An
     if what.workdir is not None:
         process["cwd"] = what.workdir
     return process
+
+
+def _read(root: str, path: str) -> bytes:
+    """A file of the container, whose programs may be changing the tree meanwhile; empty where there is none."""
+    with Inside(root) as inside, contextlib.suppress(OSError):
+        return inside.read(inside.resolve(path) or path, 1 << 20)
+    return b""
 
 
 def _attend(

@@ -14,7 +14,8 @@ import os
 from corten.errors import RuntimeFailure
 from corten.runtime import cgroups
 from corten.runtime.identity import Identity, find_program
-from corten.runtime.options import Limits
+from corten.runtime.options import ANY_NUMBER, Limits
+from corten.sandbox import kernel
 from corten.values import dataclass, replace
 
 DROP_IN = (
@@ -43,19 +44,22 @@ _CONTROLLERS = {
 class Machine:
     """What this machine can limit. `controllers` are those of `cgroups.NAMES`, `swap` among them where swap is counted;
     `writable`: this process may make groups at the root; `delegated` are the controllers that systemd has given to this user,
-    None where the user has no systemd of its own that can be asked."""
+    None where the user has no systemd of its own that can be asked. `counts_by_namespace`: RLIMIT_NPROC counts a user's
+    processes in each user namespace by themselves (Linux 5.14); before, it counts those of the whole machine."""
 
     version: cgroups.Version
     controllers: frozenset[str]
     writable: bool
     delegated: frozenset[str] | None = None
+    counts_by_namespace: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How the limits of a container are enforced: `limits` are those that hold, `dropped` the flags of those that do not,
     `reason` why. `cgroup` is the place of its group, None where it has none; with `scope` that is below the scope of this
-    name, which is to be started."""
+    name, which is to be started. `processes`: the default number of them is a limit of each user inside; `unbounded`: why
+    not even that holds."""
 
     limits: Limits
     cgroup: str | None
@@ -63,13 +67,24 @@ class Plan:
     dropped: tuple[str, ...] = ()
     reason: str = ""
     hint: str = ""
+    processes: int | None = None
+    unbounded: str = ""
 
 
 def plan_limits(
-    machine: Machine, identity: Identity, name: str, limits: Limits, best_effort: bool = False
+    machine: Machine,
+    identity: Identity,
+    name: str,
+    limits: Limits,
+    best_effort: bool = False,
+    usual: int | None = None,
 ) -> Plan:
-    """How `limits` of the container `name` are enforced. Raises RuntimeFailure for those that cannot be, unless
-    `best_effort`."""
+    """How `limits` of the container `name` are enforced, and that of `usual` processes where nothing is said of them. Raises
+    RuntimeFailure for those that cannot be, unless `best_effort`. The usual limit is no reason to refuse."""
+    if limits.pids is not None:
+        usual = None
+    if limits.pids == ANY_NUMBER:
+        limits = replace(limits, pids=None)
     asked = [key for key in _FLAGS if getattr(limits, key) is not None]
     available, reason, hint = _available(machine, identity)
     missing = [key for key in asked if _CONTROLLERS[key] not in available]
@@ -87,12 +102,22 @@ def plan_limits(
     if kept.memory is not None and "swap" not in available:
         # The engine would fail to write what the kernel does not count.
         kept = replace(kept, swap=0)
+    processes, unbounded = None, ""
+    if usual is not None:
+        if "pids" in available and (identity.kind == "root" or kept or not machine.counts_by_namespace):
+            kept = replace(kept, pids=usual)
+        elif identity.kind != "root" and machine.counts_by_namespace:
+            # Cheaper than a group of systemd's, which every start would wait for.
+            processes = usual
+        else:
+            unbounded = reason or "there is no 'pids' cgroup controller here"
     below = f"/{cgroups.BELOW}" if kept.memory is not None else ""
     if identity.kind != "root":
         scope = f"corten-{name}.scope" if kept else None
-        return Plan(kept, f"/{name}{below}" if kept else None, scope, dropped, reason, hint)
+        place = f"/{name}{below}" if kept else None
+        return Plan(kept, place, scope, dropped, reason, hint, processes, unbounded)
     path = f"{cgroups.PREFIX}/{name}{below}" if machine.writable and machine.version != "none" else None
-    return Plan(kept, path, None, dropped, reason, hint)
+    return Plan(kept, path, None, dropped, reason, hint, processes, unbounded)
 
 
 def _available(machine: Machine, identity: Identity) -> tuple[frozenset[str], str, str]:
@@ -137,7 +162,8 @@ def describe(identity: Identity, root: str = cgroups.ROOT) -> Machine:
     delegated = None
     if identity.kind != "root" and version == "v2" and find_program("busctl"):
         delegated = _delegated(os.getuid(), root)
-    return Machine(version, cgroups.controllers(root), os.access(root, os.W_OK), delegated)
+    counts = kernel.version() >= (5, 14)
+    return Machine(version, cgroups.controllers(root), os.access(root, os.W_OK), delegated, counts)
 
 
 def _delegated(uid: int, root: str) -> frozenset[str] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer, Warned
 from corten.runtime import cgroups, launch, records
+from corten.runtime.bounds import machine_processes
 from corten.runtime.decide import Situation, decide, network_of
 from corten.runtime.descriptors import NOTHING_PASSED, Passed
 from corten.runtime.engine import FALLBACKS, Engine, complaint
@@ -27,7 +28,7 @@ from corten.runtime.limits import Plan as LimitPlan
 from corten.runtime.limits import describe, place_of, plan_limits, prepare_group
 from corten.runtime.monitor import Monitor
 from corten.runtime.names import random_name
-from corten.runtime.names_inside import name_files
+from corten.runtime.names_inside import name_files, put_into
 from corten.runtime.options import RunOptions
 from corten.runtime.probe import find_engine
 from corten.runtime.processes import INSIDE
@@ -223,17 +224,21 @@ class Made:
         )
 
         def prepare(root: str) -> None:
+            files = self._files(inner, network.resolvers if network else "")
+            if self.options.read_write:
+                files = put_into(root, files)
             situation = Situation(
                 self.name,
                 identity,
                 inner,
                 place_of(limited, self.name),
-                self._files(inner, network.resolvers if network else ""),
+                files,
                 terminal,
                 size,
                 served,
                 edits,
                 notifies=serving.notify is not None,
+                processes=limited.processes,
             )
             container = decide(self.image, replace(self.options, limits=limited.limits), situation, root)
             if self.options.named_volumes or self.image.config.volumes:
@@ -321,9 +326,14 @@ class Made:
     def _limited(self, identity: Identity, observe: Observer) -> LimitPlan:
         """How its limits are enforced, with the group above its own made. Raises RuntimeFailure where one cannot be."""
         machine = describe(identity)
-        plan = plan_limits(machine, identity, self.name, self.options.limits, self.options.best_effort)
+        options = self.options
+        plan = plan_limits(
+            machine, identity, self.name, options.limits, options.best_effort, machine_processes()
+        )
         if plan.dropped:
             observe(Warned(f"not enforced here: {', '.join(plan.dropped)} ({plan.reason})", plan.hint))
+        if plan.unbounded:
+            observe(Note(f"the number of processes is not limited: {plan.unbounded}", verbose=True))
         self.limits = plan.limits
         if plan.scope is None:
             prepare_group(self.name, plan.limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 
 from corten.errors import UsageError
 from corten.runtime.options import RunOptions
@@ -30,3 +31,25 @@ def name_files(name: str, network: str, options: RunOptions, resolvers: str = ""
     if options.dns:
         texts["resolv.conf"] = "".join(f"nameserver {address}\n" for address in options.dns)
     return texts
+
+
+def put_into(root: str, files: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Write `files`, (place on this machine, place inside), into the writable root at `root`, where programs may change them and
+    what they write counts as any other file. Returns those whose place is no plain one, which are to be mounted."""
+    # Few roots are writable, and every start would pay for this.
+    from corten.oci.inside import Inside
+
+    left = []
+    with Inside(root) as inside:
+        for place, target in files:
+            with open(place, "rb") as source:
+                data = source.read()
+            try:
+                inside.write(target, data, replace=True)
+            except (NotADirectoryError, IsADirectoryError):
+                left.append((place, target))
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                left.append((place, target))
+    return tuple(left)

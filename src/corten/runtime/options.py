@@ -24,13 +24,14 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"[^=\x00]+")
 MEMORY_FLOOR = 6 << 20
 """Below this many bytes an engine cannot even start the process (docker's floor too)."""
+ANY_NUMBER = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`memory` in bytes, `swap` those of memory and swap together (None: no swap beside the memory; -1: any amount; 0: it
     cannot be limited), `reservation` what it keeps when memory is short, `cpus` in processors, `cpuset` which of them,
-    `pids` in processes and threads. None: no limit."""
+    `pids` in processes and threads (None: the default of `bounds.py`; -1: any number). None: no limit."""
 
     memory: int | None = None
     cpus: float | None = None
@@ -40,8 +41,9 @@ class Limits:
     cpuset: str | None = None
 
     def __bool__(self) -> bool:
+        pids = None if self.pids == ANY_NUMBER else self.pids
         return any(
-            value is not None for value in (self.memory, self.cpus, self.pids, self.reservation, self.cpuset)
+            value is not None for value in (self.memory, self.cpus, pids, self.reservation, self.cpuset)
         )
 
 
@@ -50,7 +52,8 @@ class RunOptions:
     """How to run an image. Without a value the image decides what runs inside; it never decides what the container may reach.
 
     `entrypoint`: None is the image's own, an empty tuple none at all. `network`: None is `project_network`, which is what the
-    project's own pyproject.toml says where a project's folder is run, else `none`; `ports` are published from a private one. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
+    project's own pyproject.toml says where a project's folder is run, else `none`; `ports` are published from a private one.
+    `shm_size` and `project_shm_size` go together in the same way. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
     file systems; they are kept in memory then."""
 
@@ -73,6 +76,7 @@ class RunOptions:
     dns: tuple[str, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     shm_size: int | None = None
+    project_shm_size: int | None = None
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     security: Security | None = None
@@ -109,9 +113,11 @@ def parse_cpus(text: str) -> float:
 
 
 def parse_pids(text: str) -> int:
-    """A number of processes, at least 1. Raises UsageError."""
+    """A number of processes, at least 1; -1 for any number. Raises UsageError."""
+    if text == "-1":
+        return ANY_NUMBER
     if not re.fullmatch(r"[0-9]{1,7}", text) or int(text) < 1:
-        raise UsageError(f"'{text[:40]}' is not a number of processes", hint="write it as 200")
+        raise UsageError(f"'{text[:40]}' is not a number of processes", hint="write it as 200, or -1 for any")
     return int(text)
 
 

@@ -57,8 +57,14 @@ class Root:
                 return False
         return True
 
-    def _find(self, path: str) -> str | None:
-        """The real place of `path`, no part of it a link, never outside `self.path`."""
+    def meaning(self, path: str) -> str:
+        """The path inside that `path` leads to, links followed as far as there is something; / where there are too many links."""
+        found = self._find(path, partly=True)
+        return "/" if found is None else os.path.normpath(found[len(self.path) :] or "/")
+
+    def _find(self, path: str, *, partly: bool = False) -> str | None:
+        """The real place of `path`, no part of it a link, never outside `self.path`; None where there is none, but with `partly`
+        the place where it would be."""
         waiting = _parts(path)[::-1]
         inside: list[str] = []
         links = 0
@@ -80,10 +86,12 @@ class Root:
                     waiting.extend(_parts(target)[::-1])
                     continue
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EACCES):
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EACCES):
+                    raise
+                if not partly:
                     return None
-                raise
-            if waiting and not stat.S_ISDIR(mode):
+                mode = stat.S_IFDIR
+            if waiting and not stat.S_ISDIR(mode) and not partly:
                 return None
             inside.append(part)
         return "/".join((self.path, *inside))

@@ -8,9 +8,10 @@ root inside has the seven of `ROOT_CAPABILITIES`, unless it is root only because
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from corten.runtime.bounds import HOME, RUN, SHARED, TEMPORARY, tmpfs_options
 from corten.runtime.identity import Identity
 from corten.runtime.options import Limits
 from corten.runtime.users import User
@@ -35,6 +36,8 @@ ROOT_CAPABILITIES = (
 MASKED = (
     "/proc/acpi",
     "/proc/asound",
+    "/proc/dynamic_debug",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -42,11 +45,14 @@ MASKED = (
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/dev/block",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
+    "/sys/fs/selinux",
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-"""Masked and read-only kernel files, as docker and podman have them."""
+"""Masked and read-only kernel files: what docker or podman masks is masked, what they make read-only is read-only. Beside them
+/proc/dynamic_debug, which root inside could write to without any capability."""
 
 _SAFE = ["nosuid", "noexec", "nodev"]
 
@@ -58,7 +64,9 @@ class Container:
     engine is started in; `home` is where it may write, and `home_is_kept` that the image has files there, which stay visible;
     `kernel` is the kernel's version; `cgroup` is its place below the cgroup root, None where this user has none; `edits`
     are what its vendors' devices need; `capabilities`: None are those that `capable` gives; `rooms` are folders of the root
-    that are writable though the root is not."""
+    that are writable though the root is not; `memory` are the machine's bytes, of which temporary file systems have shares;
+    `processes` is how many each user inside may have, where no control group says it; `masked` are this machine's kernel
+    files to hide beside `MASKED`."""
 
     root: str
     hostname: str
@@ -88,6 +96,9 @@ class Container:
     tmpfs: tuple[Tmpfs, ...] = ()
     devices: tuple[Device, ...] = ()
     rooms: tuple[str, ...] = ()
+    memory: int = 0
+    processes: int | None = None
+    masked: tuple[str, ...] = ()
 
 
 def runtime_spec(container: Container) -> dict[str, Any]:
@@ -106,19 +117,17 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         "capabilities": _capabilities(container),
         "noNewPrivileges": security is None or security.no_new_privileges,
     }
-    if container.ulimits:
-        process["rlimits"] = [
-            {"type": f"RLIMIT_{item.name.upper()}", "soft": item.soft, "hard": item.hard}
-            for item in container.ulimits
-        ]
+    if container.ulimits or container.processes is not None:
+        process["rlimits"] = _rlimits(container)
     if container.terminal and container.size:
         process["consoleSize"] = {"width": container.size[0], "height": container.size[1]}
     namespaces = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
     if container.network == "none":
         namespaces.append({"type": "network"})
+    masked = (*MASKED, *container.masked)
     linux: dict[str, Any] = {
         "namespaces": namespaces,
-        "maskedPaths": [*hidden(MASKED, security), *security.mask] if security else list(MASKED),
+        "maskedPaths": [*hidden(masked, security), *security.mask] if security else list(masked),
         "readonlyPaths": hidden(READ_ONLY, security) if security else list(READ_ONLY),
     }
     if container.seccomp is not None:
@@ -156,6 +165,13 @@ def hidden(paths: Sequence[str], security: Security) -> list[str]:
     return [path for path in paths if not any(fnmatch.fnmatch(path, item) for item in security.unmask)]
 
 
+def _rlimits(container: Container) -> list[dict[str, Any]]:
+    limits = [(item.name, item.soft, item.hard) for item in container.ulimits]
+    if container.processes is not None and all(name != "nproc" for name, _, _ in limits):
+        limits.append(("nproc", container.processes, container.processes))
+    return [{"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard} for name, soft, hard in limits]
+
+
 def _capabilities(container: Container) -> dict[str, list[str]]:
     names = container.capabilities
     if names is None:
@@ -176,7 +192,7 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
         _mount("/proc", "proc", "proc", _SAFE),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", terminals),
-        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", *_size(container.shm_size)]),
+        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", *_shared(container)]),
         _mount("/dev/mqueue", "mqueue", "mqueue", _SAFE),
     ]
     if plain or container.network != "host":
@@ -187,7 +203,10 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
         below = ["rro"] if container.kernel >= (5, 12) else []
         mounts.append(_mount("/sys", "none", "/sys", ["rbind", "rslave", *_SAFE, "ro", *below]))
     mounts += [
-        _mount(place, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777"]) for place in _scratch(container)
+        _mount(
+            place, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777", *tmpfs_options(kind, container.memory)]
+        )
+        for place, kind in _scratch(container)
     ]
     kept = [container.home] if container.home and container.home_is_kept else []
     if not container.read_write:
@@ -197,7 +216,8 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
             for place in sorted({*kept, *container.rooms})
         ]
     mounts += [
-        _mount(inside, "bind", place, ["rbind", "rprivate", "nosuid", "nodev"])
+        # They lie on this machine's disk: who could write to them would fill it.
+        _mount(inside, "bind", place, ["rbind", "rprivate", "nosuid", "nodev", "noexec", "ro"])
         for place, inside in container.files
     ]
     asked = [_volume(volume, container.kernel) for volume in container.volumes]
@@ -212,8 +232,10 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
     return mounts
 
 
-def _size(size: int | None) -> list[str]:
-    return [] if size is None else [f"size={size}"]
+def _shared(container: Container) -> list[str]:
+    if container.shm_size is None:
+        return tmpfs_options(SHARED, container.memory)
+    return [f"size={container.shm_size}"]
 
 
 def _volume(volume: Volume, kernel: tuple[int, int]) -> dict[str, Any]:
@@ -234,14 +256,14 @@ def _node(device: Device) -> dict[str, Any]:
     }
 
 
-def _scratch(container: Container) -> Sequence[str]:
-    """Where programs write: temporary file systems, so that the root may stay read-only."""
-    if container.read_write:
-        return ("/tmp", "/run")
-    places = ["/tmp", "/run"]
-    if container.home and not container.home_is_kept:
-        places.append(container.home)
-    return places
+def _scratch(container: Container) -> Iterable[tuple[str, str]]:
+    """Where programs write, and what it is in `SHARES`: temporary file systems, so that the root may stay read-only. Not where
+    the caller wants one of another size."""
+    places = [("/tmp", TEMPORARY), ("/run", RUN)]
+    if container.home and not container.home_is_kept and not container.read_write:
+        places.append((container.home, HOME))
+    asked = {item.target for item in container.tmpfs}
+    return [(place, kind) for place, kind in places if place not in asked]
 
 
 def _mount(destination: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:

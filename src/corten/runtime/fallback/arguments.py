@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from corten.runtime.bounds import HOME, RUN, SHARED, TEMPORARY, share
 from corten.runtime.fallback.scratch import DEVICES, Scratch
 from corten.runtime.spec import Container
 
@@ -44,17 +45,18 @@ def bwrap_arguments(path: str, container: Container, scratch: Scratch, filter_de
 
 def _bwrap_mounts(container: Container, scratch: Scratch) -> list[tuple[str, list[str]]]:
     """What is mounted over the root as (place inside, arguments), in order."""
-    shm = [*_STICKY, *(["--size", str(container.shm_size)] if container.shm_size else [])]
+    shm = ["--size", str(container.shm_size)] if container.shm_size else _bound(SHARED, container)
     mounts = [
         ("/proc", ["--proc", "/proc"]),
         ("/dev", ["--dev", "/dev"]),
-        ("/dev/shm", [*shm, "--tmpfs", "/dev/shm"]),
+        ("/dev/shm", [*_STICKY, *shm, "--tmpfs", "/dev/shm"]),
         ("/sys", ["--ro-bind", "/sys", "/sys"]),
-        ("/tmp", [*_STICKY, "--tmpfs", "/tmp"]),
-        ("/run", [*_STICKY, "--tmpfs", "/run"]),
+        ("/tmp", [*_STICKY, *_bound(TEMPORARY, container), "--tmpfs", "/tmp"]),
+        ("/run", [*_STICKY, *_bound(RUN, container), "--tmpfs", "/run"]),
     ]
     if container.home and not container.read_write:
-        own = ["--bind", scratch.home] if scratch.home else [*_STICKY, "--tmpfs"]
+        memory = [*_STICKY, *_bound(HOME, container), "--tmpfs"]
+        own = ["--bind", scratch.home] if scratch.home else memory
         mounts.append((container.home, [*own, container.home]))
     mounts += [(inside, ["--bind", place, inside]) for place, inside in scratch.rooms]
     mounts += [(inside, ["--ro-bind", place, inside]) for place, inside in container.files]
@@ -62,6 +64,18 @@ def _bwrap_mounts(container: Container, scratch: Scratch) -> list[tuple[str, lis
         how = "--bind" if volume.writable else "--ro-bind"
         mounts.append((volume.target, [how, volume.source, volume.target]))
     return mounts
+
+
+def _bound(place: str, container: Container) -> list[str]:
+    size = share(place, container.memory)
+    return ["--size", str(size)] if size else []
+
+
+def variables(environment: Mapping[str, str]) -> bytes:
+    """What --args reads (bwrap(1)): the container's environment. bubblewrap itself is started without it, because its loader
+    would act on it on this machine, before anything is isolated (LD_PRELOAD, LD_DEBUG_OUTPUT)."""
+    words = [word for key, value in environment.items() if key for word in ("--setenv", key, value)]
+    return "".join(f"{word}\0" for word in words).encode(errors="surrogateescape")
 
 
 def _read_only_root(tree: str, targets: Sequence[str]) -> list[str]:

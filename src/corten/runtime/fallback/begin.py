@@ -12,8 +12,8 @@ from corten.events import Note, Observer
 from corten.runtime.decide import Situation, decide, network_of
 from corten.runtime.engine import Engine
 from corten.runtime.fallback import confine
-from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments
-from corten.runtime.fallback.probing import loses_heap
+from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments, variables
+from corten.runtime.fallback.probing import knows_sizes, loses_heap
 from corten.runtime.fallback.refusals import MISSING, TITLES, refuse
 from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_of
 from corten.runtime.fallback.shim import Prepared, Watched, start_shim
@@ -27,8 +27,8 @@ from corten.store.merged import merged
 from corten.store.store import Store
 from corten.values import replace
 
-_FILTER = 30
-"""A descriptor above those that are passed on."""
+_FILTER, _VARIABLES = 30, 31
+"""Descriptors above those that are passed on."""
 Files = Callable[[str], tuple[tuple[str, str], ...]]
 
 
@@ -158,9 +158,13 @@ def _check_workdir(container: Container) -> None:
 
 def _bubblewrap(engine: Engine, container: Container, scratch: Scratch) -> Prepared:
     descriptor = os.dup2(confine.filter_file(confine.terminal_filter()), _FILTER)
+    variables_file = os.dup2(confine.filter_file(variables(dict(container.environment))), _VARIABLES)
+    if not knows_sizes(engine.path):
+        container = replace(container, memory=0)
     command = bwrap_arguments(engine.path, container, scratch, descriptor)
-    environment = dict(container.environment)
-    return Prepared(command, environment, lambda: confine.set_limits(container.ulimits), (descriptor,))
+    command[1:1] = ["--args", str(variables_file)]
+    inherited = (descriptor, variables_file)
+    return Prepared(command, {}, lambda: confine.set_limits(container.ulimits), inherited)
 
 
 def _proot(

@@ -79,12 +79,22 @@ def _container(tree: str) -> Container:
 
 def loses_heap(path: str) -> bool:
     """Whether the PRoot at `path` is older than 5.2, or does not say."""
+    return _version(path) < (5, 2)
+
+
+def knows_sizes(path: str) -> bool:
+    """Whether the bubblewrap at `path` can bound a temporary file system (`--size`)."""
+    return _version(path) >= (0, 8)
+
+
+def _version(path: str) -> tuple[int, int]:
+    """What the program says of itself; (0, 0) where it does not."""
     try:
         command = [path, "--version"]
         said = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=10
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
-        return True
+        return 0, 0
     found = re.search(rb"\b(\d{1,4})\.(\d{1,4})\.\d", said[:4096])
-    return found is None or (int(found[1]), int(found[2])) < (5, 2)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

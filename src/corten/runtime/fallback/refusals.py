@@ -23,6 +23,7 @@ _ALWAYS = {
     "named_volumes",
     "network",
     "project_network",
+    "project_shm_size",
     "read_write",
     "name",
     "engine",
