@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -13,8 +16,25 @@ import pytest
 
 from corten.build.bytecode import Compiler, Interpreter
 from corten.errors import BuildError
+from support.confined import PYTHON
 
-HERE = Interpreter((sys.executable,), ".".join(map(str, sys.version_info[:3])))
+VERSION = subprocess.run(
+    [PYTHON, "-c", "import platform; print(platform.python_version())"],
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.strip()
+HERE = Interpreter(Path("/"), PYTHON, VERSION)
+"""This machine's own interpreter: its root is the one of the sandbox."""
+
+
+def program(directory: Path, script: str) -> Interpreter:
+    """A shell script for an interpreter."""
+    path = Path(tempfile.mkdtemp(dir=directory)) / "python3.11"
+    path.parent.chmod(0o755)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return Interpreter(Path("/"), str(path), "3.11.2")
 
 
 def sources(tree: Path, count: int, text: str = "x = {'a', 'b', 'c'}\n") -> list[str]:
@@ -68,35 +88,48 @@ def test_what_cannot_be_compiled_stays_without(tmp_path: Path) -> None:
         assert compiler.compile(tmp_path, names, "unchecked") == 0
 
 
-def test_an_interpreter_that_does_not_start(tmp_path: Path) -> None:
+def test_an_interpreter_that_does_not_start(tmp_path: Path, open_directory: Path) -> None:
     """More work than servers: nobody waits for a server that never comes."""
     names = sources(tmp_path, 400)
-    for argv in (("/bin/false",), ("/nowhere/python",), ("/bin/echo", "cpython 2.7.18 x")):
+    for interpreter in (
+        program(open_directory, "exit 1"),
+        Interpreter(Path("/"), "/nowhere/python", "3.11.2"),
+        program(open_directory, "echo cpython 2.7.18 cpython-27"),
+    ):
         with (
-            Compiler(Interpreter(argv, "3.11.2"), 2) as compiler,
-            pytest.raises(BuildError, match=r"failed|must be compiled"),
+            Compiler(interpreter, 2) as compiler,
+            pytest.raises(BuildError, match=r"failed|must be compiled|did not start"),
         ):
             compiler.compile(tmp_path, names, "unchecked")
 
 
-def test_servers_that_die_at_work(tmp_path: Path) -> None:
+def test_servers_that_die_at_work(tmp_path: Path, open_directory: Path) -> None:
     """The first answers and dies at the first file. It is said once, whichever piece of work hears of it."""
     names = sources(tmp_path, 400)
     script = "echo cpython 3.11.2 cpython-311; read line; echo 'oh no' >&2"
     with (
-        Compiler(Interpreter(("/bin/sh", "-c", script), "3.11.2"), 2) as compiler,
+        Compiler(program(open_directory, script), 2) as compiler,
         pytest.raises(BuildError, match="the bytecode compiler failed"),
     ):
         compiler.compile(tmp_path, names, "unchecked")
 
 
 def test_a_disk_that_refuses(tmp_path: Path) -> None:
-    """ENOSPC in the server is ENOSPC here, and not a compiler that failed."""
+    """What the disk says is an OSError here, and not a compiler that failed. It is full for this process alone."""
     names = sources(tmp_path, 3)
-    (tmp_path / "package/__pycache__").mkdir()
-    (tmp_path / f"package/__pycache__/module_1.{sys.implementation.cache_tag}.pyc").symlink_to("/dev/full")
-    with Compiler(HERE, 1) as compiler, pytest.raises(OSError, match="No space left"):
-        compiler.compile(tmp_path, names, "unchecked")
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from corten.build.bytecode import Compiler, Interpreter\n"
+        "interpreter = Interpreter(Path('/'), sys.argv[1], sys.argv[2])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))\n"
+        "with Compiler(interpreter, 1) as compiler:\n"
+        "    try: compiler.compile(Path(sys.argv[3]), sys.argv[4:], 'unchecked')\n"
+        "    except OSError as error: print(type(error).__name__, error.errno)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, PYTHON, VERSION, str(tmp_path), *names], capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["OSError", str(errno.EFBIG)], done.stderr
 
 
 def test_a_compiler_that_is_stopped_ends_at_once(tmp_path: Path) -> None:

@@ -14,12 +14,18 @@ import pytest
 from corten.build.sources import Digests, copy_file, copy_source
 from corten.errors import BuildError
 from corten.oci.digest import Digest
+from corten.oci.inside import Inside
 from corten.project.model import SourceFile
 
 
 def described(root: Path, name: str) -> SourceFile:
     status = os.lstat(root / name)
     return SourceFile(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, False)
+
+
+def copied(source: Path, target: Path, executable: bool = False, name: str = "") -> None:
+    with Inside(target.parent) as tree:
+        copy_file(source, tree, target.name, executable, name)
 
 
 def test_a_sparse_file_stays_sparse(tmp_path: Path) -> None:
@@ -30,7 +36,7 @@ def test_a_sparse_file_stays_sparse(tmp_path: Path) -> None:
         file.seek(100 << 20)
         file.write(b"middle")
         file.truncate(300 << 20)
-    copy_file(source, target)
+    copied(source, target)
     assert target.stat().st_size == 300 << 20
     assert target.stat().st_blocks * 512 < 1 << 20
     with open(target, "rb") as file:
@@ -45,8 +51,8 @@ def test_modes_do_not_follow_the_umask(tmp_path: Path) -> None:
     (tmp_path / "source").chmod(0o600)
     old = os.umask(0o077)
     try:
-        copy_file(tmp_path / "source", tmp_path / "plain")
-        copy_file(tmp_path / "source", tmp_path / "tool", executable=True)
+        copied(tmp_path / "source", tmp_path / "plain")
+        copied(tmp_path / "source", tmp_path / "tool", executable=True)
     finally:
         os.umask(old)
     assert (tmp_path / "plain").stat().st_mode & 0o7777 == 0o644
@@ -92,8 +98,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     limit = 400 << 20
     code = (
         "import sys; from pathlib import Path; from corten.build.sources import copy_file\n"
-        "from corten.oci import tar\n"
-        "root = Path(sys.argv[1]); (root / 'fs').mkdir(); copy_file(root / 'w', root / 'fs' / 'w')\n"
+        "from corten.oci import tar; from corten.oci.inside import Inside\n"
+        "root = Path(sys.argv[1]); (root / 'fs').mkdir(); copy_file(root / 'w', Inside(root / 'fs'), 'w')\n"
         "assert tar.scan(root / 'fs')[0].size == 10 << 30\n"
         "print(sum(len(piece) for _, piece in zip(range(500), tar.stream(tar.scan(root / 'fs'), root / 'fs'))))\n"
     )
@@ -112,11 +118,13 @@ def test_a_weight_that_changed_since_it_was_hashed_is_no_copy_of_it(tmp_path: Pa
     """Its layer would be called by the digest of the old bytes, for every project."""
     (tmp_path / "w").write_bytes(b"weights")
     before = described(tmp_path, "w")
-    copy_source(tmp_path, before, tmp_path / "copy")
+    tree = Inside(tmp_path)
+    copy_source(tmp_path, before, tree, "copy")
     (tmp_path / "w").write_bytes(b"Weights")
     os.utime(tmp_path / "w", ns=(before.mtime_ns, before.mtime_ns))
     with pytest.raises(BuildError, match="'w' changed while it was read"):
-        copy_source(tmp_path, before, tmp_path / "other")
+        copy_source(tmp_path, before, tree, "other")
+    tree.close()
 
 
 def test_what_is_no_plain_file_any_more(tmp_path: Path) -> None:
@@ -124,10 +132,10 @@ def test_what_is_no_plain_file_any_more(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for name in ("gone", "loop"):
         with pytest.raises(BuildError, match=f"'{name}'"):
-            copy_file(tmp_path / name, tmp_path / "target", name=name)
+            copied(tmp_path / name, tmp_path / "target", name=name)
     assert not (tmp_path / "target").exists()
     os.mkfifo(tmp_path / "pipe")
-    copy_file(tmp_path / "pipe", tmp_path / "target")
+    copied(tmp_path / "pipe", tmp_path / "target")
 
 
 @pytest.mark.parametrize("memory", ["[]", '{"w": 5}', '{"w": []}', '{"w": {}}', "\\xff", ""])

@@ -128,7 +128,7 @@ def edited(old: str, new: str) -> str:
         ("linux/amd64", "windows/amd64", "unknown platform"),
         ('project = "sha256:', 'project = "md5:', "not a sha256 digest"),
         ("wheels = [", "wheels = 3 # [", "not TOML"),
-        ("layer-format = 1", "layer-format = true", "the layer-format"),
+        ("layer-format = 2", "layer-format = true", "the layer-format"),
         ("[platform", "<<<<<<< HEAD\n[platform", "has a merge conflict in line"),
     ],
 )
@@ -141,7 +141,7 @@ def test_edits_by_hand_are_refused_with_a_reason(old: str, new: str, message: st
 
 def test_another_layer_format_is_stale() -> None:
     with pytest.raises(LockOutdated, match="layer format 7"):
-        decode(edited("layer-format = 1", "layer-format = 7").encode())
+        decode(edited("layer-format = 2", "layer-format = 7").encode())
 
 
 def test_two_of_a_name_are_refused() -> None:

@@ -114,7 +114,7 @@ def test_a_failure_leaves_the_lock_as_it_was(folder: Folder) -> None:
 def test_a_lock_made_by_an_older_corten_is_made_again(folder: Folder) -> None:
     folder.corten("lock", folder.path)
     text = folder.lock.read_text()
-    folder.lock.write_text(text.replace("layer-format = 1", "layer-format = 0"))
+    folder.lock.write_text(text.replace("layer-format = 2", "layer-format = 0"))
     done = folder.corten("lock", "--check", folder.path, code=1)
     assert "was made for layer format 0" in done.stderr
     assert load(folder.path).dependencies.kind == "requirements"

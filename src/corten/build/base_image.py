@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.build.base_python import check_places, find_glibc, find_python
-from corten.build.bytecode import Interpreter, confined_interpreter
+from corten.build.bytecode import Interpreter
 from corten.errors import BuildError, CortenError, FormatError, NotInRegistry
 from corten.events import Note, Observer, TaskFinished, TaskStarted
 from corten.lock.bundled_base import bundled_base
@@ -117,9 +117,9 @@ class BaseImages:
         UsageError, StoreError."""
         self._fetch(image, project.base, project.root, platform)
 
-    def interpreter(self, project: Project, lock: Lock, part: PlatformLock, work: Path) -> Interpreter:
+    def interpreter(self, project: Project, lock: Lock, part: PlatformLock) -> Interpreter:
         """The Python that compiles for `part`: that of its base, or for another processor the same version from the base
-        of this one. It can write below `work` and nowhere else. Raises BuildError, and what `fetch` raises."""
+        of this one. Raises BuildError, and what `fetch` raises."""
         parts = [part, *lock.platforms]
         for item in parts:
             if not isinstance(item.base, ImageBase) or item.platform != Platform.host():
@@ -130,7 +130,7 @@ class BaseImages:
             self.fetch(image, project, item.platform)
             merged = read_only_tree(self._store, image.config.diff_ids)
             check_places(merged, project.base)
-            return confined_interpreter(merged, work, item.base.interpreter, item.base.python)
+            return Interpreter(merged, item.base.interpreter, item.base.python)
         raise BuildError(
             f"a base image for {part.platform} cannot compile bytecode on {Platform.host()}, "
             f"and the lock has no base with Python {part.base.python} for {Platform.host()}",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from corten.build.bytecode import Compiler
 from corten.build.environment import Environment
 from corten.build.sources import copy_file
+from corten.oci.inside import Inside
 from corten.project.model import Project, SourceFile
 
 _SCRIPT = """\
@@ -26,43 +26,35 @@ def place_code(
 ) -> None:
     """Copy `files` of the project to /app below `tree`, with checked-hash bytecode, because people mount over it
     (DECISIONS 9), and write the scripts and the metadata that the project declares. Raises BuildError."""
-    app = tree / "app"
-    app.mkdir(parents=True)
-    made: set[str] = set()
-    for file in files:
-        target = app / file.path
-        parent = os.path.dirname(file.path)
-        if parent not in made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            made.add(parent)
-        if file.link is not None:
-            target.symlink_to(file.link)
-            continue
-        copy_file(project.root / file.path, target, file.executable, file.path)
+    tree.mkdir(exist_ok=True)
+    with Inside(tree) as inside:
+        inside.directory("app", make=True)
+        for file in files:
+            if file.link is not None:
+                inside.symlink(f"app/{file.path}", file.link)
+            else:
+                copy_file(project.root / file.path, inside, f"app/{file.path}", file.executable, file.path)
+        _place_metadata(project, environment, inside)
     sources = [f"app/{file.path}" for file in files if file.path.endswith(".py") and file.link is None]
-    compiler.compile(tree, [path for path in sources if "\n" not in path], "checked")
-    _place_metadata(project, environment, tree)
+    compiler.compile(tree, sources, "checked")
 
 
-def _place_metadata(project: Project, environment: Environment, tree: Path) -> None:
+def _place_metadata(project: Project, environment: Environment, tree: Inside) -> None:
     """What `importlib.metadata` and the shell find of an installed project (core metadata 2.1, entry points)."""
     if project.version is not None:
-        directory = f"{project.name.replace('-', '_')}-{project.version}.dist-info"
-        information = tree / environment.site_packages.lstrip("/") / directory
-        information.mkdir(parents=True)
-        (information / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {project.name}\nVersion: {project.version}\n"
+        information = (
+            f"{environment.site_packages}/{project.name.replace('-', '_')}-{project.version}.dist-info"
         )
-        (information / "INSTALLER").write_text("corten\n")
+        about = f"Metadata-Version: 2.1\nName: {project.name}\nVersion: {project.version}\n"
+        tree.write(f"{information}/METADATA", about.encode())
+        tree.write(f"{information}/INSTALLER", b"corten\n")
         if project.scripts:
             lines = [f"{name} = {target}" for name, target in sorted(project.scripts)]
-            (information / "entry_points.txt").write_text("\n".join(["[console_scripts]", *lines, ""]))
+            text = "\n".join(["[console_scripts]", *lines, ""])
+            tree.write(f"{information}/entry_points.txt", text.encode())
     for name, target in project.scripts:
         module, _, call = target.partition(":")
-        path = tree / environment.prefix.lstrip("/") / "bin" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = _SCRIPT.format(
             interpreter=environment.interpreter, module=module, first=call.split(".")[0], call=call
         )
-        path.write_text(text)
-        path.chmod(0o755)
+        tree.write(f"{environment.prefix}/bin/{name}", text.encode(), 0o755)

@@ -1,9 +1,15 @@
-"""The compiler's side of `bytecode.py`: run by the interpreter of an image's base, never imported by Corten.
+"""The compiler's side of `bytecode.py`: run by the interpreter of an image's base in a sandbox, never imported by Corten.
 
-It must work on a bare Debian `python3.X-minimal` and imports nothing but what every CPython has built in or frozen.
-Reads one request a line from standard input, `form TAB count`, followed by `count` pairs of lines: the file on this disk,
-and its path in the image. Writes `__pycache__` files beside the sources and answers one line: `compiled TAB failed`, or `!errno` when the disk refuses.
-First of all it says which interpreter it is: `implementation version cache_tag`.
+It gets this text with `-c`, must work on a bare Debian `python3.X-minimal`, and imports nothing but what every CPython has
+built in or frozen. It opens no file: sources come from standard input, bytecode goes to standard output. First of all it says
+which interpreter it is: `implementation version cache_tag`. Then it reads frames and answers each when it has the whole of it:
+
+    form count total LF                   `u` or `c`, the number of files, the bytes that follow the second line
+    lengths LF                            for each file those of its path in the image and of its source
+    the paths and the sources
+
+    lengths LF                            of each file's pyc, -1 for a source that this Python cannot compile
+    the pycs
 
 The pyc is a pure function of (compiler, source, path in the image): PEP 552's hash-based form, `u` unchecked or `c`
 checked, the hash seed fixed by the caller, and a marshal form that does not depend on what was compiled before. Marshal
@@ -31,52 +37,35 @@ def pyc(form: str, source: bytes, path: str) -> bytes:
     return head + marshal.dumps(code, MARSHAL_VERSION)
 
 
-def write(form: str, file: str, path: str) -> None:
-    with open(file, "rb", buffering=0) as stream:
-        source = stream.read()
-    data = pyc(form, source, path)
-    directory, name = file.rsplit("/", 1)
-    cache = directory + "/__pycache__"
-    target = cache + "/" + name[:-3] + "." + sys.implementation.cache_tag + ".pyc"
+def attempt(form: str, source: bytes, path: str) -> "bytes | None":
+    """None for a source that this Python cannot compile (templates, other versions' syntax)."""
     try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    except FileNotFoundError:
-        # Another server may compile the rest of this directory, and be faster.
-        os.makedirs(cache, 0o755, exist_ok=True)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    with open(descriptor, "wb", buffering=0) as stream:
-        view = memoryview(data)
-        while view:
-            view = view[stream.write(view) :]
-
-
-def attempt(form: str, file: str, path: str) -> bool:
-    """True when compiled; False for a source that this Python cannot compile (templates, other versions' syntax)."""
-    try:
-        write(form, file, path)
+        return pyc(form, source, path)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
-        return False
-    except (NotADirectoryError, IsADirectoryError):
-        return False  # the wheel has something else where bytecode would lie
-    return True
+        return None
 
 
-def attempt_in_child(form: str, file: str, path: str) -> bool:
+def attempt_in_child(form: str, source: bytes, path: str) -> "bytes | None":
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         status = 70
         try:
-            status = 0 if attempt(form, file, path) else 65
-        except OSError as error:
-            status = 128 + (error.errno or 0) % 100
+            data = attempt(form, source, path)
+            status = 65
+            if data is not None:
+                with open(writing, "wb") as stream:
+                    stream.write(data)
+                status = 0
         finally:
             os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as stream:
+        data = stream.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status >= 128:
-        raise OSError(status - 128, os.strerror(status - 128))
     if status not in (0, 65):
         sys.exit(status or 70)
-    return status == 0
+    return data if status == 0 else None
 
 
 def main() -> None:
@@ -88,21 +77,20 @@ def main() -> None:
     stdout.flush()
     one = attempt_in_child if FORKING else attempt
     while line := stdin.readline():
-        form, count = line.decode().split("\t")
-        compiled = failed = 0
-        for _ in range(int(count)):
-            file = os.fsdecode(stdin.readline()[:-1])
-            path = os.fsdecode(stdin.readline()[:-1])
-            try:
-                if one(form, file, path):
-                    compiled += 1
-                else:
-                    failed += 1
-            except OSError as error:
-                stdout.write(b"!%d\n" % (error.errno or 0))
-                stdout.flush()
-                return
-        stdout.write(b"%d\t%d\n" % (compiled, failed))
+        form, count, total = line.decode().split()
+        lengths = [int(word) for word in stdin.readline().split()]
+        data = stdin.read(int(total))
+        done = []
+        place = 0
+        for index in range(int(count)):
+            middle = place + lengths[2 * index]
+            end = middle + lengths[2 * index + 1]
+            done.append(one(form, data[middle:end], os.fsdecode(data[place:middle])))
+            place = end
+        stdout.write(" ".join(str(-1 if item is None else len(item)) for item in done).encode() + b"\n")
+        for item in done:
+            if item is not None:
+                stdout.write(item)
         stdout.flush()
 
 

@@ -7,8 +7,8 @@ that a registry can say it for wheels that nobody fetches.
 from __future__ import annotations
 
 import base64
-import filecmp
 import json
+import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,11 +18,13 @@ from corten.build.plan import WheelLayer
 from corten.oci import tar
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
+from corten.oci.inside import Inside
 from corten.store.disk import write_atomically
 from corten.store.store import Store
 from corten.values import dataclass, field
 
 _DEPTH = 4
+_PIECE = 1 << 20
 _LONGEST = 64 << 10
 _LARGEST = 1 << 20
 """Characters of a verdict that an image carries, packed and plain. Beyond it the wheels are looked at again."""
@@ -116,7 +118,7 @@ def examine(store: Store, wheels: Sequence[tuple[WheelLayer, Digest]]) -> Verdic
     for path, claims in owners.items():
         winner, winning_tree = claims[-1]
         for loser, tree in claims[:-1]:
-            if not _same(tree / path, winning_tree / path):
+            if not _same(tree, winning_tree, path):
                 found.setdefault((loser, winner), []).append(path)
     return Verdict(
         tuple(
@@ -165,7 +167,24 @@ def _roots(layer: WheelLayer, entries: Iterable[tar.Entry]) -> Iterator[str]:
         yield "/".join(parts[:_DEPTH]) + ("/" if whole else "")
 
 
-def _same(one: Path, other: Path) -> bool:
-    """Whether two paths are both folders, or files with equal bytes."""
-    folders = one.is_dir(), other.is_dir()
-    return all(folders) if any(folders) else filecmp.cmp(one, other, shallow=False)
+def _same(one: Path, other: Path, path: str) -> bool:
+    """Whether `path` is a folder in both trees, the same link, or files with equal bytes. No link is followed: what a tree's link
+    means lies in the image, not here."""
+    with Inside(one) as left, Inside(other) as right:
+        first, second = left.status(path), right.status(path)
+        if first is None or second is None or stat.S_IFMT(first.st_mode) != stat.S_IFMT(second.st_mode):
+            return False
+        if stat.S_ISLNK(first.st_mode):
+            return left.readlink(path) == right.readlink(path)
+        if not stat.S_ISREG(first.st_mode):
+            return stat.S_ISDIR(first.st_mode)
+        return first.st_size == second.st_size and _equal(left.open(path), right.open(path))
+
+
+def _equal(one: int, other: int) -> bool:
+    """Whether two open files have equal bytes; both are closed."""
+    with open(one, "rb", buffering=0) as left, open(other, "rb", buffering=0) as right:
+        while piece := left.read(_PIECE):
+            if piece != right.read(len(piece)):
+                return False
+        return not right.read(1)

@@ -68,7 +68,7 @@ class Job:
             self.observe,
             jobs=self.options.jobs,
             server=self.options.server,
-            foreign=lambda work: self.bases().interpreter(self.project, self.lock, self.part, work),
+            foreign=lambda: self.bases().interpreter(self.project, self.lock, self.part),
         )
 
     def bases(self) -> BaseImages:

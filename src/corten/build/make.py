@@ -5,7 +5,7 @@ Each maker writes below a tree that stands for the image's root and knows nothin
 
 from __future__ import annotations
 
-import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -25,9 +25,9 @@ from corten.build.plan import (
 )
 from corten.build.sources import copy_file, copy_source
 from corten.build.wheel import place_wheel
+from corten.oci.inside import Inside
 from corten.packages.files import Deb, Wheel
 from corten.project.model import SourceFile
-from corten.store.disk import remove_tree
 from corten.values import replace
 
 Advance = Callable[[int], None]
@@ -43,15 +43,16 @@ class Supply(Protocol):
 
 
 def sources_below(tree: Path, *directories: str) -> list[str]:
-    """The Python sources below `directories` of `tree`, as paths relative to it, without those that lie in caches."""
+    """The Python sources below `directories` of `tree`, as paths relative to it, without those that lie in caches. No link is
+    one, nor is what it leads to: Debian has `sitecustomize.py` as a link to /etc, where people put their own."""
     found: list[str] = []
-    root = os.fspath(tree)
-    for directory in directories:
-        for parent, names, files in os.walk(f"{root}/{directory.lstrip('/')}"):
-            if "__pycache__" in names:
-                names.remove("__pycache__")
-            prefix = parent[len(root) + 1 :]
-            found += [f"{prefix}/{name}" for name in files if name.endswith(".py") and "\n" not in name]
+    with Inside(tree) as inside:
+        for directory in directories:
+            for parent, names, files in inside.walk(directory):
+                if "__pycache__" in names:
+                    names.remove("__pycache__")
+                prefix = f"{parent}/" if parent else ""
+                found += [f"{prefix}{name}" for name in files if name.endswith(".py")]
     return found
 
 
@@ -86,27 +87,25 @@ def system_sources(tree: Path) -> list[str]:
 
 def make_folder(layer: FolderLayer, tree: Path) -> None:
     """A folder that everybody may write to."""
-    folder = tree / layer.path.lstrip("/")
-    folder.mkdir(parents=True)
-    folder.chmod(0o1777)
+    with Inside(tree) as inside:
+        inside.directory(layer.path, make=True)
+        inside.chmod(layer.path, 0o1777)
 
 
 def make_environment(layer: EnvironmentLayer, tree: Path) -> None:
     """An empty virtual environment (PEP 405)."""
     minor = ".".join(layer.python.split(".")[:2])
-    root = tree / layer.prefix.lstrip("/")
-    site_packages = root / "lib" / f"python{minor}" / "site-packages"
-    site_packages.mkdir(parents=True)
-    (root / "bin").mkdir()
-    (root / "lib64").symlink_to("lib")
-    (root / "bin" / "python").symlink_to(layer.interpreter)
-    (root / "bin" / "python3").symlink_to("python")
-    (root / "bin" / f"python{minor}").symlink_to("python")
+    root = layer.prefix
     home = layer.interpreter.rsplit("/", 1)[0]
-    (root / "pyvenv.cfg").write_text(
-        f"home = {home}\ninclude-system-site-packages = false\nversion = {layer.python}\n"
-    )
-    (site_packages / "_corten.pth").write_text("".join(f"{path}\n" for path in layer.paths))
+    about = f"home = {home}\ninclude-system-site-packages = false\nversion = {layer.python}\n"
+    paths = "".join(f"{path}\n" for path in layer.paths)
+    with Inside(tree) as inside:
+        inside.symlink(f"{root}/lib64", "lib")
+        inside.symlink(f"{root}/bin/python", layer.interpreter)
+        inside.symlink(f"{root}/bin/python3", "python")
+        inside.symlink(f"{root}/bin/python{minor}", "python")
+        inside.write(f"{root}/pyvenv.cfg", about.encode())
+        inside.write(f"{root}/lib/python{minor}/site-packages/_corten.pth", paths.encode())
 
 
 def make_wheel(
@@ -121,8 +120,10 @@ def make_wheel(
 def make_bucket(layer: BucketLayer, trees: Sequence[Path], tree: Path) -> None:
     """Several wheels in one layer, from the trees of their own layers, by hard links: no bytes are copied. Where two
     have the same path, the later one by name wins, as it would in an overlay."""
-    for source in trees:
-        _link_tree(os.fspath(source), os.fspath(tree))
+    with Inside(tree) as target:
+        for place in trees:
+            with Inside(place) as source:
+                _link_tree(source, target)
 
 
 def make_serving(
@@ -137,37 +138,41 @@ def make_serving(
     environment = Environment(layer.environment.prefix, layer.wheels[0].python if layer.wheels else "3")
     for wheel in layer.wheels:
         place_wheel(files[wheel.wheel.sha256], wheel.wheel.file, environment, tree)
-    target = tree / "opt/corten/app/corten_serve"
-    for name, source in server:
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        copy_file(source, place)
+    with Inside(tree) as inside:
+        for name, source in server:
+            copy_file(source, inside, f"opt/corten/app/corten_serve/{name}")
     compiler.compile(tree, sources_below(tree, environment.prefix), "unchecked")
 
 
 def make_weights(layer: WeightLayer, files: Mapping[str, SourceFile], root: Path, tree: Path) -> None:
     """Weights of the project at `root` at /models with links at their places in /app, so that code that opens a path beside itself works."""
-    for weight in layer.weights:
-        place = tree / "models" / weight.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        copy_source(root, replace(files[weight.path], executable=False), place)
-        link = tree / "app" / weight.path
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(f"/models/{weight.path}")
+    tree.mkdir(exist_ok=True)
+    with Inside(tree) as inside:
+        for weight in layer.weights:
+            file = replace(files[weight.path], executable=False)
+            copy_source(root, file, inside, f"models/{weight.path}")
+            inside.symlink(f"app/{weight.path}", f"/models/{weight.path}")
 
 
-def _link_tree(source: str, target: str) -> None:
-    os.makedirs(target, exist_ok=True)
-    with os.scandir(source) as listing:
-        for item in listing:
-            place = f"{target}/{item.name}"
-            if item.is_dir(follow_symlinks=False):
-                if os.path.lexists(place) and not os.path.isdir(place):
-                    os.unlink(place)
-                _link_tree(item.path, place)
+def _link_tree(source: Inside, target: Inside) -> None:
+    """Lay one tree over another. Where one has a directory and the other has none, the later one wins."""
+    waiting = [""]
+    while waiting:
+        parent = waiting.pop()
+        for name in source.listing(parent):
+            path = f"{parent}/{name}" if parent else name
+            status = source.status(path)
+            assert status is not None  # a finished layer
+            there = target.status(path)
+            if stat.S_ISDIR(status.st_mode):
+                if there is not None and not stat.S_ISDIR(there.st_mode):
+                    target.unlink(path)
+                target.directory(path, make=True)
+                waiting.append(path)
                 continue
-            remove_tree(Path(place))
-            if item.is_symlink():
-                os.symlink(os.readlink(item.path), place)
+            if there is not None:
+                target.remove(path)
+            if stat.S_ISLNK(status.st_mode):
+                target.symlink(path, source.readlink(path))
             else:
-                os.link(item.path, place)
+                target.link(path, source)

@@ -21,6 +21,7 @@ from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, War
 from corten.lock.model import LAYER_FORMAT
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
+from corten.oci.inside import Inside
 from corten.project.model import Project, SourceFile
 from corten.store.disk import write_atomically
 from corten.store.store import Store
@@ -116,15 +117,11 @@ def ensure_code_layer(job: Job) -> BuiltLayer:
 def _code_key(job: Job, directory: Path) -> str:
     """The key of the project's code as it lies in `directory`."""
     project, part = job.project, job.part
-    code = [
-        (
-            file.path,
-            file.executable,
-            file.link,
-            None if file.link else content_of(directory / file.path, file.path),
-        )
-        for file in job.files.code
-    ]
+    with Inside(directory) as tree:
+        code = [
+            (file.path, file.executable, file.link, None if file.link else content_of(tree, file.path))
+            for file in job.files.code
+        ]
     about = (project.name, project.version, project.scripts)
     return CodeLayer(tuple(code), about, part.python, compiler_identity(part), VENV).key
 

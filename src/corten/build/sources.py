@@ -19,6 +19,7 @@ from pathlib import Path
 
 from corten.errors import BuildError, FormatError
 from corten.oci.digest import Digest
+from corten.oci.inside import Inside
 from corten.project.model import SourceFile
 from corten.store.disk import write_atomically
 
@@ -87,16 +88,16 @@ class Digests:
             write_atomically(self._path, json.dumps(self._known).encode())
 
 
-def content_of(path: Path, name: str) -> Digest:
-    """The sha256 of the file at `path`, as it is now. Raises BuildError, which calls it `name`, when it cannot be read."""
-    with _opened(path, name) as stream:
+def content_of(tree: Inside, path: str) -> Digest:
+    """The sha256 of the file `path` of `tree`, as it is now. Raises BuildError when it cannot be read."""
+    with _file(path, lambda: tree.open(path)) as stream:
         return Digest.from_hex(hashlib.file_digest(stream, "sha256").hexdigest())
 
 
-def copy_source(root: Path, file: SourceFile, target: Path) -> None:
-    """Copy `file` of the project at `root` to the new file `target`. Raises BuildError when it is not the file that was
+def copy_source(root: Path, file: SourceFile, tree: Inside, path: str) -> None:
+    """Copy `file` of the project at `root` to the new file `path` of `tree`. Raises BuildError when it is not the file that was
     seen before any more: its copy would pass for that one."""
-    copy_file(root / file.path, target, file.executable, file.path)
+    copy_file(root / file.path, tree, path, file.executable, file.path)
     status = os.lstat(root / file.path)
     if [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino] != stamp(file):
         raise _changed(file.path)
@@ -108,8 +109,13 @@ def _changed(name: str) -> BuildError:
 
 def _opened(path: Path, name: str) -> FileIO:
     """`path`, opened to be read; no link, and no pipe that would wait for a writer. Raises BuildError."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return _file(name, lambda: os.open(path, flags))
+
+
+def _file(name: str, opening: Callable[[], int]) -> FileIO:
     try:
-        file = FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+        file = FileIO(opening(), "rb")
     except FileNotFoundError:
         raise _changed(name) from None
     except OSError as error:
@@ -118,15 +124,14 @@ def _opened(path: Path, name: str) -> FileIO:
     return file
 
 
-def copy_file(source: Path, target: Path, executable: bool = False, name: str = "") -> None:
-    """Copy the bytes of `source` to the new file `target`: a reflink where the file system has them, else only the
+def copy_file(source: Path, tree: Inside, path: str, executable: bool = False, name: str = "") -> None:
+    """Copy the bytes of `source` to the new file `path` of `tree`: a reflink where the file system has them, else only the
     parts that hold data, so that a sparse file stays sparse. Memory does not grow with the size. Raises BuildError,
     which calls the source `name`, when it cannot be read."""
     with _opened(source, name or os.fspath(source)) as stream:
         read = stream.fileno()
-        write = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        write = tree.create(path, 0o755 if executable else 0o644)
         try:
-            os.fchmod(write, 0o755 if executable else 0o644)
             if not _reflink(read, write):
                 _copy_sparse(read, write)
         finally:

@@ -28,6 +28,7 @@ from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from corten.build.environment import Environment
 from corten.errors import BuildError
+from corten.oci.inside import Inside
 
 _PIECE = 1 << 20
 _LARGEST_METADATA = 64 << 20
@@ -49,12 +50,13 @@ def place_wheel(
 
     Nothing is written outside of `tree`. `advance` hears the bytes written. Raises BuildError naming the wheel when it
     is not a wheel, is damaged, or has a path that leaves the environment."""
+    tree.mkdir(parents=True, exist_ok=True)
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(wheel) as archive, Inside(tree) as inside:
             archive.filename = file_name
             _check_size_of_metadata(archive)
             source = WheelFile(archive)
-            destination = _Tree(environment, source.distribution, tree, advance)
+            destination = _Tree(environment, source.distribution, inside, advance)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
                 install(source, destination, {"INSTALLER": b"corten\n"})
@@ -84,14 +86,13 @@ class _Tree(WheelDestination):
     """A destination that writes below a directory with as few system calls as it takes: torch has 12,000 files."""
 
     def __init__(
-        self, environment: Environment, distribution: str, tree: Path, advance: Callable[[int], None] | None
+        self, environment: Environment, distribution: str, tree: Inside, advance: Callable[[int], None] | None
     ) -> None:
         self.prefix = environment.prefix
         self.interpreter = environment.interpreter
         self.schemes = environment.schemes(distribution)
-        self.root = os.fspath(tree)
+        self.inside = tree
         self.advance = advance
-        self.made: set[str] = set()
 
     def write_script(self, name: str, module: str, attr: str, section: object) -> RecordEntry:
         """Write the script of an entry point."""
@@ -132,11 +133,6 @@ class _Tree(WheelDestination):
         place = posixpath.normpath(f"{base}/{path}")
         if _ENVIRONMENTS_OWN.fullmatch(place.removeprefix(f"{self.prefix}/")):
             raise ValueError(f"it would replace the environment's own '{place}'")
-        target = f"{self.root}{place}"
-        directory = target[: target.rindex("/")]
-        if directory not in self.made:
-            os.makedirs(directory, exist_ok=True)
-            self.made.add(directory)
         if isinstance(stream, zipfile.ZipExtFile):
             # Read a megabyte of the archive at a time instead of 4 KiB: large members inflate twice as fast. Of other
             # compressions `zipfile` does not bound what comes out of one read.
@@ -144,8 +140,7 @@ class _Tree(WheelDestination):
             stream.MIN_READ_SIZE = _PIECE if bounded else 4096
         sha256 = hashlib.sha256()
         size = 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(target, flags, 0o755 if executable else 0o644)
+        descriptor = self.inside.create(place, 0o755 if executable else 0o644, replace=True)
         try:
             while piece := stream.read(_PIECE):
                 sha256.update(piece)
@@ -155,8 +150,6 @@ class _Tree(WheelDestination):
                     view = view[os.write(descriptor, view) :]
                 if self.advance:
                     self.advance(len(piece))
-            if executable:
-                os.fchmod(descriptor, 0o755)
         finally:
             os.close(descriptor)
         digits = base64.urlsafe_b64encode(sha256.digest()).decode("ascii").rstrip("=")

@@ -7,7 +7,6 @@ its own.
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -35,7 +34,7 @@ from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
-from corten.store.disk import explained, remove_tree
+from corten.store.disk import explained
 from corten.store.locks import Busy
 from corten.store.store import Store
 
@@ -46,7 +45,7 @@ _POLL = 0.05
 
 
 class Workshop:
-    """Makes layers for one platform of one lock. `foreign` is the Python of a base that is an image, confined to a folder.
+    """Makes layers for one platform of one lock. `foreign` finds the Python of a base that is an image.
     `made` holds the keys of those that were not there before."""
 
     def __init__(
@@ -60,7 +59,7 @@ class Workshop:
         *,
         jobs: int = 0,
         server: Sequence[tuple[str, Path]] = (),
-        foreign: Callable[[Path], Interpreter] | None = None,
+        foreign: Callable[[], Interpreter] | None = None,
     ) -> None:
         self._store, self._known, self._lock, self._part = store, known, lock, part
         self._supply, self._observe, self._foreign = supply, observe, foreign
@@ -70,8 +69,6 @@ class Workshop:
         self._files: dict[str, Path] = {}
         self._compiler: Compiler | None = None
         self._base_compiler: Compiler | None = None
-        self._confined: ExitStack | None = None
-        self._room: Path | None = None
         self._stopped = threading.Event()
         self.made: set[str] = set()
 
@@ -101,9 +98,6 @@ class Workshop:
         if self._compiler:
             self._compiler.__exit__(None, None, None)
             self._compiler = None
-        if self._confined:
-            self._confined.close()
-            self._confined = self._room = None
 
     def _expect(self, layer: PackageLayer) -> Digest:
         found = self._known.find(layer.key)
@@ -179,6 +173,7 @@ class Workshop:
             with self.directory() as directory:
                 tree = directory / "fs"
                 tree.mkdir()
+                tree.chmod(0o755)  # the base's own interpreter, another user, has it for its root
                 yield tree
                 self._store.layers.commit(directory, layer.key, self._check)
             self.made.add(layer.key)
@@ -222,7 +217,7 @@ class Workshop:
                 return
             make.make_base(layer, self._files, tree)
             interpreter = interpreter_in(tree, layer.base.python) if self._base_runs_here() else self._cross()
-            with Compiler(interpreter, self._jobs) as compiler:
+            with Compiler(interpreter, self._jobs, own=True, say=self._say) as compiler:
                 self._base_compiler = compiler
                 compiler.compile(tree, make.base_sources(layer, tree), "unchecked")
 
@@ -266,19 +261,9 @@ class Workshop:
 
     @contextmanager
     def directory(self) -> Iterator[Path]:
-        """A temporary directory for a layer, where the compiler can reach it."""
-        if not isinstance(self._part.base, ImageBase):
-            with self._store.temporary_directory("layer") as directory:
-                yield directory
-            return
-        self.compiler()
-        assert self._room is not None
-        directory = self._room / secrets.token_hex(8)
-        directory.mkdir()
-        try:
+        """A temporary directory for a layer."""
+        with self._store.temporary_directory("layer") as directory:
             yield directory
-        finally:
-            remove_tree(directory)
 
     def compiler(self) -> Compiler:
         """The compile servers for this platform's Python, started when they are first needed."""
@@ -288,27 +273,25 @@ class Workshop:
 
     def _started_compiler(self) -> Compiler:
         if self._compiler is None:
-            if isinstance(self._part.base, ImageBase):
-                self._compiler = Compiler(self._confine(), self._jobs)
-            elif self._base_runs_here():
-                assert isinstance(self._part.base, DebianBase)
-                base = BaseLayer(self._part.base, compiler_identity(self._part))
-                tree = self._known.tree(base.key, base.title)
-                self._compiler = Compiler(interpreter_in(tree, self._part.base.python), self._jobs)
-            else:
-                self._compiler = Compiler(self._cross(), self._jobs)
+            self._compiler = Compiler(self._interpreter(), self._jobs, say=self._say)
         return self._compiler
+
+    def _interpreter(self) -> Interpreter:
+        if isinstance(self._part.base, ImageBase):
+            if self._foreign is None:
+                raise BuildError("the base is an image, and nobody has said where its Python is")
+            return self._foreign()
+        if self._base_runs_here():
+            base = BaseLayer(self._part.base, compiler_identity(self._part))
+            tree = self._known.tree(base.key, base.title)
+            return interpreter_in(tree, self._part.base.python)
+        return self._cross()
+
+    def _say(self, text: str) -> None:
+        self._observe(Note(text))
 
     def _base_runs_here(self) -> bool:
         return isinstance(self._part.base, DebianBase) and self._part.platform == Platform.host()
-
-    def _confine(self) -> Interpreter:
-        """The Python of a base image, which can write to a folder of this build and nowhere else."""
-        if self._foreign is None:
-            raise BuildError("the base is an image, and nobody has said where its Python is")
-        self._confined = ExitStack()
-        self._room = self._confined.enter_context(self._store.temporary_directory("confined"))
-        return self._foreign(self._room)
 
     def _cross(self) -> Interpreter:
         """The same Debian package for this machine's processor, unpacked beside the layers (DECISIONS 9)."""
@@ -317,6 +300,7 @@ class Workshop:
         if found is None:
             with self._store.temporary_directory("compiler") as directory:
                 (directory / "fs").mkdir()
+                (directory / "fs").chmod(0o755)
                 files = self._supply.debs(self._compiler_debs())
                 chosen = [(deb, files[deb.sha256]) for deb in self._compiler_debs()]
                 make.make_compiler(chosen, directory / "fs", self._part.python)

@@ -8,7 +8,7 @@ from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
 from corten.values import dataclass, field, replace
 
-LAYER_FORMAT = 1
+LAYER_FORMAT = 2
 """The number that every layer key and lock carries. Digests depend on it, never on Corten's version."""
 
 

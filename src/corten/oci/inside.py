@@ -215,6 +215,32 @@ class Inside:
             self._make_way(directory, name)
             os.symlink(target, name, dir_fd=directory)
 
+    def link(self, path: str, other: Inside) -> None:
+        """Make `path` a hard link to the file that `other` has under the same path, in place of nothing."""
+        parent, name = _split(path)
+        source = other.directory(parent)
+        place = self.directory(parent, make=True)
+        os.link(name, name, src_dir_fd=source, dst_dir_fd=place, follow_symlinks=False)
+
+    def remove(self, path: str) -> None:
+        """Remove the file, the link, or the directory with all below it at `path`. Raises OSError."""
+        for parent, directories, _ in reversed(list(self.walk(path))):
+            # Names that `walk` does not tell, as those of links, go too.
+            for name in self.listing(parent):
+                place = f"{parent}/{name}"
+                if name in directories:
+                    self._forget()
+                    os.rmdir(name, dir_fd=self.directory(parent))
+                else:
+                    self.unlink(place)
+        status = self.status(path)
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            self._forget()
+            parent, name = _split(path)
+            os.rmdir(name, dir_fd=self.directory(parent))
+        else:
+            self.unlink(path)
+
     def chmod(self, path: str, mode: int) -> None:
         """Give the directory or regular file `path` a mode. Raises OSError for a link."""
         parent, name = _split(path)
@@ -251,10 +277,7 @@ class Inside:
 
     def _walk(self, parts: list[str], make: bool) -> int:
         if len(self._open) >= _MOST_OPEN:
-            for path, descriptor in list(self._open.items()):
-                if path:
-                    os.close(descriptor)
-                    del self._open[path]
+            self._forget()
         depth = len(parts)
         while (descriptor := self._open.get("/".join(parts[:depth]), -1)) < 0:
             depth -= 1
@@ -262,6 +285,13 @@ class Inside:
             descriptor = self._step(parts[index], descriptor, make)
             self._open["/".join(parts[: index + 1])] = descriptor
         return descriptor
+
+    def _forget(self) -> None:
+        """Close every directory but the root."""
+        for path, descriptor in list(self._open.items()):
+            if path:
+                os.close(descriptor)
+                del self._open[path]
 
     def _step(self, name: str, directory: int, make: bool) -> int:
         try:
