@@ -47,17 +47,17 @@ def build(
     project: Project,
     files: SourceFiles,
     lock: Lock,
-    platform: Platform,
+    platforms: Sequence[Platform],
     store: Store,
     supply: Supply,
     observe: Observer,
     options: BuildOptions,
-) -> Built:
-    """Make the image of `project` for `platform` and name it in the store.
+) -> list[Built]:
+    """Make the images of `project` for `platforms`, and let its name in the store stand for them and nothing else: one name
+    is one state of a project, as with docker. It changes when all of them are made.
 
     Raises BuildError, FetchError, FormatError, RegistryError, StoreError. Whatever happens, the store stays whole and keeps
     the layers that were finished."""
-    started = time.monotonic()
     name = full_name(options.name or project.name)
     if files.missing and not options.without_models:
         raise BuildError(
@@ -67,22 +67,57 @@ def build(
         )
     if options.accepted.unauthenticated:
         lock = lock.apart()
+    waiting = Note("waiting for 'corten prune' to end")
+    with store.lock("store", shared=True, waiting=lambda: observe(waiting)), explained(store.root):
+        made = {
+            platform: _make(project, files, lock, platform, store, supply, observe, options)
+            for platform in platforms
+        }
+        digests = {platform: one.manifest for platform, one in made.items()}
+        gone = store.images.replace(name, digests, unless_there=options.in_passing)
+        if gone:
+            observe(
+                Note(
+                    f"'{name}' stands for this build alone, no longer for {', '.join(gone)} "
+                    f"(for all of them: --platform {','.join(sorted({*map(str, platforms), *gone}))})"
+                )
+            )
+        return [
+            Built(store.images.get(name, platform), one.layers, one.seconds) for platform, one in made.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An image that has no name yet, by its manifest."""
+
+    manifest: Digest
+    layers: tuple[BuiltLayer, ...]
+    seconds: float
+
+
+def _make(
+    project: Project,
+    files: SourceFiles,
+    lock: Lock,
+    platform: Platform,
+    store: Store,
+    supply: Supply,
+    observe: Observer,
+    options: BuildOptions,
+) -> _Made:
+    started = time.monotonic()
     part, created = lock.for_platform(platform), created_at()
     known = _known(platform, store, observe, options)
     job = Job(project, files, lock, part, store, known, supply, observe, options, created)
-    waiting = Note("waiting for 'corten prune' to end")
-    with store.lock("store", shared=True, waiting=lambda: observe(waiting)), explained(store.root):
-        base = _base_image(job)
-        layers = _base_layers(job, base)
-        layers += ensure_package_layers(job, len(layers))
-        layers += ensure_weight_layers(job, LAYER_BUDGET - len(layers) - 1)
-        layers.append(ensure_code_layer(job))
-        # What was left in a registry may have been fetched for what was made later.
-        layers = [
-            replace(layer, absent=layer.absent and not store.layers.has(layer.digest)) for layer in layers
-        ]
-        image = _name(name, job, layers, base)
-    return Built(image, tuple(layers), time.monotonic() - started)
+    base = _base_image(job)
+    layers = _base_layers(job, base)
+    layers += ensure_package_layers(job, len(layers))
+    layers += ensure_weight_layers(job, LAYER_BUDGET - len(layers) - 1)
+    layers.append(ensure_code_layer(job))
+    # What was left in a registry may have been fetched for what was made later.
+    layers = [replace(layer, absent=layer.absent and not store.layers.has(layer.digest)) for layer in layers]
+    return _Made(_manifest(job, layers, base), tuple(layers), time.monotonic() - started)
 
 
 def _known(platform: Platform, store: Store, observe: Observer, options: BuildOptions) -> Known:
@@ -134,7 +169,7 @@ def _base_layers(job: Job, base: BaseImage | None) -> list[BuiltLayer]:
     return layers
 
 
-def _name(name: str, job: Job, layers: Sequence[BuiltLayer], base: BaseImage | None) -> Image:
+def _manifest(job: Job, layers: Sequence[BuiltLayer], base: BaseImage | None) -> Digest:
     project, part, store = job.project, job.part, job.store
     beneath = base.config if base else None
     own = layers[len(beneath.diff_ids) if beneath else 0 :]
@@ -145,9 +180,7 @@ def _name(name: str, job: Job, layers: Sequence[BuiltLayer], base: BaseImage | N
         layers=tuple(_described(layer) for layer in layers),
         annotations={} if project.compression == "gzip" else {media.COMPRESSION: project.compression},
     )
-    digest = store.blobs.put(manifest.encode())
-    store.images.set(name, part.platform, digest)
-    return store.images.get(name, part.platform)
+    return store.blobs.put(manifest.encode())
 
 
 def _described(layer: BuiltLayer) -> Descriptor:

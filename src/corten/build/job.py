@@ -27,7 +27,9 @@ class BuildOptions:
     """`name` of the image, the project's by default; `without_models`: declared weights may be missing, to train in
     the image that will serve; `server`: the files of `corten_serve`, path and place; `jobs`: compile servers, 0 for all
     cores; `cache_from`: images in registries whose layers need not be made; `registries` says how those are reached;
-    `offline`: a folder that stands for the network; `accepted`: what of Debian's archive is not refused."""
+    `offline`: a folder that stands for the network; `accepted`: what of Debian's archive is not refused;
+    `in_passing`: another command builds before it does its own work, so an image that has not changed keeps its name's other
+    platforms."""
 
     name: str | None = None
     without_models: bool = False
@@ -37,6 +39,7 @@ class BuildOptions:
     registries: Callable[[], RegistrySettings] | None = None
     offline: Path | None = None
     accepted: Accepted = STRICT
+    in_passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

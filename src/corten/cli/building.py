@@ -34,7 +34,7 @@ class BuildRequest:
     """What a verb asks for. No platforms: this machine's. `offline`: a folder that files come from, instead of the
     network. `locked`: a lock that is missing or stale is an error. `cache_from`: images in registries whose layers need not
     be made. `insecure`: registries may speak plain http and have certificates that nobody vouches for. `accepted`: what of
-    Debian's archive is not refused."""
+    Debian's archive is not refused. `in_passing`: another command builds before it does its own work."""
 
     path: Path
     platforms: tuple[Platform, ...] = ()
@@ -46,6 +46,7 @@ class BuildRequest:
     cache_from: tuple[str, ...] = ()
     insecure: bool = False
     accepted: Accepted = STRICT
+    in_passing: bool = False
 
 
 def registries(insecure: bool = False) -> Callable[[], RegistrySettings]:
@@ -110,9 +111,10 @@ def build_locked(
         registries=reach,
         offline=request.offline,
         accepted=request.accepted,
+        in_passing=request.in_passing,
     )
     supply = _Supply(project, lock, store, observe, request.offline, request.accepted)
-    built = [build(project, files, lock, platform, store, supply, observe, options) for platform in platforms]
+    built = build(project, files, lock, platforms, store, supply, observe, options)
     if any(not layer.reused for one in built for layer in one.layers):
         from corten.store.sync import sync_later
 

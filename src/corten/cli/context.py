@@ -36,7 +36,7 @@ class Context:
 
     def build(self, path: Path, *, without_models: bool = False) -> Image:
         """Lock (when needed) and build the project in the folder `path` for this machine, and return its image."""
-        return self.build_all(path, without_models=without_models)[0].image
+        return self.build_all(path, without_models=without_models, in_passing=True)[0].image
 
     def build_all(
         self,
@@ -50,6 +50,7 @@ class Context:
         jobs: int = 0,
         cache_from: tuple[str, ...] = (),
         insecure: bool = False,
+        in_passing: bool = False,
     ) -> list[Built]:
         """The same for several platforms, this machine's by default."""
         from corten.cli.building import BuildRequest, build_project
@@ -65,5 +66,6 @@ class Context:
             cache_from,
             insecure,
             self.accepted,
+            in_passing,
         )
         return build_project(request, self.store, self.observe)

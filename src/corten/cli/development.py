@@ -37,7 +37,7 @@ def development_image(
     lock = current_lock(
         project, store, observe, platforms, locked=False, offline=None, reach=reach, accepted=accepted
     )
-    request = BuildRequest(path, without_models=True, accepted=accepted)
+    request = BuildRequest(path, without_models=True, accepted=accepted, in_passing=True)
     variant = _with_group(project, observe)
     if variant is None:
         return project, build_locked(request, project, lock, platforms, store, observe, reach)[0].image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -71,6 +71,21 @@ class Images:
             record = self._read(path)
             private_directory(self.directory)
             self._write(path, {**record, str(platform): str(digest)})
+
+    def replace(
+        self, name: str, digests: Mapping[Platform, Digest], *, unless_there: bool = False
+    ) -> list[str]:
+        """Let `name` stand for these manifests and nothing else, in one step; `unless_there`: nothing changes where it stands
+        for all of them already. Returns the platforms that it stood for before and does not any more, in their order."""
+        path = self._path(full_name(name))
+        record = {str(platform): str(digest) for platform, digest in digests.items()}
+        with self._alone():
+            before = self._read(path)
+            if unless_there and record.items() <= before.items():
+                return []
+            private_directory(self.directory)
+            self._write(path, record)
+        return sorted(set(before) - set(record))
 
     def _write(self, path: Path, record: dict[str, str]) -> None:
         write_atomically(path, json.dumps(record, sort_keys=True).encode())
