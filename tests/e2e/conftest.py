@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,14 @@ __all__ = [
     "umoci",
     "whole",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user of these tests allows their projects to read wheels beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORTEN_TRUST_PATH", str(tmp_path_factory.getbasetemp()))
+        yield
 
 
 @pytest.fixture
