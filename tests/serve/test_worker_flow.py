@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -371,3 +372,19 @@ def test_a_quick_answer_does_not_wait_for_a_slow_prediction(begin):
     assert worker.receive().id == quick.id
     assert "slept 0.5" not in worker.out
     worker.answers(1)
+
+
+def test_a_stream_that_raises_before_its_first_item_leaves_nothing_behind():
+    from corten_serve.worker.async_streams import AsyncStreams
+
+    async def items():
+        raise RuntimeError("at once")
+        yield
+
+    async def run() -> None:
+        streams = AsyncStreams(None, lambda item: None, lambda error: False)  # type: ignore[arg-type]
+        with pytest.raises(RuntimeError, match="at once"):
+            await streams.run(1, None, items(), 0.0)  # type: ignore[arg-type]
+        assert streams._flows == {}
+
+    asyncio.run(run())

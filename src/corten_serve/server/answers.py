@@ -60,6 +60,17 @@ def packed(headers: Headers, body: bytes, accepts: str | None) -> tuple[Headers,
     return [*headers, ("content-encoding", "gzip"), ("vary", "accept-encoding")], small
 
 
+def error_part(meta: bytes, message: str, whole: bool) -> bytes:
+    """What tells a client inside a streamed answer, in the words of its content type, why it ends here; `whole` says that the
+    part before it was sent to its end. As `protocols.streams` writes it."""
+    kind = meta.partition(b"\0")[0].partition(b";")[0]
+    if kind == b"application/x-ndjson":
+        return (b"" if whole else b"\n") + error(message) + b"\n"
+    if kind == b"text/event-stream":
+        return (b"" if whole else b"\n") + b"event: error\ndata: " + error(message) + b"\n\n"
+    return f"\nerror: {message}\n".encode(errors="replace") if kind == b"text/plain" else b""
+
+
 class Writer:
     """Writes large answers to one client. `patience` is for how many seconds a client may not read at all."""
 
@@ -90,6 +101,9 @@ class Writer:
         free, taken = _FREE, 0
         try:
             while (data := await stream.next()) is not None:
+                if stream.broken:
+                    await self._last(transport, data, taken > 0 or free < _FREE)
+                    break
                 for start in range(0, len(data), _PIECE):
                     piece = data[start : start + _PIECE]
                     free -= len(piece)
@@ -101,6 +115,9 @@ class Writer:
                     if taken >= _PIECE:
                         stream.taken(taken, loop.time())
                         taken = 0
+            else:
+                if stream.broken:
+                    await self._last(transport, b"", True)
             whole = not stream.broken
             return stream.status if whole else LEFT
         finally:
@@ -108,6 +125,19 @@ class Writer:
                 stream.leave()
                 self._cut()
             self.close()
+
+    async def _last(self, transport: Transport, data: bytes, more: bool) -> None:
+        """Send the last bytes of an answer that is broken off, and see that they and all before them (`more`) are on their way
+        before the connection is cut."""
+        connection = self._find()
+        if connection is None:
+            await _send(transport, data)
+            return
+        if more:
+            await connection.settled(0, self._patience)
+        if data and await _send(transport, data):
+            connection.sent += len(data)
+            await connection.settled(len(data), self._patience)
 
     async def _give(self, transport: Transport, data: bytes) -> bool:
         """Send the next bytes. False for a client that has left, or does not read; its connection ends."""

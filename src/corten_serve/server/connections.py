@@ -4,12 +4,16 @@ reads; the kernel does. Looked up only for answers that are large or have to be 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
+import termios
 from contextlib import suppress
 
 _ACKED = slice(120, 128)
 """Where `tcpi_bytes_acked` stands in what TCP_INFO gives (tcp(7), linux/tcp.h, since Linux 4.1)."""
+_QUIET = 0.02
+"""Seconds without a byte after which the HTTP library has written what it was given: it has nothing else to do."""
 _SOON, _LATE = 0.001, 0.05
 """Seconds between two looks at a client that has not taken enough: first, and at most."""
 
@@ -22,6 +26,7 @@ class Connection:
         self.sent = 0
         self._handle = handle
         self._start = self._acked()
+        self._begun = self.written()
 
     def _acked(self) -> int:
         try:
@@ -43,6 +48,24 @@ class Connection:
             waited += pause
             pause = min(_LATE, pause * 2)
         return True
+
+    def written(self) -> int:
+        """Bytes that the HTTP library has written to the client so far, whether they have arrived or not."""
+        try:
+            waiting = fcntl.ioctl(self._handle, termios.TIOCOUTQ, b"\0\0\0\0")
+        except OSError:
+            return 1 << 62
+        return self._acked() + int.from_bytes(waiting, "little")
+
+    async def settled(self, least: int, seconds: float) -> None:
+        """Wait until at least so many bytes have been written since the handle was made, and nothing more follows. Gives up
+        when nothing was written for `seconds`."""
+        before, quiet = self.written(), 0.0
+        while quiet < (_QUIET if before - self._begun >= least else seconds):
+            await asyncio.sleep(_QUIET / 4)
+            quiet += _QUIET / 4
+            if (now := self.written()) != before:
+                before, quiet = now, 0.0
 
     def cut(self) -> None:
         """End the connection without the end of the answer, so that the client cannot take it for whole."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from corten_serve import frames
 from corten_serve.frames import Item
+from corten_serve.server.answers import error_part
 from corten_serve.server.dispatch import Dispatch, is_slow
 from corten_serve.server.fleet import Fleet
 from corten_serve.server.log import Log
@@ -251,7 +252,7 @@ class Pool:
             if len(begun) == 1 and request.path is None and worker.why is None:
                 self._suspects.accuse(request.key or _key(request), now)
             if request.stream is not None:
-                request.stream.end(broken=True)
+                _break_off(request.stream, reason)
             _settle(request, (502, b"", error_body(reason)))
         for request in again:
             if request.left:
@@ -283,8 +284,8 @@ class Pool:
         if stream is None:
             if now > request.deadline:
                 self._late(request)
-        elif now - stream.touched > request.deadline - request.since:
-            stream.end(broken=True)
+        elif now - stream.touched > (seconds := request.deadline - request.since):
+            _break_off(stream, f"the next part took longer than {seconds:g} s")
             self.abandon(request)
 
     def _late(self, request: Request) -> None:
@@ -333,6 +334,11 @@ class Pool:
 
 def _key(request: Request) -> bytes:
     return hashlib.blake2b(request.lane.route.encode() + b"\0" + request.body, digest_size=16).digest()
+
+
+def _break_off(stream: Stream, reason: str) -> None:
+    """End a stream in the middle, with a last part that says why."""
+    stream.fail(error_part(stream.meta, reason, stream.ending == b"\n"))
 
 
 def _settle(request: Request, answer: tuple[int, bytes, bytes]) -> None:

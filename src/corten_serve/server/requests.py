@@ -109,9 +109,21 @@ class Group:
 
 
 class Stream:
-    """An answer in parts, as they come. `leave` says that its client has gone. `touched` is when it last went on."""
+    """An answer in parts, as they come. `leave` says that its client has gone. `touched` is when it last went on. `ending`
+    is the last byte that was fed."""
 
-    __slots__ = ("_credit", "_ended", "_parts", "_waiter", "broken", "leave", "meta", "status", "touched")
+    __slots__ = (
+        "_credit",
+        "_ended",
+        "_parts",
+        "_waiter",
+        "broken",
+        "ending",
+        "leave",
+        "meta",
+        "status",
+        "touched",
+    )
 
     def __init__(
         self,
@@ -127,6 +139,7 @@ class Stream:
         self._credit = credit
         self.broken = False
         self.touched = now
+        self.ending = b"\n"
         self._parts: deque[bytes] = deque()
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None
@@ -134,6 +147,7 @@ class Stream:
     def feed(self, data: bytes, now: float) -> None:
         """The next bytes."""
         self._parts.append(data)
+        self.ending = data[-1:] or self.ending
         self.touched = now
         self._wake()
 
@@ -149,6 +163,13 @@ class Stream:
             self._ended = True
             self.broken = broken
             self._wake()
+
+    def fail(self, part: bytes) -> None:
+        """It breaks off, and `part` says why."""
+        if not self._ended:
+            if part:
+                self._parts.append(part)
+            self.end(broken=True)
 
     async def next(self) -> bytes | None:
         """All bytes that are there, or the next that come; None at the end."""

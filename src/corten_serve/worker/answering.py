@@ -14,7 +14,7 @@ from corten_serve.frames import ANSWER, IN_FILE, Item
 from corten_serve.protocols.desk import Desk
 from corten_serve.protocols.interface import Answer, BadRequest, Call, Endpoint, Model, ResultError, Work
 from corten_serve.worker.current import NOBODY, Current
-from corten_serve.worker.operations import Failed, Operation
+from corten_serve.worker.operations import Failed, Operation, Stray
 from corten_serve.worker.output import Output
 from corten_serve.worker.predictor import Loaded
 from corten_serve.worker.tracebacks import user_traceback
@@ -65,6 +65,8 @@ class Answering:
     def reported(self, error: BaseException, who: str = "") -> str:
         """Log `error` of the request `who`, or of the one that is worked on, and say in a sentence what a client may know, who
         may be anybody."""
+        if isinstance(error, Stray):
+            error = error.error
         if isinstance(error, ResultError):
             self.output.report(f"error: {error}", who=who)
             return str(error)

@@ -19,7 +19,7 @@ from corten_serve.worker.current import current
 from corten_serve.worker.inbox import Inbox
 from corten_serve.worker.lifetime import Guard
 from corten_serve.worker.loop import gather
-from corten_serve.worker.operations import PLAIN, RAISED, Operation, is_stream
+from corten_serve.worker.operations import PLAIN, RAISED, Operation, caught, is_stream
 
 
 class AsyncService(asyncio.Protocol):
@@ -38,7 +38,8 @@ class AsyncService(asyncio.Protocol):
         self._together: dict[asyncio.Task[None], set[int]] = {}
         self._checking: asyncio.Task[None] | None = None
         self._busy = 0
-        self._streams = AsyncStreams(answering, self._say)
+        self._streams = AsyncStreams(answering, self._say, self._given_up)
+        self._told: set[asyncio.Task[None]] = set()
         self._outgoing: list[Item] = []
         self._over = self._loop.create_future()
 
@@ -57,6 +58,7 @@ class AsyncService(asyncio.Protocol):
         finally:
             tasks = set(self._running.values())
             for task in tasks:
+                self._told.add(task)
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks, timeout=1)
@@ -125,6 +127,7 @@ class AsyncService(asyncio.Protocol):
 
     def _ended(self, items: list[Item], task: asyncio.Task[None]) -> None:
         self._together.pop(task, None)
+        self._told.discard(task)
         self._busy -= len(items)
         for item in items:
             if self._running.pop(item.id, None) is not None:
@@ -147,7 +150,14 @@ class AsyncService(asyncio.Protocol):
             left.add(identity)
             if any(task is running and each not in left for each, running in self._running.items()):
                 return
+        self._told.add(task)
         task.cancel()
+
+    def _given_up(self, error: BaseException) -> bool:
+        """Whether `error` is that the server has given up the current task, and not something of the project's own."""
+        if isinstance(error, asyncio.CancelledError):
+            return asyncio.current_task() in self._told
+        return isinstance(error, (Cancelled, GeneratorExit))
 
     # What goes out.
 
@@ -198,10 +208,12 @@ class AsyncService(asyncio.Protocol):
                 answer = answering.written(work, (result,))
             else:
                 answer = answering.write(work, await self._drive(item.id, operation, work.items))
-        except RAISED as error:
-            answer = answering.failure(call, error)
-        except Cancelled:
-            return
+        except BaseException as error:
+            if isinstance(error, Cancelled):
+                return
+            if self._given_up(error):
+                raise
+            answer = answering.failure(call, caught(error))
         self._answered(item, answer, begun)
 
     async def _batch(self, items: list[Item]) -> None:
@@ -259,8 +271,10 @@ class AsyncService(asyncio.Protocol):
                     result = await self._settled(identity, step.function, step.arguments, step.keywords)
                     if is_stream(result):
                         result = await gather(each_of(result))
-                except RAISED as error:
-                    step = steps.throw(error)
+                except BaseException as error:
+                    if self._given_up(error):
+                        raise
+                    step = steps.throw(caught(error))
                 else:
                     step = steps.send(result)
         except StopIteration as stop:
@@ -276,7 +290,7 @@ class AsyncService(asyncio.Protocol):
                 healthy = await healthy  # type: ignore[misc]
             if healthy is False:
                 status, reason = 503, "the predictor says that it is not healthy"
-        except RAISED as error:
+        except BaseException as error:
             status, reason = 503, f"the predictor's 'healthy' raised {type(error).__name__}"
-            self._answering.reported(error)
+            self._answering.reported(caught(error))
         self._say(Item(0, HEALTHY, status, 0, b"", reason.encode()))

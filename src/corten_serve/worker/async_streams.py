@@ -10,7 +10,7 @@ from typing import Any
 from corten_serve.frames import ANSWER, CREDIT_BYTES, END, HEAD, PART, Item
 from corten_serve.protocols.interface import Stream, meta
 from corten_serve.worker.answering import CANCELLED, Answering
-from corten_serve.worker.operations import RAISED
+from corten_serve.worker.operations import caught
 
 PIECE = 256 << 10
 """Bytes of the longest part that is sent at once."""
@@ -28,11 +28,15 @@ class _Flow:
 
 
 class AsyncStreams:
-    """`say` sends an item with others of the same turn of the loop."""
+    """`say` sends an item with others of the same turn of the loop. `given_up` tells whether what was raised is that the
+    server has given up the call that the current task works on."""
 
-    def __init__(self, answering: Answering, say: Callable[[Item], None]) -> None:
+    def __init__(
+        self, answering: Answering, say: Callable[[Item], None], given_up: Callable[[BaseException], bool]
+    ) -> None:
         self._answering = answering
         self._say = say
+        self._given_up = given_up
         self._flows: dict[int, _Flow] = {}
 
     def credit(self, identity: int, size: int) -> None:
@@ -54,6 +58,7 @@ class AsyncStreams:
         flow = self._flows[identity] = _Flow()
         status, writing = 1, 0.0
         items = each_of(result)
+        last = b""
         try:
             async for each in items:
                 before = time.perf_counter()
@@ -62,13 +67,22 @@ class AsyncStreams:
                 await self._part(identity, stream, flow, part)
             await self._part(identity, stream, flow, stream.end())
             status = 0
-        except RAISED as error:
-            if not flow.headed:
+        except BaseException as error:
+            if self._given_up(error):
                 raise
-            await self._part(identity, stream, flow, stream.error(self._answering.reported(error)))
+            if not flow.headed:
+                del self._flows[identity]
+                failure = caught(error)
+                if failure is error:
+                    raise
+                raise failure from error
+            last = stream.error(self._answering.reported(caught(error)))
         finally:
             await items.aclose()
         del self._flows[identity]
+        if last:
+            # In one frame with the end: so the server knows that it is the last part.
+            self._say(Item(identity, PART, 0, 0, b"", last))
         took = time.perf_counter() - begun
         return Item(identity, END, status, int(took * 1e6), writing=int(writing * 1e6))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, NamedTuple
 
+from corten_serve.errors import Cancelled
 from corten_serve.protocols.interface import ResultError
 from corten_serve.schema.signature import Signature
 from corten_serve.worker.handlers import Handler
@@ -21,6 +22,20 @@ RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What project code raises that fails a request. Anything else ends more than the request: a cancel, the loop."""
 PLAIN = frozenset([dict, list, tuple, str, int, float, bool, bytes, type(None)])
 """Types of results that are nothing else: they need not be asked whether they can be awaited or iterated."""
+
+
+class Stray(Exception):
+    """Stands for something of the project's that is no error, and says nothing of the request's being given up: a
+    `CancelledError` of a task of its own, or any other `BaseException`."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def caught(error: BaseException) -> Exception | SystemExit | KeyboardInterrupt:
+    """What fails a request for `error`, which is no cancel of ours."""
+    return error if isinstance(error, RAISED) else Stray(error)
 
 
 class Failed:
@@ -127,8 +142,10 @@ def drive(steps: Generator[Step, Any, list[Any]], loop: Loop) -> list[Any]:
                 result = loop.settle(step.function(*step.arguments, **step.keywords))
                 if is_stream(result):
                     result = loop.collect(result)
-            except RAISED as error:
-                step = steps.throw(error)
+            except Cancelled:
+                raise
+            except BaseException as error:
+                step = steps.throw(caught(error))
             else:
                 step = steps.send(result)
     except StopIteration as stop:

@@ -50,7 +50,7 @@ class SyncService:
         self._longest = 0.0
         self._quick = True
         self._open = True
-        self._streams = SyncStreams(guard, answering, self._send, self._heed)
+        self._streams = SyncStreams(guard, answering, self._send, self._hold, self._heed)
 
     def run(self) -> None:
         """Return when there is nothing more to do. Raises OSError when the channel breaks."""
@@ -118,6 +118,9 @@ class SyncService:
     def _send(self, item: Item) -> None:
         self._answers.append(item)
         self._flush()
+
+    def _hold(self, item: Item) -> None:
+        self._answers.append(item)
 
     def _flush(self) -> None:
         if self._answers:

@@ -18,15 +18,21 @@ PIECE = 256 << 10
 
 
 class SyncStreams:
-    """One stream at a time. `send` sends an item at once; `heed` waits for what the server says next. `writing` is how many
+    """One stream at a time. `send` sends an item at once, `hold` with the next; `heed` waits for what the server says next. `writing` is how many
     seconds the parts of the last one took to write."""
 
     def __init__(
-        self, guard: Guard, answering: Answering, send: Callable[[Item], None], heed: Callable[[], None]
+        self,
+        guard: Guard,
+        answering: Answering,
+        send: Callable[[Item], None],
+        hold: Callable[[Item], None],
+        heed: Callable[[], None],
     ) -> None:
         self._guard = guard
         self._answering = answering
         self._send = send
+        self._hold = hold
         self._heed = heed
         self.writing = 0.0
         self._id = 0
@@ -60,11 +66,13 @@ class SyncStreams:
                 if not headed:
                     headed = True
                     self._send(Item(item.id, HEAD, 200, 0, meta(stream.type, stream.headers), b""))
-                if error is not None and not isinstance(error, Cancelled):
-                    part = stream.error(self._answering.reported(error))
-                taken = self._part(item.id, part)
                 if error is not None:
+                    if not isinstance(error, Cancelled):
+                        # In one frame with the end: so the server knows that it is the last part.
+                        said = stream.error(self._answering.reported(error))
+                        self._hold(Item(item.id, PART, 0, 0, b"", said))
                     return 1
+                taken = self._part(item.id, part)
                 if not taken:
                     # The client has left while the project's code was waiting for it.
                     _close(items)
