@@ -85,10 +85,10 @@ def write_alternatives(tree: Tree, scripts: Iterable[str], keep: Callable[[str],
                 groups[item.name] = _recorded(tree, item.name) or _Group(item.link)
             group = groups[item.name]
             slaves = {
-                name: path for name, link, path in item.slaves if keep(link.lstrip("/")) and tree.find(path)
+                name: path for name, link, path in item.slaves if keep(link.lstrip("/")) and tree.exists(path)
             }
             group.slaves.update({name: link for name, link, _ in item.slaves if name in slaves})
-            if tree.find(item.path):
+            if tree.exists(item.path):
                 group.choices[item.path] = (item.priority, slaves)
     for name, group in sorted(groups.items()):
         if not group.choices:

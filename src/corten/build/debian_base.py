@@ -61,7 +61,7 @@ def place_system(
     added = [(deb, path) for deb, path in debs if (deb.name, deb.version) not in there]
     with explained(tree):
         scripts = _unpack(layer, added)
-        if (tree / "usr/share/ca-certificates").is_dir():
+        if layer.added("usr/share/ca-certificates"):
             debian_configuration.write_bundle(layer)
         debian_alternatives.write_alternatives(layer, scripts, kept)
         debian_linker.write_cache(layer)

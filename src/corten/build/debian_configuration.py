@@ -114,10 +114,10 @@ def configure(tree: Tree, python: str) -> None:
     _link(tree, "etc/mtab", "/proc/mounts")
     if tree.kind("etc/dpkg/origins/debian"):
         _link(tree, "etc/dpkg/origins/default", "debian")
-    if tree.find("usr/share/zoneinfo/Etc/UTC"):
+    if tree.exists("usr/share/zoneinfo/Etc/UTC"):
         _link(tree, "etc/localtime", "/usr/share/zoneinfo/Etc/UTC")
         tree.write("etc/timezone", b"Etc/UTC\n")
-    if tree.find(f"usr/bin/python{python}"):
+    if tree.exists(f"usr/bin/python{python}"):
         _link(tree, "usr/bin/python3", f"python{python}")
         _link(tree, "usr/bin/python", "python3")
         tree.directory(f"usr/local/lib/python{python}/dist-packages")
@@ -151,7 +151,7 @@ def write_bundle(tree: Tree) -> None:
 
 def _write_accounts(tree: Tree) -> None:
     """passwd(5), group(5) and shadow(5): no account has a password, and none can be logged into."""
-    shell = next((path for path in ("/bin/bash", "/bin/sh") if tree.find(path)), "/usr/sbin/nologin")
+    shell = next((path for path in ("/bin/bash", "/bin/sh") if tree.exists(path)), "/usr/sbin/nologin")
     users = [
         f"{name}:x:{uid}:{gid}:{text}:{home}:{own or shell}\n" for name, uid, gid, text, home, own in _USERS
     ]

@@ -132,8 +132,8 @@ def _libraries(tree: Tree, directory: str) -> list[tuple[str, str, int]]:
             or not name.isascii()
         ):
             continue
-        path = tree.find(f"{directory}/{name}")
-        library = read_library(path) if path is not None and path.is_file() else None
+        file = tree.open(f"{directory}/{name}")
+        library = read_library(file) if file is not None else None
         if library is None or library.machine not in _FLAGS:
             continue
         soname = library.soname or name
@@ -163,10 +163,11 @@ def _libraries(tree: Tree, directory: str) -> list[tuple[str, str, int]]:
     ]
 
 
-def read_library(path: Path) -> Library | None:
-    """The shared object at `path`, or None for anything else. Reads only headers and the dynamic section (elf(5))."""
+def read_library(path: Path | int) -> Library | None:
+    """The shared object at `path`, or in a descriptor, which is closed; None for anything else. Reads only headers and the
+    dynamic section (elf(5))."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             head = file.read(64)
             if len(head) < 64 or head[:7] != b"\x7fELF\x02\x01\x01":
                 return None

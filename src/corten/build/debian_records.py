@@ -7,8 +7,8 @@ As in distroless images: one control paragraph per package in `/var/lib/dpkg/sta
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from corten.errors import FormatError
 from corten.packages.debian.deb import Control
@@ -29,7 +29,10 @@ def write_record(tree: Tree, control: Control, placed: Mapping[str, str]) -> Non
     sums = {}
     for path, real in placed.items():
         known = control.md5sums.get(path)
-        sums[real] = known if known is not None else _md5(tree.root / real)
+        if known is None:
+            known = _md5(tree, real)
+        if known is not None:
+            sums[real] = known
     lines = [f"{sums[path]}  {path}\n" for path in sorted(sums)]
     tree.write(f"{DIRECTORY}/{control.name}.md5sums", "".join(lines).encode())
 
@@ -41,9 +44,13 @@ def _paragraph(text: str) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _md5(path: Path) -> str:
+def _md5(tree: Tree, path: str) -> str | None:
+    """The sum of a file of the tree; None where the package itself has put something else in its place."""
     digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
+    descriptor = tree.open(path)
+    if descriptor is None:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
         while chunk := file.read(1 << 18):
             digest.update(chunk)
     return digest.hexdigest()

@@ -176,6 +176,7 @@ def test_a_hostile_lower_layer_shows_nothing_of_this_machine(tmp_path: Path) -> 
     (tmp_path / "low").mkdir()
     (tmp_path / "low" / "a").symlink_to(secret)
     (tmp_path / "mid" / "a").mkdir(parents=True)
+    (tmp_path / "top").mkdir()
     tree = Tree(tmp_path / "top", [tmp_path / "low", tmp_path / "mid"])
     assert tree.read("a/key") is None
     assert tree.listing("a") == []

@@ -25,6 +25,13 @@ Kind = Literal["file", "directory", "symlink", "hardlink"]
 LARGEST = 16 << 30
 """No package unpacks to more than this many bytes (the largest in Debian has 3 GB)."""
 
+_ALWAYS = 64 << 20
+_RATIO = 500
+"""Beyond the first mebibytes nothing unpacks to more than this many times its size (Debian's own stay below 60)."""
+
+_DEEPEST = 128
+"""Directories within each other in one path."""
+
 _MOST_ENTRIES = 1_000_000
 _LARGEST_CONTROL = 64 << 20
 _LARGEST_NAME = 4096
@@ -133,7 +140,17 @@ def _opened(path: Path, wanted: str) -> Iterator[Iterator[bytes]]:
     with path.open("rb") as file:
         offset, size, suffix = _ar_member(file, wanted, path.name)
         file.seek(offset)
-        yield unpacked(_window(file, size, path.name), suffix, path.name)
+        yield _sparing(unpacked(_window(file, size, path.name), suffix, path.name), size, path.name)
+
+
+def _sparing(pieces: Iterator[bytes], packed: int, name: str) -> Iterator[bytes]:
+    """`pieces`, as long as they are not out of all proportion to the bytes that they were packed into."""
+    left = min(_ALWAYS + _RATIO * packed, LARGEST)
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise FormatError(f"'{name}' unpacks to more bytes than any package may have")
+        yield piece
 
 
 def _ar_member(file: IO[bytes], wanted: str, name: str) -> tuple[int, int, str]:
@@ -184,6 +201,9 @@ class _Reader:
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes."""
+        if len(self._buffer) >= size:
+            piece, self._buffer = bytes(self._buffer[:size]), self._buffer[size:]
+            return piece
         return b"".join(self.stream(size))
 
     def stream(self, size: int) -> Iterator[bytes]:
@@ -311,6 +331,11 @@ def _text(raw: bytes, name: str) -> str:
 def _path(raw: bytes, name: str) -> str:
     text = _text(raw, name)
     parts = [part for part in text.split("/") if part not in ("", ".")]
-    if text.startswith("/") or ".." in parts or any(len(part.encode()) > 255 for part in parts):
-        raise FormatError(f"'{name}' has a path that leaves its directory: {text[:100]!r}")
+    if (
+        text.startswith("/")
+        or ".." in parts
+        or len(parts) > _DEEPEST
+        or any(len(part.encode()) > 255 for part in parts)
+    ):
+        raise FormatError(f"'{name}' has a path that is refused: {text[:100]!r}")
     return "/".join(parts)

@@ -3,33 +3,43 @@
 Every path is looked up as it will be in the container: through the symbolic links of this tree and of those below it, with
 `/` at the tree's root. So `bin/sh` of an old package lands in `usr/bin/sh`, nothing can be written outside, and no
 entry is made at or below a link of a lower layer. Modes are 0644 and 0755 (1777 for sticky directories), whatever the umask.
+
+No path is handed to the kernel as a whole: every call is relative to the descriptor of a directory that was reached without
+links (`corten.oci.inside`). So a mistake in the look-up is an error, and never a file of this machine.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from corten.errors import BuildError, FormatError
+from corten.oci.inside import Inside
 from corten.packages.debian import deb, paragraph, relations
 from corten.packages.debian.deb import Control, Member
 from corten.store.disk import explained
 
 _MOST_LINKS = 40
+_LARGEST_READ = 64 << 20
+_LONGEST = 2048
 
 Keep = Callable[[str], bool]
 
 
 class Tree:
-    """The tree at `root`, which nobody else writes to, above `lower` trees (the lowest first)."""
+    """The tree at `root`, which nobody else writes to, above `lower` trees (the lowest first). Its descriptors are closed when
+    it is no longer used."""
 
     def __init__(self, root: Path, lower: Sequence[Path] = ()) -> None:
         self.root = root
-        self._root = os.fspath(root)
-        self._lower = tuple(os.fspath(path) for path in reversed(lower))
-        self._lower_directories: dict[tuple[str, str], bool] = {}
+        self._inside = Inside(root)
+        self._lower = tuple(Inside(path) for path in reversed(lower))
+        self._layers = (self._inside, *self._lower)
+        for layer in self._layers:
+            weakref.finalize(self, layer.close)
         self._resolved: dict[str, str] = {"": ""}
         self._owner: dict[str, Control] = {}
 
@@ -40,27 +50,46 @@ class Tree:
         real = self._real(path)
         return None if real is None else _kind(self._status(real))
 
-    def find(self, path: str) -> Path | None:
-        """The host path of the file or directory that `path` means in the container, or None."""
+    def exists(self, path: str) -> bool:
+        """Whether `path` means something in the container."""
+        return self._follow(path) is not None
+
+    def added(self, path: str) -> bool:
+        """Whether this layer itself, and not only one below, has an entry at `path`, without links on the way."""
+        return self._inside.status(path) is not None
+
+    def open(self, path: str) -> int | None:
+        """A descriptor of the file that `path` means in the container, for reading; the caller closes it. None where there is
+        no regular file."""
         real = self._follow(path)
-        return None if real is None else self._host(real)
+        if real is None:
+            return None
+        for layer in self._layers:
+            if (status := layer.status(real)) is not None:
+                return layer.open(real) if stat.S_ISREG(status.st_mode) else None
+        return None
 
     def read(self, path: str) -> bytes | None:
-        """The bytes of the file that `path` means in the container, or None where there is none."""
-        found = self.find(path)
-        return found.read_bytes() if found is not None and found.is_file() else None
+        """The bytes of the file that `path` means in the container, or None where there is none. Raises FormatError for one
+        that is too large to be what it is read as: a record, a configuration, a certificate."""
+        descriptor = self.open(path)
+        if descriptor is None:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(_LARGEST_READ + 1)
+        if len(data) > _LARGEST_READ:
+            raise FormatError(f"'/{path[:200].lstrip('/')}' is larger than {_LARGEST_READ} bytes")
+        return data
 
     def listing(self, path: str) -> list[str]:
         """The sorted names in the directory that `path` means in the container; empty where there is none."""
         real = self._follow(path)
         names: set[str] = set()
         if real is not None:
-            for base in (self._root, *self._lower):
-                if base == self._root or self._is_lower_directory(base, real):
-                    try:
-                        names |= set(os.listdir(f"{base}/{real}" if real else base))
-                    except (FileNotFoundError, NotADirectoryError):
-                        continue
+            for layer in self._layers:
+                status = layer.status(real)
+                if status is not None and stat.S_ISDIR(status.st_mode):
+                    names |= set(layer.listing(real))
         return sorted(names)
 
     def resolved(self, path: str) -> str | None:
@@ -73,7 +102,7 @@ class Tree:
         """Make the directory `path`. Idempotent."""
         real = self._directory(path)
         if sticky:
-            os.chmod(self._at(real), 0o1777)
+            self._inside.chmod(real, 0o1777)
 
     def write(self, path: str, data: bytes, executable: bool = False) -> None:
         """Write a file of Corten's own, in place of what is there."""
@@ -85,13 +114,13 @@ class Tree:
         """Make a symbolic link of Corten's own, in place of a file or link that is there."""
         real = self._entry(path)
         self._remove(real)
-        os.symlink(target, self._at(real))
+        self._inside.symlink(real, target)
 
     def remove_directory(self, path: str) -> None:
         """Remove the empty directory `path` of this tree, so that something else can take its place."""
         real = self._real(path)
         if real:
-            os.rmdir(self._at(real))
+            self._inside.remove(real)
             # What was looked up through it has to be looked up again.
             self._resolved = {"": ""}
 
@@ -115,7 +144,7 @@ class Tree:
                 if member.kind == "file":
                     self._create(real, content(), member.executable)
                 elif member.kind == "symlink":
-                    os.symlink(member.link, self._at(real))
+                    self._inside.symlink(real, member.link)
                 else:
                     self._hard_link(real, member, control)
                 self._owner[real] = control
@@ -129,7 +158,20 @@ class Tree:
             raise FormatError(
                 f"'{control.name}' has a link to '{member.link}', which it does not contain: '{member.path}'"
             )
-        os.link(self._at(source), self._at(real), follow_symlinks=False)
+        above, _, name = source.rpartition("/")
+        parent, _, new = real.rpartition("/")
+        # The second look-up may close what the first has opened.
+        directory = os.dup(self._inside.directory(above))
+        try:
+            os.link(
+                name,
+                new,
+                src_dir_fd=directory,
+                dst_dir_fd=self._inside.directory(parent),
+                follow_symlinks=False,
+            )
+        finally:
+            os.close(directory)
 
     def _give_way(self, real: str, member: Member, control: Control) -> bool:
         """Settle who has `real`: True when what is there stays; otherwise it is gone, or was never there."""
@@ -159,7 +201,7 @@ class Tree:
 
     def _lower_owner(self, real: str) -> Control | None:
         """The package in a lower layer that has the file `real`, by the records that layers keep (dpkg's status.d)."""
-        if os.path.lexists(self._at(real)):
+        if self._inside.status(real) is not None:
             return None
         line_end = f"  {real}\n".encode()
         for name in self.listing("var/lib/dpkg/status.d"):
@@ -172,9 +214,6 @@ class Tree:
         return None
 
     # --- paths -----------------------------------------------------------------------------------------------
-
-    def _at(self, real: str) -> str:
-        return f"{self._root}/{real}" if real else self._root
 
     def _entry(self, path: str) -> str:
         """The resolved path of an entry to be made; its parents are made as needed."""
@@ -214,12 +253,16 @@ class Tree:
         return real
 
     def _make(self, real: str, status: os.stat_result | None) -> None:
+        if len(real) > _LONGEST:  # through links it may become longer than any path in a package
+            raise FormatError(f"the path '/{real[:200]}…' is too long")
+        parent, _, name = real.rpartition("/")
         try:
-            os.mkdir(self._at(real))
+            os.mkdir(name, 0o755, dir_fd=self._inside.directory(parent))
         except FileExistsError:
             return
         # A directory that a lower layer has too keeps its mode: the upper entry's counts.
-        os.chmod(self._at(real), 0o1777 if status is not None and status.st_mode & stat.S_ISVTX else 0o755)
+        sticky = status is not None and status.st_mode & stat.S_ISVTX
+        os.fchmod(self._inside.directory(real), 0o1777 if sticky else 0o755)
 
     def _real(self, path: str) -> str | None:
         """The resolved path of the entry `path` itself, or None where its parent does not exist. Makes nothing."""
@@ -254,65 +297,37 @@ class Tree:
         return current
 
     def _status(self, real: str) -> os.stat_result | None:
-        for base in (self._root, *self._lower):
-            if base != self._root and not self._is_lower_directory(base, real.rpartition("/")[0]):
-                continue
+        for layer in self._layers:
             try:
-                return os.lstat(f"{base}/{real}" if real else base)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+                status = layer.status(real)
             except OSError as error:
                 raise FormatError(f"'/{real[:200]}' cannot be a path: {error.strerror}") from error
-        return None
-
-    def _is_lower_directory(self, base: str, real: str) -> bool:
-        """Whether `real` is a directory in the lower tree `base` without passing any link: nothing outside it is seen."""
-        if not real:
-            return True
-        known = self._lower_directories.get((base, real))
-        if known is None:
-            known = self._is_lower_directory(base, real.rpartition("/")[0])
-            if known:
-                try:
-                    known = stat.S_ISDIR(os.lstat(f"{base}/{real}").st_mode)
-                except OSError:
-                    known = False
-            self._lower_directories[base, real] = known
-        return known
-
-    def _host(self, real: str) -> Path | None:
-        for base in (self._root, *self._lower):
-            if base != self._root and not self._is_lower_directory(base, real.rpartition("/")[0]):
-                continue
-            path = f"{base}/{real}" if real else base
-            if os.path.lexists(path):
-                return Path(path)
+            if status is not None:
+                return status
         return None
 
     def _readlink(self, real: str) -> str:
-        path = self._host(real)
-        assert path is not None  # `_status` has just seen it
-        return os.readlink(path)
+        for layer in self._layers:
+            if layer.status(real) is not None:
+                return layer.readlink(real)
+        raise AssertionError(real)  # `_status` has just seen it
 
     # --- bytes -----------------------------------------------------------------------------------------------
 
     def _remove(self, real: str) -> None:
         try:
-            os.unlink(self._at(real))
+            self._inside.unlink(real)
         except FileNotFoundError:
             return
         self._owner.pop(real, None)
 
     def _create(self, real: str, pieces: Iterable[bytes], executable: bool) -> None:
-        mode = 0o755 if executable else 0o644
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._at(real), flags, mode)
+        descriptor = self._inside.create(real, 0o755 if executable else 0o644)
         try:
             for piece in pieces:
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(descriptor, view) :]
-            os.fchmod(descriptor, mode)
         finally:
             os.close(descriptor)
 
