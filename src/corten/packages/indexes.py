@@ -106,6 +106,13 @@ class Indexes:
             entries.append(self._entry(self.default, default=True))
         return entries
 
+    def local_places(self) -> list[str]:
+        """The files and folders of this machine that uv may read: indexes and find-links places, and single wheels."""
+        urls = [index.url for index in self.extra] + [*self.find_links, *self.direct]
+        urls += [self.default.url] if self.default is not None else []
+        found = [str(local_path(url) or "") if "://" in url else url for url in urls]
+        return [path for path in found if path]
+
     def line(self, item: Requirement) -> str:
         """The line that asks uv for `item`. Raises as `uv_line`, and NotConfirmed."""
         self._check_local(item)

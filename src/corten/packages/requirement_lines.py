@@ -8,7 +8,6 @@ builds what nobody has checked. So only this module reads such files, and what i
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 
 from corten.errors import ProjectError
@@ -92,6 +91,10 @@ def split_line(line: str, where: str = "") -> tuple[str, tuple[tuple[str, str], 
     words = line.split(" ")
     count = next((index for index, word in enumerate(words) if word.startswith("-")), len(words))
     requirement = " ".join(words[:count]).strip()
+    if count == len(words):
+        return requirement, ()
+    import shlex  # most lines have no options
+
     try:
         tokens = shlex.split(" ".join(words[count:]))
     except ValueError as error:

@@ -9,7 +9,6 @@ flag, by `CORTEN_TRUST_INDEX` or `CORTEN_TRUST_PATH`, or by answering once. Conf
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -58,6 +57,8 @@ def remember(
 ) -> None:
     """Confirm `indexes` (hosts, or addresses of which only scheme, host and port count) and `paths` for the project at
     `root`, from now on. Raises UsageError, StoreError."""
+    import json
+
     file = _file(root, environment)
     kept = _kept(file)
     found = set(kept.origins)
@@ -141,8 +142,14 @@ def _file(root: Path, environment: Mapping[str, str]) -> Path:
 
 def _kept(file: Path) -> Trust:
     try:
-        document = json.loads(file.read_bytes())
+        data = file.read_bytes()
+    except OSError:  # nothing was confirmed, as for most projects
+        return Trust()
+    import json
+
+    try:
+        document = json.loads(data)
         origins = [(str(scheme), str(host)) for scheme, host in document["indexes"]]
         return Trust(frozenset(origins), frozenset(str(path) for path in document["paths"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return Trust()

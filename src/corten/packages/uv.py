@@ -3,7 +3,7 @@
 uv reads no file of the project. It gets lines and a configuration that Corten has written from what it parsed
 (`corten.packages.uv_lines`, `corten.packages.indexes`), in a directory of the store that only this user can read. It has an empty home,
 no programs to call (no git, no ssh), and of this process's variables those that say how the network is reached. It never builds
-(`--only-binary`) and never downloads a Python.
+(`--only-binary`) and never downloads a Python. Where this machine has namespaces it runs in a sandbox (`uv_confinement.py`).
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.errors import CortenError, FormatError
+from corten.errors import CortenError, FormatError, NoSandbox
+from corten.events import Note, Observer, ignore
 from corten.packages.compatibility import Target
 from corten.packages.indexes import Indexes
 from corten.packages.requirements import normal_name, parse_requirement
+from corten.packages.uv_confinement import confinement, interpreter
+from corten.packages.uv_lines import local_wheel
 from corten.packages.uvconfig import project_toml
+from corten.sandbox.process import Finished, run
 from corten.values import dataclass, field
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;]+)|@\s*(\S+))")
 _WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9])?")
 _LONGEST = 900
+_MOST = 64 << 20
 
 
 class UvFailed(Exception):
@@ -60,8 +64,10 @@ class Memory:
 class Uv:
     """uv with these `indexes`. `directory` is empty and private, and lives as long as this."""
 
-    def __init__(self, indexes: Indexes, directory: Path, cache: Path) -> None:
+    def __init__(self, indexes: Indexes, directory: Path, cache: Path, observe: Observer = ignore) -> None:
         self.indexes = indexes
+        self._observe = observe
+        self._wheels: set[str] = set()
         self._directory = directory
         self._environment = indexes.uv_environment()
         self._cache = cache
@@ -129,7 +135,7 @@ class Uv:
             _write(constraints, "\n".join(self._line(text) for text in request.constraints) + "\n")
             command.append(f"--constraint={constraints}")
         command += [f"--output-file={output}", f"--format={form}", f"--config-file={config}"]
-        command += ["--no-header", "--no-annotate", "--only-binary=:all:", f"--python={sys.executable}"]
+        command += ["--no-header", "--no-annotate", "--only-binary=:all:", f"--python={interpreter()}"]
         command += [
             f"--python-version={request.target.python}",
             f"--python-platform={request.target.uv_platform}",
@@ -147,7 +153,11 @@ class Uv:
 
     def _line(self, text: str) -> str:
         """A requirement once more through the reader: whoever made it, uv gets nothing but names and addresses of wheels."""
-        return self.indexes.line(parse_requirement(text))
+        item = parse_requirement(text)
+        wheel = local_wheel(item)
+        if wheel is not None:
+            self._wheels.add(str(wheel))
+        return self.indexes.line(item)
 
     def _run(self, arguments: Sequence[str], work: Path | None = None, text: str | None = None) -> str:
         """What uv prints. Raises UvFailed."""
@@ -162,33 +172,72 @@ class Uv:
         # An empty PATH would be searched as the current folder, and without one the system's own is searched.
         nothing = self._directory / "empty"
         nothing.mkdir(mode=0o700, exist_ok=True)
-        environment = {"UV_CACHE_DIR": str(self._cache), **self._environment}
-        environment |= dict.fromkeys(
-            ("PATH", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME"), str(nothing)
-        )
-        environment["TMPDIR"] = str(self._directory)
-        try:
-            done = subprocess.run(
-                [program, *arguments, "--quiet"],
-                input=text,
-                stdin=None if text is not None else subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                cwd=work or self._directory,
-                env=environment,
-                timeout=_LONGEST,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
+        environment = {"UV_CACHE_DIR": str(self._cache), **self._environment, "TMPDIR": str(self._directory)}
+        for name in ("PATH", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME"):
+            environment[name] = str(nothing)
+        command = [program, *arguments, "--quiet"]
+        done = self._finished(command, environment, work or self._directory, (text or "").encode())
+        if done.late:
             raise CortenError(
                 f"uv did not finish within {_LONGEST // 60} minutes", hint="check the network and the index"
-            ) from error
+            )
+        if done.code != 0:
+            said = done.errors.decode(errors="replace")
+            raise UvFailed(self.indexes.redacted(said.replace(f"{self._directory}/", "")))
+        return done.output.decode(errors="replace")
+
+    def _finished(
+        self, command: Sequence[str], environment: Mapping[str, str], working: Path, data: bytes
+    ) -> Finished:
+        """uv's end, in a sandbox where this machine has namespaces."""
+        cache = Path(environment["UV_CACHE_DIR"])
+        try:
+            cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+            confined = confinement(
+                command,
+                environment,
+                directory=self._directory,
+                cache=cache,
+                places=[*self.indexes.local_places(), *self._wheels],
+                working=working,
+                seconds=_LONGEST,
+            )
+            return run(confined, data, most=_MOST)
+        except NoSandbox as error:
+            _tell_once(self._observe, error)
         except OSError as error:
             raise CortenError(f"uv cannot be started: {(error.strerror or str(error)).lower()}") from error
-        if done.returncode != 0:
-            raise UvFailed(self.indexes.redacted(done.stderr.replace(f"{self._directory}/", "")))
-        return done.stdout
+        return _without_sandbox(command, environment, working, data)
+
+
+def _without_sandbox(
+    command: Sequence[str], environment: Mapping[str, str], working: Path, data: bytes
+) -> Finished:
+    try:
+        done = subprocess.run(
+            command,
+            input=data,
+            capture_output=True,
+            cwd=working,
+            env=environment,
+            timeout=_LONGEST,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finished(1, b"", b"", late=True)
+    except OSError as error:
+        raise CortenError(f"uv cannot be started: {(error.strerror or str(error)).lower()}") from error
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+_told = False
+
+
+def _tell_once(observe: Observer, error: NoSandbox) -> None:
+    global _told
+    if not _told:
+        _told = True
+        observe(Note(f"uv runs without a sandbox: {error.message}", verbose=True))
 
 
 def _preferred(request: Request) -> list[tuple[str, str]]:
