@@ -78,7 +78,16 @@ class Uv:
         """The address of the index that uv asks where nobody configured one, by uv's own word."""
         if self._default is None:
             printed = self._run(
-                ["pip", "compile", "-", "--no-config", "--offline", "--emit-index-url"], text="\n"
+                [
+                    "pip",
+                    "compile",
+                    "-",
+                    "--no-config",
+                    "--offline",
+                    "--emit-index-url",
+                    f"--python={interpreter()}",
+                ],
+                text="\n",
             )
             match = re.search(r"^--index-url\s+(\S+)", printed, re.MULTILINE)
             if match is None:
