@@ -7,7 +7,7 @@ from pathlib import Path
 
 from corten.build.bytecode import Compiler
 from corten.build.environment import Environment
-from corten.build.sources import copy_file
+from corten.build.sources import place_source
 from corten.oci.inside import Inside
 from corten.project.model import Project, SourceFile
 
@@ -24,8 +24,8 @@ if __name__ == "__main__":
 def place_code(
     project: Project, files: Sequence[SourceFile], environment: Environment, tree: Path, compiler: Compiler
 ) -> None:
-    """Copy `files` of the project to /app below `tree`, with checked-hash bytecode, because people mount over it
-    (DECISIONS 9), and write the scripts and the metadata that the project declares. Raises BuildError."""
+    """Copy `files` of the project to /app below `tree`, without the logins of package indexes, with checked-hash bytecode,
+    because people mount over it (DECISIONS 9), and write the scripts and the metadata that the project declares. Raises BuildError."""
     tree.mkdir(exist_ok=True)
     with Inside(tree) as inside:
         inside.directory("app", make=True)
@@ -33,7 +33,7 @@ def place_code(
             if file.link is not None:
                 inside.symlink(f"app/{file.path}", file.link)
             else:
-                copy_file(project.root / file.path, inside, f"app/{file.path}", file.executable, file.path)
+                place_source(project.root / file.path, inside, f"app/{file.path}", file.executable, file.path)
         _place_metadata(project, environment, inside)
     sources = [f"app/{file.path}" for file in files if file.path.endswith(".py") and file.link is None]
     compiler.compile(tree, sources, "checked")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from corten.build.known import Known
 from corten.events import Observer
 from corten.lock.model import Lock, PlatformLock
+from corten.oci.digest import Digest
 from corten.packages.files import STRICT, Accepted
 from corten.project.model import Project, SourceFiles
 from corten.store.store import Store
@@ -29,7 +30,7 @@ class BuildOptions:
     cores; `cache_from`: images in registries whose layers need not be made; `registries` says how those are reached;
     `offline`: a folder that stands for the network; `accepted`: what of Debian's archive is not refused;
     `in_passing`: another command builds before it does its own work, so an image that has not changed keeps its name's other
-    platforms."""
+    platforms; `stamps`: those of the project's code, where somebody has them."""
 
     name: str | None = None
     without_models: bool = False
@@ -40,6 +41,7 @@ class BuildOptions:
     offline: Path | None = None
     accepted: Accepted = STRICT
     in_passing: bool = False
+    stamps: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)

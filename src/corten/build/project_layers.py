@@ -15,7 +15,7 @@ from pathlib import Path
 from corten.build.job import Job
 from corten.build.known import BuiltLayer
 from corten.build.plan import VENV, CodeLayer, Weight, compiler_identity, weight_layers
-from corten.build.sources import Digests, content_of, is_settled, stamp
+from corten.build.sources import Digests, content_in_image, is_settled, stamps
 from corten.errors import BuildError
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, Warned
 from corten.lock.model import LAYER_FORMAT
@@ -30,7 +30,8 @@ LARGE_WEIGHT = 10 * 10**9
 """Bytes of a weight file from which on some registries refuse its layer."""
 
 
-def _memory(store: Store, project: Project, kind: str) -> Path:
+def memory_of(store: Store, project: Project, kind: str) -> Path:
+    """Where is remembered what was found out about a project."""
     return store.cache_directory("projects") / f"{Digest.of(os.fsencode(project.root)).hex[:32]}-{kind}.json"
 
 
@@ -39,7 +40,7 @@ def ensure_weight_layers(job: Job, room: int) -> list[BuiltLayer]:
     project, files, store, observe = job.project, job.files, job.store, job.observe
     if not files.weights:
         return []
-    digests = Digests(project.root, _memory(store, project, "weights"))
+    digests = Digests(project.root, memory_of(store, project, "weights"))
     weights = []
     for file in files.weights:
         if file.link is not None:
@@ -88,12 +89,14 @@ def ensure_code_layer(job: Job) -> BuiltLayer:
     """The layer of /app. Its files are read when any of them is another one than last time, and compiled when they hold
     something that nobody has a layer of. Raises BuildError, RegistryError, FormatError, StoreError."""
     project, files, part, store = job.project, job.files, job.part, job.store
-    memory = _memory(store, project, f"code-{part.platform.architecture}")
+    memory = memory_of(store, project, f"code-{part.platform.architecture}")
     state = Digest.of(
         canonical_json(
             {
                 "layer-format": LAYER_FORMAT,
-                "files": [[file.path, file.executable, file.link, *stamp(file)] for file in files.code],
+                # Files with logins lost them when this was added: what is remembered from before does not count.
+                "logins": False,
+                "files": job.options.stamps or stamps(files.code),
                 "project": [project.name, project.version, project.scripts],
                 "python": part.python,
                 "compiler": compiler_identity(part),
@@ -119,7 +122,7 @@ def _code_key(job: Job, directory: Path) -> str:
     project, part = job.project, job.part
     with Inside(directory) as tree:
         code = [
-            (file.path, file.executable, file.link, None if file.link else content_of(tree, file.path))
+            (file.path, file.executable, file.link, None if file.link else content_in_image(tree, file.path))
             for file in job.files.code
         ]
     about = (project.name, project.version, project.scripts)

@@ -12,14 +12,16 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
 from corten.errors import BuildError, FormatError
+from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.oci.inside import Inside
+from corten.project.credentials import has_addresses, without_credentials
 from corten.project.model import SourceFile
 from corten.store.disk import write_atomically
 
@@ -32,6 +34,13 @@ _RACY_NS = 50_000_000
 def stamp(file: SourceFile) -> list[int]:
     """What says whether `file` is the one that was read before."""
     return [file.size, file.mtime_ns, file.ctime_ns, file.inode]
+
+
+def stamps(files: Sequence[SourceFile]) -> Digest:
+    """What says whether `files` are those that were read before, all of them."""
+    return Digest.of(
+        canonical_json([[file.path, file.executable, file.link, *stamp(file)] for file in files])
+    )
 
 
 def is_settled(file: SourceFile, read_at_ns: int) -> bool:
@@ -92,6 +101,32 @@ def content_of(tree: Inside, path: str) -> Digest:
     """The sha256 of the file `path` of `tree`, as it is now. Raises BuildError when it cannot be read."""
     with _file(path, lambda: tree.open(path)) as stream:
         return Digest.from_hex(hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def content_in_image(tree: Inside, path: str) -> Digest:
+    """The sha256 of what an image has of the project's file `path` of `tree`. Raises BuildError."""
+    if not has_addresses(path):
+        return content_of(tree, path)
+    with _file(path, lambda: tree.open(path)) as stream:
+        return Digest.of(without_credentials(path, stream.readall())[0])
+
+
+def in_image(source: Path, name: str) -> tuple[bytes, tuple[int, ...]]:
+    """What an image has of the project's file `source`, called `name` in it, and the lines that are others in the file, because
+    they had logins of package indexes. Raises BuildError."""
+    with _opened(source, name) as stream:
+        data = stream.readall()
+    return without_credentials(name, data) if has_addresses(name) else (data, ())
+
+
+def place_source(source: Path, tree: Inside, path: str, executable: bool, name: str) -> None:
+    """Copy the project's file `source`, called `name` in it, to the new file `path` of `tree`, without logins in it. Raises
+    BuildError."""
+    if has_addresses(name):
+        # It is read once: what is looked at is what is written.
+        tree.write(path, in_image(source, name)[0], 0o755 if executable else 0o644)
+    else:
+        copy_file(source, tree, path, executable, name)
 
 
 def copy_source(root: Path, file: SourceFile, tree: Inside, path: str) -> None:

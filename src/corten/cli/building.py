@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.build.build import Built, build
+from corten.build.findings import examine
 from corten.build.job import BuildOptions
+from corten.build.sources import stamps
+from corten.cli.building_notes import tell_findings, tell_left_out
 from corten.errors import LockOutdated, UsageError
-from corten.events import Note, Observer, Warned
+from corten.events import Note, Observer
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
@@ -19,7 +22,7 @@ from corten.oci.platform import Platform
 from corten.packages.files import STRICT, Accepted
 from corten.project.files import scan
 from corten.project.load import load
-from corten.project.model import Project, SourceFiles
+from corten.project.model import Project
 from corten.store.store import Store
 from corten.values import dataclass, replace
 
@@ -98,7 +101,7 @@ def build_locked(
     files = scan(project, store.root)
     for path in files.stores:
         observe(Note(f"left out: '{path}', which is a store of Corten"))
-    _tell_left_out(files, observe)
+    tell_left_out(project, files, observe)
     if request.without_models and files.missing:
         more = f" and {len(files.missing) - 1} more" if len(files.missing) > 1 else ""
         observe(Note(f"the image is built without models that are not there yet: '{files.missing[0]}'{more}"))
@@ -112,6 +115,7 @@ def build_locked(
         offline=request.offline,
         accepted=request.accepted,
         in_passing=request.in_passing,
+        stamps=stamps(files.code),
     )
     supply = _Supply(project, lock, store, observe, request.offline, request.accepted)
     built = build(project, files, lock, platforms, store, supply, observe, options)
@@ -119,30 +123,8 @@ def build_locked(
         from corten.store.sync import sync_later
 
         sync_later(store)
+    tell_findings(examine(project, files, store, options.stamps), observe)
     return built
-
-
-def _tell_left_out(files: SourceFiles, observe: Observer) -> None:
-    """What of the project is not in the image: in a line what a user may not expect, and all of it with -v."""
-    for path in files.left_out:
-        observe(Note(f"left out: {path}", verbose=True))
-    for name in files.unread:
-        observe(Note(f"'{name}' is not read: '.cortenignore' is in its place"))
-    for paths, why in ((files.secrets, "may hold secrets"), (files.by_docker, "'.dockerignore' names")):
-        if paths:
-            shown = ", ".join(f"'{path}'" for path in paths[:_SHOWN])
-            more = f" and {len(paths) - _SHOWN} more (-v lists them)" if len(paths) > _SHOWN else ""
-            observe(Note(f"left out {len(paths)} that {why}: {shown}{more}"))
-    for path in files.brought:
-        observe(
-            Warned(
-                f"'{path}' may hold secrets, and goes into the image because the project says so",
-                "everybody who has the image can read it; mount it when the container runs: -v FILE:/run/secrets/NAME:ro",
-            )
-        )
-
-
-_SHOWN = 4
 
 
 def _references(texts: Sequence[str]) -> tuple[Reference, ...]:

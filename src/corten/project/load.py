@@ -91,6 +91,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         models=_with_files(settings.models, entry),
         include=settings.include,
         exclude=settings.exclude,
+        allow_secrets=settings.allow_secrets,
         env=settings.env,
         user=_user(settings.user, chosen.base),
         workdir=settings.workdir or "/app",

@@ -68,6 +68,7 @@ class Project:
     models: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    allow_secrets: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     user: str = "65532:65532"
     workdir: str = "/app"

@@ -120,6 +120,14 @@ class Settings:
         default="what git ignores, version control, caches, virtual environments, and files that hold secrets",
         initial=(),
     )
+    allow_secrets: tuple[str, ...] = _key(
+        kinds.EXCLUDES,
+        "Files in which a build does not look for private keys and tokens, in the patterns of `.gitignore`. A single line is not "
+        "looked at where a comment in it says `pragma: allowlist secret`.",
+        example='["tests/keys/"]',
+        default="none: a build warns of what it finds, with file and line",
+        initial=(),
+    )
     env: dict[str, str] = _key(
         kinds.ENV,
         "Environment variables of the image. They can be read by everybody who has the image: no secrets.",

@@ -1,0 +1,63 @@
+"""What a build says of the project's files: what is not in the image, what is another in it, and what should not be in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corten.build.findings import Findings
+from corten.events import Note, Observer, Warned
+from corten.project.model import Project, SourceFiles
+
+_SHOWN = 4
+
+
+def tell_left_out(project: Project, files: SourceFiles, observe: Observer) -> None:
+    """What of the project is not in the image: in a line what a user may not expect, and all of it with -v."""
+    for path in files.left_out:
+        observe(Note(f"left out: {path}", verbose=True))
+    for name in files.unread:
+        observe(Note(f"'{name}' is not read: '.cortenignore' is in its place"))
+    for paths, why in ((files.secrets, "may hold secrets"), (files.by_docker, "'.dockerignore' names")):
+        if paths:
+            shown = ", ".join(f"'{path}'" for path in paths[:_SHOWN])
+            more = f" and {len(paths) - _SHOWN} more (-v lists them)" if len(paths) > _SHOWN else ""
+            observe(Note(f"left out {len(paths)} that {why}: {shown}{more}"))
+    for path in files.brought:
+        if path in project.allow_secrets:
+            continue
+        observe(
+            Warned(
+                f"'{path}' may hold secrets, and goes into the image because the project says so",
+                "everybody who has the image can read it; mount it when the container runs: -v FILE:/run/secrets/NAME:ro",
+            )
+        )
+
+
+def tell_findings(found: Findings, observe: Observer) -> None:
+    """What of the project is another in the image, and what it should not have."""
+    if found.logins:
+        places = _listed([f"'{path}' line {line}" for path, line in found.logins], observe)
+        observe(Note(f"the image has these without their logins: {places}"))
+    if found.leaks:
+        places = _listed(
+            [
+                f"'{leak.path}'{f' line {leak.line}' if leak.line else ''} ({leak.kind})"
+                for leak in found.leaks
+            ],
+            observe,
+        )
+        observe(
+            Warned(
+                f"what looks like a secret is in the image: {places}",
+                "everybody who has the image can read it: give it to the container when it runs, by -e or a file; what is no secret has "
+                "'# pragma: allowlist secret' in its line, or its file is named in `allow-secrets` of [tool.corten]",
+            )
+        )
+
+
+def _listed(texts: Sequence[str], observe: Observer) -> str:
+    if len(texts) <= _SHOWN:
+        return ", ".join(texts)
+    for text in texts:
+        observe(Note(f"  {text}", verbose=True))
+    return f"{', '.join(texts[:_SHOWN])} and {len(texts) - _SHOWN} more (-v lists them)"
