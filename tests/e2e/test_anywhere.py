@@ -206,26 +206,30 @@ def test_a_terminal_without_an_oci_engine(command: Commander, engine: str) -> No
 
 
 @pytest.mark.parametrize("engine", ["bwrap", "proot"])
-def test_a_network_that_the_image_wants_and_cannot_have(
+def test_a_network_that_the_project_wants_and_cannot_have(
     corten: Corten, project: Callable[..., Path], engine: str
 ) -> None:
-    """It is said once; what is asked for with an option is refused, and honoured where it can be."""
+    """Under bubblewrap it is refused, under PRoot, which isolates nothing, it is said once; what is asked for with an option is refused, and honoured where it can be."""
+    image = f"lone-{os.urandom(3).hex()}"
     root = project(
         {
-            "pyproject.toml": '[project]\nname = "lone"\nversion = "1"\n[tool.corten]\nnetwork = "private"\n',
+            "pyproject.toml": f'[project]\nname = "{image}"\nversion = "1"\n[tool.corten]\nnetwork = "private"\n',
             "main.py": "",
         },
         f"lone-{engine}",
     )
     named = corten.at(corten.home, CORTEN_ENGINE=engine)
-    image = f"lone-{os.urandom(3).hex()}"
-    named("build", root, "--name", image)
+    named("build", root)
     listing = ("--", "sh", "-c", "cat /proc/net/dev | wc -l")
-    first, second = (named("run", image, *listing) for _ in range(2))
-    assert "wants a private network" in first.stderr
-    assert "wants a private network" not in second.stderr
-    with open("/proc/net/dev") as file:
-        assert int(first.stdout) == len(file.readlines())
+    if engine == "bwrap":
+        refused = named("run", root, *listing, code=125)
+        assert "asks for a private network in its pyproject.toml" in refused.stderr
+    else:
+        first, second = (named("run", root, *listing) for _ in range(2))
+        assert "wants a private network" in first.stderr
+        assert "wants a private network" not in second.stderr
+        with open("/proc/net/dev") as file:
+            assert int(first.stdout) == len(file.readlines())
     assert (
         "cannot honour --network private"
         in named("run", "--network", "private", image, *listing, code=125).stderr
@@ -238,21 +242,38 @@ def test_a_network_that_the_image_wants_and_cannot_have(
     named("rmi", image)
 
 
-@pytest.mark.parametrize("engine", ["bwrap", "proot"])
-def test_a_web_server_by_name(corten: Corten, project: Callable[..., Path], engine: str) -> None:
-    """A command's port, with an engine that is asked for."""
+@pytest.mark.parametrize(
+    ("engine", "network", "alone"),
+    [
+        ("auto", "none", True),
+        ("auto", "host", False),
+        ("bwrap", "none", True),
+        ("bwrap", "host", False),
+        ("proot", "host", False),
+    ],
+)
+def test_a_web_server_by_name(
+    corten: Corten, project: Callable[..., Path], engine: str, network: str, alone: bool
+) -> None:
+    """A command's port, with an engine that is asked for, in a network of its own or in this machine's."""
     root = project(
         {
             "pyproject.toml": '[project]\nname = "web"\nversion = "1"\n[tool.corten]\ncommand = ["python", "main.py"]\n',
             "main.py": "import http.server, os\n"
+            "print('network', os.readlink('/proc/self/ns/net'), flush=True)\n"
             "http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), http.server.SimpleHTTPRequestHandler).serve_forever()\n",
         },
-        f"web-{engine}",
+        f"web-{engine}-{network}",
     )
-    url = corten("up", root, "--detach", "--port", "0", "--engine", engine).stdout.strip()
+    how = ("--detach", "--port", "0", "--engine", engine, "--network", network)
+    url = corten("up", root, *how).stdout.strip()
     try:
         got = subprocess.run(["curl", "-fsS", f"{url}/main.py"], capture_output=True, text=True, check=True)
         assert "serve_forever" in got.stdout
+        name = next(row["name"] for row in json.loads(corten("ps", "--json").stdout) if row["url"] == url)
+        log = corten("logs", name).stdout
+        assert "network net:[" in log
+        assert (f"network {os.readlink('/proc/self/ns/net')}" not in log) == alone
     finally:
         names = [row["name"] for row in json.loads(corten("ps", "--json").stdout) if row["url"] == url]
         corten("stop", names[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ _KINDS = (
     ("mnt", kernel.CLONE_NEWNS),
     ("pid", kernel.CLONE_NEWPID),
 )
+_NS_GET_USERNS = 0xB701
 
 
 def enter(pid: int) -> None:
@@ -38,6 +40,21 @@ def enter(pid: int) -> None:
     finally:
         for descriptor, _ in opened:
             os.close(descriptor)
+
+
+def enter_network(pid: int) -> None:
+    """Enter the network namespace of `pid`, a process of this user, and keep everything else. The right to do so is held in the
+    user namespace that it belongs to (ioctl_ns(2)). Raises OSError."""
+    network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        kernel.setns(network, kernel.CLONE_NEWNET)
+    except PermissionError:
+        owner = fcntl.ioctl(network, _NS_GET_USERNS)
+        kernel.setns(owner, kernel.CLONE_NEWUSER)
+        os.close(owner)
+        kernel.setns(network, kernel.CLONE_NEWNET)
+    finally:
+        os.close(network)
 
 
 def fork_inside(pid: int, act: Callable[[], int]) -> tuple[int, int]:

@@ -6,17 +6,22 @@ import fcntl
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from corten.sandbox import kernel
 
 
-def start_forwarder(listener: int, port: int, notify: int | None = None) -> int:
-    """Start the forwarder from `listener` to `port` in this process's network, with the pipe `notify` for its words; its
-    process ID."""
+def start_forwarder(
+    listener: int, port: int, notify: int | None = None, enter: Callable[[], None] | None = None
+) -> int:
+    """Start the forwarder from `listener` to `port` in this process's network, or in that which `enter` goes to, with the pipe
+    `notify` for its words; its process ID."""
     pid = os.fork()
     if pid:
         return pid
     try:
+        if enter is not None:
+            enter()
         kernel.die_with_parent(signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         away = [

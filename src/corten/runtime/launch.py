@@ -66,7 +66,7 @@ class Launch:
     ready. `output`: the descriptor for its standard output and error. `lock`: the
     descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
     ends when the container has started. `scope`: the name of systemd's scope that is to be started for it. `wiring`: how its
-    network is made, where that is not the engine's affair."""
+    network is made, where that is not the engine's affair; `open`: the container has this machine's."""
 
     engine: Engine
     identity: Identity
@@ -84,6 +84,7 @@ class Launch:
     scope: str | None = None
     wiring: Wiring | None = None
     notify: int | None = None
+    open: bool = False
 
 
 def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> int:
@@ -212,7 +213,8 @@ def _enter_user_namespace(identity: Identity, tell: int, waits: int, shared: Wir
 def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     directory = launch.directory
     wire = _wire(launch)
-    extra = kernel.CLONE_NEWPID | (kernel.CLONE_NEWNET if launch.forward is not None else 0)
+    alone = launch.forward is not None and not launch.open
+    extra = kernel.CLONE_NEWPID | (kernel.CLONE_NEWNET if alone else 0)
     enter_mount_namespace(extra)
     upper, work = f"{directory}/upper", f"{directory}/work"
     if launch.storage is not None:
@@ -226,7 +228,7 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         userxattr=launch.identity.kind != "root",
     )
     prepare(f"{directory}/rootfs")
-    if launch.forward is not None:
+    if alone:
         # Only a command's port needs this, and every start would pay for it.
         from corten.runtime.network.loopback import raise_loopback
 

@@ -202,6 +202,14 @@ class Made:
             if not served:
                 # Those are in the network's own hands.
                 serving = NOTHING_PASSED
+        elif serving.forward is not None and inner == "host":
+            # The port is one of this machine's then.
+            from corten.runtime.network.ports import free_port
+
+            serving = replace(serving, forward=free_port(serving.forward))
+            self.options = replace(
+                self.options, environment=(*self.options.environment, ("PORT", str(serving.forward)))
+            )
         elif serving.forward is not None:
             inner = "given"
         plan = launch.Launch(
@@ -221,6 +229,7 @@ class Made:
             storage=self.options.storage,
             scope=limited.scope,
             wiring=network.wiring if network else None,
+            open=inner == "host",
         )
 
         def prepare(root: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from corten.runtime.fallback.refusals import MISSING, TITLES, refuse
 from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_of
 from corten.runtime.fallback.shim import Prepared, Watched, start_shim
 from corten.runtime.identity import Identity
+from corten.runtime.network.ports import free_port
 from corten.runtime.options import Limits, RunOptions
 from corten.runtime.rootfs import Root
 from corten.runtime.spec import Container
@@ -54,9 +54,11 @@ def begin(
     say_once(engine, store, observe)
     tree = merged(store, image.config.diff_ids, "copied" if engine.name == "proot" else "linked")
     try:
-        network = _network(engine, image, options, watched, store, observe)
-        if watched.forward is not None:
-            port = _free_port(watched.forward)
+        network = _network(engine, image, options, store, observe)
+        if watched.forward is not None and network == "none":
+            watched = replace(watched, enclosed=True)
+        elif watched.forward is not None:
+            port = free_port(watched.forward)
             watched = replace(watched, forward=port)
             options = replace(options, environment=(*options.environment, ("PORT", str(port))))
         served = watched.listener is not None and watched.forward is None
@@ -112,39 +114,21 @@ def _say(store: Store, what: str, text: str, observe: Observer) -> None:
         said.touch()
 
 
-def _network(
-    engine: Engine, image: Image, options: RunOptions, watched: Watched, store: Store, observe: Observer
-) -> str:
-    """`none` where that is wanted and possible, else `host`. What was asked for by an option is honoured or has been refused; what
-    the project only wishes is a protection that is missing, and said to be."""
+def _network(engine: Engine, image: Image, options: RunOptions, store: Store, observe: Observer) -> str:
+    """`none` or `host`. bubblewrap gives what is wanted, or refuses; under PRoot everything has this machine's network, and what was
+    asked for by an option has been refused. Raises RuntimeFailure."""
     wanted = network_of(options)
-    is_served = watched.forward is not None
-    if engine.name == "bwrap" and wanted == "none" and not is_served:
-        return "none"
-    title = TITLES[engine.name]
+    if engine.name == "bwrap":
+        if wanted == "private":
+            raise RuntimeFailure(
+                f"'{image.name}' asks for a private network in its pyproject.toml, and bubblewrap can make none with a way out",
+                hint="--network none, or --network host for this machine's, with its loopback",
+            )
+        return wanted
     if wanted == "private":
-        text = (
-            f"'{image.name}' wants a private network; under {title} it has this machine's, with its loopback"
-        )
-        _say(store, f"{engine.name}-network-{image.name.replace('/', '-')[-100:]}", text, observe)
-    elif engine.name == "bwrap" and wanted == "none":
-        text = f"a command that serves on a port has this machine's network under {title}, with its loopback"
-        _say(store, f"{engine.name}-network", text, observe)
+        text = f"'{image.name}' wants a private network; under PRoot it has this machine's, with its loopback"
+        _say(store, f"proot-network-{image.name.replace('/', '-')[-100:]}", text, observe)
     return "host"
-
-
-def _free_port(wanted: int) -> int:
-    """`wanted` where nobody on this machine has it, else another one."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            return found
-    raise RuntimeFailure("no port is free on this machine", hint="stop what uses them")
 
 
 def _check_workdir(container: Container) -> None:

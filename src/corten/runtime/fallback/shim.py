@@ -12,6 +12,7 @@ machine's files. So a guard waits beside it, and kills what it traces as soon as
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -30,6 +31,7 @@ from corten.runtime import launch
 from corten.runtime.attend import FORWARDED, Receiver, attend
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
+from corten.runtime.enter import enter_network
 from corten.runtime.forwarder import start_forwarder
 from corten.runtime.processes import children, first_process, handles, note_inside, read_proc
 from corten.sandbox import kernel
@@ -55,7 +57,8 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the shim needs to know. The fields are those of `launch.Launch`."""
+    """What the shim needs to know. The fields are those of `launch.Launch`; `enclosed`: the container has a network of its own,
+    where the port `forward` is."""
 
     engine: Engine
     directory: str
@@ -66,6 +69,7 @@ class Watched:
     detached: bool = False
     kept: tuple[int, ...] = ()
     notify: int | None = None
+    enclosed: bool = False
 
 
 def start_shim(
@@ -151,7 +155,8 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     os.close(go)
     forwarder = None
     if watched.forward is not None and watched.listener is not None:
-        forwarder = start_forwarder(watched.listener, watched.forward, watched.notify)
+        inside = partial(_enter_network, engine) if watched.enclosed else None
+        forwarder = start_forwarder(watched.listener, watched.forward, watched.notify, inside)
     os.close(tell)
     code = attend(
         engine,
@@ -167,6 +172,18 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
             os.kill(forwarder, signal.SIGKILL)
     os.close(here)
     return code
+
+
+def _enter_network(engine: int) -> None:
+    """Wait for the first process of `engine`, and enter its network. Raises OSError."""
+    own = os.readlink("/proc/self/ns/net")
+    while not _has_ended(engine):
+        first = first_process(engine)
+        if first is not None and os.readlink(f"/proc/{first}/ns/net") != own:
+            enter_network(first)
+            return
+        time.sleep(0.002)
+    raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def _engine(watched: Watched, prepared: Prepared, tell: int) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Sequence
 from typing import Literal
 
@@ -171,3 +172,17 @@ def _refused(port: Port, error: OSError) -> RuntimeFailure | UsageError:
         f"the port {port.place}/{port.protocol} cannot be published: {(error.strerror or '').lower()}",
         hint="use another address or port",
     )
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` where nobody on this machine listens there, else another one. Raises RuntimeFailure."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise RuntimeFailure("no port is free on this machine", hint="stop what uses them")
