@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from corten.errors import ProjectError
 from corten.oci.platform import Platform
+from corten.project import interpreter
 from corten.project.interpreter import admits
 from corten.project.kinds import NAME
 from corten.project.load import load, normal_name
@@ -215,12 +217,97 @@ def test_python_and_base(
     assert (project.python, project.base) == (python, base)
 
 
-def test_a_hint_that_no_base_can_honour_is_said(folder: Folder) -> None:
-    notes = load(folder({".python-version": "3.12", "main.py": ""})).notes
-    assert any(
-        "'.python-version' names Python 3.12; Debian has 3.11 (bookworm) and 3.13 (trixie)" in note
-        for note in notes
-    )
+REQUIRES = '[project]\nname = "x"\nrequires-python = "{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({".python-version": "3.12"}, "'.python-version' names Python 3.12, which no base of Debian has"),
+        ({"runtime.txt": "python-3.10.4"}, "'runtime.txt' names Python 3.10, which no base of Debian has"),
+        (
+            {".python-version": "pypy3.10-7.3"},
+            "'.python-version' names pypy3.10-7.3, which no base of Debian has",
+        ),
+        # What PowerShell's redirection writes.
+        ({".python-version": "3.12".encode("utf-16")}, "'.python-version' names Python 3.12, which no base"),
+        (
+            {"pyproject.toml": REQUIRES.format(">=3.14")},
+            "the project requires Python >=3.14, and 'debian:bookworm' has 3.11",
+        ),
+        (
+            {"pyproject.toml": REQUIRES.format("<3.11")},
+            "the project requires Python <3.11, and 'debian:bookworm' has 3.11",
+        ),
+        ({"pyproject.toml": REQUIRES.format("==3.12.*")}, "the project requires Python ==3.12.*, and"),
+        (
+            {"pyproject.toml": REQUIRES.format(">=3.12") + '[tool.corten]\npython = "3.11"\n'},
+            "the project requires Python >=3.12, and 'debian:bookworm' has 3.11",
+        ),
+        (
+            {
+                "pyproject.toml": REQUIRES.format(">=3.12")
+                + '[tool.corten]\nbase = "debian:bookworm-minimal"\n'
+            },
+            "the project requires Python >=3.12, and 'debian:bookworm-minimal' has 3.11",
+        ),
+        (
+            {".python-version": "3.11", "pyproject.toml": REQUIRES.format(">=3.12")},
+            "'.python-version' names Python 3.11, which requires-python '>=3.12' does not admit",
+        ),
+    ],
+)
+def test_a_request_for_a_python_that_no_base_has_is_an_error_with_the_ways_out(
+    folder: Folder, files: dict[str, str | bytes], message: str
+) -> None:
+    """Not another Python in silence. The project can still be looked at."""
+    unmet = load(folder({**files, "main.py": ""})).unmet
+    assert unmet is not None
+    assert message in unmet.message
+    assert "3.11 in bookworm, 3.13 in trixie" in unmet.hint
+    assert "image@sha256" in unmet.hint
+    assert "change" in unmet.hint
+    with pytest.raises(ProjectError, match=re.escape(message)):
+        interpreter.check(unmet)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pyproject.toml": REQUIRES.format(">=3.10")},
+        {"pyproject.toml": REQUIRES.format("not a specifier")},
+        # The name of an environment of pyenv's.
+        {".python-version": "my-environment"},
+        {".python-version": "3.12", "pyproject.toml": '[tool.corten]\nbase = "debian:bookworm"\n'},
+        # What this Python is can be seen when the image is there.
+        {"pyproject.toml": REQUIRES.format(">=3.12") + '[tool.corten]\nbase = "oci:base"\n'},
+    ],
+)
+def test_what_is_no_request_for_another_python(folder: Folder, files: dict[str, str | bytes]) -> None:
+    assert load(folder({**files, "main.py": ""})).unmet is None
+
+
+def test_a_dockerfiles_python_is_said_where_it_is_another(folder: Folder) -> None:
+    unmet = load(folder({"Dockerfile": "FROM python:3.12-slim\n", "main.py": ""})).unmet
+    assert unmet is not None
+    assert unmet.message == "'Dockerfile' names Python 3.12; the image has another, that of 'debian:bookworm'"
+    interpreter.check(unmet)
+
+
+@pytest.mark.parametrize(
+    ("specifier", "release", "admitted"),
+    [
+        (">=3.11", "3.11.2", True),
+        ("<=3.11", "3.11.2", False),
+        (">3.11", "3.11.2", True),
+        ("<3.12", "3.11.2", True),
+        (">=3.11.4", "3.11.2", False),
+        (">=3.11.4", "3.11", True),
+        ("!=3.11.2", "3.11.2", False),
+    ],
+)
+def test_an_exact_release_against_requires_python(specifier: str, release: str, admitted: bool) -> None:
+    assert interpreter.admits(specifier, release) is admitted
 
 
 @pytest.mark.parametrize(

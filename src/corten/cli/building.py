@@ -20,6 +20,7 @@ from corten.lock.model import Lock
 from corten.lock.serving import serving_files
 from corten.oci.platform import Platform
 from corten.packages.files import STRICT, Accepted
+from corten.project import interpreter
 from corten.project.files import scan
 from corten.project.load import load
 from corten.project.model import Project
@@ -147,6 +148,9 @@ def current_lock(
     accepted: Accepted = STRICT,
 ) -> Lock:
     """The project's lock, made or brought up to date first where it is missing or stale, but never with `locked`."""
+    interpreter.check(project.unmet)
+    if project.unmet is not None:
+        observe(Warned(project.unmet.message, project.unmet.hint))
     path = project.root / LOCK_NAME
     lock = read_lock(path) if path.exists() else None
     wanted = {*project.platforms, *platforms}
@@ -158,6 +162,8 @@ def current_lock(
     elif not wanted <= {part.platform for part in lock.platforms}:
         reason = f"{LOCK_NAME} has no packages for {min(wanted - {part.platform for part in lock.platforms})}"
     if lock is not None and reason is None:
+        for part in lock.platforms:
+            interpreter.check(interpreter.unmet(project.requires_python, part.base.python, project.base))
         return lock
     if locked or offline is not None:
         flag = "--locked" if locked else "--offline"

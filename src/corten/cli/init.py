@@ -9,6 +9,7 @@ from pathlib import Path
 
 from corten.cli.context import Context
 from corten.errors import ProjectError
+from corten.events import Warned
 
 EXAMPLES = """\
 examples:
@@ -45,6 +46,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     files = scan(project, context.store.root)
     for note in project.notes:
         context.terminal.say(f"found: {note}")
+    if project.unmet is not None:
+        context.observe(Warned(project.unmet.message, project.unmet.hint))
     for weight in files.weights:
         context.terminal.say(f"found: weights '{weight.path}'")
     for place in files.stores:

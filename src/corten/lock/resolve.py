@@ -31,6 +31,7 @@ from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.requirements import normal_name
 from corten.packages.uv import Request
 from corten.packages.wheels import Wanted, WheelResolver
+from corten.project import interpreter
 from corten.project.model import Predictor, Project
 from corten.store.store import Store
 from corten.values import dataclass
@@ -84,6 +85,7 @@ def lock_project(
 ) -> Lock:
     """The lock of `project`. With `upgrade` nothing of `previous` holds; the packages in `upgrade_packages` are free to
     move. Raises ProjectError, ResolutionError, FetchError, SignatureError, LockOutdated (a stale uv.lock)."""
+    interpreter.check(project.unmet)
     digest = inputs_digest(project)
     locking = _Locking(
         project,
@@ -131,6 +133,7 @@ class _Locking:
         if self.previous is not None:
             before = next((part for part in self.previous.platforms if part.platform == platform), None)
         base, glibc, kept = self._base(platform, before)
+        interpreter.check(interpreter.unmet(self.project.requires_python, base.python, self.project.base))
         system = self._system(platform, base, before if kept else None)
         target = Target(platform, base.python, glibc)
         same_python = before is not None and before.python == target.minor

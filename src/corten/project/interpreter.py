@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import codecs
 import re
 from pathlib import Path
 
+from corten.errors import ProjectError
 from corten.values import dataclass
 
 DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
@@ -17,10 +18,22 @@ _BOUND = re.compile(r"\s*(>=|<=|<|>)\s*3\.(\d{1,3})(?:\.0)?\s*")
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A minor version (`3.11`) and the file that asks for it."""
+    """A minor version (`3.11`) and the file that asks for it. `other` is set in place of one where the file asks for another
+    implementation than CPython."""
 
     python: str
     source: str
+    other: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A request for a Python that no base found for the project can meet. It is an error, but for a Dockerfile's, which says
+    how the project is packed without Corten: that is only said."""
+
+    message: str
+    hint: str
+    fatal: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +43,75 @@ class Choice:
     python: str | None
     base: str
     notes: tuple[str, ...] = ()
+    unmet: Unmet | None = None
 
 
 def choose(python: str | None, base: str | None, requires_python: str | None, hint: Hint | None) -> Choice:
     """What was written (`python`, `base`) holds; a hint decides where nothing was written and a base can honour it;
-    `requires_python` (PEP 440) picks among the bases that are left. Where no base fits, the first is returned: locking
-    says what does not fit."""
+    `requires_python` (PEP 440) picks among the bases that are left. Where no base fits, the first is returned with what is
+    unmet: the project can be looked at, but neither locked nor built."""
     if python is not None:
-        return Choice(python, base or _offering(python) or _base(requires_python))
+        chosen = base or _offering(python) or _base(requires_python)
+        return Choice(python, chosen, unmet=_unmet_by(chosen, requires_python))
     if base is not None:
-        return Choice(None, base)
+        return Choice(None, base, unmet=_unmet_by(base, requires_python))
     fallback = _base(requires_python)
     if hint is None:
-        return Choice(None, fallback)
-    offered = _offering(hint.python)
-    if offered is None or (requires_python and not admits(requires_python, hint.python)):
-        pythons = " and ".join(f"{version} ({suite})" for suite, version in DEBIAN_PYTHONS.items())
-        note = f"'{hint.source}' names Python {hint.python}; Debian has {pythons}: using '{fallback}'"
-        return Choice(None, fallback, (note,))
+        return Choice(None, fallback, unmet=_unmet_by(fallback, requires_python))
+    offered = _offering(hint.python) if hint.other is None else None
+    fits = offered is not None and (requires_python is None or admits(requires_python, hint.python))
+    if offered is None or not fits:
+        return Choice(None, fallback, unmet=_unmet_hint(hint, fallback, requires_python))
     return Choice(hint.python, offered, (f"Python {hint.python} comes from '{hint.source}'",))
+
+
+def _unmet_hint(hint: Hint, fallback: str, requires_python: str | None) -> Unmet:
+    named = hint.other or f"Python {hint.python}"
+    ways = _ways(f"change '{hint.source}'; python = \"3.11\" in [tool.corten] stands above it")
+    if hint.source == "Dockerfile":
+        return Unmet(
+            f"'Dockerfile' names {named}; the image has another, that of '{fallback}'", ways, fatal=False
+        )
+    if hint.other is None and requires_python and not admits(requires_python, hint.python):
+        return Unmet(
+            f"'{hint.source}' names {named}, which requires-python '{requires_python}' does not admit",
+            f"let both name one Python; {ways}",
+        )
+    return Unmet(f"'{hint.source}' names {named}, which no base of Debian has ({_offers()})", ways)
+
+
+def _unmet_by(base: str, requires_python: str | None) -> Unmet | None:
+    """What `requires_python` says against the Python of a base of Debian's. An image is looked into when it is there."""
+    suite = base.removeprefix("debian:").partition("-")[0] if base.startswith("debian:") else ""
+    found = DEBIAN_PYTHONS.get(suite)
+    return unmet(requires_python, found, base) if found is not None else None
+
+
+def unmet(requires_python: str | None, found: str, base: str) -> Unmet | None:
+    """What is wrong with the Python `found` (`3.11` or `3.11.2`) of `base` for a project with `requires_python`."""
+    if requires_python is None or admits(requires_python, found):
+        return None
+    return Unmet(
+        f"the project requires Python {requires_python}, and '{base}' has {found}",
+        _ways("change 'requires-python' in pyproject.toml"),
+    )
+
+
+def check(refused: Unmet | None) -> None:
+    """Raise ProjectError for a request that cannot be met, where that is an error."""
+    if refused is not None and refused.fatal:
+        raise ProjectError(refused.message, hint=refused.hint)
+
+
+def _ways(last: str) -> str:
+    return (
+        f'take a base with that Python: base = "debian:…" ({_offers()}), or base = "registry/image@sha256:…" '
+        f"for any other; or {last}"
+    )
+
+
+def _offers() -> str:
+    return ", ".join(f"{python} in {suite}" for suite, python in DEBIAN_PYTHONS.items())
 
 
 def _offering(python: str) -> str | None:
@@ -65,17 +128,22 @@ def _base(requires_python: str | None) -> str:
 
 
 def admits(requires_python: str, python: str) -> bool:
-    """Whether some patch release of the minor version `python` satisfies `requires_python`. A specifier that is not
-    PEP 440 admits everything here: whoever resolves refuses it in its own words."""
-    minor = int(python.split(".")[1])
+    """Whether some patch release of the minor version `python` (`3.11`), or this very release (`3.11.2`), satisfies
+    `requires_python`. A specifier that is not PEP 440 admits everything here: whoever resolves refuses it in its own words."""
+    minor, _, exact = python.partition(".")[2].partition(".")
     bounds = [_BOUND.fullmatch(part) for part in requires_python.split(",")]
     if all(bounds):  # the usual `>=3.10` and `>=3.10,<3.13`, without importing a library for it
+        release = (int(minor), int(exact or 0))
         for bound in bounds:
             assert bound is not None
-            operator, limit = bound[1], int(bound[2])
-            low_enough = minor <= limit if operator == "<=" else minor < limit
-            high_enough = minor >= limit
-            if not (high_enough if operator.startswith(">") else low_enough):
+            limit = (int(bound[2]), 0)
+            within = {
+                ">=": release >= limit,
+                ">": release > limit if exact else release >= limit,
+                "<=": release <= limit,
+                "<": release < limit,
+            }
+            if not within[bound[1]]:
                 return False
         return True
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -84,7 +152,8 @@ def admits(requires_python: str, python: str) -> bool:
         specifiers = SpecifierSet(requires_python)
     except InvalidSpecifier:
         return True
-    return any(specifiers.contains(f"{python}.{patch}", prereleases=True) for patch in range(40))
+    releases = [python] if exact else [f"{python}.{patch}" for patch in range(40)]
+    return any(specifiers.contains(release, prereleases=True) for release in releases)
 
 
 def find_hint(root: Path) -> Hint | None:
@@ -98,13 +167,20 @@ def find_hint(root: Path) -> Hint | None:
         found = re.findall(pattern, text, re.MULTILINE) if text else []
         if found:
             return Hint(found[-1 if name == "Dockerfile" else 0], name)
+        # Whatever else stands there may be the name of an environment.
+        other = re.search(r"^\s*((?:pypy|graalpy)[\w.+-]*)", text or "", re.MULTILINE)
+        if other and name != "Dockerfile":
+            return Hint("", name, other[1][:40])
     return None
 
 
 def read_text(path: Path) -> str | None:
     """The beginning of a small text file; None when it cannot be read."""
     try:
-        with open(os.fspath(path), encoding="utf-8", errors="replace") as file:
-            return file.read(_MOST_BYTES)
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES)
     except OSError:
         return None
+    # PowerShell's `echo 3.12 > .python-version` writes the latter.
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if marked else "utf-8-sig", "replace").replace("\r\n", "\n")

@@ -104,6 +104,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         version=table.get("version"),
         compression=settings.compression or "gzip",
         notes=tuple(notes),
+        unmet=chosen.unmet,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from corten.oci.platform import Platform
+from corten.project.interpreter import Unmet
 from corten.values import dataclass, field
 
 Network = Literal["none", "host", "private"]
@@ -53,7 +54,7 @@ class Project:
     `python` is a minor version that the project asks for (`3.11`), or None when any will do. `base` is
     `debian:bookworm`, `debian:trixie` (each also with `-minimal`), `oci:PATH[:TAG]` or `registry/name@sha256:…`.
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
-    not written was found. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
+    not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
     `scripts` are `[project.scripts]` as (name, "module:function")."""
 
     root: Path
@@ -81,6 +82,7 @@ class Project:
     version: str | None = None
     compression: str = "gzip"
     notes: tuple[str, ...] = ()
+    unmet: Unmet | None = None
 
 
 @dataclass(frozen=True, slots=True)

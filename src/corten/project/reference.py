@@ -46,7 +46,9 @@ default, and `corten run . -- COMMAND` still works.
 `[project.dependencies]`. Locks of other tools ({locks}) are an error that says how to convert them.
 
 **Python and the base.** {pythons}. `.python-version`, `runtime.txt` and the `FROM`
-of a Dockerfile are hints: they choose the release that has that Python. `requires-python` chooses among the rest.
+of a Dockerfile choose the release that has that Python, `requires-python` chooses among the rest. Where no release has what
+`requires-python`, `.python-version` or `runtime.txt` ask for, locking and building are refused: take an image with that Python as `base`, or
+write `python`. `python` and `base` in `[tool.corten]` stand above `.python-version` and `runtime.txt`, never above `requires-python`.
 
 ## What goes into the image
 
