@@ -13,7 +13,7 @@ from corten.build.job import BuildOptions
 from corten.build.sources import stamps
 from corten.cli.building_notes import tell_findings, tell_left_out
 from corten.errors import LockOutdated, UsageError
-from corten.events import Note, Observer
+from corten.events import Note, Observer, Warned
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
