@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -81,18 +82,20 @@ class Body:
             self.broken = True
 
     async def discard(self, seconds: float) -> None:
-        """Read on for a while without keeping anything."""
+        """Read on for so long, and no longer, without keeping anything."""
         if self._begun and self.announced is not None and self.size >= self.announced:
             return
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._to_nowhere(), seconds)
+        self.data = b""
+
+    async def _to_nowhere(self) -> None:
         if not self._begun and self.announced is not None and self.announced <= _SMALL:
             with suppress(asyncio.CancelledError):
                 await self.at_once()
-            self.data = b""
             return
-        end = time.monotonic() + seconds
         async for _ in self:
-            if time.monotonic() > end:
-                return
+            pass
 
 
 class Bodies:
@@ -243,7 +246,7 @@ class _Sink:
         self._spool = spool
         self._pieces: list[bytes] = []
         self._held = 0
-        self._file = -1
+        self._file: _File | None = None
 
     async def add(self, data: bytes) -> None:
         """The next bytes. Raises OSError when they cannot be kept."""
@@ -254,29 +257,58 @@ class _Sink:
 
     async def finish(self) -> None:
         """There are no more."""
-        if self._file >= 0:
+        if self._file is not None:
             await self._write()
         else:
             self._body.data = b"".join(self._pieces)
 
     async def _write(self) -> None:
         pieces, self._pieces, self._held = self._pieces, [], 0
-        if self._file < 0:
-            self._file, self._body.path = self._spool.new()
-        await asyncio.get_running_loop().run_in_executor(None, _write_all, self._file, pieces)
+        if self._file is None:
+            descriptor, self._body.path = self._spool.new()
+            self._file = _File(descriptor)
+        await asyncio.get_running_loop().run_in_executor(None, self._file.write, pieces)
 
     def close(self) -> None:
         """Let go of the file; it stays."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
-def _write_all(file: int, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        rest = memoryview(piece)
-        while rest:
-            rest = rest[os.write(file, rest) :]
+class _File:
+    """A descriptor that one thread writes to and another may close meanwhile. While something is written it stays open: its
+    number could be another file's the next moment."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._writing = self._closed = False
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Write all of it, or what can be written before somebody closes it. Raises OSError."""
+        with self._lock:
+            if self._closed:
+                return
+            self._writing = True
+        try:
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest and not self._closed:
+                    rest = rest[os.write(self._descriptor, rest) :]
+        finally:
+            with self._lock:
+                self._writing = False
+                if self._closed:
+                    os.close(self._descriptor)
+
+    def close(self) -> None:
+        """Close it, now or as soon as nothing is being written."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                if not self._writing:
+                    os.close(self._descriptor)
 
 
 class _Spool:

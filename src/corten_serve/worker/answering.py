@@ -13,6 +13,7 @@ from corten_serve.errors import InvalidInput
 from corten_serve.frames import ANSWER, IN_FILE, Item
 from corten_serve.protocols.desk import Desk
 from corten_serve.protocols.interface import Answer, BadRequest, Call, Endpoint, Model, ResultError, Work
+from corten_serve.worker import forks
 from corten_serve.worker.current import NOBODY, Current
 from corten_serve.worker.operations import Failed, Operation, Stray
 from corten_serve.worker.output import Output
@@ -55,6 +56,8 @@ class Answering:
 
     def failure(self, call: Call, error: BaseException) -> Answer:
         """The answer for what was raised, and a line or a traceback in the log where the project has to know."""
+        if forks.child:
+            self.reported(error)
         write = self.desk.write_error
         if isinstance(error, BadRequest):
             return write(call, error.status, "", error.problems)
@@ -67,6 +70,8 @@ class Answering:
         may be anybody."""
         if isinstance(error, Stray):
             error = error.error
+        if forks.child:
+            forks.end(error)
         if isinstance(error, ResultError):
             self.output.report(f"error: {error}", who=who)
             return str(error)

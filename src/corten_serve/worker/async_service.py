@@ -13,6 +13,7 @@ from typing import Any
 from corten_serve.errors import Cancelled
 from corten_serve.frames import CANCEL, CREDIT, HEALTH, HEALTHY, FrameError, Item, Reader, encode
 from corten_serve.protocols.interface import Answer, Call, Work
+from corten_serve.worker import forks
 from corten_serve.worker.answering import Answering, answered, current_of
 from corten_serve.worker.async_streams import PIECE, AsyncStreams, each_of
 from corten_serve.worker.current import current
@@ -80,6 +81,8 @@ class AsyncService(asyncio.Protocol):
         self._finish(None)
 
     def _finish(self, error: Exception | None) -> None:
+        if forks.child:
+            forks.end()
         if self._over.done():
             return
         if error is None:
@@ -163,6 +166,8 @@ class AsyncService(asyncio.Protocol):
 
     def _say(self, item: Item) -> None:
         """Send `item` with all others of this turn of the loop, in one frame."""
+        if forks.child:
+            forks.end()
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(item)

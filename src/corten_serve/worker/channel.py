@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 
 from corten_serve.frames import Item, Reader, encode
+from corten_serve.worker import forks
 
 _MOST = 1 << 18
 
@@ -19,11 +20,13 @@ class Channel:
 
     def receive(self) -> list[Item] | None:
         """Wait for the next items; None at the end of the channel. May be empty while a frame is not complete."""
+        self._refuse_children()
         data = self._socket.recv(_MOST)
         return self._reader.feed(data) if data else None
 
     def poll(self) -> list[Item]:
         """The items that are there already. The end of the channel is left for `receive` to find."""
+        self._refuse_children()
         try:
             data = self._socket.recv(_MOST, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -32,4 +35,9 @@ class Channel:
 
     def send(self, items: Sequence[Item]) -> None:
         """Send one frame."""
+        self._refuse_children()
         self._socket.sendall(encode(items))
+
+    def _refuse_children(self) -> None:
+        if forks.child:
+            forks.end()

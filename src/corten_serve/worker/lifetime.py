@@ -35,6 +35,11 @@ class Guard:
         signal.signal(signal.SIGUSR1, self._cancel)
         signal.signal(signal.SIGTERM, self._end)
 
+    def forget(self) -> None:
+        """Have a board of one's own, which nobody reads: this is another process now."""
+        self._board = memoryview(bytearray(self._board.nbytes)).cast("Q")
+        self._high = 0
+
     def begin(self, identity: int) -> None:
         """Note on the board that `identity`, and with it all lower ids, was begun."""
         self._board[0] = identity

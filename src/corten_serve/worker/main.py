@@ -16,6 +16,7 @@ import sys
 
 from corten_serve import frames
 from corten_serve.errors import PredictorError
+from corten_serve.worker import forks
 from corten_serve.worker.answering import Answering
 from corten_serve.worker.channel import Channel
 from corten_serve.worker.lifetime import Guard, end_with_the_server
@@ -38,10 +39,13 @@ def main() -> int:
     output = install(environment)
     prepare_path(environment.get("CORTEN_APP", "/app"))
     speak = Channel(channel)
+    forks.part((CHANNEL, BOARD), guard.forget)
     try:
         answering = start(environment, output)
         most = concurrency(answering, environment)
     except PredictorError as error:
+        if forks.child:
+            forks.end(error)
         body = f"{error.message}\0{error.hint or ''}".encode(errors="replace")
         speak.send([frames.Item(0, frames.FAILED, body=body)])
         return 1
@@ -50,6 +54,8 @@ def main() -> int:
     except (BrokenPipeError, ConnectionResetError):
         pass  # The server is gone, and with it everybody who could want an answer.
     finally:
+        if forks.child:
+            forks.end()
         _teardown(answering)
     return 0
 

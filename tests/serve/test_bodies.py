@@ -1,0 +1,66 @@
+"""Bodies on their way: files that are closed while they are written, and clients that fall silent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from typing import Any
+
+from corten_serve.server.bodies import Body, _File
+
+
+def test_a_file_that_is_being_written_keeps_its_number_until_that_is_over():
+    reader, writer = os.pipe()
+    size = 1 << 20  # More than a pipe holds: the thread waits in the middle.
+    file = _File(writer)
+    thread = threading.Thread(target=file.write, args=([b"a" * size, b"b" * size],))
+    thread.start()
+    assert os.read(reader, 1) == b"a"
+    file.close()
+    other = os.open("/dev/null", os.O_RDWR)
+    assert other != writer, "its number is not free while somebody writes to it"
+    received = 1
+    while data := os.read(reader, 1 << 16):
+        assert set(data) <= {ord("a")}, "and what was not begun is not written any more"
+        received += len(data)
+    thread.join(10)
+    assert 1 < received <= size
+    os.close(other)
+    os.close(reader)
+    file.close()
+    file.write([b"late"])  # To nowhere: another file may have the number by now.
+
+
+class Silent:
+    """A client's request whose body never comes."""
+
+    def __call__(self) -> Any:
+        return asyncio.get_running_loop().create_future()
+
+    def __aiter__(self) -> Any:
+        return self
+
+    def __anext__(self) -> Any:
+        return asyncio.get_running_loop().create_future()
+
+
+def test_the_rest_of_a_refused_body_is_not_awaited_for_ever():
+    for length in ("100", "100000000", None):
+        body = Body(Silent(), length)  # type: ignore[arg-type]
+        begun = time.monotonic()
+        asyncio.run(asyncio.wait_for(body.discard(0.05), 10))
+        assert time.monotonic() - begun < 5
+
+
+def test_a_server_ends_although_a_refused_client_is_silent(start):
+    import signal
+    import socket
+
+    server = start("def predict(x: int) -> int: return x", CORTEN_BODY_LIMIT="1Ki")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\nhalf")
+        assert b" 413 " in client.recv(1000)
+        server.signal(signal.SIGTERM)
+        assert server.wait(15) == 0
