@@ -48,17 +48,19 @@ def _serve() -> int:
     os.environ.setdefault("_RJEM_MALLOC_CONF", _MEMORY)
     _stand_in()
     try:
+        from corten_serve.server.files import raise_limit
         from corten_serve.server.listener import open_listener
         from corten_serve.server.process import spawn_first
 
         settings = Settings.from_environment(environment)
         listener = open_listener(settings)
+        files = raise_limit()
         workers = spawn_first(settings, environment)
     except SettingsError as error:
         return _fail(error.message, error.hint, 1)
     from corten_serve.server.serving import run
 
-    return run(settings, listener, workers, environment, begun)
+    return run(settings, listener, workers, environment, begun, files)
 
 
 def _stand_in() -> None:

@@ -112,7 +112,7 @@ Start = Callable[..., Serving]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a server for the code of a predictor module. `inherit=False` lets it bind its port itself. Its output goes to
-    the descriptor `streams`, or nowhere, closed, where that is -1."""
+    the descriptor `streams`, or nowhere, closed, where that is -1. With `files` it may open no more than so many."""
     running: list[Serving] = []
 
     def start(
@@ -121,6 +121,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         inherit: bool = True,
         ready: bool = True,
         streams: int | None = None,
+        files: int = 0,
         **environment: str,
     ) -> Serving:
         app = tmp_path / "app"
@@ -150,7 +151,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         else:
             listener.close()
         arguments = [sys.executable, "-m", "corten_serve", "serve"]
-        pid = os.posix_spawn(sys.executable, arguments, settings, file_actions=actions, setsid=True)
+        if files:
+            arguments = ["/bin/sh", "-c", f'ulimit -n {files} && exec "$0" "$@"', *arguments]
+        pid = os.posix_spawn(arguments[0], arguments, settings, file_actions=actions, setsid=True)
         listener.close()
         serving = Serving(pid, port, out, err)
         running.append(serving)

@@ -80,7 +80,11 @@ class Connection:
 def find(client: str) -> Connection | None:
     """The connection of the client `HOST:PORT`, None if it is gone or has no such address."""
     host, _, port = client.rpartition(":")
-    for name in os.listdir("/proc/self/fd"):
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return None  # No more files may be open.
+    for name in names:
         handle = _duplicate(int(name))
         if handle is None:
             continue

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from corten_serve.frames import BOARD_SIZE
+from corten_serve.server.files import give_back
 from corten_serve.server.machine import accelerators
 from corten_serve.settings import Settings, SettingsError
 
@@ -82,16 +83,22 @@ def spawn(settings: Settings, environment: Mapping[str, str], model: str, number
     """Start a worker in a session of its own, so that a terminal's Ctrl-C does not reach it while it still has work.
 
     Raises SettingsError where the interpreter cannot be started."""
-    ours, theirs = socket.socketpair()
-    descriptor = os.memfd_create("corten-board")
-    high: list[int] = []
+    theirs: socket.socket | None = None
+    ours: socket.socket | None = None
+    open_here: list[int] = []
     try:
+        ours, theirs = socket.socketpair()
+        descriptor = os.memfd_create("corten-board")
+        open_here.append(descriptor)
         os.ftruncate(descriptor, BOARD_SIZE)
         board = mmap.mmap(descriptor, BOARD_SIZE)
         # Descriptors above the targets, so that putting one in its place never overwrites the other.
         import fcntl
 
-        high += [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (theirs.fileno(), descriptor)]
+        high = [fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)]
+        open_here += high
+        high.append(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10))
+        open_here.append(high[1])
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         pid = _start(
             [settings.python, "-c", _CODE, package],
@@ -99,16 +106,22 @@ def spawn(settings: Settings, environment: Mapping[str, str], model: str, number
             high,
         )
     except OSError as error:
-        ours.close()
+        if ours is not None:
+            ours.close()
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
+            raise SettingsError(
+                f"no worker can be started: {(error.strerror or str(error)).lower()}"
+            ) from error
         raise SettingsError(
             f"the worker's interpreter '{settings.python}' cannot be started: {(error.strerror or str(error)).lower()}",
             hint="rebuild the image, or set CORTEN_WORKER_PYTHON",
         ) from error
     finally:
-        theirs.close()
-        os.close(descriptor)
-        for fd in high:
+        if theirs is not None:
+            theirs.close()
+        for fd in open_here:
             os.close(fd)
+    give_back(pid)
     ours.setblocking(False)
     return Spawned(pid, ours, board, model, number)
 

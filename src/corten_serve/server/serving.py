@@ -19,6 +19,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server as GranianServer
 
 from corten_serve.server.app import App
+from corten_serve.server.files import connections
 from corten_serve.server.listener import BACKLOG, accept_no_more
 from corten_serve.server.log import Log, take_over
 from corten_serve.server.meter import Meter
@@ -45,14 +46,14 @@ _SILENCE, _PARTING = 0.1, 0.9
 class _Front(GranianServer):
     """Granian on one event loop, with a listening socket that already exists."""
 
-    def __init__(self, app: App, listener: socket.socket, settings: Settings) -> None:
+    def __init__(self, app: App, listener: socket.socket, settings: Settings, most: int) -> None:
         super().__init__(
             app,
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
             websockets=False,
             backlog=BACKLOG,
-            backpressure=settings.connections,
+            backpressure=most,
             http1_settings=HTTP1Settings(header_read_timeout=int(settings.idle * 1000)),
             log_enabled=False,
         )
@@ -73,10 +74,11 @@ async def serve(
     workers: list[Spawned],
     environment: Mapping[str, str],
     begun: float,
+    files: int,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then drain. Returns the exit code: 0 after a drain, 1 if a model's first worker failed.
 
-    `begun` is the time of the process's start on the clock of `time.perf_counter`."""
+    `begun` is the time of the process's start on the clock of `time.perf_counter`, `files` how many may be open."""
     loop = asyncio.get_running_loop()
     log = Log(settings.log, settings.log_format)
     take_over(log, loop)
@@ -86,17 +88,25 @@ async def serve(
     _on_signals(loop, ending, models)
     models.adopt(workers)
     models.reap()  # One may have ended before anybody listened.
-    front = _Front(app, listener, settings)
+    most = connections(settings.connections, files)
+    if most < settings.connections:
+        log.say(
+            f"warning: at most {most} connections are taken at once, because no more than {files} files may be open",
+            "raise the limit of open files (ulimit -n)",
+        )
+    front = _Front(app, listener, settings, most)
     notice = Notice.from_environment(environment)
     accepting: asyncio.Future[Any] = loop.create_task(_accept(front, models, notice))
     regular = [
-        loop.create_task(_regularly(min(_SWEEP, max(0.1, settings.body_seconds / 4)), app.bodies.sweep)),
+        loop.create_task(_regularly(min(_SWEEP, max(0.1, settings.body_seconds / 4)), app.bodies.sweep, log)),
         loop.create_task(
-            _regularly(min(_LOOK, max(0.1, settings.health / 4)) if settings.health else _LOOK, models.look)
+            _regularly(
+                min(_LOOK, max(0.1, settings.health / 4)) if settings.health else _LOOK, models.look, log
+            )
         ),
     ]
     if notice.awaited:
-        regular.append(loop.create_task(_regularly(1.0, lambda: notice.worked(*models.work()))))
+        regular.append(loop.create_task(_regularly(1.0, lambda: notice.worked(*models.work()), log)))
     runtime = _runtime_api(settings, environment, app, models, log)
     try:
         code = await _until_end(models, accepting, ending, log, begun)
@@ -165,10 +175,14 @@ def _on_signals(loop: asyncio.AbstractEventLoop, ending: asyncio.Future[int], mo
     loop.add_signal_handler(signal.SIGCHLD, models.reap)
 
 
-async def _regularly(seconds: float, do: Callable[[], None]) -> None:
+async def _regularly(seconds: float, do: Callable[[], None], log: Log) -> None:
+    """Do it again and again. What goes wrong once is said, and tried again."""
     while True:
         await asyncio.sleep(seconds)
-        do()
+        try:
+            do()
+        except Exception as error:
+            log.say(f"error: a regular task of the server failed: {type(error).__name__}: {error}")
 
 
 async def _until_end(
@@ -228,6 +242,7 @@ def run(
     workers: list[Spawned],
     environment: Mapping[str, str],
     begun: float,
+    files: int,
 ) -> NoReturn:
     """The event loop around `serve`; ends the process with its exit code.
 
@@ -236,7 +251,7 @@ def run(
     try:
         loop = Loop()
         asyncio.set_event_loop(loop)
-        code = loop.run_until_complete(serve(settings, listener, workers, environment, begun))
+        code = loop.run_until_complete(serve(settings, listener, workers, environment, begun, files))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     for stream in (sys.stdout, sys.stderr):
