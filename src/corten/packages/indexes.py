@@ -111,6 +111,10 @@ class Indexes:
         urls = [index.url for index in self.extra] + [*self.find_links, *self.direct]
         urls += [self.default.url] if self.default is not None else []
         found = [str(local_path(url) or "") if "://" in url else url for url in urls]
+        for key in ("constraint-dependencies", "override-dependencies"):
+            for text in self.settings.get(key, ()):
+                wheel = local_wheel(parse_requirement(text, key, self.root))
+                found.append(str(wheel or ""))
         return [path for path in found if path]
 
     def line(self, item: Requirement) -> str:
