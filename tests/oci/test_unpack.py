@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from corten.errors import FormatError
 from corten.oci import unpack
 from corten.oci.digest import Digest
+from corten.store.check import check
 from corten.store.store import Store
 
 
@@ -42,6 +43,7 @@ def keep(
     store = Store.open(tmp_path / "store")
     with store.temporary_directory() as directory:
         store.layers.receive(directory, iter([data]), Digest.of(data))
+    assert check(store).findings == ()
     return store.layers.tree(Digest.of(data)), data, b"".join(store.layers.stream(Digest.of(data)))
 
 

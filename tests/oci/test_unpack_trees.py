@@ -16,6 +16,7 @@ from corten.errors import FormatError
 from corten.oci import media, tar
 from corten.oci.compression import Compression, Compressors, decompressed
 from corten.oci.digest import Digest
+from corten.store.check import check
 from corten.store.store import Store
 
 TYPES: dict[Compression, str] = {"gzip": media.LAYER_GZIP, "zstd": media.LAYER_ZSTD, "raw": media.LAYER}
@@ -37,6 +38,7 @@ def received(store: Store, data: bytes) -> Path:
     with store.temporary_directory() as directory:
         store.layers.receive(directory, (data[n : n + 4000] for n in range(0, len(data), 4000)), diff_id)
     assert b"".join(store.layers.stream(diff_id)) == data
+    assert check(store).findings == ()
     return store.layers.tree(diff_id)
 
 

@@ -15,6 +15,8 @@ VERBS = {
     "info": "doctor",
     "system": "prune",
     "network": "run --network",
+    "check": "store check",
+    "fsck": "store check",
     "serve": "up",
     "compose": "up",
     "pause": "kill --signal STOP",

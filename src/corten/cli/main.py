@@ -56,6 +56,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "history": ("history", "show an image's layers, bottom to top"),
     "rmi": ("rmi", "forget an image's name"),
     "prune": ("prune", "delete what no image or container reaches"),
+    "store": ("store", "check the store, where images and layers lie, and remove what is damaged"),
     "tag": ("tag", "give an image another name"),
     "save": ("save", "write images as a folder or an archive, which docker and podman load"),
     "load": ("load", "take images from an archive or a folder, as docker and podman save them"),

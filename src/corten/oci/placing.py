@@ -27,7 +27,9 @@ LONGEST = 3500
 """Bytes of a path: with the store's own before it, it must stay below the kernel's 4,096."""
 WHITEOUT = b".wh."
 
-_OPAQUE = b".wh..wh..opq"
+OPAQUE = b".wh..wh..opq"
+HIDES_BELOW = "user.overlay.opaque"
+"""The attribute of a directory that hides those of the layers below from an overlay."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_OPEN = 64
@@ -200,7 +202,7 @@ class Placing:
 
     def _whiteout(self, parent: bytes, name: bytes) -> None:
         directory = self._enter(parent)
-        if name == _OPAQUE:
+        if name == OPAQUE:
             self._hide_below(directory)
             return
         hidden = name[len(WHITEOUT) :]
@@ -214,7 +216,7 @@ class Placing:
                 self._hide_below(self._enter(parent + b"/" + hidden if parent else hidden))
 
     def _hide_below(self, directory: int) -> None:
-        for name in ["user.overlay.opaque", *(["trusted.overlay.opaque"] if self._privileged else [])]:
+        for name in [HIDES_BELOW, *(["trusted.overlay.opaque"] if self._privileged else [])]:
             try:
                 os.setxattr(directory, name, b"y")
             except OSError as error:

@@ -181,4 +181,7 @@ class _Inflated:
 
 
 def _damaged() -> FormatError:
-    return FormatError("a layer's recipe in the store is damaged", hint="remove the image and get it again")
+    return FormatError(
+        "a layer's recipe in the store is damaged",
+        hint="'corten store check --repair' removes it; then pull the image again",
+    )

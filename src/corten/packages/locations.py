@@ -19,6 +19,7 @@ from corten.packages.http import Http
 from corten.packages.indexes import Indexes
 from corten.packages.simple import Listed, linked_files, project_files
 from corten.packages.uv import Uv
+from corten.store.disk import private_directory, write_privately
 from corten.store.store import Store
 
 _HINTS = 4
@@ -48,8 +49,9 @@ class Hints:
         path = self._directory / sha256
         temporary = path.with_name(f".{sha256}.{secrets.token_hex(4)}")
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            temporary.write_text("\n".join([url, *(item for item in known if item != url)][:_HINTS]))
+            private_directory(self._directory)
+            lines = [url, *(item for item in known if item != url)][:_HINTS]
+            write_privately(temporary, "\n".join(lines).encode())
             os.replace(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)  # a hint that cannot be kept costs a look-up, nothing else

@@ -53,6 +53,13 @@ class Encodings:
         except (OSError, ValueError, TypeError, KeyError, FormatError, RecursionError):
             return ()
 
+    def readable(self, value: Any) -> bool:
+        """Whether `value`, out of a file, is a list of forms."""
+        try:
+            return isinstance(value, list) and all(_decoded(item) for item in value)
+        except (ValueError, TypeError, KeyError, FormatError):
+            return False
+
     def add(self, diff_id: Digest, encoding: Encoding) -> None:
         """Note a form, or that one that is known was made or verified here, or lies in more repositories."""
         with self._alone():

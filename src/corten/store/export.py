@@ -258,7 +258,7 @@ def _copied(packing: Packing, diff_id: Digest, packed: Descriptor, observe: Obse
     if sha256.hexdigest() != packed.digest.hex:
         raise FormatError(
             f"the layer '{diff_id.short}' in the store was changed",
-            hint="run 'corten rmi' on its images, 'corten prune', and build again",
+            hint="'corten store check --repair' removes it; then build or pull the image again",
         )
     observe(TaskFinished("copy", diff_id.short))
 

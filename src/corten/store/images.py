@@ -236,7 +236,15 @@ class Images:
                 continue
             record = self._read(path)
             if record:
-                yield path.name.removesuffix(".json").replace("%", "/").replace("@", ":"), path, record
+                yield self.name_of(path), path, record
+
+    def name_of(self, path: Path) -> str:
+        """The name whose file `path` is."""
+        return path.name.removesuffix(".json").replace("%", "/").replace("@", ":")
+
+    def record_of(self, path: Path) -> dict[str, str]:
+        """What the file of a name says: manifest digests by platform; nothing where it is damaged."""
+        return self._read(path)
 
     def _path(self, name: str) -> Path:
         return self.directory / (name.replace("/", "%").replace(":", "@") + ".json")
@@ -245,7 +253,7 @@ class Images:
         """Digests by platform; none where there is no such name, or a power loss has left an empty file of it."""
         try:
             record = json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError, RecursionError):
+        except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
             return {}
         return {str(key): str(value) for key, value in record.items()} if isinstance(record, dict) else {}
 
