@@ -54,6 +54,22 @@ def test_what_is_no_login_stays(text: str) -> None:
         assert without_credentials(name, text.encode()) == (text.encode(), ())
 
 
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("-i https://TOKEN@host/simple\n", True),
+        ("numpy\n  --extra-index-url=https://u:p@host\n", True),
+        ("model @ git+https://TOKEN@host/a.git\n", True),
+        ("a note: see https://u:p@host/\n", False),
+        ("write to -i https://u:p@host/\n", False),
+    ],
+)
+def test_a_list_of_requirements_is_known_by_what_is_in_it(text: str, changed: bool) -> None:
+    clean, lines = without_credentials("deps/production.txt", text.encode())
+    assert bool(lines) is changed
+    assert (b"@host" not in clean) is changed
+
+
 def test_toml_keeps_its_form() -> None:
     text = b"""index = ["https://host","me@example.org",'https://u:p@two/x']
 [[other]]
@@ -117,7 +133,7 @@ def test_nothing_more_is_taken_out_the_second_time(data: bytes, name: str) -> No
             True,
         ).items(),
         *dict.fromkeys(
-            ["main.py", "notes.txt", "requirements.py", "data/requirements.json", "x.toml"], False
+            ["main.py", "notes.md", "requirements.py", "data/requirements.json", "x.toml"], False
         ).items(),
     ],
 )

@@ -39,7 +39,8 @@ DONE: dict[Phase, str] = {
 _ERROR, _WARNING, _HINT = ("error:", "1;31"), ("warning:", "1;33"), ("hint:", "1;36")
 REPORT = "this is a bug in Corten; please report it with the lines above and 'corten --version'"
 
-_UNSAFE = re.compile(
+# Compiled by `re` when a text has something odd in it: that takes as long as a hundred lines of output.
+_UNSAFE = (
     # Control characters (C0 without tab and newline, DEL, C1).
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"
     # Format characters: soft hyphen, marks of scripts, zero width, directions, isolates, byte order, annotations.
@@ -49,7 +50,6 @@ _UNSAFE = re.compile(
     # Format characters beyond the first plane, tags among them.
     "\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
 )
-_SPACE = re.compile("[\t\n]")
 Style = tuple[str, str]
 """A first word with its style (SGR): `("error:", "1;31")`."""
 _CLEAR = "\x1b[H\x1b[J"
@@ -284,16 +284,16 @@ def escaped(text: str) -> str:
     """`text` with every character that could steer a terminal or change what a reader sees as its escape (`\\u001b`):
     control characters but tab and newline, format characters, those that turn the direction of text, and separators of
     lines. The escapes are JSON's, so a JSON document remains one with the same meaning."""
-    if text.isprintable():
+    if text.replace("\n", "").replace("\t", "").isprintable():
         return text
-    return _UNSAFE.sub(_escape, text)
+    return re.sub(_UNSAFE, _escape, text)
 
 
 def cell(text: str) -> str:
     """`escaped` for a text that is one field of a line or a table: its tabs and newlines are escaped too."""
     if text.isprintable():
         return text
-    return _SPACE.sub(_escape, escaped(text))
+    return escaped(text).replace("\n", "\\u000a").replace("\t", "\\u0009")
 
 
 def _escape(match: re.Match[str]) -> str:

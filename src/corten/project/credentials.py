@@ -36,7 +36,10 @@ _NAMES = frozenset(
 _REQUIREMENTS = (
     r"(?:.*/)?(?:[^/]*(?:requirements|constraints)[^/]*|requirements[^/]*/[^/]+)\.(?:txt|in|pip|lock)"
 )
-_IN_LINES = (".txt", ".in", ".pip", ".conf", ".ini")
+_LISTS = (".txt", ".in", ".pip", ".req", ".reqs")
+"""Endings of files that may list requirements under any name: what is in them tells."""
+_OF_A_LIST = rb"(?m)^[ \t]*(?:-i|-f|--index-url|--extra-index-url|--find-links)[ \t=]|^[A-Za-z0-9._\[\], -]+@[ \t]*[a-z+]+://"
+_IN_LINES = (*_LISTS, ".conf", ".ini")
 """Endings of files in which a quote may be part of a URL, and a backslash at the end of a line joins it with the next."""
 _SCHEME = rb"([A-Za-z][A-Za-z0-9+.-]*)://"
 _QUOTED = _SCHEME + rb"""([^\s/?#"'<>,]*)@(?=[A-Za-z0-9\[$%{])"""
@@ -47,7 +50,11 @@ _MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def has_addresses(path: str) -> bool:
-    """Whether the file is one that tells pip, uv or their kin where packages come from. `path` is relative to the project."""
+    """Whether the file may be one that tells pip, uv or their kin where packages come from. `path` is relative to the project."""
+    return path.lower().endswith(_LISTS) or _is_named_so(path)
+
+
+def _is_named_so(path: str) -> bool:
     low = path.lower()
     name = low.rpartition("/")[2]
     return name in _NAMES or (
@@ -68,6 +75,8 @@ def without_credentials(path: str, data: bytes) -> tuple[bytes, tuple[int, ...]]
         clean, lines = without_credentials(path, text)
         order = "utf-16-le" if data.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
         return (data[:2] + clean.decode().encode(order), lines) if lines else (data, ())
+    if not _is_named_so(path) and re.search(_OF_A_LIST, data) is None:
+        return data, ()
     found: list[int] = []
 
     def replaced(match: re.Match[bytes]) -> bytes:
