@@ -81,10 +81,12 @@ def prepare(packed: Path, kind: str, target: Path, largest: int = LARGEST) -> No
     for part in body.split(b"\n\n"):
         if part.startswith(b"Package: "):
             place = b"\t%d\t%d" % (offset, len(part))
-            names.append(part[9 : part.index(b"\n")] + place)
+            name = part[9:].partition(b"\n")[0]
+            if b"\t" not in name:  # it parts the columns, and is in no name
+                names.append(name + place)
             if match := _PROVIDED.search(part):
                 own = {item.strip().partition(b" ")[0] for item in match.group(1).split(b",")}
-                provided += [name + place for name in own if name]
+                provided += [name + place for name in own if name and b"\t" not in name]
         offset += len(part) + 2
     directories = [b"\n".join(sorted(lines)) + b"\n" for lines in (names, provided)]
     head = b"%s%d %d %d\n" % (_MAGIC, len(directories[0]), len(directories[1]), len(body))

@@ -43,7 +43,7 @@ def folder_name(date: str) -> str:
     try:
         return f"{datetime.fromisoformat(date):%Y%m%dT%H%M%SZ}"
     except ValueError as error:
-        raise FormatError(f"'{date[:40]}' is not a time") from error
+        raise FormatError(f"{date[:40]!r} is not a time") from error
 
 
 class Lists:

@@ -232,7 +232,7 @@ def stamps(released: str) -> list[str]:
         moment = datetime.fromisoformat(released.replace("Z", "+00:00"))
         return [f"{moment + timedelta(hours=hours):%Y%m%dT%H%M%SZ}" for hours in (12, 36, 0)]
     except (ValueError, OverflowError) as error:
-        raise FormatError(f"'{released[:40]}' is not a time") from error
+        raise FormatError(f"{released[:40]!r} is not a time") from error
 
 
 def _mirrors_file(store: Store) -> Path:

@@ -73,10 +73,10 @@ def read_release(
     except FormatError as error:
         raise SignatureError(error.message, hint="use another mirror") from error
     if fields.get("origin") != "Debian":
-        raise SignatureError(f"{name} is not Debian's, but from '{fields.get('origin', '')}'")
+        raise SignatureError(f"{name} is not Debian's, but from {fields.get('origin', '')[:60]!r}")
     if fields.get("codename") != codename:
         raise SignatureError(
-            f"{name} belongs to '{fields.get('codename', '')}'",
+            f"{name} belongs to {fields.get('codename', '')[:60]!r}",
             hint="use another mirror: this one mixes up suites",
         )
     date = _moment(fields.get("date"), name)
@@ -129,4 +129,4 @@ def _moment(text: str | None, name: str) -> datetime | None:
         moment = parsedate_to_datetime(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, TypeError, OverflowError) as error:
-        raise SignatureError(f"{name} has a date that is none: '{text[:60]}'") from error
+        raise SignatureError(f"{name} has a date that is none: {text[:60]!r}") from error
