@@ -22,6 +22,7 @@ from corten.runtime.options import RunOptions
 from corten.store.store import Store
 from corten.values import replace
 from support.command import Corten
+from support.vendor import write_vendor
 
 pytestmark = pytest.mark.e2e
 HOSTILE = {
@@ -241,3 +242,21 @@ def test_a_stop_signal_of_an_image_does_not_keep_a_container_alive(
         assert "deaf" not in corten("ps", "-q").stdout
     finally:
         corten("rm", "-f", "deaf", code=None)
+
+
+def test_variables_of_an_image_do_not_reach_a_vendors_hook(
+    corten: Corten, image: Callable[..., str], tmp_path: Path
+) -> None:
+    """It is a program of this machine, which runs in the root of the image: LD_PRELOAD was an escape elsewhere (CVE-2025-23266)."""
+    specs = write_vendor(tmp_path)
+    told = tmp_path / "told"
+    (tmp_path / "driver" / "hook").write_text(f"#!/bin/sh\nenv > {told}\n")
+    path = specs / "nvidia.json"
+    document = json.loads(path.read_text())
+    del document["containerEdits"]["hooks"][0]["env"]
+    path.write_text(json.dumps(document))
+    foreign = image("hooked", env=("PATH=/evil:/usr/bin:/bin", "EVIL=1", "LD_LIBRARY_PATH=/evil"))
+    corten("run", "--gpus", "all", "--cdi-spec-dir", specs, foreign, "--", "true")
+    seen = dict(line.split("=", 1) for line in told.read_text().splitlines())
+    assert set(seen) <= {"PATH", "PWD", "OLDPWD", "SHLVL", "_"}
+    assert "/evil" not in seen["PATH"]

@@ -301,9 +301,13 @@ def test_a_specification_gets_what_the_edits_say() -> None:
     assert [(item["destination"], item["options"]) for item in spec["mounts"]] == [
         ("/x", ["ro", "bind"]), ("/proc", []), ("/x/y/z", ["rbind"]),
     ]  # fmt: skip
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     assert spec["hooks"] == {
-        "prestart": [{"path": "/h", "args": ["h"], "env": ["A=1"], "timeout": 3}, {"path": "/i"}],
-        "poststop": [{"path": "/j"}],
+        "prestart": [
+            {"path": "/h", "args": ["h"], "env": [path, "A=1"], "timeout": 3},
+            {"path": "/i", "env": [path]},
+        ],
+        "poststop": [{"path": "/j", "env": [path]}],
     }
     rootless = with_edits(SPEC, edits, makes_nodes=False)
     assert "devices" not in rootless["linux"]

@@ -6,6 +6,8 @@ from typing import Any
 
 from corten.runtime.cdi.model import DeviceNode, Edits, Hook, Mount
 
+_HOOK_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 def with_edits(spec: dict[str, Any], edits: Edits, *, makes_nodes: bool) -> dict[str, Any]:
     """A copy of the runtime specification `spec` with `edits`. What is asked for replaces what is there under the same
@@ -98,8 +100,10 @@ def _hooks(present: dict[str, Any], hooks: tuple[Hook, ...]) -> dict[str, Any]:
         entry: dict[str, Any] = {"path": hook.path}
         if hook.arguments:
             entry["args"] = list(hook.arguments)
-        if hook.environment:
-            entry["env"] = list(hook.environment)
+        # Without any, an engine gives it the container's, and with that an image chooses what a program of this machine loads
+        # (LD_PRELOAD, CVE-2025-23266).
+        own = [] if any(item.startswith("PATH=") for item in hook.environment) else [_HOOK_PATH]
+        entry["env"] = [*own, *hook.environment]
         if hook.timeout is not None:
             entry["timeout"] = hook.timeout
         changed.setdefault(hook.name, []).append(entry)
