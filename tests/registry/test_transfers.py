@@ -22,9 +22,12 @@ from corten.registry.pull import ensure_layers, pull
 from corten.registry.push import PushOptions, push
 from corten.registry.referrers import put_referrer
 from corten.registry.remote import offered_layers
+from corten.store.check import check
+from corten.store.disk import remove_tree
 from corten.store.images import Image
 from corten.store.prune import prune
 from corten.store.store import Store
+from corten.store.sync import sync
 from support.faults import FaultProxy
 from support.images import AMD64, ARM64, make_image, tree_of
 from support.registries import distribution
@@ -325,3 +328,26 @@ def _signature(repository: Repository, subject: Digest) -> Digest:
     }
     data = json.dumps(document).encode()
     return put_referrer(repository, data, media.MANIFEST)
+
+
+@pytest.mark.parametrize("left", [("synced",), ("synced", "layer.json"), ("synced", "layer.json", "fs")])
+def test_a_part_of_a_layer_does_not_stop_a_pull(
+    registry: str, store: Store, elsewhere: Store, left: tuple[str, ...]
+) -> None:
+    """A folder with only the marker made every later pull fail."""
+    image = make_image(store, "iris", [BASE, CODE])
+    reference = place(registry)
+    pushed(store, [image], reference)
+    pull(reference, [AMD64], elsewhere, SETTINGS, ignore)
+    sync(elsewhere)
+    for diff_id in image.config.diff_ids:
+        layer = elsewhere.layers.directory / diff_id.hex
+        layer.chmod(0o700)
+        for part in layer.iterdir():
+            if part.name not in left:
+                remove_tree(part)
+    arrived = pull(reference, [AMD64], elsewhere, SETTINGS, ignore).images[0]
+    assert [tree_of(elsewhere, item) for item in arrived.config.diff_ids] == [
+        tree_of(store, item) for item in image.config.diff_ids
+    ]
+    assert check(elsewhere).findings == ()

@@ -263,6 +263,40 @@ def test_a_changed_layer_streams_nothing_from_outside(tmp_path: Path) -> None:
         list(store.layers.stream(diff_id))
 
 
+def test_a_fetched_file_from_before_a_power_loss_counts_only_when_it_is_whole(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "home")
+    sha256 = Digest.of(b"wheel").hex
+    given = tmp_path / "given"
+    given.write_bytes(b"wheel")
+    place = store.files.add(given, sha256, "wheel")
+    assert store.files.path(sha256, "wheel") == place
+    store.files.started = place.stat().st_ctime_ns + 10**9  # the machine was switched on later
+    assert store.files.path(sha256, "wheel") == place
+    place.write_bytes(b"")
+    store.files.started = place.stat().st_ctime_ns + 10**9
+    assert store.files.path(sha256, "wheel") is None
+    assert store.files.add(given, sha256, "wheel") == place
+    assert place.read_bytes() == b"wheel"
+    place.write_bytes(b"whe")
+    store.files.started = place.stat().st_ctime_ns + 10**9
+    incoming = store.files.incoming(sha256, "wheel")
+    incoming.write_bytes(b"wheel")
+    store.files.add(incoming, sha256, "wheel")
+    assert place.read_bytes() == b"wheel"
+
+
+def test_a_flush_vouches_for_fetched_files_until_then(tmp_path: Path) -> None:
+    """They are not hashed again after a restart of the machine."""
+    store = Store.open(tmp_path / "home")
+    fill(store)
+    place = store.files.path("0" * 64, "wheel")
+    assert place is not None
+    store.files.started = place.stat().st_ctime_ns + 10**9
+    assert store.files.path("0" * 64, "wheel") == place, "its name is no hash of it, and it was not hashed"
+    (store.files.directory / "synced").write_text("damaged")
+    assert store.files.path("0" * 64, "wheel") is None
+
+
 def test_a_platform_of_an_image_is_not_lost_with_a_damaged_name(tmp_path: Path) -> None:
     """A name whose file has no bytes any more is free."""
     store = Store.open(tmp_path / "home")

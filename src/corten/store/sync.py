@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from corten.store.disk import sync_file_system
@@ -14,8 +15,10 @@ def sync(store: Store) -> int:
     with store.lock("store", shared=True):
         pending = store.layers.unsynced()
         if pending:
+            moment = time.time_ns()
             sync_file_system(store.layers.directory)
             store.layers.mark_synced(pending)
+            store.files.mark_synced(moment)
     return len(pending)
 
 
