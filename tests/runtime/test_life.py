@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import pytest
 
 from corten.cli.living import parse_restart, parse_time
 from corten.errors import RuntimeFailure, UsageError
-from corten.runtime import inventory, records
+from corten.runtime import inventory, launch, records
 from corten.runtime.control import parse_signal
+from corten.runtime.identity import current_identity
 from corten.runtime.inventory import Ending, look
 from corten.runtime.logs import entries, follow, parse_since
 from corten.runtime.options import Limits, RunOptions
@@ -232,3 +235,22 @@ def test_what_cannot_be_removed_keeps_nothing_else(tmp_path: Path) -> None:
     (store.containers_directory / "b.lock").symlink_to("missing/b.lock")  # cannot be opened, whoever asks
     inventory.sweep(store)
     assert sorted(os.listdir(store.containers_directory)) == ["b", "b.lock"]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/where"),
+            "it failed: no space left on device ('/where')",
+        ),
+        (UsageError("that is wrong", hint="do it right"), "it failed: that is wrong"),
+        (ValueError("odd"), "it failed: ValueError: odd"),
+    ],
+)
+def test_what_went_wrong_in_a_namespace_is_told(error: Exception, says: str) -> None:
+    def act() -> None:
+        raise error
+
+    with pytest.raises(RuntimeFailure, match=re.escape(says)):
+        launch.in_namespace(current_identity(), act, what="it failed")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from corten.store.disk import remove_tree
+from corten.errors import StoreError
+from corten.store.disk import explained, remove_tree
 
 
 def nested(top: Path, count: int, mode: int = 0o755) -> None:
@@ -68,3 +69,15 @@ class TestRemoveTree:
         script = 'mount -t tmpfs none /proc && exec "$@"'
         subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-c", remove], check=True)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_outside_the_store_is_named_and_not_the_store(tmp_path):
+    """What is read from elsewhere says nothing of the store's disk."""
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(StoreError, match=r"'/.*/file/below' cannot be used: not a directory"),
+        explained(tmp_path / "store"),
+    ):
+        (tmp_path / "file/below").read_bytes()
+    with pytest.raises(StoreError, match="cannot write to the store at"), explained(tmp_path):
+        (tmp_path / "file/below").read_bytes()

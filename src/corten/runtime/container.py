@@ -8,15 +8,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from corten.errors import RuntimeFailure, UsageError
+from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.events import Note, Observer
+from corten.oci.config import ImageConfig
+from corten.oci.digest import Digest
 from corten.runtime import attend, records
 from corten.runtime.descriptors import Passed
 from corten.runtime.emulation import check_platform
 from corten.runtime.engine import FALLBACKS
 from corten.runtime.identity import current_identity, find_program
 from corten.runtime.inventory import SERVICE, STOPPED, find, sweep
-from corten.runtime.made import Life, Made
+from corten.runtime.made import IMAGE, Life, Made
 from corten.runtime.monitor import Monitor
 from corten.runtime.options import RunOptions
 from corten.runtime.probe import find_engine
@@ -58,7 +60,7 @@ def run(image: Image, options: RunOptions, store: Store, observe: Observer, life
     terminal = os.isatty(0) and os.isatty(1)
     if life.terminal and not terminal:
         raise UsageError("standard input and output are no terminal", hint="leave -t out")
-    with _made(image, options, store, replace(life, kind="foreground", monitor=None)) as made:
+    with _made(image, options, store, replace(life, kind="foreground", monitor=None), observe) as made:
         late: list[bool] = []
         with guarded_terminal(terminal):
             pid = made.start(store, observe, terminal=terminal, size=terminal_size() if terminal else None)
@@ -100,6 +102,7 @@ def start(
             url=url,
             labels=((SERVICE, service),) if service else (),
         ),
+        observe=observe,
     )
     try:
         if log is not None:
@@ -107,7 +110,7 @@ def start(
         pid = made.start(store, observe, serving=serving, output=output, session=True)
         return Running(made.name, pid)
     except BaseException:
-        made.remove()
+        _undo(made, store)
         raise
     finally:
         made.release()
@@ -117,17 +120,25 @@ def detach(image: Image, options: RunOptions, store: Store, observe: Observer, l
     """Start a container that lives on by itself, and return its name. Raises RuntimeFailure, UsageError."""
     check_platform(image.config.platform)
     sweep(store)
-    made = Made(image, options, store, _watched(life, options, store, observe))
+    made = Made(image, options, store, _watched(life, options, store, observe), observe=observe)
     try:
         _start_detached(made, store, observe)
         if needs_supervisor(made.record):
             start_supervisor(store, made.directory)
         return made.name
     except BaseException:
-        made.remove()
+        _undo(made, store)
         raise
     finally:
         made.release()
+
+
+def _undo(made: Made, store: Store) -> None:
+    """End and remove what was begun. It may live already: Ctrl-C comes at any moment, and a detached shim goes on."""
+    from corten.runtime.control import remove
+
+    made.release()
+    remove(store, made.name, force=True)
 
 
 def start_again(store: Store, name: str, observe: Observer, *, supervised: bool = False) -> None:
@@ -136,7 +147,7 @@ def start_again(store: Store, name: str, observe: Observer, *, supervised: bool 
     record = check_startable(store, name)
     directory = find(store, name)
     options = records.read_options(directory)
-    image = replace(store.images.get(record.id), name=record.image)
+    image = _image_of(store, directory, record)
     life = Life(
         labels=record.labels,
         remove=record.remove,
@@ -153,6 +164,7 @@ def start_again(store: Store, name: str, observe: Observer, *, supervised: bool 
         store,
         _watched(life, options, store, observe),
         again=replace(record, restarts=restarts),
+        observe=observe,
     )
     try:
         if supervised and (directory / STOPPED).exists():
@@ -163,6 +175,26 @@ def start_again(store: Store, name: str, observe: Observer, *, supervised: bool 
             start_supervisor(store, directory)
     finally:
         made.release()
+
+
+def _image_of(store: Store, directory: Path, record: Record) -> Image:
+    """The image that a container was started from, whatever its name stands for now. Raises RuntimeFailure, FormatError."""
+    try:
+        # One that an earlier version started has no file of its own.
+        file = directory / IMAGE
+        data = file.read_bytes() if file.exists() else store.blobs.read(Digest.parse(record.id))
+    except (OSError, CortenError) as error:
+        raise RuntimeFailure(
+            f"'{directory.name}' cannot be started again: what its image was is not to be read",
+            hint="remove it with 'corten rm', and run it again",
+        ) from error
+    found = Digest.of(data)
+    if found != record.id:
+        raise RuntimeFailure(
+            f"'{directory.name}' cannot be started again: its files were changed",
+            hint="remove it with 'corten rm', and run it again",
+        )
+    return Image(record.image, found, found, ImageConfig.decode(data), 0, record.created)
 
 
 def check_startable(store: Store, name: str) -> Record:
@@ -223,10 +255,10 @@ def _start_detached(made: Made, store: Store, observe: Observer) -> None:
 
 
 @contextlib.contextmanager
-def _made(image: Image, options: RunOptions, store: Store, life: Life) -> Iterator[Made]:
+def _made(image: Image, options: RunOptions, store: Store, life: Life, observe: Observer) -> Iterator[Made]:
     check_platform(image.config.platform)
     sweep(store)
-    made = Made(image, options, store, life)
+    made = Made(image, options, store, life, observe=observe)
     try:
         yield made
     finally:

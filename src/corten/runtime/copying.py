@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -20,13 +21,14 @@ from typing import BinaryIO
 from corten.errors import RuntimeFailure, UsageError
 from corten.runtime import enter, launch, records, tree_stream
 from corten.runtime.identity import current_identity
-from corten.runtime.inventory import find, lock_path, look, remove_as_owner, take
+from corten.runtime.inventory import find, is_at, lock_path, look, remove_as_owner, take
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
 from corten.runtime.processes import first_process, inside
 from corten.store.disk import remove_tree
 from corten.store.store import Store
 
 _MOUNTED = "copying"
+_PAUSE = 0.05
 
 
 def copy_out(store: Store, name: str, source: str, target: Path) -> None:
@@ -143,25 +145,40 @@ def _side(store: Store, name: str, act: Callable[[BinaryIO], None], *, writes: b
 def _started(store: Store, directory: Path, work: Callable[[], int]) -> Iterator[tuple[int, int]]:
     """Start `work` with the container's root: in its own mounts while it runs, else in its layers, mounted once more while
     its lock is held, so that nobody starts it meanwhile."""
-    listed = look(directory)
-    monitor = inside(directory) if listed is not None and listed.running else None
-    first = first_process(monitor) if monitor is not None else None
-    if first is not None:
-        # setns(2) makes the root of the mount namespace this process's: engines pivot to the container's.
-        yield enter.fork_inside(first, work)
-        return
-    lock = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    while True:
+        listed = look(directory)
+        monitor = inside(directory) if listed is not None and listed.running else None
+        first = first_process(monitor) if monitor is not None else None
+        if first is not None:
+            # setns(2) makes the root of the mount namespace this process's: engines pivot to the container's.
+            yield enter.fork_inside(first, work)
+            return
+        lock = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            take(lock)
+        except BlockingIOError:
+            os.close(lock)
+            if inside(directory) is not None:
+                raise RuntimeFailure(
+                    f"the files of '{directory.name}' cannot be reached while it runs", hint="stop it first"
+                ) from None
+            # Another copy has it, or it is about to start.
+            time.sleep(_PAUSE)
+        except BaseException:
+            os.close(lock)
+            raise
+        else:
+            break
     try:
-        take(lock)
+        if not is_at(lock, lock_path(directory)):
+            raise RuntimeFailure(f"there is no container '{directory.name}' any more", hint="it was removed")
         (directory / _MOUNTED).mkdir(exist_ok=True)
-        yield enter.forked(lambda tell: _in_layers(store, directory, work, tell))
-    except BlockingIOError:
-        raise RuntimeFailure(
-            f"the files of '{directory.name}' cannot be reached while it runs", hint="stop it first"
-        ) from None
+        try:
+            yield enter.forked(lambda tell: _in_layers(store, directory, work, tell))
+        finally:
+            with contextlib.suppress(OSError):
+                remove_as_owner(directory / _MOUNTED)
     finally:
-        with contextlib.suppress(OSError):
-            remove_as_owner(directory / _MOUNTED)
         fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
 
@@ -198,5 +215,5 @@ def _in_layers(store: Store, directory: Path, work: Callable[[], int], tell: int
         except BaseException as error:
             enter.tell_failure(tell, error)
 
-    launch.in_namespace(identity, act)
+    launch.in_namespace(identity, act, what=f"the files of '{directory.name}' cannot be reached")
     return 0

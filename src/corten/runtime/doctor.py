@@ -58,7 +58,7 @@ def _namespaces(identity: Identity) -> Finding:
         return Finding(subject, "ok", "not needed: this user is root")
     try:
         launch.in_namespace(
-            Identity("single", ((0, os.geteuid(), 1),), ((0, os.getegid(), 1),)), lambda: None
+            Identity("single", ((0, os.geteuid(), 1),), ((0, os.getegid(), 1),)), lambda: None, what="refused"
         )
     except (CortenError, OSError):
         return Finding(subject, "missing", "refused to this user", why_no_namespace())
@@ -101,7 +101,7 @@ def _overlay(store: Store, identity: Identity) -> Finding:
         with store.temporary_directory("doctor") as directory:
             for part in ("layer", "upper", "work", "rootfs", "names"):
                 (directory / part).mkdir()
-            launch.in_namespace(identity, attempt)
+            launch.in_namespace(identity, attempt, what="refused")
     except (CortenError, OSError):
         return Finding(
             subject,

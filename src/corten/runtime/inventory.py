@@ -296,4 +296,8 @@ def remove_as_owner(path: Path) -> None:
     if os.path.lexists(path):
         # Files of a container's other users belong to subordinate IDs, and an overlay's own folders are open to nobody:
         # only a namespace in which this user is root may delete them.
-        launch.in_namespace(current_identity(), lambda: remove_tree(path))
+        launch.in_namespace(
+            current_identity(),
+            lambda: remove_tree(path),
+            what=f"what a container left behind in '{path}' cannot be removed",
+        )

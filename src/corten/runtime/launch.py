@@ -328,8 +328,9 @@ def redirected(launch: Launch, output: int) -> Launch:
     return replace(launch, output=output)
 
 
-def in_namespace(identity: Identity, action: Callable[[], None]) -> None:
-    """Call `action` in a child process in a new user namespace. Raises RuntimeFailure when it fails."""
+def in_namespace(identity: Identity, action: Callable[[], None], *, what: str) -> None:
+    """Call `action` in a child process in a new user namespace. Raises RuntimeFailure when it fails: `what` says what cannot
+    be done then, and the cause follows."""
     told, tell = os.pipe2(os.O_CLOEXEC)
     waits, go = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -341,20 +342,33 @@ def in_namespace(identity: Identity, action: Callable[[], None]) -> None:
             _enter_user_namespace(identity, tell, waits)
             action()
             code = 0
+        except CortenError as error:
+            _tell(tell, error.message, error.hint)
+        except OSError as error:
+            name = f" ('{os.fsdecode(error.filename)}')" if isinstance(error.filename, (str, bytes)) else ""
+            _tell(tell, f"{(error.strerror or str(error)).lower()}{name}", None)
+        except BaseException as error:
+            _tell(tell, f"{type(error).__name__}: {error}", None)
         finally:
             os._exit(code)
     os.close(tell)
     os.close(waits)
     try:
-        if identity.kind != "root" and os.read(told, 1) == b"u":
-            write_mappings(pid, identity)
-            os.write(go, b"m")
+        with os.fdopen(told, "rb") as reading:
+            first = reading.read(1)
+            if first == b"u":
+                write_mappings(pid, identity)
+                os.write(go, b"m")
+                first = b""
+            failure = first + reading.read()
     finally:
-        os.close(told)
         os.close(go)
         _, status = os.waitpid(pid, 0)
     if status != 0:
-        raise RuntimeFailure("what a container left behind cannot be removed", hint="remove it as root")
+        _, reason, hint = json.loads(failure) if failure else (None, "the process ended without a word", None)
+        raise RuntimeFailure(
+            f"{what}: {reason}", hint=hint or "run 'corten doctor' to see what this machine allows"
+        )
 
 
 def _engine(launch: Launch, tell: int, wire: Wire | None) -> NoReturn:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.errors import RuntimeFailure, UsageError
-from corten.events import Note, Observer, Warned
+from corten.events import Note, Observer, Warned, ignore
 from corten.runtime import cgroups, launch, records
 from corten.runtime.bounds import machine_processes
 from corten.runtime.decide import Situation, decide, network_of
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 PARTS = ("upper", "work", "rootfs", "names", "bundle", "engine", "exit")
 """The directories of a container. `upper` holds what it wrote."""
+IMAGE = "image.json"
+"""The configuration of its image, which is to be had no more when its name stands for another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,46 +71,76 @@ class Made:
     """A container's directory and lock, while this process has to do with them."""
 
     def __init__(
-        self, image: Image, options: RunOptions, store: Store, life: Life, again: Record | None = None
+        self,
+        image: Image,
+        options: RunOptions,
+        store: Store,
+        life: Life,
+        again: Record | None = None,
+        observe: Observer = ignore,
     ) -> None:
         """Take the name and make the directory; or take those of the container `again`, which has ended. Raises
-        UsageError where the name is taken."""
+        UsageError where the name is taken, RuntimeFailure where a layer of the image is missing."""
         self.image, self.options, self.store, self.life = image, options, store, life
         self.limits = options.limits
-        with explained(store.root):
+        waiting = Note("waiting for 'corten prune' to end")
+        # `prune` keeps the layers of containers that it can see: from the end of this on, of this one too.
+        with (
+            store.lock("store", shared=True, waiting=lambda: observe(waiting)),
+            explained(store.root),
+        ):
             private_directory(store.containers_directory)
             if again is None:
                 self.name, self.directory, self._lock = self._reserve(options.name)
             else:
                 self.name, self.directory = again.name, store.containers_directory / again.name
                 self._lock = self._take_again()
-            for part in PARTS:
-                (self.directory / part).mkdir(mode=0o755, exist_ok=True)
-                os.chmod(self.directory / part, 0o755)
-            now = time.time()
-            self.record = records.new(
-                name=self.name,
-                image=image.name if again is None else again.image,
-                id=image.id,
-                layers=tuple(image.config.diff_ids),
-                created=again.created if again else now,
-                started=now,
-                kind=life.kind,
-                uid=os.geteuid(),
-                command=tuple(options.command or (*image.config.entrypoint, *image.config.cmd)),
-                labels=life.labels,
-                remove=life.remove,
-                ends_with_stop=life.ends_with_stop,
-                url=life.url,
-                restarts=again.restarts if again else 0,
-                restart=life.restart,
-                health=life.health,
-                timeout=life.timeout,
-                terminal=life.terminal,
-                stdin=life.stdin,
-                stop_signal=image.config.stop_signal,
+            try:
+                self._describe(again)
+            except BaseException:
+                if again is None:
+                    self.remove()
+                self.release()
+                raise
+
+    def _describe(self, again: Record | None) -> None:
+        """Make the directory's parts, and write down what the container is."""
+        image, options, life = self.image, self.options, self.life
+        for part in PARTS:
+            (self.directory / part).mkdir(mode=0o755, exist_ok=True)
+            os.chmod(self.directory / part, 0o755)
+        now = time.time()
+        self.record = records.new(
+            name=self.name,
+            image=image.name if again is None else again.image,
+            id=image.id,
+            layers=tuple(image.config.diff_ids),
+            created=again.created if again else now,
+            started=now,
+            kind=life.kind,
+            uid=os.geteuid(),
+            command=tuple(options.command or (*image.config.entrypoint, *image.config.cmd)),
+            labels=life.labels,
+            remove=life.remove,
+            ends_with_stop=life.ends_with_stop,
+            url=life.url,
+            restarts=again.restarts if again else 0,
+            restart=life.restart,
+            health=life.health,
+            timeout=life.timeout,
+            terminal=life.terminal,
+            stdin=life.stdin,
+            stop_signal=image.config.stop_signal,
+        )
+        records.write(self.directory, self.record, options)
+        if again is None:
+            write_atomically(self.directory / IMAGE, self.store.blobs.read(image.id), 0o600)
+        missing = [diff_id for diff_id in image.config.diff_ids if not self.store.layers.has(diff_id)]
+        if missing:
+            raise RuntimeFailure(
+                f"the layer '{missing[0].short}' of '{image.name}' is not in the store",
+                hint="build, pull or load the image again",
             )
-            records.write(self.directory, self.record, options)
 
     def _take_again(self) -> int:
         """The lock of a container that has ended, and its directory as it was before the start, but for what the container
@@ -116,9 +148,22 @@ class Made:
         descriptor = os.open(lock_path(self.directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             take(descriptor)
+            if not is_at(descriptor, lock_path(self.directory)) or not self.directory.is_dir():
+                # Whoever held it has just removed the container: this lock is nobody's any more.
+                raise RuntimeFailure(
+                    f"there is no container '{self.name}' any more",
+                    hint="'corten ps --all' lists those there are",
+                )
+            self._put_back()
         except BlockingIOError:
             os.close(descriptor)
             raise UsageError(f"'{self.name}' is running", hint=f"corten stop {self.name}") from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _put_back(self) -> None:
         if os.geteuid() == 0:
             cgroups.remove(self.name)
         for part in (
@@ -130,7 +175,6 @@ class Made:
         ):
             remove_as_owner(self.directory / part)
         (self.directory / launch.RAN_OUT_OF_MEMORY).unlink(missing_ok=True)
-        return descriptor
 
     def _reserve(self, wanted: str | None) -> tuple[str, Path, int]:
         for _ in range(50):
@@ -161,6 +205,9 @@ class Made:
                         f"a container called '{wanted}' is running",
                         hint=f"stop it with 'corten stop {wanted}'",
                     ) from None
+            except BaseException:
+                os.close(descriptor)
+                raise
         raise RuntimeFailure("no free name for a container was found", hint="give one with --name")
 
     def _check_replaceable(self, directory: Path) -> None:

@@ -77,7 +77,8 @@ def probe(engine: Engine, store: Store, identity: Identity) -> str | None:
         except RuntimeFailure as error:
             return error.message
         said = complaint(str(directory / "engine.log")) or _last_line(directory / "said")
-        if PROBE.strip("/") in said or "executable file" in said or "No such file or directory" in said:
+        # Anything else may be missing too: a mount's source, a group's directory, the engine's own helper.
+        if PROBE.strip("/") in said or "executable file" in said:
             return None
         return said or "it said nothing"
 

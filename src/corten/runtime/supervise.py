@@ -9,6 +9,7 @@ health    `starting`, `healthy` or `unhealthy`, and in a second line how often i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -80,8 +81,17 @@ def supervise(store: Store, name: str) -> None:
         try:
             start_again(store, name, _nobody, supervised=True)
         except CortenError as error:
-            with open(directory / "supervisor.log", "a") as log:
-                log.write(f"{time.time():.3f} {error.message}\n")
+            _note(directory, error.message)
+        except Exception:
+            # Whatever it is, the next attempt may succeed, and a container must not be left alone in silence.
+            import traceback
+
+            _note(directory, traceback.format_exc())
+
+
+def _note(directory: Path, text: str) -> None:
+    with contextlib.suppress(OSError), open(directory / "supervisor.log", "a", encoding="utf-8") as log:
+        log.write(f"{time.time():.3f} {text}\n")
 
 
 def _watch(store: Store, directory: Path, record: Record) -> None:
@@ -126,7 +136,14 @@ def _nobody(event: Event) -> None:
 def main(root: str, name: str, lock: int) -> None:
     """Supervise with the lock that the caller took."""
     os.set_inheritable(lock, False)
-    supervise(Store(Path(root)), name)
+    store = Store(Path(root))
+    try:
+        supervise(store, name)
+    except Exception:
+        import traceback
+
+        _note(store.containers_directory / name, traceback.format_exc())
+        raise
 
 
 if __name__ == "__main__":

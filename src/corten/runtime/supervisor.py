@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from corten.runtime.inventory import SUPERVISOR_LOCK
+from corten.runtime.inventory import SUPERVISOR_LOCK, take
 from corten.runtime.records import Record
 from corten.store.store import Store
 
@@ -21,7 +21,8 @@ def start_supervisor(store: Store, directory: Path) -> None:
     """Start it; it holds its lock from before this returns. Nothing happens where there is one already."""
     lock = os.open(directory / SUPERVISOR_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever looks whether there is one holds it for a moment.
+        take(lock)
     except BlockingIOError:
         os.close(lock)
         return

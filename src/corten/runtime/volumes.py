@@ -256,7 +256,9 @@ def _delete(store: Store, name: str, identity: Identity) -> None:
         # What other users of containers wrote belongs to subordinate IDs.
         from corten.runtime import launch
 
-        launch.in_namespace(identity, lambda: remove_tree(directory))
+        launch.in_namespace(
+            identity, lambda: remove_tree(directory), what=f"the volume '{directory.name}' cannot be removed"
+        )
 
 
 def _document(directory: Path) -> dict[str, Any] | None:

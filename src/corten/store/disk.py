@@ -35,6 +35,11 @@ def explained(path: Path, what: str = "the store at ") -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in _REFUSED and (other := _elsewhere(error, path)) is not None:
+            raise StoreError(
+                f"'{other}' cannot be used: {os.strerror(error.errno).lower()}",
+                hint="check whether it is there, and what this user may do with it",
+            ) from error
         if error.errno in FULL:
             elsewhere = "run 'corten prune', or set CORTEN_HOME to a directory on a larger disk"
             raise StoreError(
@@ -48,6 +53,15 @@ def explained(path: Path, what: str = "the store at ") -> Iterator[None]:
                 hint=f"set {place} that you may write to" if what else f"choose {place}",
             ) from error
         raise
+
+
+def _elsewhere(error: OSError, path: Path) -> str | None:
+    """The file that an error is about, where that does not lie below `path`. A relative name is seen from some directory there."""
+    name = error.filename
+    if not isinstance(name, (str, bytes)) or not os.path.isabs(name):
+        return None
+    found, place = os.path.realpath(os.fsdecode(name)), os.path.realpath(path)
+    return None if found == place or found.startswith(place + "/") else os.fsdecode(name)
 
 
 def private_directory(path: Path) -> None:

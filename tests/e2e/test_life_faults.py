@@ -1,0 +1,135 @@
+"""What can go wrong around a container's life, with a real engine: nothing is lost, left behind or told wrongly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from corten.errors import RuntimeFailure, UsageError
+from corten.oci.platform import Platform
+from corten.runtime import control, records
+from corten.runtime.inventory import is_locked, lock_path
+from corten.runtime.made import Life, Made
+from corten.runtime.options import RunOptions
+from corten.store.store import Store
+from support.command import Corten
+from support.commander import until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def own(corten: Corten, base_home: Path, tmp_path: Path) -> Corten:
+    """The command with a store of its own that has the image `runner` and no container."""
+    subprocess.run(["cp", "-al", base_home, tmp_path / "own"], check=True)
+    return corten.at(tmp_path / "own")
+
+
+def ended(own: Corten, name: str, *options: str) -> Path:
+    """A container that has ended with 3; its directory."""
+    own("run", "-d", "--name", name, *options, "runner", "--", "sh", "-c", "echo ran >> /tmp/x; exit 3")
+    assert own("wait", name).stdout == "3\n"
+    return own.home / "containers" / name
+
+
+def test_a_container_starts_again_when_its_image_is_gone(own: Corten) -> None:
+    """A build gave the name to another image, and `prune` removed what nothing names."""
+    ended(own, "kept")
+    own("rmi", "runner")
+    own("prune")
+    own("restart", "kept")
+    assert own("wait", "kept").stdout == "3\n"
+    assert "3" in own("ps", "--all", "--json").stdout
+
+
+def test_a_container_whose_supervisor_cannot_start_does_not_live_on_unlisted(own: Corten) -> None:
+    directory = own.home / "containers" / "begun"
+
+    def stand_in_the_way() -> None:
+        until(directory.is_dir)
+        (directory / "supervisor.lock").symlink_to("nowhere/lock")
+
+    way = threading.Thread(target=stand_in_the_way)
+    way.start()
+    done = own(
+        "run", "-d", "--name", "begun", "--restart", "always", "runner", "--", "sleep", "1000", code=None
+    )
+    way.join()
+    assert done.returncode != 0
+    assert own("ps", "--all", "--quiet").stdout == ""
+    assert not directory.exists()
+    home = os.fsencode(own.home)
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if home in _read(path)]
+    assert left == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_name_that_is_refused_leaves_no_lock(own: Corten) -> None:
+    directory = ended(own, "taken")
+    store = Store(own.home)
+    image = store.images.get("runner", Platform.host())
+    with pytest.raises(UsageError, match="exists, and has ended"):
+        Made(image, RunOptions(name="taken"), store, Life())
+    assert not is_locked(lock_path(directory))
+
+
+def test_a_container_that_is_removed_while_it_is_started_again_is_not_made_anew(own: Corten) -> None:
+    directory = ended(own, "going")
+    store = Store(own.home)
+    image, record = store.images.get("runner", Platform.host()), records.read(directory)
+    control.remove(store, "going", force=False)
+    with pytest.raises(RuntimeFailure, match="there is no container 'going' any more"):
+        Made(image, RunOptions(), store, Life(), again=record)
+    assert not directory.exists()
+
+
+def test_a_start_waits_for_prune(own: Corten) -> None:
+    """Else the layers could go between the moment when they are found and the moment when the container is known."""
+    process = None
+    with Store(own.home).lock("store"):
+        process = subprocess.Popen(
+            own.command("run", "runner", "--", "echo", "ran"),
+            env=own.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert "waiting for 'corten prune' to end" in process.stderr.readline()
+        assert list((own.home / "containers").glob("*/state.json")) == []
+    assert process.communicate(timeout=60)[0] == "ran\n"
+
+
+def test_copies_out_of_one_ended_container_wait_for_each_other(own: Corten, tmp_path: Path) -> None:
+    ended(own, "source")
+    copies = [
+        subprocess.Popen(
+            own.command("cp", "source:/usr/lib/python3.11/json", tmp_path / str(number)),
+            env=own.variables(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    assert [(copy.communicate(timeout=60)[1], copy.returncode) for copy in copies] == [("", 0)] * 4
+    assert [(tmp_path / str(number) / "decoder.py").is_file() for number in range(4)] == [True] * 4
+    assert not (own.home / "containers/source/copying").exists()
+
+
+def test_an_engine_that_misses_something_else_does_not_count_as_working(own: Corten, tmp_path: Path) -> None:
+    engine = tmp_path / "crun"
+    engine.write_text("#!/bin/sh\necho 'mount `/proc`: No such file or directory' >&2\nexit 1\n")
+    engine.chmod(0o755)
+    done = own.at(own.home, CORTEN_ENGINE=str(engine))("run", "runner", "--", "true", code=125)
+    assert "no engine works on this machine" in done.stderr
+    assert "No such file or directory" in done.stderr
