@@ -28,12 +28,13 @@ def restart_delay(attempt: int) -> float:
 
 
 class Slot:
-    """A place for a worker. `worker` is the one that is to serve; one that it replaces may still be there, leaving.
-    `failures` counts those in a row."""
+    """A place for a worker. `worker` is the one that is to serve; one that it replaces may still be there, leaving. `after`
+    is one that has to end before the next is started. `failures` counts those in a row."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.worker: Worker | None = None
+        self.after: Worker | None = None
         self.failures = 0
         self.restarts = 0
 
@@ -113,19 +114,30 @@ class Fleet:
             self._start(self.slots[-1])
 
     def replace(self, worker: Worker, why: str, message: str, trusted: bool) -> None:
-        """Start another in its place. One that is `trusted` serves until that is ready, unless there are others."""
+        """Start another in its place. One that is `trusted` serves until that is ready, unless there are others.
+        Where two of them might not fit, the old one leaves first."""
         slot = self.slots[worker.spawned.number]
         if slot.worker is not worker or self.stopping:
             return
-        self._log.say(f"warning: {message}; another takes its place", **self._about(slot))
+        beside = self._fits_twice(worker)
+        when = "" if beside else " when it has ended"
+        self._log.say(f"warning: {message}; another takes its place{when}", **self._about(slot))
         self._meter.restarted(why)
         slot.worker = None
         slot.restarts += 1
         worker.why = why
         self.leaving.append(worker)
+        if not beside:
+            slot.after = worker
+            self._retire(worker)
+            return
         if not trusted or len(self.ready) > 1:
             self._retire(worker)
         self._later(slot, worker)
+
+    def _fits_twice(self, worker: Worker) -> bool:
+        """Whether what this worker holds fits beside itself. Nobody knows that of a GPU's memory."""
+        return not machine.accelerators(self._environment) and machine.memory_left() > worker.memory
 
     def _retire(self, worker: Worker) -> None:
         if worker in self.ready:
@@ -143,6 +155,10 @@ class Fleet:
         mine = slot.worker is worker
         if mine:
             slot.worker = None
+        if slot.after is worker:
+            slot.after = None
+            if not self.stopping:
+                self._later(slot, worker)
         if mine and not self.stopping:
             slot.restarts += 1
             self._meter.restarted(worker.why or "died")
@@ -164,7 +180,7 @@ class Fleet:
         return delay
 
     def _start(self, slot: Slot) -> None:
-        if self.stopping or slot.worker is not None:
+        if self.stopping or slot.worker is not None or slot.after is not None:
             return
         try:
             self.adopt(spawn(self._settings, self._environment, self.name, slot.number))

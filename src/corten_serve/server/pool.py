@@ -325,11 +325,20 @@ class Pool:
             worker.stop([member.id for member in group.members if member.id in worker.hand])
 
     def _chase(self, worker: Worker) -> None:
-        if worker.overdue() > self._settings.grace and worker.reason is None:
-            grace = self._settings.grace
-            worker.reason = f"the {self.fleet.label} did not return within {grace:g} s of being told to stop"
-            worker.why = worker.why or "hang"
-            worker.kill()
+        grace = self._settings.grace
+        if worker.overdue() <= grace or worker.reason is not None:
+            return
+        reason = f"the {self.fleet.label} did not return within {grace:g} s of being told to stop"
+        if worker.concurrency and any(id not in worker.stopping for id in worker.hand):
+            # Others are worked on beside it. While the loop there goes on, they are finished first.
+            alive = worker.is_alive(self._loop.time())
+            if alive:
+                self.fleet.replace(worker, "hang", reason, trusted=False)
+            if alive is not False:
+                return
+        worker.reason = reason
+        worker.why = worker.why or "hang"
+        worker.kill()
 
 
 def _key(request: Request) -> bytes:

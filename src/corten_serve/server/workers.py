@@ -14,6 +14,8 @@ from corten_serve.server.requests import Request
 
 State = Literal["starting", "ready", "leaving", "ended"]
 """A worker that is leaving gets nothing more, finishes what it has, and is ended."""
+_PATIENCE = 2.0
+"""Seconds in which an event loop that goes on answers a question."""
 _FAREWELL = 5.0
 """Seconds that a worker has for its own end after its channel is closed."""
 
@@ -50,6 +52,7 @@ class Worker(asyncio.Protocol):
         self.stopping: dict[int, float] = {}
         self._interrupted: set[int] = set()
         self.asked: float | None = None
+        self._doubted: float | None = None
         self.proved = False
         self.why: str | None = None
         self.reason: str | None = None
@@ -125,6 +128,16 @@ class Worker(asyncio.Protocol):
         """Ask whether the predictor is healthy."""
         self.asked = self._loop.time()
         self.send([Item(0, frames.HEALTH)])
+
+    def is_alive(self, now: float) -> bool | None:
+        """Whether its event loop goes on: it is asked when this is asked first. None while it has not answered in time."""
+        if self._doubted is None:
+            self._doubted = now
+            if self.asked is None:
+                self.ask()
+        if self.looked_after >= self._doubted:
+            return True
+        return None if now - self._doubted < _PATIENCE else False
 
     def close(self) -> None:
         """End the channel: the worker finishes what it has and exits."""
