@@ -100,7 +100,7 @@ class Settings:
             python=environment.get("CORTEN_WORKER_PYTHON") or "/opt/venv/bin/python",
             app=environment.get("CORTEN_APP") or "/app",
             queue=_whole(environment, "CORTEN_QUEUE", 1000, 1, 1_000_000),
-            queue_bytes=_size(environment, "CORTEN_QUEUE_BYTES", 256 << 20),
+            queue_bytes=_size(environment, "CORTEN_QUEUE_BYTES", 256 << 20, most=1 << 50),
             body=_size(environment, "CORTEN_BODY_LIMIT", 64 << 20),
             body_seconds=_seconds(environment, "CORTEN_BODY_SECONDS", 60.0),
             log=level,
@@ -219,6 +219,7 @@ def _seconds(environment: Mapping[str, str], name: str, default: float, unit: st
 
 
 def _size(environment: Mapping[str, str], name: str, default: int, most: int = 1 << 29) -> int:
+    # A frame carries a whole body, and its length is bounded (`frames.LIMIT`).
     text = environment.get(name, "").strip()
     if not text:
         return default
@@ -233,5 +234,7 @@ def _size(environment: Mapping[str, str], name: str, default: int, most: int = 1
         or int(digits) < 1
     ):
         raise SettingsError(f"'{name}' is '{text[:40]}'", hint="use a size such as '64Mi' or '100MB'")
-    # A frame carries a whole body, and its length is bounded (`frames.LIMIT`).
-    return min(int(digits) * units[unit], most)
+    size = int(digits) * units[unit]
+    if size > most:
+        raise SettingsError(f"'{name}' is '{text[:40]}'", hint=f"use at most {most >> 20}Mi")
+    return size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from corten.errors import UsageError
@@ -10,6 +12,10 @@ from corten.inference.rows import Writer, count_rows, read_rows
 
 FIELDS = {"text": {"type": "string"}, "n": {"type": "integer"}}
 OPERATION = Operation("/predict", {"type": "object", "properties": FIELDS}, {})
+
+
+def text(lines) -> str:
+    return "".join(lines)
 
 
 def rows(tmp_path, name, content):
@@ -49,22 +55,37 @@ def test_what_cannot_be_read_says_where(tmp_path, name, content, message):
 def test_results_as_csv_have_the_columns_of_the_first_that_there_is():
     writer = Writer("csv")
     given = {"text": "a,b", "n": 1}
-    assert writer.line(given, None, "no, not this") == ""
-    assert writer.line(given, {"text": "x", "score": 0.5}, None) == (
+    assert text(writer.lines(given, None, "no, not this")) == ""
+    assert text(writer.lines(given, {"text": "x", "score": 0.5}, None)) == (
         'text,n,predicted_text,score,error\n"a,b",1,,,"no, not this"\n"a,b",1,x,0.5,\n'
     )
-    assert writer.line(given, None, "again") == '"a,b",1,,,again\n'
-    assert writer.finish() == ""
+    assert text(writer.lines(given, None, "again")) == '"a,b",1,,,again\n'
+    assert text(writer.finish()) == ""
 
 
 def test_results_as_csv_when_no_row_has_one():
     writer = Writer("csv")
-    writer.line({"n": 1}, None, "bad")
-    assert writer.finish() == "n,prediction,error\n1,,bad\n"
-    assert Writer("csv").finish() == ""
+    assert text(writer.lines({"n": 1}, None, "bad")) == ""
+    assert text(writer.finish()) == "n,prediction,error\n1,,bad\n"
+    assert text(Writer("csv").finish()) == ""
 
 
 def test_plain_results():
-    assert Writer("csv").line({"n": 1}, [1, "é"], None) == 'n,prediction,error\n1,"[1,""é""]",\n'
-    assert Writer("jsonl").line({"n": 1}, {"é": None}, None) == '{"é":null}\n'
-    assert Writer("jsonl").line({"n": 1}, None, "bad") == '{"error":"bad"}\n'
+    assert text(Writer("csv").lines({"n": 1}, [1, "é"], None)) == 'n,prediction,error\n1,"[1,""é""]",\n'
+    assert text(Writer("jsonl").lines({"n": 1}, {"é": None}, None)) == '{"é":null}\n'
+    assert text(Writer("jsonl").lines({"n": 1}, None, "bad")) == '{"error":"bad"}\n'
+
+
+def test_failed_rows_that_wait_for_a_result_are_not_held_in_memory():
+    writer = Writer("csv")
+    request = {"text": "x" * 10_000}
+    tracemalloc.start()
+    for _ in range(3000):
+        assert text(writer.lines(request, None, "bad")) == ""
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    peak = count = 0
+    for line in writer.lines({"text": "y"}, {"score": 1}, None):
+        count += line.count("\n")
+        peak = max(peak, len(line))
+    tracemalloc.stop()
+    assert (count, peak < 20_000) == (3002, True)

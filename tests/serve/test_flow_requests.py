@@ -82,8 +82,15 @@ def test_answers_are_packed_for_those_who_ask(start):
     assert json.loads(gzip.decompress(answer.body)) == list(range(5000))
     assert "content-encoding" not in server.predict({"n": 5}, headers=headers).headers
     assert server.predict({"n": 5000}).json == list(range(5000))
-    refused = server.predict({"n": 5000}, headers={"accept-encoding": "gzip;q=0"})
-    assert "content-encoding" not in refused.headers
+    for accepts in ("gzip;q=0", "gzip; q=0", "gzip ;q=0.000, *", "br", "deflate, *;q=0", ""):
+        refused = server.predict({"n": 5000}, headers={"accept-encoding": accepts})
+        assert "content-encoding" not in refused.headers, accepts
+        assert refused.headers["vary"] == "accept-encoding", "caches have to know"
+    for accepts in ("GZIP", "br;q=1, gzip;q=0.5", "*", "gzip; q=1.0"):
+        assert (
+            server.predict({"n": 5000}, headers={"accept-encoding": accepts}).headers["content-encoding"]
+            == "gzip"
+        )
 
 
 def test_pages_of_other_origins_may_call_only_where_it_was_said(start):

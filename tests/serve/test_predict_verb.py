@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -145,3 +149,97 @@ def test_results_of_another_run_are_not_gone_on_with(url, tmp_path):
     done = corten(url, "--batch", "in.jsonl", "--out", "out.jsonl", cwd=tmp_path)
     assert done.returncode == 2
     assert "line 2 of 'in.jsonl' is not JSON" in done.stderr
+
+
+class Gate(http.server.BaseHTTPRequestHandler):
+    """A server in front that asks for a login, and has moved."""
+
+    seen: ClassVar[list[tuple[str, str, str | None]]] = []
+    elsewhere = ""
+
+    def do_GET(self) -> None:
+        self.seen.append((self.command, self.path, self.headers.get("authorization")))
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        target = None
+        if self.path.startswith("/old/"):
+            target = self.path.replace("/old", "", 1)
+        elif self.path == "/lost/predict":
+            target = "/predict"
+        elif self.path.startswith("/away/"):
+            target = self.elsewhere + self.path.removeprefix("/away")
+        if target:
+            self.send_response(302 if self.path.startswith("/lost/") else 307)
+            self.send_header("location", target)
+            answer = b""
+        elif self.path.endswith("/openapi.json"):
+            self.send_response(200)
+            answer = json.dumps(DOCUMENT).encode()
+        else:
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            answer = body
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+DOCUMENT = {
+    "openapi": "3.1.0",
+    "paths": {"/predict": {"post": {"requestBody": {"content": {"application/json": {"schema": {
+        "type": "object", "properties": {"text": {"type": "string"}}}}}}}}},
+}  # fmt: skip
+LOGIN = "Basic " + base64.b64encode(b"me:s3cret").decode()
+
+
+@pytest.fixture
+def gate():
+    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gate) for _ in range(2)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    Gate.seen.clear()
+    Gate.elsewhere = f"http://127.0.0.1:{servers[1].server_port}"
+    yield f"127.0.0.1:{servers[0].server_port}"
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_password_in_the_address_goes_to_its_host_and_is_nowhere_shown(gate, tmp_path):
+    done = corten(f"http://me:s3cret@{gate}", "text=a", env={**os.environ, "NO_PROXY": "*"})
+    assert json.loads(done.stdout) == {"text": "a"}
+    assert {login for _, _, login in Gate.seen} == {LOGIN}
+    done = corten(f"http://me:s3cret@{gate}/nothing?", "text=a", env={**os.environ, "NO_PROXY": "*"})
+    assert "s3cret" not in done.stdout + done.stderr
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n')
+    part = tmp_path / "out.jsonl.part.json"
+    batch = ("--batch", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out.jsonl"))
+    (tmp_path / "out.jsonl.part").write_text("")
+    part.write_text("{}")
+    done = corten(f"http://me:s3cret@{gate}", *batch, env={**os.environ, "NO_PROXY": "*"})
+    assert "results of another run" in done.stderr
+    (tmp_path / "out.jsonl.part").unlink()
+    assert corten(f"http://me:s3cret@{gate}", *batch, env={**os.environ, "NO_PROXY": "*"}).returncode == 0
+    assert all("s3cret" not in path.read_text() for path in tmp_path.iterdir())
+
+
+def test_redirects_keep_the_login_on_their_host_and_lose_it_elsewhere(gate):
+    from corten.errors import FetchError
+    from corten.inference.client import Client
+    from corten.network.settings import NetworkSettings
+
+    network = NetworkSettings(environment={})
+    client = Client(f"http://me:s3cret@{gate}/old", network)
+    assert client.document() == DOCUMENT
+    assert client.predict("/predict", b'"x"').body == b'"x"'
+    assert [login for _, _, login in Gate.seen] == [LOGIN] * 4
+    Gate.seen.clear()
+    away = Client(f"http://me:s3cret@{gate}/away", network)
+    assert away.predict("/predict", b'"x"').body == b'"x"'
+    assert [login for _, _, login in Gate.seen] == [LOGIN, None]
+    with pytest.raises(FetchError, match="without the request's body"):
+        Client(f"http://{gate}/lost", network).predict("/predict", b'"x"')

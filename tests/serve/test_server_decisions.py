@@ -58,19 +58,19 @@ def test_what_is_expected_fades_with_the_load():
 
 def test_an_input_is_guilty_the_second_time_and_innocent_when_it_was_answered():
     suspects = Suspects()
-    assert not suspects.any
-    suspects.accuse(b"a", 0.0)
+    assert not suspects.may_be(7)
+    suspects.accuse(b"a", 7, 0.0)
     assert not suspects.guilty(b"a", 1.0)
-    suspects.accuse(b"a", 2.0)
+    suspects.accuse(b"a", 7, 2.0)
     assert suspects.guilty(b"a", 3.0)
     assert not suspects.guilty(b"b", 3.0)
     assert not suspects.guilty(b"a", 1000.0), "forgotten after a while"
-    suspects.accuse(b"c", 0.0)
+    suspects.accuse(b"c", 7, 0.0)
     suspects.innocent(b"c")
-    suspects.accuse(b"c", 1.0)
+    suspects.accuse(b"c", 7, 1.0)
     assert not suspects.guilty(b"c", 1.0)
     for number in range(1000):
-        suspects.accuse(str(number).encode(), 2.0)
+        suspects.accuse(str(number).encode(), 7, 2.0)
     assert len(suspects._known) <= 256
 
 

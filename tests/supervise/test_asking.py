@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from corten.supervise.asking import Load, document, get, load
+from corten.supervise.asking import Load, document, get, load, parsed
 
 GOOD = {
     "models": [
@@ -98,3 +98,22 @@ def test_an_answer_that_never_ends_is_none(piece: bytes) -> None:
         finally:
             over.set()
             thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfull", (200, b"full")),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhalf", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfull\r\n0\r\n\r\n", (200, b"full")),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", None),
+        (b"HTTP/1.0 503 Later\r\n\r\nbody", (503, b"body")),
+        (b"HTTP/1.1 20 OK\r\n\r\n", None),
+        (b"SSH-2.0-x\r\n\r\n", None),
+        (b"", None),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_none(answer: bytes, found: Any) -> None:
+    assert parsed(answer) == found

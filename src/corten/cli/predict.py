@@ -131,10 +131,10 @@ def _server(
     from corten.network.settings import NetworkSettings, network_from
 
     if target.startswith(("http://", "https://")):
-        from corten.network.addresses import host_of
+        from corten.network.addresses import host_of, without_user
 
         insecure = frozenset({host_of(target)}) if arguments.insecure else frozenset()
-        yield target, network_from(os.environ, insecure=insecure), target, []
+        yield target, network_from(os.environ, insecure=insecure), without_user(target), []
         return
     from corten.cli import serving
     from corten.cli.isolation import settled

@@ -115,7 +115,7 @@ def run(
                 rows += 1
                 advance(1)
             if not waiting and not (stopped is not None and stopped.is_set()):
-                file.write(writer.finish())
+                file.writelines(writer.finish())
         finally:
             for _, future in waiting:
                 future.cancel()
@@ -132,7 +132,8 @@ def _write(
 ) -> int:
     request, future = item
     result, error = future.result()
-    write(writer.line(request, result, error))
+    for line in writer.lines(request, result, error):
+        write(line)
     return int(error is not None)
 
 

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from corten.errors import FetchError, RuntimeFailure
+from corten.network.addresses import origin, redirected, shown, user_of, without_user
+from corten.network.connection import REDIRECTS, Connections, NetworkSettings, basic, same_host
 from corten.network.connection import Answer as Received
-from corten.network.connection import Connections, NetworkSettings
 from corten.values import dataclass, replace
 
 _SILENCE = 3600.0
 """Seconds that a prediction may take before its connection counts as dead."""
 _LARGEST_DOCUMENT = 16 << 20
 _PIECE = 1 << 16
+_MOST_REDIRECTS = 5
 ACCEPT = "application/json, application/x-ndjson, text/event-stream;q=0.5, */*;q=0.1"
 
 
@@ -40,15 +42,17 @@ class Answered:
 
 
 class Client:
-    """Asks the server at `url`, on connections that are kept. Not for several threads at once."""
+    """Asks the server at `url`, on connections that are kept. A user and a password in `url` go to its host alone, and are
+    nowhere shown: `url` is without them afterwards. Not for several threads at once."""
 
     def __init__(self, url: str, network: NetworkSettings) -> None:
-        self.url = url.rstrip("/")
+        self.url = without_user(url).rstrip("/")
+        self._login = user_of(url)
         self._connections = Connections(replace(network, read=_SILENCE))
 
     def document(self) -> Any:
         """Its OpenAPI document. Raises FetchError, RuntimeFailure."""
-        received = self._connections.send("GET", f"{self.url}/openapi.json", {"Accept": "application/json"})
+        received = self._send("GET", "/openapi.json", {"Accept": "application/json"})
         try:
             data = b"".join(_pieces(received, _LARGEST_DOCUMENT))
         finally:
@@ -87,7 +91,28 @@ class Client:
 
     def _post(self, path: str, body: bytes, accept: str) -> Received:
         headers = {"Content-Type": "application/json", "Accept": accept}
-        return self._connections.send("POST", f"{self.url}{path}", headers, body)
+        return self._send("POST", path, headers, body)
+
+    def _send(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Received:
+        """One exchange, and those that it is redirected to: a request with a body only where the server asks for the same again
+        (RFC 9110, 15.4). Raises FetchError."""
+        url = f"{self.url}{path}"
+        for _ in range(_MOST_REDIRECTS):
+            own = same_host(origin(url), origin(self.url)) and self._login is not None
+            login = basic(self._login) if own and self._login is not None else {}
+            received = self._connections.send(method, url, {**headers, **login}, body)
+            location = received.headers.get("location")
+            if received.status not in REDIRECTS or not location:
+                return received
+            received.close()
+            target = redirected(url, location)
+            if body is not None and received.status not in (307, 308):
+                raise FetchError(
+                    f"'{shown(url)}' redirects to '{shown(target)}' without the request's body",
+                    hint="give the address that it redirects to",
+                )
+            url = without_user(target)
+        raise FetchError(f"'{shown(url)}' redirects in a circle")
 
 
 def _pieces(received: Received, most: int | None) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +13,8 @@ from corten.errors import UsageError
 from corten.inference.operations import Operation, typed
 
 FORMATS = (".jsonl", ".ndjson", ".csv")
+_MOST_EARLY = 4 << 20
+"""Characters of failed rows that wait in memory for the first row with a result; more wait in a file."""
 _LONGEST = 64 << 20
 """Bytes of one row, as many as a server takes."""
 
@@ -90,36 +93,53 @@ class Writer:
     def __init__(self, kind: str) -> None:
         self._csv = kind == "csv"
         self._columns: list[str] | None = None
-        self._early: list[tuple[dict[str, Any], str]] = []
+        self._early: Any = None
+        self._names: dict[str, None] = {}
 
     def header(self, columns: Sequence[str]) -> None:
         """The columns that a file which is gone on with has already."""
         self._columns = list(columns)
 
-    def line(self, request: Any, result: Any, error: str | None) -> str:
+    def lines(self, request: Any, result: Any, error: str | None) -> Iterator[str]:
         """What the file gets for one row: nothing, a line, or all that waited. Exactly one of `result` and `error` counts."""
         if not self._csv:
             document = {"error": error} if error is not None else result
-            return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+            yield json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+            return
         given = request if isinstance(request, dict) else {"request": request}
         if error is not None and self._columns is None:
-            self._early.append((given, error))
-            return ""
+            self._wait(given, error)
+            return
         made = result if isinstance(result, dict) else {"prediction": result}
-        return self._begun(given, made) + self._row(given, made if error is None else {}, error)
+        yield from self._begun(given, made)
+        yield self._row(given, made if error is None else {}, error)
 
-    def finish(self) -> str:
+    def finish(self) -> Iterator[str]:
         """What the file gets after the last row."""
-        return self._begun({}, {"prediction": None}) if self._early else ""
+        if self._early is not None:
+            yield from self._begun({}, {"prediction": None})
 
-    def _begun(self, given: dict[str, Any], made: dict[str, Any]) -> str:
+    def _wait(self, given: dict[str, Any], error: str) -> None:
+        """Keep a row that failed before any had a result: many of them in a file, which has no name."""
+        if self._early is None:
+            self._early = tempfile.SpooledTemporaryFile(_MOST_EARLY, "w+", encoding="utf-8", newline="")  # noqa: SIM115
+        self._early.write(json.dumps([given, error]) + "\n")
+        self._names.update(dict.fromkeys(given))
+
+    def _begun(self, given: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
         if self._columns is not None:
-            return ""
-        known = list(dict.fromkeys([*(name for early, _ in self._early for name in early), *given]))
+            return
+        known = list(dict.fromkeys([*self._names, *given]))
         own = [f"predicted_{name}" if name in known else name for name in made]
         self._columns = [*known, *own, "error"]
-        early, self._early = self._early, []
-        return _csv_line(self._columns) + "".join(self._row(row, {}, error) for row, error in early)
+        yield _csv_line(self._columns)
+        if self._early is not None:
+            with self._early as early:
+                self._early = None
+                early.seek(0)
+                for line in early:
+                    row, error = json.loads(line)
+                    yield self._row(row, {}, error)
 
     def _row(self, given: dict[str, Any], made: dict[str, Any], error: str | None) -> str:
         columns = self._columns or []

@@ -85,10 +85,10 @@ class Connections:
         first = origin(url)
         for _ in range(_MOST_REDIRECTS):
             bare = without_user(url)
-            credentials = (own or self.settings.credentials(bare)) if _same_host(origin(url), first) else None
+            credentials = (own or self.settings.credentials(bare)) if same_host(origin(url), first) else None
             sent = dict(headers)
             if credentials is not None:
-                sent |= _basic(credentials)
+                sent |= basic(credentials)
             answer = self.send(method, bare, sent)
             location = answer.headers.get("location")
             if answer.status not in REDIRECTS or not location:
@@ -241,12 +241,13 @@ class _LocalAnswer:
         self._file.close()
 
 
-def _same_host(here: tuple[str, str], first: tuple[str, str]) -> bool:
+def same_host(here: tuple[str, str], first: tuple[str, str]) -> bool:
     """Whether credentials for `first` may follow a redirect to `here`: the same origin, or the same host by https."""
     return here == first or (here[0] == "https" and first[0] == "http" and here[1] == first[1])
 
 
-def _basic(credentials: tuple[str, str]) -> dict[str, str]:
+def basic(credentials: tuple[str, str]) -> dict[str, str]:
+    """The header that carries a user and a password."""
     import base64
 
     return {"Authorization": "Basic " + base64.b64encode(":".join(credentials).encode()).decode()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import time
@@ -51,13 +52,29 @@ def question(address: tuple[str, int], path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: */*\r\n\r\n".encode()
 
 
+class _Received:
+    """What a server has said, as a socket that is read to its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        """All of it."""
+        return io.BytesIO(self._data)
+
+
 def parsed(received: bytes) -> tuple[int, bytes] | None:
-    """Status and body of an answer that ended with its connection; None where it is no HTTP."""
-    head, _, body = received.partition(b"\r\n\r\n")
-    words = head.split(b" ", 2)
-    if not head.startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit() or len(words[1]) != 3:
+    """Status and body of an answer whose connection has ended; None where it is no HTTP, or not whole."""
+    import http.client  # It takes time that other commands need not spend.
+
+    if b"\r\n\r\n" not in received:
         return None
-    return int(words[1]), body
+    response = http.client.HTTPResponse(_Received(received))  # type: ignore[arg-type]
+    try:
+        response.begin()
+        return response.status, response.read()
+    except (http.client.HTTPException, OSError, ValueError):
+        return None
 
 
 def document(address: tuple[str, int], path: str, timeout: float = 10.0) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from corten_serve.server.connections import Connection, find
@@ -45,19 +46,33 @@ def error(message: str) -> bytes:
 
 
 def packed(headers: Headers, body: bytes, accepts: str | None) -> tuple[Headers, bytes]:
-    """Headers and body in gzip, where the client takes that and it is worth it; else as they are."""
-    if not accepts or not _WORTH <= len(body) <= _WORTH_UNTIL or "gzip" not in accepts:
+    """Headers and body in gzip, where the client takes that and it is worth it; else as they are. What could be packed says
+    that it depends on what is accepted, for caches."""
+    if not _WORTH <= len(body) <= _WORTH_UNTIL:
         return headers, body
     kind = headers[0][1]
-    if (
-        not kind.startswith(("application/json", "text/", "application/x-ndjson", "application/openmetrics"))
-        or "gzip;q=0" in accepts
-    ):
+    if not kind.startswith(("application/json", "text/", "application/x-ndjson", "application/openmetrics")):
         return headers, body
     if any(name == "content-encoding" for name, _ in headers):
         return headers, body
-    small = gzip.compress(body, 1, mtime=0)
-    return [*headers, ("content-encoding", "gzip"), ("vary", "accept-encoding")], small
+    headers = [*headers, ("vary", "accept-encoding")]
+    if not accepts or not takes_gzip(accepts):
+        return headers, body
+    return [*headers, ("content-encoding", "gzip")], gzip.compress(body, 1, mtime=0)
+
+
+@lru_cache(maxsize=64)
+def takes_gzip(accepts: str) -> bool:
+    """Whether gzip is among what an `Accept-Encoding` takes (RFC 9110, 12.5.3)."""
+    wildcard = False
+    for entry in accepts.lower().split(","):
+        name, *parameters = (part.strip() for part in entry.split(";"))
+        weight = next((part.partition("=")[2].strip() for part in parameters if part.startswith("q")), "1")
+        wanted = weight.strip("0.") != ""
+        if name in ("gzip", "x-gzip"):
+            return wanted
+        wildcard = wanted if name == "*" else wildcard
+    return wildcard
 
 
 def error_part(meta: bytes, message: str, whole: bool) -> bytes:

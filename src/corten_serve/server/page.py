@@ -16,6 +16,8 @@ from functools import cache, lru_cache
 from html import escape
 from pathlib import Path
 
+from corten_serve.server.answers import takes_gzip
+
 _PARTS = Path(__file__).with_name("page")
 _SCRIPTS = (
     "dom",
@@ -42,7 +44,7 @@ def page(name: str, predict: str, state: str, accepts: str = "") -> tuple[Header
     """The page for a predictor by its name, its `module:Class` and the state it is in: headers, the content type first,
     and body. It is gzipped for a client whose `accept-encoding` allows that."""
     headers, html, gzipped = _made(name, predict, state)
-    if re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", accepts):
+    if accepts and takes_gzip(accepts):
         return (*headers, ("content-encoding", "gzip")), gzipped
     return headers, html
 

@@ -14,27 +14,29 @@ class Suspects:
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[int, float]] = {}
+        self._sizes: dict[bytes, int] = {}
 
-    @property
-    def any(self) -> bool:
-        """Whether there is anything to look up."""
-        return bool(self._known)
+    def may_be(self, size: int) -> bool:
+        """Whether any of them is of this size: only then it is worth while to compute a key."""
+        return bool(self._known) and size in self._sizes.values()
 
-    def accuse(self, key: bytes, now: float) -> None:
+    def accuse(self, key: bytes, size: int, now: float) -> None:
         """A worker has ended over it."""
+        self._sizes[key] = size
         count = self._known.pop(key, (0, 0.0))[0]
         self._known[key] = (count + 1, now)
         if len(self._known) > _MOST:
-            del self._known[next(iter(self._known))]
+            self.innocent(next(iter(self._known)))
 
     def innocent(self, key: bytes) -> None:
         """It has been answered."""
         self._known.pop(key, None)
+        self._sizes.pop(key, None)
 
     def guilty(self, key: bytes, now: float) -> bool:
         """Whether it is not to be tried."""
         count, since = self._known.get(key, (0, 0.0))
         if count and now - since > _TERM:
-            del self._known[key]
+            self.innocent(key)
             return False
         return count >= _TIMES
