@@ -3,6 +3,7 @@ direction of text, or forge a line of Corten's own."""
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -74,7 +75,7 @@ def test_no_event_error_or_table_steers_the_terminal_or_forges_a_line(words: str
         TaskFinished("pull", words),
     ):
         terminal.observe(event)
-    terminal.say(f"d{words}", (words, "1"))
+    terminal.say(f"d{words}", (f"x{words}", "1"))
     terminal.error(f"e{words}", f"f{words}")
     terminal.bug(ValueError(HOSTILE))
     terminal.print(table([[words, words]], ["A", "B"]), (words, "1"))
@@ -226,3 +227,38 @@ def test_an_answer_is_escaped_on_a_terminal_and_whole_in_a_pipe(corten: Corten, 
     assert done.stderr == ""
     assert unsafe(shown.replace("\r\n", "\n")) == []
     assert "\\u001b[2J" in shown
+
+
+def test_only_a_containers_own_output_is_written_as_it_is() -> None:
+    err = io.StringIO()
+    terminal = Terminal(io.StringIO(), err, live=False, colour=False)
+    terminal.relay("\x1b[31mred\x1b[0m")
+    terminal.say("\x1b[31mred")
+    assert err.getvalue() == "\x1b[31mred\x1b[0m\n\\u001b[31mred\n"
+
+
+def test_nothing_of_the_command_writes_past_the_terminals_edge() -> None:
+    """Whoever writes to a standard stream itself is named here, with what it writes."""
+    own = {
+        "terminal": "the edge",
+        "logs": "a container's own output",
+        "save": "an archive",
+        "predict": "an answer, escaped on a terminal",
+        "login": "a question of Corten's own",
+    }
+    source = Path(__file__).parents[2] / "src/corten/cli"
+    for path in source.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = ast.unparse(node) if isinstance(node, (ast.Attribute, ast.Call)) else ""
+            direct = named.startswith(
+                (
+                    "sys.stdout.write",
+                    "sys.stderr.write",
+                    "sys.stdout.buffer",
+                    "sys.stderr.buffer",
+                    "print(",
+                    "os.write(1,",
+                    "os.write(2,",
+                )
+            )
+            assert not direct or path.stem in own, f"{path.name}:{node.lineno} writes past the terminal"  # type: ignore[attr-defined]
