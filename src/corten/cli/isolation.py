@@ -85,4 +85,4 @@ def say_once(key: str, text: str, context: Context) -> None:
     said = context.store.cache_directory("isolation") / name
     if not said.exists():
         context.observe(Note(text))
-        said.touch()
+        said.touch(0o600)

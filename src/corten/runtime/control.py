@@ -43,7 +43,7 @@ def stop(store: Store, name: str, grace: float) -> Ending | None:
         remove_dead(directory)
         return None
     with contextlib.suppress(FileNotFoundError):
-        (directory / STOPPED).touch()
+        (directory / STOPPED).touch(0o600)
     _end(directory, record, _signal(record.stop_signal), grace)
     ending = ending_of(directory, record)
     if not record.is_kept or record.ends_with_stop:
@@ -93,7 +93,7 @@ def remove(store: Store, name: str, *, force: bool) -> None:
         raise UsageError(f"'{name}' is running", hint=f"stop it first, or: corten rm --force {name}")
     if listed is not None:
         with contextlib.suppress(FileNotFoundError):
-            (directory / STOPPED).touch()
+            (directory / STOPPED).touch(0o600)
         _end(directory, listed.record, signal.SIGKILL, 0)
     remove_dead(directory)
 

@@ -464,4 +464,4 @@ def _say_once(store: Store, observe: Observer) -> None:
                 "(as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
             )
         )
-        said.touch()
+        said.touch(0o600)

@@ -44,7 +44,7 @@ class Repository:
         """Give the repository a blob whose bytes are there."""
         path = self.blob_link(digest)
         private_directory(path.parent)
-        path.touch()
+        path.touch(0o600)
 
     def unlink_blob(self, digest: Digest) -> bool:
         """Take it away; returns whether it was there. The bytes stay until garbage is collected."""

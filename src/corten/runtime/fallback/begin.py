@@ -111,7 +111,7 @@ def _say(store: Store, what: str, text: str, observe: Observer) -> None:
     said = store.cache_directory("engine") / f"said-{what}-{os.geteuid()}"
     if not said.exists():
         observe(Note(text))
-        said.touch()
+        said.touch(0o600)
 
 
 def _network(engine: Engine, image: Image, options: RunOptions, store: Store, observe: Observer) -> str:

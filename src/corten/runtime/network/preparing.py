@@ -94,4 +94,4 @@ def _say_once(store: Store, observe: Observer) -> None:
                 "(apt install passt; modprobe tun)"
             )
         )
-        said.touch()
+        said.touch(0o600)
