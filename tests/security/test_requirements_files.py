@@ -238,7 +238,7 @@ def test_what_people_write_is_read_and_not_refused(text: str) -> None:
 
 
 def test_a_comment_that_ends_with_a_backslash_hides_no_line(tmp_path: Path) -> None:
-    """uv joins the lines and builds `./evil`; pip and Corten see it, and Corten refuses it."""
+    """Where nothing stands before the comment, the next line is a line of its own."""
     path = tmp_path / "requirements.txt"
     path.write_text("# note \\\n-e ./evil\n")
     with pytest.raises(ResolutionError, match=r"requirements\.txt:2: 'evil' is source"):

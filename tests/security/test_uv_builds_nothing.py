@@ -89,6 +89,13 @@ def test_nothing_of_a_project_is_built(desk: Desk, trick: str) -> None:
     assert caught.value.message
 
 
+def test_a_line_that_pip_takes_for_a_comment_is_one(desk: Desk) -> None:
+    """uv joins lines in another way, and built the folder: it sees `alpha` alone now."""
+    desk.write("requirements.txt", f"alpha  # note \\\n-e {desk.folder}/evil\n")
+    assert desk.lock() == ["alpha-1.0-py3-none-any.whl"]
+    assert not (desk.root / "ran").exists()
+
+
 def test_dynamic_dependencies_are_not_asked_of_a_build(desk: Desk) -> None:
     desk.write(
         "pyproject.toml",
