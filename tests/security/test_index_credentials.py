@@ -197,8 +197,8 @@ def test_the_users_own_folder_of_wheels_needs_no_question(desk: Desk) -> None:
     assert desk.lock() == ["alpha-1.0-py3-none-any.whl"]
 
 
-def test_links_and_redirects_to_another_host_get_no_credentials(desk: Desk, evil: Web) -> None:
-    """The user's own index, which is logged in to, sends its files elsewhere: by a link, and by a redirect."""
+def test_a_redirect_to_another_host_gets_none_of_the_indexs_credentials(desk: Desk, evil: Web) -> None:
+    """The user's own index, which is logged in to, sends uv and Corten elsewhere for its files."""
     desk.good.login = ("me", SECRET)
     wheel = (desk.root / "pool/alpha-1.0-py3-none-any.whl").read_bytes()
     evil.files["/alpha-1.0-py3-none-any.whl"] = evil.files["/away"] = wheel
@@ -206,7 +206,6 @@ def test_links_and_redirects_to_another_host_get_no_credentials(desk: Desk, evil
         "UV_DEFAULT_INDEX": f"{desk.good.with_login('me', SECRET)}/simple",
         "CORTEN_TRUST_INDEX": evil.url,
     }
-    desk.netrc("127.0.0.1", "me", SECRET)
     desk.write("requirements.txt", "alpha\n")
     desk.good.misbehave["/files/alpha-1.0-py3-none-any.whl"] = lambda handler, _: (
         handler.reply(302, b"", {"Location": f"{evil.url}/away"}) is None
@@ -215,6 +214,24 @@ def test_links_and_redirects_to_another_host_get_no_credentials(desk: Desk, evil
     assert evil.asked("/away")
     assert SECRET not in told(evil)
     assert SECRET in told(desk.good)
+
+
+def test_files_on_another_host_get_that_hosts_credentials(desk: Desk, evil: Web) -> None:
+    """An index without a login, whose files are on a host that the user names: uv reads their metadata there, too."""
+    page = desk.good.files["/simple/alpha/"].replace(b'href="/files', f'href="{evil.url}/files'.encode())
+    desk.good.files["/simple/alpha/"] = page
+    evil.files["/files/alpha-1.0-py3-none-any.whl"] = (
+        desk.root / "pool/alpha-1.0-py3-none-any.whl"
+    ).read_bytes()
+    evil.login = ("me", SECRET)
+    desk.environment["UV_DEFAULT_INDEX"] = desk.index
+    desk.netrc("127.0.0.1", "me", SECRET)
+    desk.write("requirements.txt", "alpha\n")
+    with pytest.raises(CortenError):  # another port than the index's, and than https has
+        desk.lock()
+    assert SECRET not in told(evil)
+    desk.environment["CORTEN_TRUST_INDEX"] = evil.url
+    assert desk.lock() == ["alpha-1.0-py3-none-any.whl"]
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,14 @@ class Logins:
         scheme, _, rest = url.partition("://")
         return f"{scheme}://{quoted}@{rest}"
 
+    def file_hosts(self) -> list[str]:
+        """Addresses of hosts that there may be credentials for: those that the user's configuration names, and those of
+        `.netrc`."""
+        machines = {f"https://{host}/" for path in _netrc_files(self.environment) for host in _netrc(path)}
+        return sorted(
+            {f"{scheme}://{host}/" for scheme, host in self.named} | machines - {"https://default/"}
+        )
+
     def redacted(self, text: str) -> str:
         """`text` without the passwords that are known here and without the user part of any address."""
         text = re.sub(r"(?<=://)[^/@\s'\"]+@", "", text)
@@ -154,13 +162,17 @@ def _origin_text(url: str) -> str:
 
 def _from_netrc(host: str, environment: Mapping[str, str]) -> tuple[str, str] | None:
     """The entry for exactly this host; a `default` entry would give a password to every host there is."""
-    home = Path(environment.get("HOME") or os.path.expanduser("~"))
-    chosen = environment.get("NETRC")
-    for path in [Path(chosen)] if chosen else [home / ".netrc", home / "_netrc"]:
+    for path in _netrc_files(environment):
         found = _netrc(path).get(host)
         if found is not None:
             return found
     return None
+
+
+def _netrc_files(environment: Mapping[str, str]) -> list[Path]:
+    home = Path(environment.get("HOME") or os.path.expanduser("~"))
+    chosen = environment.get("NETRC")
+    return [Path(chosen)] if chosen else [home / ".netrc", home / "_netrc"]
 
 
 @lru_cache(maxsize=8)

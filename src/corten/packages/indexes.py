@@ -15,6 +15,8 @@ import os
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,21 @@ class Indexes:
             settings["find-links"] = [self.logins.with_login(place) for place in self.find_links]
         if self.insecure:
             settings["allow-insecure-host"] = sorted(self.insecure)
-        return uvconfig.to_toml({**settings, "index": self.uv_indexes()})
+        return uvconfig.to_toml({**settings, "index": [*self.uv_indexes(), *self._file_hosts()]})
+
+    def _file_hosts(self) -> list[dict[str, Any]]:
+        """Hosts that are no indexes and may have an index's files, with their credentials. uv gets them as indexes that no
+        package asks for: it sends the credentials of an index to that scheme, host and port, and netrc's to any port."""
+        indexes = [index for index in (*self.extra, self.default) if index is not None]
+        asked = {origin(index.url) for index in indexes if "://" in index.url}
+        names = {index.name for index in indexes}
+        found: list[dict[str, Any]] = []
+        for url in self.logins.file_hosts():
+            with suppress(FetchError):  # credentials that would go over plain http
+                if origin(url) not in asked and self.logins.for_url(url) is not None:
+                    name = next(name for n in count(len(found)) if (name := f"corten-files-{n}") not in names)
+                    found.append({"name": name, "url": self.logins.with_login(url), "explicit": True})
+        return found
 
     def uv_indexes(self) -> list[dict[str, Any]]:
         """The indexes as uv's configuration has them, with their credentials."""
