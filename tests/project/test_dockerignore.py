@@ -284,3 +284,26 @@ def test_declared_models_stay_whatever_dockerignore_says(folder: Folder) -> None
     assert [file.path for file in files.weights] == ["weights/net.pt"]
     assert [file.path for file in files.code] == ["data.json", "main.py", "pyproject.toml"]
     assert files.by_docker == ("other.json",)
+
+
+@pytest.mark.parametrize("name", [".dockerignore", ".cortenignore", ".gitignore"])
+def test_an_ignore_file_outside_the_project_is_not_read(folder: Folder, tmp_path: Path, name: str) -> None:
+    (tmp_path / "outside").write_text("[a secret of the machine\n")
+    root = folder({"main.py": "", "rules": "skipped\n", "skipped": ""})
+    (root / name).symlink_to("../outside")
+    with pytest.raises(ProjectError) as caught:
+        scan(load(root))
+    assert "is a symbolic link to a file outside the project" in caught.value.message
+    assert "a secret" not in caught.value.message
+    (root / name).unlink()
+    (root / name).symlink_to("rules")
+    assert [file.path for file in scan(load(root)).code] == ["main.py", "rules"]
+
+
+@pytest.mark.parametrize("name", [".dockerignore", ".cortenignore", ".gitignore"])
+def test_an_ignore_file_that_is_a_pipe_keeps_nobody_waiting(folder: Folder, name: str) -> None:
+    import os
+
+    root = folder({"main.py": ""})
+    os.mkfifo(root / name)
+    assert [file.path for file in scan(load(root)).code] == ["main.py"]

@@ -8,6 +8,7 @@ holds `.git`, and from `.git/info/exclude`. A user's own global excludes are not
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from typing import Literal
 
@@ -53,9 +54,9 @@ class Ignoring:
     def __init__(self, root: str, exclude: Sequence[str]) -> None:
         self.root = root
         self._exclude = Rules(exclude)
-        own = _read(f"{root}/.cortenignore")
+        own = _read(f"{root}/.cortenignore", root)
         self._own = own or Rules(())
-        docker = _text(f"{root}/{dockerignore.NAME}")
+        docker = _text(f"{root}/{dockerignore.NAME}", root)
         self.docker = dockerignore.DockerRules(docker) if own is None and docker else None
         self.unread = (dockerignore.NAME,) if own is not None and docker else ()
         """Ignore files that another one stands in for."""
@@ -68,7 +69,7 @@ class Ignoring:
 
     def within(self, prefix: str, rules: tuple[Scoped, ...]) -> tuple[Scoped, ...]:
         """`rules` with those of the `.gitignore` in the folder `prefix` (`""`, or with a slash at its end)."""
-        read = _read(f"{self.root}/{prefix}.gitignore")
+        read = _read(f"{self.root}/{prefix}.gitignore", self.root)
         return ((len(prefix), read), *rules) if read else rules
 
     def ignored(self, name: str, path: str, folder: bool, rules: tuple[Scoped, ...]) -> Reason:
@@ -111,16 +112,26 @@ def _by_default(name: str, path: str) -> bool:
     )
 
 
-def _read(path: str) -> Rules | None:
+def _read(path: str, root: str | None = None) -> Rules | None:
     """The rules of an ignore file; None where there is none."""
-    text = _text(path)
+    text = _text(path, root)
     return None if text is None else Rules(text.split("\n"))
 
 
-def _text(path: str) -> str | None:
-    """An ignore file; None where there is none. Names in it need not be UTF-8."""
+def _text(path: str, root: str | None = None) -> str | None:
+    """An ignore file; None where there is none. Names in it need not be UTF-8. Where it is one of the project at `root`, it may
+    be a link to a file of that project, and to no other: what is wrong with a line is told with the line."""
     try:
-        with open(path, "rb") as file:
+        if root is not None and os.path.islink(path) and not os.path.realpath(path).startswith(f"{root}/"):
+            raise ProjectError(
+                f"'{path}' is a symbolic link to a file outside the project",
+                hint="put the rules into the file itself",
+            )
+        # A pipe would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
             data = file.read(_MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
