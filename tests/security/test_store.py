@@ -6,8 +6,9 @@ import os
 import shutil
 import stat
 import subprocess
-import threading
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.registry.server.contents import Contents
 from corten.store.encodings import Encoding
-from corten.store.merged import merged
+from corten.store.merged import copy_tree, merged
 from corten.store.store import Store
 from corten.store.sync import sync
 from support.images import add_image, add_layer, make_layer
@@ -206,14 +207,34 @@ def test_what_lies_in_the_place_of_a_layer_makes_way(kind: str, tmp_path: Path) 
     assert stat.S_IMODE(kept.stat().st_mode) == 0o755
 
 
-def swap(directory: Path, target: Path, stop: threading.Event) -> None:
-    """Replace a directory by a link and back, as fast as it goes."""
-    aside = directory.with_name("aside")
-    while not stop.is_set():
-        directory.rename(aside)
-        directory.symlink_to(target)
-        directory.unlink()
-        aside.rename(directory)
+SWAP = """
+import os, sys, time
+place, target = sys.argv[1:]
+print(flush=True)
+number = 0
+while os.getppid() == int(os.environ["PARENT"]):
+    os.rename(place, place + "-aside")
+    os.symlink(target, place)
+    number += 1
+    time.sleep(number % 7 * 1e-4)
+    os.unlink(place)
+    os.rename(place + "-aside", place)
+    time.sleep(number % 5 * 1e-4)
+"""
+
+
+@contextmanager
+def swapping(directory: Path, target: Path) -> Iterator[None]:
+    """Another program replaces a directory by a link and back, as fast as it goes."""
+    command = [sys.executable, "-S", "-c", SWAP, directory, target]
+    environment = {**os.environ, "PARENT": str(os.getpid())}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def test_settling_a_tree_follows_no_link_that_appears_meanwhile(tmp_path: Path) -> None:
@@ -228,11 +249,8 @@ def test_settling_a_tree_follows_no_link_that_appears_meanwhile(tmp_path: Path) 
     inner.mkdir(parents=True)
     for number in range(50):
         (inner / f"file-{number}").write_text("harmless")
-    stop = threading.Event()
-    thread = threading.Thread(target=swap, args=(inner, outside, stop))
-    thread.start()
-    try:
-        for _ in range(60):
+    with swapping(inner, outside):
+        for _ in range(80):
             for path in outside.iterdir():
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600
             try:
@@ -242,9 +260,24 @@ def test_settling_a_tree_follows_no_link_that_appears_meanwhile(tmp_path: Path) 
                 continue
             assert b"secret" not in data
             assert not [entry for entry in entries if "secret" in entry.path]
-    finally:
-        stop.set()
-        thread.join()
+
+
+def test_copying_a_tree_follows_no_link_that_appears_meanwhile(tmp_path: Path) -> None:
+    """What runs under PRoot could write to the tree that the next copy is made from."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    inner = tmp_path / "tree" / "a" / "inner"
+    inner.mkdir(parents=True)
+    for number in range(20):
+        (inner / f"file-{number}").write_text("harmless")
+    with swapping(inner, outside):
+        for number in range(80):
+            target = tmp_path / f"copy-{number}"
+            target.mkdir()
+            with suppress(OSError):  # what it was told to copy is not there any more
+                copy_tree(tmp_path / "tree", target)
+            assert not list(target.rglob("secret"))
 
 
 def test_a_changed_layer_streams_nothing_from_outside(tmp_path: Path) -> None:

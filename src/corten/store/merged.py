@@ -28,6 +28,7 @@ from corten.values import dataclass
 
 Kind = Literal["linked", "copied"]
 _FICLONE = 0x40049409
+_ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 64 << 20
 
 
@@ -71,7 +72,7 @@ def read_only_tree(store: Store, layers: Sequence[Digest]) -> Path:
 
 def copy_tree(source: Path, target: Path) -> None:
     """A copy of a tree in the empty directory `target`, which its owner may write to."""
-    _merge(os.fspath(source), os.fspath(target), "copied", writable=True)
+    _merge_trees(source, target, "copied", writable=True)
 
 
 def prune_merged(store: Store) -> int:
@@ -103,7 +104,7 @@ def _make(store: Store, layers: Sequence[Digest], kind: Kind, pointer: Path) -> 
         target.mkdir(mode=0o755)
         # A directory that is there twice counts once, at its upper place, as in the overlay.
         for layer in reversed(list(dict.fromkeys(reversed(layers)))):
-            _merge(os.fspath(store.layers.tree(layer)), os.fspath(target), kind)
+            _merge_trees(store.layers.tree(layer), target, kind)
         if kind == "copied":
             _settle(os.fspath(target))
         tree = pointer.with_name(f"{pointer.stem}.{os.urandom(6).hex()}")
@@ -200,62 +201,88 @@ def _settle(root: str) -> None:
         os.fchmod(directory, stat.S_IMODE(os.fstat(directory).st_mode) & ~0o222)
 
 
-def _merge(source: str, target: str, kind: Kind, *, writable: bool = False) -> None:
-    """Lay one layer's directory over what is there, as an overlay would (the kernel's overlayfs.rst, "whiteouts and
-    opaque directories"): what is no directory, file or link hides what is below it and is not shown itself."""
-    for item in os.scandir(source):
-        place = f"{target}/{item.name}"
-        status = item.stat(follow_symlinks=False)
-        if not stat.S_ISDIR(status.st_mode):
-            _remove(place)
-            _put(item.path, place, status, kind, writable)
-            continue
-        if os.path.islink(place) or (os.path.lexists(place) and not os.path.isdir(place)):
-            os.unlink(place)
-        elif os.path.isdir(place) and _is_opaque(item.path):
-            _remove(place)
-        with suppress(FileExistsError):
-            os.mkdir(place)
-        # Its owner must be able to enter it, here and at its end, whatever the image says.
-        os.chmod(place, stat.S_IMODE(status.st_mode) & 0o1777 | 0o700)
-        _merge(item.path, place, kind, writable=writable)
-
-
-def _remove(place: str) -> None:
-    with suppress(FileNotFoundError):
-        remove_tree(Path(place))
-
-
-def _is_opaque(directory: str) -> bool:
+def _merge_trees(source: Path, target: Path, kind: Kind, *, writable: bool = False) -> None:
+    above, below = os.open(source, _ENTER), os.open(target, _ENTER)
     try:
-        found = os.listxattr(directory, follow_symlinks=False)
+        _merge(above, below, kind, writable)
+    finally:
+        os.close(above)
+        os.close(below)
+
+
+def _merge(source: int, target: int, kind: Kind, writable: bool) -> None:
+    """Lay one layer's directory over what is there, as an overlay would (the kernel's overlayfs.rst, "whiteouts and
+    opaque directories"): what is no directory, file or link hides what is below it and is not shown itself. Both are open
+    directories, and no link is followed: a program may have been at work in a copied tree."""
+    with os.scandir(source) as items:
+        for item in items:
+            status = item.stat(follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                _remove(target, item.name)
+                _put(source, target, item.name, status, kind, writable)
+                continue
+            inner = os.open(item.name, _ENTER, dir_fd=source)
+            try:
+                place = _directory(target, item.name, opaque=_is_opaque(inner))
+                try:
+                    # Its owner must be able to enter it, here and at its end, whatever the image says.
+                    os.fchmod(place, stat.S_IMODE(status.st_mode) & 0o1777 | 0o700)
+                    _merge(inner, place, kind, writable)
+                finally:
+                    os.close(place)
+            finally:
+                os.close(inner)
+
+
+def _directory(target: int, name: str, *, opaque: bool) -> int:
+    """The directory `name`, open: that of the layers below, or a new one in the place of whatever is there."""
+    if not opaque:
+        with suppress(OSError):
+            return os.open(name, _ENTER, dir_fd=target)
+    _remove(target, name)
+    os.mkdir(name, dir_fd=target)
+    return os.open(name, _ENTER, dir_fd=target)
+
+
+def _remove(target: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=target)
+    except FileNotFoundError:
+        pass
+    except (IsADirectoryError, PermissionError):
+        remove_tree(Path(f"/proc/self/fd/{target}/{name}"))
+
+
+def _is_opaque(directory: int) -> bool:
+    try:
+        found = os.listxattr(directory)
     except OSError:
         return False
     return "user.overlay.opaque" in found or "trusted.overlay.opaque" in found
 
 
-def _put(source: str, place: str, status: os.stat_result, kind: Kind, writable: bool) -> None:
+def _put(source: int, target: int, name: str, status: os.stat_result, kind: Kind, writable: bool) -> None:
     if stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(source), place)
+        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
     elif stat.S_ISREG(status.st_mode) and kind == "linked":
-        os.link(source, place, follow_symlinks=False)
+        os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     elif stat.S_ISREG(status.st_mode):
-        _copy(source, place)
         mode = stat.S_IMODE(status.st_mode) & 0o777
-        os.chmod(place, mode | 0o200 if writable else mode & ~0o222)
-        os.utime(place, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        _copy(source, target, name, status, mode | 0o200 if writable else mode & ~0o222)
 
 
-def _copy(source: str, place: str) -> None:
-    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+def _copy(source: int, target: int, name: str, status: os.stat_result, mode: int) -> None:
+    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
     try:
-        writing = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
         try:
             try:
                 fcntl.ioctl(writing, _FICLONE, reading)
             except OSError:
                 while os.sendfile(writing, reading, None, _PIECE):
                     pass
+            os.fchmod(writing, mode)
+            os.utime(writing, ns=(status.st_mtime_ns, status.st_mtime_ns))
         finally:
             os.close(writing)
     finally:
