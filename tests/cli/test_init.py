@@ -77,6 +77,24 @@ def test_init_refuses_a_second_time_and_replaces_with_force(project: Path) -> No
     assert (project / "pyproject.toml").read_text() == first
 
 
+def test_init_does_not_change_what_a_build_contains(project: Path) -> None:
+    """Weights go in before it has written them down as after."""
+    (project / ".gitignore").write_text("*.pt\n/runs/\n")
+    (project / "runs").mkdir()
+    for path in ("net.pt", "runs/old.pt"):
+        (project / path).write_text("x")
+    from corten.project.files import scan
+
+    (project / "pyproject.toml").write_text('[project]\nname = "x"\n')
+    before = scan(find(project))
+    weights = ["hidden [1].pt", "model.joblib", "net.pt"]
+    assert [file.path for file in before.weights] == weights
+    assert corten("init", project).returncode == 0
+    after = scan(load(project))
+    assert [file.path for file in after.weights] == weights
+    assert [file.path for file in after.code] == [file.path for file in before.code]
+
+
 def test_a_dry_run_writes_nothing(project: Path) -> None:
     ran = corten("init", "--dry-run", project)
     assert ran.returncode == 0
@@ -142,7 +160,7 @@ def test_the_rendered_table_is_toml_for_hostile_names(tmp_path: Path) -> None:
     project = find(tmp_path)
     from corten.project.files import scan
 
-    table = tomllib.loads(render(project, scan(project), ()))
+    table = tomllib.loads(render(project, scan(project)))
     assert table["tool"]["corten"]["command"] == ["python", 'we"ird\\.py']
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import ProjectError
-from corten.project.files import WEIGHT_BYTES, ignored_weights, scan
+from corten.project.files import WEIGHT_BYTES, scan
 from corten.project.load import load
 from corten.project.model import SourceFile, SourceFiles
 
@@ -168,9 +169,102 @@ def test_declared_models_are_found_where_git_ignores_them(folder: Folder) -> Non
     assert paths(files.code) == ["main.py", "other.dat"]
 
 
-def test_weights_that_git_ignores_and_nobody_declares_are_told(folder: Folder) -> None:
-    root = folder({".gitignore": "*.pt\n", "main.py": "", "net.pt": "x"})
-    assert ignored_weights(found(root)) == ("net.pt",)
+def test_weights_that_git_ignores_go_in_and_those_in_ignored_folders_are_told(folder: Folder) -> None:
+    """People keep weights out of repositories, and their programs need them. A whole folder may be anything."""
+    root = folder(
+        {
+            ".gitignore": "*.pt\n*.csv\n/runs/\n",
+            "main.py": "",
+            "net.pt": "x",
+            "deep/net.pt": "x",
+            "out.pt": "x",
+            "table.csv": "x",
+            "runs/1/best.pt": "x",
+            "runs/log.txt": "x",
+        }
+    )
+    files = found(root, exclude=("out.pt",))
+    assert paths(files.weights) == ["deep/net.pt", "net.pt"]
+    assert files.although_ignored == ("deep/net.pt", "net.pt")
+    assert files.in_ignored == ("runs/1/best.pt",)
+    assert set(files.left_out) >= {"out.pt", "table.csv", "runs/"}
+    declared = found(root, models=("runs/1/best.pt",))
+    assert declared.in_ignored == ()
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@y", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
+TRACKED = {
+    ".gitignore": "*.dat\n/data/\nsecret.env\n",
+    "main.py": "",
+    "kept.dat": "x",
+    "lost.dat": "x",
+    "data/kept/table.csv": "x",
+    "data/lost.csv": "x",
+    "data/net.onnx": "x",
+    "data/lost.onnx": "x",
+    "sub/ünï.dat": "x",
+    ".env": "x",
+}
+
+
+@pytest.mark.parametrize("form", ["2", "4", "split", "sha256", "worktree"])
+def test_what_git_tracks_goes_in_whatever_its_rules_say(folder: Folder, tmp_path: Path, form: str) -> None:
+    """Its rules hold for files that it does not track. Only secrets stay out all the same."""
+    root = folder(TRACKED)
+    git(root, "init", *(["--object-format=sha256"] if form == "sha256" else []))
+    if form in ("2", "4"):
+        git(root, "config", "index.version", form)
+    if form == "split":
+        git(root, "update-index", "--split-index")
+    git(root, "add", ".")
+    git(root, "add", "--force", "kept.dat", "data/kept", "data/net.onnx", "sub/ünï.dat", ".env")
+    if form == "split":
+        (root / "late.dat").write_text("x")
+        git(root, "update-index", "--split-index")
+        git(root, "add", "--force", "late.dat")
+    if form == "worktree":
+        git(root, "commit", "-m", "x")
+        git(root, "worktree", "add", str(tmp_path / "tree"))
+        for lost in ("lost.dat", "data/lost.csv", "data/lost.onnx"):
+            (tmp_path / "tree" / lost).write_text("x")
+        root = tmp_path / "tree"
+    files = found(root)
+    late = ["late.dat"] if form == "split" else []
+    assert paths(files.code) == ["data/kept/table.csv", "kept.dat", *late, "main.py", "sub/ünï.dat"]
+    assert paths(files.weights) == ["data/net.onnx"]
+    assert set(files.left_out) >= {"data/lost.csv", "data/lost.onnx", "lost.dat", ".env"}
+    assert not files.unknown_tracked
+
+
+def test_what_git_tracks_is_known_in_a_folder_of_a_repository(folder: Folder) -> None:
+    root = folder(TRACKED, "repository/project")
+    git(root.parent, "init")
+    git(root.parent, "add", "--force", "project/kept.dat")
+    assert "kept.dat" in paths(found(root).code)
+    assert "lost.dat" in found(root).left_out
+
+
+@pytest.mark.parametrize("kind", ["nonsense", "cut", "pipe", "count"])
+def test_an_index_that_cannot_be_read_is_told(folder: Folder, kind: str) -> None:
+    root = folder(TRACKED)
+    git(root, "init")
+    git(root, "add", "--force", "kept.dat")
+    index = root / ".git/index"
+    data = index.read_bytes()
+    index.unlink()
+    if kind == "pipe":
+        os.mkfifo(index)
+    else:
+        index.write_bytes(
+            {"nonsense": b"x" * 100, "cut": data[:50], "count": data[:8] + b"\xff" * 4 + data[12:]}[kind]
+        )
+    files = found(root)
+    assert files.unknown_tracked
+    assert "kept.dat" in files.left_out
 
 
 def test_globs_of_models(folder: Folder) -> None:

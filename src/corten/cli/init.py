@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         context.terminal.say(f"next: corten up {arguments.path}")
         context.terminal.print(str(arguments.path / "pyproject.toml"))
         return 0
-    from corten.project.files import ignored_weights, scan
+    from corten.project.files import scan
     from corten.project.load import find
     from corten.project.writing import insert, render
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         context.terminal.say(f"found: weights '{weight.path}'")
     for place in files.stores:
         context.terminal.say(f"left out: '{place}', which is a store of Corten")
-    table = render(project, files, ignored_weights(files))
+    table = render(project, files)
     if arguments.dry_run:
         context.terminal.print(table.rstrip("\n"))
         return 0

@@ -2,9 +2,10 @@
 
 One walk over the folder. A store of Corten never enters an image, whatever names it: the one in use is known by its device
 and inode, every other by its marker. What stays out, strongest first: `exclude` of `[tool.corten]`; `.cortenignore`; the default
-excludes; what git and docker ignore. `models` and `include` bring back what they name; a file named exactly stays whatever
-`exclude` says. Nothing is opened but ignore files and those whose names do not tell whether they hold a private key, and git
-is not run.
+excludes; what docker ignores; what git ignores. `models` and `include` bring back what they name; a file named exactly stays
+whatever `exclude` says. Files that git tracks are not ignored by it, and a file that is named like weights goes in although git
+ignores it: people keep weights out of repositories, and their programs need them. Nothing is opened but ignore files, git's
+index, and files whose names do not tell whether they hold a private key; git is not run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 
 from corten.errors import ProjectError
 from corten.project.dockerignore import Seen
-from corten.project.ignoring import Ignoring
+from corten.project.git_index import UnreadableIndex
+from corten.project.ignoring import Ignoring, Reason
 from corten.project.model import Project, SourceFile, SourceFiles
 from corten.project.patterns import compile_glob, is_glob
 from corten.project.sensitive import is_below_secret, is_secret
@@ -36,6 +38,8 @@ WEIGHT_ENDINGS = (
     ".keras",
     ".gguf",
 )
+_MOST_LOOKED_AT = 2000
+"""Entries of ignored folders that are looked at for weights that a program may miss."""
 _CODE_ENDINGS = (".py", ".pyi", ".ipynb")
 
 _SPECIAL = {
@@ -52,11 +56,6 @@ def scan(project: Project, store: Path | None = None) -> SourceFiles:
     Raises ProjectError for a symbolic link that leaves the project, a folder that cannot be read, and a name that an
     image cannot hold (not UTF-8, a control character, `.wh.` in front)."""
     return _Scan(project, store).run()
-
-
-def ignored_weights(files: SourceFiles) -> tuple[str, ...]:
-    """What was left out although it looks like weights: often what git ignores and `models` should name."""
-    return tuple(path for path in files.left_out if path.endswith(WEIGHT_ENDINGS))
 
 
 class _Scan:
@@ -77,6 +76,13 @@ class _Scan:
         self.folders: set[str] = set()
         """Those known to be folders, and no links to folders."""
         self.known_stores: dict[str, bool] = {}
+        self.although_ignored: set[str] = set()
+        self.ignored_folders: list[str] = []
+        self.entered: set[str] = set()
+        """Folders that git ignores, with files in them that it tracks."""
+        self.unknown_tracked = False
+        self._tracked: frozenset[str] | None = None
+        self._folders_of_tracked: set[str] = set()
 
     def run(self) -> SourceFiles:
         if self._is_store(""):
@@ -111,7 +117,48 @@ class _Scan:
             by_docker=listed(self.by_docker),
             brought=tuple(sorted(self.brought & found)),
             unread=self.ignoring.unread,
+            although_ignored=tuple(sorted(self.although_ignored & set(self.weights))),
+            in_ignored=self._weights_in_ignored_folders(),
+            unknown_tracked=self.unknown_tracked,
         )
+
+    def _is_tracked(self, path: str, folder: bool) -> bool:
+        """Whether git tracks a file, or a file in a folder. Its index is read when this is first asked."""
+        if self._tracked is None:
+            try:
+                self._tracked = self.ignoring.tracked()
+            except UnreadableIndex:
+                self._tracked, self.unknown_tracked = frozenset(), True
+            for file in self._tracked:
+                above = file.rpartition("/")[0]
+                while above and above not in self._folders_of_tracked:
+                    self._folders_of_tracked.add(above)
+                    above = above.rpartition("/")[0]
+        return path in (self._folders_of_tracked if folder else self._tracked)
+
+    def _weights_in_ignored_folders(self) -> tuple[str, ...]:
+        """Some of what is named like weights in folders that git ignores: to be told, within bounds."""
+        found: list[str] = []
+        pending, left = sorted(self.ignored_folders, reverse=True), _MOST_LOOKED_AT
+        while pending and left > 0:
+            prefix = pending.pop()
+            try:
+                entries = self._entries(prefix)
+            except ProjectError:
+                continue
+            left -= len(entries)
+            if any(entry.name == "pyvenv.cfg" for entry in entries):
+                continue
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = prefix + entry.name
+                folder = entry.is_dir(follow_symlinks=False)
+                if path in self.weights or self.ignoring.never(entry.name, path, folder):
+                    continue
+                if folder:
+                    pending.append(path + "/")
+                elif entry.name.endswith(WEIGHT_ENDINGS):
+                    found.append(path)
+        return tuple(sorted(found))
 
     def _is_store(self, prefix: str) -> bool:
         """Whether the folder `prefix` (`""`, or with a slash at its end) is the store in use, or has the marker of one."""
@@ -129,9 +176,9 @@ class _Scan:
         ignoring, docker = self.ignoring, self.ignoring.docker
         code, weights = self.code, self.weights
         nothing: Seen = ()
-        pending = [("", ignoring.outermost(), nothing)]
+        pending = [("", ignoring.outermost(), nothing, False)]
         while pending:
-            prefix, rules, seen = pending.pop()
+            prefix, rules, seen, is_ignored = pending.pop()
             if self._is_store(prefix):
                 continue
             entries = self._entries(prefix)
@@ -146,6 +193,11 @@ class _Scan:
                 path = prefix + name
                 folder = entry.is_dir(follow_symlinks=False)
                 reason = ignoring.ignored(name, path, folder, rules)
+                if reason == "git" or (
+                    is_ignored and not reason and not ignoring.brings_back(name, path, folder)
+                ):
+                    # git takes nothing back that lies in a folder it ignores.
+                    reason = self._git_ignores(path, folder, is_ignored)
                 if reason:
                     left_out = self.secrets if reason == "secret" else self.left_out
                     left_out.add(path + "/" if folder else path)
@@ -158,7 +210,8 @@ class _Scan:
                         continue
                 if folder:
                     _check_name(name, path)
-                    pending.append((path + "/", rules, below))
+                    within = is_ignored or path in self.entered
+                    pending.append((path + "/", rules, below, within))
                 elif path not in weights:
                     file = self._file(path, entry.stat(follow_symlinks=False))
                     if file is None:
@@ -169,6 +222,22 @@ class _Scan:
                         weights[path] = file
                     else:
                         code[path] = file
+
+    def _git_ignores(self, path: str, folder: bool, is_ignored: bool) -> Reason:
+        """What becomes of something that git's rules leave out, which lies in a folder that they do where `is_ignored`."""
+        if self._is_tracked(path, folder):
+            if folder:
+                self.entered.add(path)
+            return ""
+        if folder:
+            self.ignored_folders.append(path + "/")
+            return "git"
+        if path.endswith(WEIGHT_ENDINGS):
+            if is_ignored:
+                return "git"
+            self.although_ignored.add(path)
+            return ""
+        return "git"
 
     def _declare(self, pattern: str, *, weights: bool) -> bool:
         """Adds what an entry of `models` or `include` names. False when that is nothing."""

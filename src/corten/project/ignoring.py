@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from corten.errors import ProjectError
-from corten.project import dockerignore
+from corten.project import dockerignore, git_index
 from corten.project.patterns import Rules
 from corten.project.sensitive import is_secret
 
@@ -40,8 +40,8 @@ DEFAULT_PATHS = frozenset(["corten.lock", "uv.lock"])
 """Left out of the project's own folder: locks say what is around the code, and would change its layer."""
 _MOST_BYTES = 1_000_000
 
-Reason = Literal["", "ignored", "secret"]
-"""Why something stays out: a rule says so, or it holds secrets; empty where it does not."""
+Reason = Literal["", "ignored", "secret", "git"]
+"""Why something stays out: a rule says so, it holds secrets, or git ignores it; empty where it does not."""
 
 Scoped = tuple[int, Rules]
 """Rules with the number of characters at the beginning of a path (relative to the project) that they do not see."""
@@ -89,8 +89,19 @@ class Ignoring:
             seen = path[skip:] if skip >= 0 else self._above[-1 - skip][0] + path
             verdict = rule.verdict(name, seen, folder)
             if verdict is not None:
-                return "ignored" if verdict else ""
+                return "git" if verdict else ""
         return ""
+
+    def tracked(self) -> frozenset[str]:
+        """The files of the project that git tracks, whatever its rules say of them. Raises UnreadableIndex."""
+        folder, way = self.root, ""
+        while not os.path.lexists(f"{folder}/.git"):
+            parent, name = os.path.split(folder)
+            if parent == folder:
+                return frozenset()
+            folder, way = parent, f"{name}/{way}"
+        own, common = _git_directories(folder)
+        return frozenset(path[len(way) :] for path in git_index.tracked(own, common) if path.startswith(way))
 
     def brings_back(self, name: str, path: str, folder: bool) -> bool:
         """Whether `.cortenignore` says of a file or folder that it belongs in the image."""
@@ -155,7 +166,7 @@ def _rules_above(root: str) -> list[tuple[str, Rules]]:
         rules = _read(f"{folder}/.gitignore")
         if rules:
             found.append((way, rules))
-    rules = _read(f"{_git_directory(folder)}/info/exclude")
+    rules = _read(f"{_git_directories(folder)[1]}/info/exclude")
     if rules:
         found.append((way, rules))
     return [] if _ignored_itself(found) else found
@@ -176,19 +187,20 @@ def _ignored_itself(found: list[tuple[str, Rules]]) -> bool:
     return False
 
 
-def _git_directory(folder: str) -> str:
-    """Where `info/exclude` is: `.git`, or what a worktree's or submodule's `.git` file leads to (gitrepository-layout)."""
+def _git_directories(folder: str) -> tuple[str, str]:
+    """The directory that has the index, and the one that has `config` and `info`: both `.git`, or what a worktree's or
+    submodule's `.git` file leads to (gitrepository-layout)."""
     path = f"{folder}/.git"
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             line = file.readline(8192)
     except OSError:
-        return path
+        return path, path
     if not line.startswith("gitdir:"):
-        return path
+        return path, path
     directory = os.path.normpath(os.path.join(folder, line[7:].strip()))
     try:
         with open(f"{directory}/commondir", encoding="utf-8", errors="surrogateescape") as file:
-            return os.path.normpath(os.path.join(directory, file.readline(8192).strip()))
+            return directory, os.path.normpath(os.path.join(directory, file.readline(8192).strip()))
     except OSError:
-        return directory
+        return directory, directory

@@ -105,7 +105,9 @@ class SourceFiles:
     `left_out` lists what the default and the project's own excludes kept out, for `build -v`. `missing` are declared
     models that match nothing. `stores` are folders that hold a store of Corten, which never enters an image. Of what is left
     out, `secrets` are those that hold secrets and `by_docker` those that `.dockerignore` names; `brought` are files that hold
-    secrets and go into the image all the same; `unread` are ignore files that another one stands in for."""
+    secrets and go into the image all the same; `unread` are ignore files that another one stands in for. `although_ignored` are weights that go
+    in although git ignores them; `in_ignored` are some that stay out because git ignores their whole folder. `unknown_tracked`:
+    git's index cannot be read, so what git both tracks and ignores stays out."""
 
     code: tuple[SourceFile, ...]
     weights: tuple[SourceFile, ...]
@@ -116,3 +118,6 @@ class SourceFiles:
     by_docker: tuple[str, ...] = ()
     brought: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    although_ignored: tuple[str, ...] = ()
+    in_ignored: tuple[str, ...] = ()
+    unknown_tracked: bool = False

@@ -65,7 +65,8 @@ The project's files go to `/app`, as they are on disk, whether committed or not.
    paths that end with {secret_paths}; what begins with `.env`, but for examples ({examples}), or with
    `terraform.tfstate`; what ends with {stores}; and, by what is in them, files that end with {looked} (those that have
    only certificates and public keys stay), copies of SSH keys (`id_rsa.old`), and keys of Google's accounts of services;
-5. what git ignores, by every `.gitignore` and by `.git/info/exclude`;
+5. what git ignores, by every `.gitignore` and by `.git/info/exclude`, and does not track. A file with an ending of weights goes in although
+   git ignores it, and the build says so; where git ignores a whole folder, it stays out, and the build says that;
 6. what `.dockerignore` names, by docker's rules, where there is no `.cortenignore`.
 
 `models` and `include` bring back what they name; inside a folder or glob that they name, 1, 3 and 4 still hold.

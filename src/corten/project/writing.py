@@ -43,7 +43,7 @@ predict = "predict:ReadingTime"
 _SUGGESTED = ("models", "system", "env", "exclude", "platforms", "gpu")
 
 
-def render(project: Project, files: SourceFiles, ignored_weights: Sequence[str]) -> str:
+def render(project: Project, files: SourceFiles) -> str:
     """The table: what was found as keys that hold, with the reason; what could be wanted as comments."""
     lines = [TABLE]
     notes = {key: note for note in project.notes for key in (_key_of(note),) if key}
@@ -61,7 +61,7 @@ def render(project: Project, files: SourceFiles, ignored_weights: Sequence[str])
         names = [path.relative_to(project.root).as_posix() for path in project.dependencies.files]
         lines += [f"# {notes['dependencies']}"] if "dependencies" in notes else []
         lines += [f"requirements = {_toml(names[0] if len(names) == 1 else names)}"]
-    weights = sorted({*(file.path for file in files.weights), *ignored_weights})
+    weights = sorted(file.path for file in files.weights)
     if weights:
         lines += [
             "# weights: in layers of their own, also where git ignores them",
