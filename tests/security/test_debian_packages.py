@@ -243,6 +243,17 @@ def test_a_changed_packages_file_in_a_bundle_is_refused(bundle: tuple[Lock, Path
         offline(bundle, Store.open(tmp_path / "apart"))
 
 
+def test_a_pipe_in_place_of_an_index_does_not_hold_up_the_build(
+    bundle: tuple[Lock, Path], tmp_path: Path
+) -> None:
+    for name in ("Packages-amd64.xz", "InRelease"):
+        (path,) = (bundle[1] / FOLDER).rglob(name)
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(SignatureError, match="no signed index"):
+            offline(bundle, Store.open(tmp_path / "apart"))
+
+
 def test_an_index_of_another_suite_proves_nothing(bundle: tuple[Lock, Path], tmp_path: Path) -> None:
     lock, folder = bundle
     (folder / FOLDER / "bookworm").rename(folder / FOLDER / "trixie")

@@ -29,7 +29,7 @@ from corten.build.plan import (
 )
 from corten.errors import BuildError
 from corten.events import Note, Observer, Phase, TaskAdvanced, TaskFinished, TaskStarted
-from corten.lock.model import DebianBase, ImageBase, Lock, PlatformLock
+from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
@@ -309,6 +309,7 @@ class Workshop:
 
     def _compiler_key(self) -> str:
         inputs: dict[str, object] = {
+            "layer-format": LAYER_FORMAT,
             "kind": "compiler",
             "debs": [deb.sha256 for deb in self._compiler_debs()],
         }

@@ -89,7 +89,7 @@ def _put_indexes(used: Sequence[tuple[Lists, Path, str]], directory: Path) -> in
         found = lists.packages(folder, architecture)
         if found is None:
             raise FetchError("a fetched index has vanished from the store", hint="run the command again")
-        for source in (folder / "InRelease", found[0]):
+        for source in (folder / "InRelease", found):
             _put(source, target / source.name, _sha256(source))
             size += source.stat().st_size
     return size

@@ -16,12 +16,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from corten.errors import FormatError, SignatureError
 from corten.packages.debian import index, release
 from corten.packages.debian.index import Package
 from corten.packages.debian.release import Release
 from corten.store.disk import private_directory, write_atomically
+from corten.values import dataclass
 
 _KINDS = ("xz", "gz", "")
 _KEPT = 12
@@ -79,11 +81,39 @@ class Lists:
         """Where a Packages file is, or belongs."""
         return folder / (f"Packages-{architecture}" + (f".{kind}" if kind else ""))
 
-    def packages(self, folder: Path, architecture: str) -> tuple[Path, str, int] | None:
-        """The verified Packages file for `architecture` in a folder of this root, with its kind and the size that it unpacks
-        to at most; None where it is not there. Raises SignatureError where InRelease or it is not Debian's."""
+    def packages(self, folder: Path, architecture: str) -> Path | None:
+        """The verified Packages file for `architecture` in a folder of this root; None where it is not there. Raises
+        SignatureError where InRelease or it is not Debian's."""
+        found = self._signed(folder, architecture)
+        if found is None:
+            return None
+        with found.opened() as file:
+            for _ in found.verified(file):
+                pass
+        return found.path
+
+    def find(self, folder: Path, architecture: str, wanted: set[str]) -> list[Package] | None:
+        """The packages with a sha256 in `wanted` that the signed index in `folder` lists for `architecture`; None where the
+        index is not there. Raises SignatureError, FormatError."""
+        found = self._signed(folder, architecture)
+        if found is None:
+            return None
+        with found.opened() as file:
+            # What is hashed is what is searched, also where somebody else writes to the folder meanwhile.
+            pieces = found.verified(file)
+            try:
+                listed = index.find_listed(pieces, found.kind, found.largest, wanted, architecture)
+            finally:
+                for _ in pieces:
+                    pass
+        return listed
+
+    def _signed(self, folder: Path, architecture: str) -> _Signed | None:
         codename = folder.parent.name
         try:
+            # A pipe or a device in the folder of a stranger would never end.
+            if not (folder / "InRelease").is_file():
+                return None
             with open(folder / "InRelease", "rb") as file:
                 data = file.read(release.LARGEST)
         except OSError:
@@ -95,33 +125,41 @@ class Lists:
             return None
         _, kind, sha256, size = named
         path = self.place(folder, architecture, kind)
-        try:
-            if path.stat().st_size != size:
-                raise SignatureError(f"'{path}' is not the file that Debian has signed", hint=_HINT)
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                    raise SignatureError(f"'{path}' is not the file that Debian has signed", hint=_HINT)
-        except FileNotFoundError:
+        if not path.is_file():
             return None
-        except OSError as error:
-            raise FormatError(f"'{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error
         largest = found.files.get(f"main/binary-{architecture}/Packages", ("", index.LARGEST))[1]
-        return path, kind, min(largest, index.LARGEST)
+        return _Signed(path, kind, sha256, size, min(largest, index.LARGEST))
 
-    def find(self, folder: Path, architecture: str, wanted: set[str]) -> list[Package] | None:
-        """The packages with a sha256 in `wanted` that the signed index in `folder` lists for `architecture`; None where the
-        index is not there. Raises SignatureError, FormatError."""
-        found = self.packages(folder, architecture)
-        if found is None:
-            return None
-        path, kind, largest = found
-        with path.open("rb") as file:
-            return index.find_listed(_pieces(file), kind, largest, wanted, architecture)
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A Packages file as a Release names it. `largest` is how many bytes it unpacks to at most."""
+
+    path: Path
+    kind: str
+    sha256: str
+    size: int
+    largest: int
+
+    def opened(self) -> IO[bytes]:
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise FormatError(
+                f"'{self.path}' cannot be read: {(error.strerror or str(error)).lower()}"
+            ) from error
+
+    def verified(self, file: IO[bytes]) -> Iterator[bytes]:
+        """The bytes in pieces. Raises SignatureError at the end when they are not those that were signed."""
+        digest, left = hashlib.sha256(), self.size
+        while piece := file.read(min(_CHUNK, left + 1)):
+            left -= len(piece)
+            if left < 0:
+                break
+            digest.update(piece)
+            yield piece
+        if left or digest.hexdigest() != self.sha256:
+            raise SignatureError(f"'{self.path}' is not the file that Debian has signed", hint=_HINT)
 
 
 _HINT = "remove the folder that it is in, and fetch it again"
-
-
-def _pieces(file: object) -> Iterator[bytes]:
-    while piece := file.read(_CHUNK):  # type: ignore[attr-defined]
-        yield piece
