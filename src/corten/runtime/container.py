@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
-from corten.events import Note, Observer
+from corten.events import Note, Observer, Warned
 from corten.oci.config import ImageConfig
 from corten.oci.digest import Digest
 from corten.runtime import attend, records
@@ -90,7 +90,8 @@ def start(
         # Whoever runs a command has no socket to serve on, and every start would pay for this.
         from corten.runtime.passed_socket import let_only_accept
 
-        let_only_accept(serving.listener)
+        if not let_only_accept(serving.listener):
+            _say_open(store, observe)
     detached = log is not None
     made = Made(
         image,
@@ -114,6 +115,20 @@ def start(
         raise
     finally:
         made.release()
+
+
+def _say_open(store: Store, observe: Observer) -> None:
+    """A protection that is missing is told once."""
+    said = store.cache_directory("engine") / f"said-socket-{os.geteuid()}"
+    if not said.exists():
+        observe(
+            Warned(
+                "this kernel lets only root confine the socket that is served: code in the container can use it to connect to "
+                "this machine's loopback",
+                "serve images that you do not trust as root, or on a machine without services on its loopback",
+            )
+        )
+        said.touch()
 
 
 def detach(image: Image, options: RunOptions, store: Store, observe: Observer, life: Life) -> str:

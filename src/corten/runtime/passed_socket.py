@@ -66,12 +66,13 @@ def accept_only(port: int, address: bytes) -> list[Step]:
     return program + end
 
 
-def let_only_accept(descriptor: int) -> None:
-    """Give the listening TCP socket its filter, for good. Nothing happens where it has one. Raises RuntimeFailure."""
+def let_only_accept(descriptor: int) -> bool:
+    """Give the listening TCP socket its filter, for good. Nothing happens where it has one. False where the kernel lets only
+    CAP_NET_ADMIN do so (newer ones, of TCP sockets). Raises RuntimeFailure."""
     with socket.socket(fileno=os.dup(descriptor)) as listener:
         try:
             if listener.getsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER):
-                return
+                return True
             host, port = listener.getsockname()[:2]
             packed = socket.inet_pton(listener.family, host.partition("%")[0])
             # An IPv4 address in IPv6 form arrives in IPv4 packets: its port alone is checked.
@@ -85,6 +86,9 @@ def let_only_accept(descriptor: int) -> None:
                 socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(steps), ctypes.addressof(code))
             )
             listener.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)
+            return True
+        except PermissionError:
+            return False
         except OSError as error:
             raise RuntimeFailure(
                 f"the port cannot be passed into a container safely: {(error.strerror or '').lower()}",
