@@ -83,6 +83,7 @@ def test_a_confirmed_host_gets_them_and_is_remembered_for_that_project_alone(des
     assert read_trust(desk.root, desk.environment) == Trust()
     (kept,) = (desk.store.root / "trusted").iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
     assert SECRET not in kept.read_text()
 
 

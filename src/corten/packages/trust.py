@@ -59,6 +59,8 @@ def remember(
     `root`, from now on. Raises UsageError, StoreError."""
     import json
 
+    from corten.store.disk import private_directory, write_atomically
+
     file = _file(root, environment)
     kept = _kept(file)
     found = set(kept.origins)
@@ -69,13 +71,9 @@ def remember(
         "indexes": sorted(found),
         "paths": sorted({*kept.paths, *(os.path.realpath(item) for item in paths)}),
     }
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as opened:
-            opened.write(json.dumps(document, indent=2) + "\n")
-        os.replace(temporary, file)
+        private_directory(file.parent)
+        write_atomically(file, (json.dumps(document, indent=2) + "\n").encode(), durable=True)
     except OSError as error:
         raise StoreError(f"'{file}' cannot be written: {(error.strerror or str(error)).lower()}") from error
 

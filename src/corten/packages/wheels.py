@@ -70,7 +70,7 @@ class WheelResolver:
         self.indexes = indexes
         self.observe = observe
         self.http = Http(indexes.network())
-        self.uv = Uv(indexes, directory, store.root / "caches" / "uv", observe)
+        self.uv = Uv(indexes, directory, store.cache_directory("uv"), observe)
         self.locator = Locator(store, indexes, self.http)
 
     def resolve(
