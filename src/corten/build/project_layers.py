@@ -137,6 +137,7 @@ def _make_code(job: Job) -> str:
     with closing(job.workshop()) as workshop, workshop.directory() as directory:
         environment = Environment(VENV, job.part.python)
         place_code(job.project, job.files.code, environment, directory / "fs", workshop.compiler())
+        workshop.close()  # before anything that it had a part in is hashed
         key = _code_key(job, directory / "fs" / "app")
         job.store.layers.commit(directory, key)
     return key

@@ -10,7 +10,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from corten.build import make
@@ -27,7 +28,7 @@ from corten.build.plan import (
     WheelLayer,
     compiler_identity,
 )
-from corten.errors import BuildError
+from corten.errors import BuildError, CortenError
 from corten.events import Note, Observer, Phase, TaskAdvanced, TaskFinished, TaskStarted
 from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.config import canonical_json
@@ -70,6 +71,7 @@ class Workshop:
         self._compiler: Compiler | None = None
         self._base_compiler: Compiler | None = None
         self._stopped = threading.Event()
+        self._told: set[str] = set()
         self.made: set[str] = set()
 
     def ensure(self, plan: Sequence[PackageLayer]) -> dict[str, Digest]:
@@ -136,29 +138,79 @@ class Workshop:
         for layer in missing:
             if isinstance(layer, BaseLayer):
                 self._base(layer)
-        jobs: list[Callable[[], None]] = []
+        jobs: list[_Work] = []
         wheels: dict[str, WheelLayer] = {}
         for layer in missing:
             match layer:
                 case SystemLayer():
-                    jobs.append(lambda layer=layer: self._system(layer))  # type: ignore[misc]
+                    jobs.append((layer, partial(self._system, layer)))
                 case FolderLayer():
-                    jobs.append(lambda layer=layer: self._folder(layer))  # type: ignore[misc]
+                    jobs.append((layer, partial(make.make_folder, layer)))
                 case EnvironmentLayer():
-                    jobs.append(lambda layer=layer: self._environment(layer))  # type: ignore[misc]
+                    jobs.append((layer, partial(make.make_environment, layer)))
                 case ServingLayer():
-                    jobs.append(lambda layer=layer: self._serving(layer))  # type: ignore[misc]
+                    jobs.append((layer, partial(self._serving, layer)))
                 case WheelLayer():
                     wheels[layer.key] = layer
                 case BucketLayer():
                     wheels |= {inner.key: inner for inner in self._lacking(layer)}
         # The largest first: its compilation is what everything else fits beside.
         ordered = sorted(wheels.values(), key=lambda layer: -layer.wheel.size)
-        jobs = [*(lambda layer=layer: self._wheel(layer) for layer in ordered), *jobs]
-        _run_all(jobs, self._jobs + 1, self.stop)
+        self._in_turns([*((layer, partial(self._wheel, layer)) for layer in ordered), *jobs])
         for layer in missing:
             if isinstance(layer, BucketLayer):
                 self._bucket(layer)
+
+    def _in_turns(self, work: Sequence[_Work]) -> None:
+        """Make the trees of these layers, end the compile servers, and only then hash what they had a part in: nothing of a
+        sandbox is left that could know of a layer which has a name. What another build is making waits for the next turn, so
+        nobody waits for a lock who holds others."""
+        waiting = list(work)
+        while waiting:
+            with ExitStack() as stack:
+                turn = _Turn(stack)
+                try:
+                    _run_all(
+                        [partial(self._place, turn, layer, fill) for layer, fill in waiting],
+                        self._jobs + 1,
+                        self.stop,
+                    )
+                except Exception:
+                    # The layers that are complete need not be made again.
+                    self.close()
+                    with suppress(CortenError, OSError):
+                        for layer, directory in turn.made:
+                            self._store.layers.commit(directory, layer.key)
+                    raise
+                self.close()
+                _run_all([partial(self._commit, *made) for made in turn.made], self._jobs, self.stop)
+            waiting = turn.busy
+            if waiting and not turn.made:
+                self._stopped.wait(_POLL)
+            self._check(0)
+
+    def _place(self, turn: _Turn, layer: PackageLayer, fill: Callable[[Path], None]) -> None:
+        """Make the tree of a layer, unless somebody has it or makes it."""
+        self._check(0)
+        with explained(self._store.root):
+            if not turn.holds(self._store, _stripe(layer)):
+                if layer.key not in self._told:
+                    self._told.add(layer.key)
+                    self._observe(Note(f"waiting for another build that makes '{layer.title}'", verbose=True))
+                turn.busy.append((layer, fill))
+                return
+            if self._store.layers.find(layer.key) is not None:
+                return
+            self._observe(TaskStarted("install", layer.title, None))
+            directory = turn.enter(self.directory())
+            fill(_fresh(directory))
+            turn.made.append((layer, directory))
+            self._observe(TaskFinished("install", layer.title))
+
+    def _commit(self, layer: PackageLayer, directory: Path) -> None:
+        with explained(self._store.root):
+            self._store.layers.commit(directory, layer.key, self._check)
+        self.made.add(layer.key)
 
     @contextmanager
     def _making(
@@ -171,10 +223,7 @@ class Workshop:
                 return
             self._observe(TaskStarted(phase, layer.title, total))
             with self.directory() as directory:
-                tree = directory / "fs"
-                tree.mkdir()
-                tree.chmod(0o755)  # the base's own interpreter, another user, has it for its root
-                yield tree
+                yield _fresh(directory)
                 self._store.layers.commit(directory, layer.key, self._check)
             self.made.add(layer.key)
             self._observe(TaskFinished(phase, layer.title))
@@ -182,7 +231,7 @@ class Workshop:
     @contextmanager
     def _alone(self, layer: PackageLayer) -> Iterator[None]:
         """Hold the lock that builds share which make this layer. A thread that waits for it can be stopped."""
-        stripe = f"layer-{int(Digest.of(layer.key.encode()).hex[:8], 16) % _STRIPES:02x}"
+        stripe = _stripe(layer)
         told = False
         while True:
             self._check(0)
@@ -221,35 +270,18 @@ class Workshop:
                 self._base_compiler = compiler
                 compiler.compile(tree, make.base_sources(layer, tree), "unchecked")
 
-    def _system(self, layer: SystemLayer) -> None:
-        with self._making(layer) as tree:
-            if tree is not None:
-                base = self._known.tree(layer.base.key, layer.base.title)
-                make.make_system(layer, self._files, base, tree)
-                if sources := make.system_sources(tree):
-                    self.compiler().compile(tree, sources, "unchecked")
+    def _system(self, layer: SystemLayer, tree: Path) -> None:
+        base = self._known.tree(layer.base.key, layer.base.title)
+        make.make_system(layer, self._files, base, tree)
+        if sources := make.system_sources(tree):
+            self.compiler().compile(tree, sources, "unchecked")
 
-    def _environment(self, layer: EnvironmentLayer) -> None:
-        with self._making(layer) as tree:
-            if tree is not None:
-                make.make_environment(layer, tree)
+    def _wheel(self, layer: WheelLayer, tree: Path) -> None:
+        file = self._files[layer.wheel.sha256]
+        make.make_wheel(layer, file, tree, self.compiler(), self._advance(layer))
 
-    def _folder(self, layer: FolderLayer) -> None:
-        with self._making(layer) as tree:
-            if tree is not None:
-                make.make_folder(layer, tree)
-
-    def _wheel(self, layer: WheelLayer) -> None:
-        with self._making(layer) as tree:
-            if tree is not None:
-                file = self._files[layer.wheel.sha256]
-                make.make_wheel(layer, file, tree, self.compiler(), self._advance(layer))
-
-    def _serving(self, layer: ServingLayer) -> None:
-        with self._making(layer) as tree:
-            if tree is None:
-                return
-            make.make_serving(layer, self._files, self._server, tree, self.compiler())
+    def _serving(self, layer: ServingLayer, tree: Path) -> None:
+        make.make_serving(layer, self._files, self._server, tree, self.compiler())
 
     def _bucket(self, layer: BucketLayer) -> None:
         with self._making(layer) as tree:
@@ -299,11 +331,10 @@ class Workshop:
         found = self._store.layers.find(key)
         if found is None:
             with self._store.temporary_directory("compiler") as directory:
-                (directory / "fs").mkdir()
-                (directory / "fs").chmod(0o755)
+                tree = _fresh(directory)
                 files = self._supply.debs(self._compiler_debs())
                 chosen = [(deb, files[deb.sha256]) for deb in self._compiler_debs()]
-                make.make_compiler(chosen, directory / "fs", self._part.python)
+                make.make_compiler(chosen, tree, self._part.python)
                 found = self._store.layers.commit(directory, key).diff_id
         return interpreter_in(self._store.layers.tree(found), self._part.base.python)
 
@@ -331,6 +362,48 @@ class Workshop:
             f"the lock has no Python {self._part.base.python} for {host}, with which bytecode is compiled here",
             hint=f"run 'corten lock' on this machine, or add \"{host}\" to `platforms`",
         )
+
+
+_Work = tuple[PackageLayer, Callable[[Path], None]]
+"""A layer, and what fills its tree."""
+
+
+class _Turn:
+    """What one turn has made and holds: the locks of its layers and their temporary directories, until all are committed."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.made: list[tuple[PackageLayer, Path]] = []
+        self.busy: list[_Work] = []
+        self._stack, self._stripes = stack, set[str]()
+        self._guard = threading.Lock()
+
+    def holds(self, store: Store, stripe: str) -> bool:
+        """Whether this build has the lock `stripe`, taken now or before."""
+        with self._guard:
+            if stripe not in self._stripes:
+                try:
+                    self._stack.enter_context(store.lock(stripe, blocking=False))
+                except Busy:
+                    return False
+                self._stripes.add(stripe)
+            return True
+
+    def enter(self, directory: AbstractContextManager[Path]) -> Path:
+        """A directory that is there until the turn ends."""
+        with self._guard:
+            return self._stack.enter_context(directory)
+
+
+def _stripe(layer: PackageLayer) -> str:
+    return f"layer-{int(Digest.of(layer.key.encode()).hex[:8], 16) % _STRIPES:02x}"
+
+
+def _fresh(directory: Path) -> Path:
+    """An empty tree in a temporary directory. Another user has it for its root, where it is the compiler's."""
+    tree = directory / "fs"
+    tree.mkdir()
+    tree.chmod(0o755)
+    return tree
 
 
 def _run_all(jobs: Iterable[Callable[[], None]], workers: int, stop: Callable[[], None]) -> None:
