@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from corten.store.check import check
 from corten.store.store import Store
 from support.command import Corten
 from support.wheels import make_wheel
@@ -67,6 +68,7 @@ def test_a_build_killed_at_any_write(
 def check_whole(home: Path) -> None:
     """Every layer that the store shows streams back to its own digest; every key leads to a layer or nowhere."""
     store = Store.open(home)
+    assert check(store, quick=True).findings == ()
     for image in store.images.all():
         for diff_id in image.config.diff_ids[1:]:
             if store.layers.get(diff_id).size < 1 << 20:

@@ -77,3 +77,20 @@ def test_a_container_cannot_write_to_a_layer(corten: Corten, runner: str) -> Non
     assert shown.stdout == "evil\n"
     assert corten("run", runner, "--", "cat", "/app/main.py").stdout == "print('main')\n"
     assert corten("store", "check", "--quick").stdout == ""
+
+
+def test_a_store_in_the_project_is_empty_in_its_shell(
+    corten: Corten, runner: str, project: Callable[..., Path]
+) -> None:
+    """The project is mounted writable there, and the store is not."""
+    root = project({"main.py": "print('main')\n"})
+    (root / ".home").mkdir()
+    link_files(corten.home, root / ".home", names=("layers", "keys", "caches"))
+    inside = corten.at(root / ".home")
+    script = "ls -A /app /app/.home; touch /app/.home/x || touch /app/written"
+    shown = inside("shell", root, "--", "sh", "-c", script)
+    assert "layers" not in shown.stdout
+    assert shown.stderr.count("'.home' is Corten's store") == 1
+    assert shown.stderr.count("left out: '.home'") == 1
+    assert (root / "written").exists()
+    assert (root / ".home" / "layers").is_dir()
