@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,3 +138,13 @@ def test_a_layout_without_an_index_says_so(tmp_path: Path) -> None:
     (tmp_path / "layout/index.json").unlink()
     with pytest.raises(FormatError, match=r"has no 'index\.json'"):
         found.find(None, Platform("linux", "amd64"))
+
+
+def test_digests_are_made_where_python_has_no_hashes_of_its_own() -> None:
+    """As in builds for FIPS 140, which have OpenSSL's alone."""
+    code = (
+        "import sys; sys.modules['_sha2'] = sys.modules['_sha256'] = None\n"
+        "from corten.oci.digest import Digest; print(Digest.of(b'x'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{Digest.of(b'x')}\n"

@@ -7,6 +7,7 @@ import json
 import subprocess
 import tarfile
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,20 @@ def test_a_layout_grows(store: Store, image: Image, tmp_path: Path) -> None:
 def references(layout: Path) -> list[str]:
     index = json.loads((layout / "index.json").read_text())
     return [item["annotations"]["org.opencontainers.image.ref.name"] for item in index["manifests"]]
+
+
+def test_two_that_add_to_one_layout_lose_no_name(store: Store, image: Image, tmp_path: Path) -> None:
+    """Adding is reading the list and writing it: the second waits for the first, also where both begin the folder."""
+    names = [f"iris:{number}" for number in range(2, 8)]
+    for name in names:
+        store.images.alias("iris:1", name)
+    target = tmp_path / "layout"
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: save_layout(store, [store.images.get(name)], target, ignore), names))
+    listed = json.loads((target / "index.json").read_text())["manifests"]
+    assert sorted(item["annotations"][media.REF_NAME] for item in listed) == [
+        name.partition(":")[2] for name in names
+    ]
 
 
 def test_a_folder_of_something_else_is_left_alone(store: Store, image: Image, tmp_path: Path) -> None:

@@ -462,7 +462,7 @@ def _confinement(
     """How the interpreter runs: its tree is its root, and there is nothing in it that can be written."""
     # Half-written bytecode of its own library would be read while it is made.
     apart = ["-X", "pycache_prefix=/nowhere"] if own else []
-    options = ("-s", "-S", "-B", "-W", "ignore", *apart, "-c", _SCRIPT.read_text())
+    options = ("-s", "-S", "-B", "-W", "ignore", *apart, "-c", _SCRIPT.read_text(encoding="utf-8"))
     # Frozen sets are marshalled in the order of their hashes: the seed is fixed, whoever builds.
     environment = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
     if not interpreter.verified:

@@ -102,7 +102,7 @@ class Terminal:
     def standard(cls) -> Terminal:
         """This process's own streams, by the usual rules for colour (NO_COLOR, FORCE_COLOR) and for progress."""
         # A process may be started with its standard streams closed; Python has None for those.
-        out, err = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+        out, err = (stream or open(os.devnull, "w", encoding="utf-8") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
         terminal = err.isatty() and os.environ.get("TERM") != "dumb"
         forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
         return cls(out, err, terminal, forced or (terminal and not os.environ.get("NO_COLOR")))

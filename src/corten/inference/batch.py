@@ -65,10 +65,10 @@ def prepare(job: Job) -> int:
         raise UsageError(f"'{job.target}' exists", hint="delete it, or give another --out")
     identity = _identity(job)
     if not job.part.exists():
-        job.note.write_text(json.dumps(identity))
+        job.note.write_text(json.dumps(identity), encoding="utf-8")
         return 0
     try:
-        known = json.loads(job.note.read_text())
+        known = json.loads(job.note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = None
     if known != identity:

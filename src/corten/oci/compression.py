@@ -31,6 +31,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+ZstdError = zstd.ZstdError
 Compression = Literal["gzip", "zstd", "raw"]
 
 _GzipError = cast(type[Exception], isal_zlib.IsalError)
@@ -225,6 +226,11 @@ class _Decompressor(Protocol):
 def _decompressor(kind: Compression) -> _Decompressor:
     if kind == "gzip":
         return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    return zstd_decompressor()
+
+
+def zstd_decompressor() -> zstd.ZstdDecompressor:
+    """One that refuses a frame with a window beyond bounds."""
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW})
 
 

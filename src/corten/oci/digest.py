@@ -8,10 +8,14 @@ import sys
 from corten.errors import FormatError
 
 # `hashlib` brings OpenSSL with it, which takes as long to load as a third of Corten. It is worth that for what is large.
-if sys.version_info >= (3, 12):
-    from _sha2 import sha256 as _sha256_of_little
-else:
-    from _sha256 import sha256 as _sha256_of_little  # type: ignore[import-not-found,unused-ignore]
+try:
+    if sys.version_info >= (3, 12):
+        from _sha2 import sha256 as _sha256_of_little
+    else:
+        from _sha256 import sha256 as _sha256_of_little  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    # Builds for FIPS 140 have OpenSSL's alone (`--with-builtin-hashlib-hashes=no`).
+    from hashlib import sha256 as _sha256_of_little
 
 _LITTLE = 1 << 16
 _FORM = re.compile(r"sha256:[0-9a-f]{64}")

@@ -268,7 +268,7 @@ class Inside:
         if self._given is None:
             self._given = 0
             try:
-                with open("/proc/self/status") as file:
+                with open("/proc/self/status", encoding="utf-8") as file:
                     umask = next(line for line in file if line.startswith("Umask:"))
                 self._given = 0o777 & ~int(umask.split()[1], 8)
             except (OSError, StopIteration, ValueError):

@@ -100,10 +100,12 @@ class Uv:
         Raises UvFailed."""
         work = self._work()
         output = work / "requirements.txt"
-        output.write_text("".join(f"{name}=={version}\n" for name, version in _preferred(request)))
+        output.write_text(
+            "".join(f"{name}=={version}\n" for name, version in _preferred(request)), encoding="utf-8"
+        )
         self._compile(request, memory, work, output, "requirements.txt")
         pins: dict[str, str] = {}
-        for line in output.read_text().splitlines():
+        for line in output.read_text(encoding="utf-8").splitlines():
             match = _PIN.match(line)
             if match is not None:
                 pins[normal_name(match[1])] = match[2] or match[3]
@@ -118,9 +120,9 @@ class Uv:
             lines = ['lock-version = "1.0"', 'created-by = "corten"']
             for name, version in preferred:
                 lines += ["[[packages]]", f'name = "{name}"', f'version = "{version}"']
-            output.write_text("\n".join(lines) + "\n")
+            output.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self._compile(request, memory, work, output, "pylock.toml")
-        return _packages(output.read_text())
+        return _packages(output.read_text(encoding="utf-8"))
 
     def _work(self) -> Path:
         self._count += 1

@@ -149,7 +149,7 @@ def _first_process() -> int | None:
     """The number of the container's first process beside the engine, which is 1: its child that is 1 in a namespace."""
     for thread in os.listdir("/proc/1/task"):
         try:
-            with open(f"/proc/1/task/{thread}/children") as file:
+            with open(f"/proc/1/task/{thread}/children", encoding="utf-8") as file:
                 children = file.read().split()
             for child in children:
                 with read_proc(child, "status") as file:

@@ -29,7 +29,7 @@ def controllers(root: str = ROOT) -> frozenset[str]:
     """Which of `NAMES` there are, and `swap` where swap is counted."""
     found = version(root)
     if found == "v2":
-        with open(f"{root}/cgroup.controllers") as file:
+        with open(f"{root}/cgroup.controllers", encoding="utf-8") as file:
             available = frozenset(file.read().split()) & frozenset(NAMES)
         return available | {"swap"} if "memory" in available else available
     available = frozenset(name for name in NAMES if os.path.isdir(f"{root}/{name}"))
@@ -46,7 +46,7 @@ def prepare(name: str, limits: Limits, base: str = PREFIX, root: str = ROOT) -> 
     group = _memory_group(name, base, root)
     os.makedirs(group, exist_ok=True)
     if version(root) != "v2":
-        with open(f"{group}/memory.limit_in_bytes", "w") as file:
+        with open(f"{group}/memory.limit_in_bytes", "w", encoding="utf-8") as file:
             file.write(str(limits.memory - _PAGE))
 
 
@@ -56,11 +56,11 @@ def memory_ran_out(name: str, code: int, base: str = PREFIX, root: str = ROOT) -
     group = _memory_group(name, base, root)
     try:
         if version(root) == "v2":
-            with open(f"{group}/memory.events") as file:
+            with open(f"{group}/memory.events", encoding="utf-8") as file:
                 return any(line.startswith("oom_kill ") and line.split()[1] != "0" for line in file)
         if code != 137:
             return False
-        with open(f"{group}/memory.failcnt") as file:
+        with open(f"{group}/memory.failcnt", encoding="utf-8") as file:
             return file.read().strip() != "0"
     except OSError:
         return False

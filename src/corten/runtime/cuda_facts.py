@@ -106,7 +106,7 @@ def _ask(command: list[str]) -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path, errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(65536)
     except OSError:
         return ""

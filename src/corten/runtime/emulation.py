@@ -37,7 +37,7 @@ def is_emulated(platform: Platform, registered: str = REGISTERED) -> bool:
 
 def _serves(path: str, machine: str) -> bool:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             lines = file.read(1 << 16).splitlines()
     except OSError:
         return False

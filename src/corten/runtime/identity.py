@@ -190,7 +190,7 @@ def why_no_namespace() -> str:
 
 def _number(path: str) -> int | None:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             return int(file.read())
     except (OSError, ValueError):
         return None

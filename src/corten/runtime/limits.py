@@ -170,7 +170,9 @@ def _delegated(uid: int, root: str) -> frozenset[str] | None:
     if not os.path.exists(f"/run/user/{uid}/bus"):
         return None
     try:
-        with open(f"{root}/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers") as file:
+        with open(
+            f"{root}/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers", encoding="utf-8"
+        ) as file:
             return frozenset(cgroups.NAMES) & frozenset(file.read().split())
     except OSError:
         return None

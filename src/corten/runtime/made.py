@@ -424,7 +424,7 @@ class Made:
         own.mkdir(mode=0o755, exist_ok=True)
         texts = name_files(self.name, network, self.options, resolvers)
         for name, text in texts.items():
-            (own / name).write_text(text)
+            (own / name).write_text(text, encoding="utf-8")
             os.chmod(own / name, 0o644)
         return tuple((str(own / name), f"/etc/{name}") for name in texts)
 

@@ -24,7 +24,10 @@ def name_files(name: str, network: str, options: RunOptions, resolvers: str = ""
     }
     if network == "host":
         for file_name in ("hosts", "resolv.conf"):
-            with contextlib.suppress(OSError), open(f"/etc/{file_name}", errors="replace") as file:
+            with (
+                contextlib.suppress(OSError),
+                open(f"/etc/{file_name}", encoding="utf-8", errors="replace") as file,
+            ):
                 texts[file_name] = file.read(_LIMIT)
     # The first line with a name counts (hosts(5)), so those that were asked for come before all others.
     texts["hosts"] = "".join(f"{address} {host}\n" for host, address in options.hosts) + texts["hosts"]

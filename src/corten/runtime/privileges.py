@@ -104,7 +104,7 @@ def granted(
 
 def held_capabilities() -> int:
     """The bit mask of the capabilities that this process could pass on (its bounding set)."""
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status", encoding="utf-8") as file:
         return next((int(line.split()[1], 16) for line in file if line.startswith("CapBnd:")), 0)
 
 
@@ -205,7 +205,7 @@ def may_raise_limits(privileged: bool) -> bool:
 
 def _most_files() -> int:
     try:
-        with open("/proc/sys/fs/nr_open") as file:
+        with open("/proc/sys/fs/nr_open", encoding="utf-8") as file:
             return int(file.read())
     except (OSError, ValueError):
         return UNLIMITED

@@ -68,7 +68,7 @@ def probe(engine: Engine, store: Store, identity: Identity) -> str | None:
 
         def prepare(root: str) -> None:
             spec = runtime_spec(_container(root, name, identity))
-            (directory / "bundle" / "config.json").write_text(json.dumps(spec))
+            (directory / "bundle" / "config.json").write_text(json.dumps(spec), encoding="utf-8")
 
         try:
             with open(directory / "said", "wb") as output:
@@ -84,7 +84,7 @@ def probe(engine: Engine, store: Store, identity: Identity) -> str | None:
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").strip().splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1][:300] if lines else ""
 
 

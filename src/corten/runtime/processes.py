@@ -57,7 +57,7 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     for thread in os.listdir(f"/proc/{pid}/task"):
         try:
-            with open(f"/proc/{pid}/task/{thread}/children") as file:
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="utf-8") as file:
                 found += map(int, file.read().split())
         except FileNotFoundError:
             continue

@@ -152,7 +152,7 @@ def _fields(path: str) -> dict[str, int]:
 
 def _lines(path: str) -> list[list[str]]:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             return [line.split() for line in file]
     except OSError:
         return []
@@ -161,7 +161,7 @@ def _lines(path: str) -> list[list[str]]:
 def _number(path: str, otherwise: int = 0) -> int:
     """The number in a file; `otherwise` where there is none, or `max`."""
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             text = file.read().strip()
     except OSError:
         return otherwise

@@ -146,7 +146,7 @@ def _become_mapped() -> None:
         ("uid_map", f"{NOBODY} {uid} 1"),
         ("gid_map", f"{NOBODY} {gid} 1"),
     ):
-        with open(f"/proc/self/{name}", "w") as file:
+        with open(f"/proc/self/{name}", "w", encoding="utf-8") as file:
             file.write(text)
 
 

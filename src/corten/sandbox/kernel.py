@@ -119,7 +119,7 @@ def harden(target: str, *, writable: bool, devices: bool = False) -> None:
     if ctypes.get_errno() != errno.ENOSYS:
         _check(result, target)
     # Linux before 5.12 changes one mount at a time.
-    with open("/proc/self/mountinfo") as file:
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
         places = [line.split()[4].encode().decode("unicode_escape") for line in file]
     top = os.path.realpath(target)
     for place in [item for item in places if item == top or item.startswith(f"{top.rstrip('/')}/")]:
@@ -192,7 +192,7 @@ def version() -> tuple[int, int]:
 
 def has_capability(number: int) -> bool:
     """Whether this process may use the capability `number` in its own user namespace."""
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status", encoding="utf-8") as file:
         for line in file:
             if line.startswith("CapEff:"):
                 return bool(int(line.split()[1], 16) >> number & 1)
@@ -202,7 +202,7 @@ def has_capability(number: int) -> bool:
 def in_initial_user_namespace() -> bool:
     """Whether user IDs here are those of the machine (`/proc/self/uid_map` maps all of them onto themselves)."""
     try:
-        with open("/proc/self/uid_map") as file:
+        with open("/proc/self/uid_map", encoding="utf-8") as file:
             return file.read().split() == ["0", "0", "4294967295"]
     except OSError:
         return True

@@ -279,7 +279,7 @@ class _Check:
         """A key: it must lead to the layer that images say it gives. One whose layer is gone is harmless."""
         expected = self.origins.keys.get(path.name[:KEY_DIGITS])
         try:
-            diff_id = Digest.parse(path.read_text(errors="replace").strip())
+            diff_id = Digest.parse(path.read_text(encoding="utf-8", errors="replace").strip())
         except (OSError, FormatError):
             return Finding("key", path.name, path, _DAMAGED)
         if expected is None or expected[0] == diff_id:

@@ -132,7 +132,7 @@ def sync_file_system(path: Path) -> None:
 def boot_identity() -> str:
     """A name for the time since this machine was switched on; empty where the kernel does not tell."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""

@@ -4,11 +4,12 @@ archive. A tar stream of the OCI layout is docker's archive too: its `manifest.j
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,19 +56,11 @@ def save_layout(
     platforms become one index. Returns the reference of every name in it. Uncompressed, a manifest is the image's own
     `digest`. The layout names an image only when it is complete. Raises UsageError for a folder that is neither empty
     nor a layout, FormatError when the store's layers were changed."""
-    if (
-        directory.exists()
-        and not (directory / "oci-layout").is_file()
-        and (not directory.is_dir() or any(directory.iterdir()))
-    ):
-        raise UsageError(
-            f"'{directory}' is neither an OCI layout nor an empty folder",
-            hint="give the name of a new folder",
-        )
     place = directory / _BLOBS
     with (
         store.lock("store", shared=True),
         explained(directory, what=""),
+        _alone(directory),
         Compressors() as compressors,
     ):
         packing = Packing(store, compression, compressors, observe)
@@ -85,6 +78,28 @@ def save_layout(
         index = json.loads(Index((*kept, *blobs.entries)).encode())
         write_atomically(path, json.dumps(index, indent=1).encode(), _PUBLIC)
         return [item.annotations[media.REF_NAME] for item in blobs.entries]
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Make the folder of a layout, and hold it: adding to `index.json` is reading and writing it. Raises UsageError for a
+    folder that is neither empty nor a layout."""
+    refused = UsageError(
+        f"'{directory}' is neither an OCI layout nor an empty folder", hint="give the name of a new folder"
+    )
+    if directory.exists() and not directory.is_dir():
+        raise refused
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Some network file systems lock no folders.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not (directory / "oci-layout").is_file() and any(directory.iterdir()):
+            raise refused
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def save_archive(

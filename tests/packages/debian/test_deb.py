@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten.errors import FormatError
+from corten.oci.compression import zstd
 from corten.packages.debian import ahead, deb
 from corten.packages.debian.deb import Member, read_control
 from debian_parts import File, HardLink, Link, Special, ar, make_deb, tar
@@ -134,14 +135,27 @@ def test_several_xz_streams_in_one_member(tmp_path: Path) -> None:
     assert listed(save(tmp_path, make_deb("tool", data=packed)))["usr/lib/data"][1] == b"x" * 3000
 
 
-def test_zstd_is_read_or_named(tmp_path: Path) -> None:
-    import importlib.util
+def test_zstd_is_read_and_what_is_damaged_is_named(tmp_path: Path) -> None:
+    """As Ubuntu packs its packages."""
+    packed = zstd.compress(tar(FILES))
+    assert (
+        listed(save(tmp_path, make_deb("tool", data=packed, suffix=".zst")))["usr/lib/data"][1] == b"x" * 3000
+    )
+    for damaged in (packed[:-10], b"\x28\xb5\x2f\xfd", packed[:8] + b"\xff" * 20 + packed[28:]):
+        with pytest.raises(FormatError, match=r"is cut|damaged") as caught:
+            listed(save(tmp_path, make_deb("tool", data=damaged, suffix=".zst")))
+        assert caught.value.hint
 
-    path = save(tmp_path, make_deb("tool", data=b"\x28\xb5\x2f\xfd", suffix=".zst"))
-    known = importlib.util.find_spec("compression") is not None
-    with pytest.raises(FormatError, match=r"is cut|damaged" if known else "packed with zstd") as caught:
-        listed(path)
-    assert caught.value.hint
+
+def test_a_zstd_window_beyond_bounds_is_refused(tmp_path: Path) -> None:
+    options = {
+        zstd.CompressionParameter.window_log: 30,
+        zstd.CompressionParameter.enable_long_distance_matching: 1,
+    }
+    packer = zstd.ZstdCompressor(options=options)
+    packed = packer.compress(tar(FILES)) + packer.flush()
+    with pytest.raises(FormatError, match="damaged"):
+        listed(save(tmp_path, make_deb("tool", data=packed, suffix=".zst")))
 
 
 def test_unknown_compression_is_named(tmp_path: Path) -> None:

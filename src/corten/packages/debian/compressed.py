@@ -29,7 +29,7 @@ def unpacked(packed: Iterator[bytes], suffix: str, name: str) -> Iterator[bytes]
     elif suffix == ".gz":
         start, errors = _Gzip, (zlib.error, EOFError)
     elif suffix == ".zst":
-        start, errors = _zstd(name)
+        start, errors = _zstd()
     else:
         raise FormatError(f"'{name}' is packed in a way that Corten does not know ('{suffix}')")
     try:
@@ -78,15 +78,8 @@ class _Gzip:
         return piece
 
 
-def _zstd(name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
-    """Python's decoder for zstd, which came with 3.14."""
-    import importlib
+def _zstd() -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    """Ubuntu packs its packages so. Imported for such a file alone."""
+    from corten.oci.compression import ZstdError, zstd_decompressor
 
-    try:
-        zstd = importlib.import_module("compression.zstd")
-    except ImportError:
-        raise FormatError(
-            f"'{name}' is packed with zstd, which this Python cannot read",
-            hint="run Corten with Python 3.14 or newer; Debian's own packages are packed with xz",
-        ) from None
-    return zstd.ZstdDecompressor, (zstd.ZstdError, EOFError)
+    return zstd_decompressor, (ZstdError, EOFError)

@@ -75,7 +75,7 @@ def survey() -> Machine:
     except OSError:
         tun = False
     try:
-        with open(_PRIVILEGED_BELOW) as file:
+        with open(_PRIVILEGED_BELOW, encoding="utf-8") as file:
             privileged_below = int(file.read())
     except (OSError, ValueError):
         privileged_below = 1024

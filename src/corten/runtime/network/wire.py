@@ -93,7 +93,7 @@ class Wire:
         if self._wiring.shared is None:
             raise_loopback()
             # Its own network has no ports that anybody else could want.
-            with contextlib.suppress(OSError), open(_FREE_PORTS, "w") as file:
+            with contextlib.suppress(OSError), open(_FREE_PORTS, "w", encoding="utf-8") as file:
                 file.write("0")
 
     def connect(self) -> None:
@@ -206,7 +206,7 @@ def _new_network(*, in_user_namespace: bool) -> tuple[int, int | None]:
     with ours:
         if in_user_namespace and ours.recv(1) == b"u":
             for kind in ("uid", "gid"):
-                Path(f"/proc/{pid}/{kind}_map").write_text(f"0 {_NOBODY} 1")
+                Path(f"/proc/{pid}/{kind}_map").write_text(f"0 {_NOBODY} 1", encoding="utf-8")
             ours.send(b"m")
         said, descriptors, _, _ = socket.recv_fds(ours, 1, 2)
     os.waitpid(pid, 0)
