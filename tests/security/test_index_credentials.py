@@ -122,6 +122,28 @@ def test_variables_outside_the_user_part_are_refused(desk: Desk, evil: Web, line
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        'extra-index-url = ["{url}/${{HTTPS_PROXY}}/simple"]',
+        'find-links = ["{url}/${{HTTPS_PROXY}}"]',
+        '[[index]]\nurl = "{url}/${{HTTPS_PROXY}}/simple"',
+    ],
+)
+def test_variables_in_uvs_configuration_of_a_project_are_refused(desk: Desk, evil: Web, text: str) -> None:
+    """uv has the addresses of proxies, which may have a password."""
+    desk.environment |= {
+        "HTTPS_PROXY": SECRET,
+        "UV_DEFAULT_INDEX": desk.index,
+        "CORTEN_TRUST_INDEX": evil.url,
+    }
+    desk.write("requirements.txt", "alpha\n")
+    desk.write("uv.toml", text.format(url=evil.url) + "\n")
+    with pytest.raises(ProjectError, match="stands outside the user and password"):
+        desk.lock()
+    assert evil.seen == []
+
+
+@pytest.mark.parametrize(
     "line", ["--index-url {}/simple\nalpha", "alpha @ {}/files/alpha-1.0-py3-none-any.whl"]
 )
 def test_variables_in_the_user_part_need_a_host_that_the_user_names(desk: Desk, line: str) -> None:

@@ -202,7 +202,8 @@ def _host(address: str) -> str:
 def _refused(host: str) -> FetchError:
     return FetchError(
         f"the index at '{host}' refused access",
-        hint="put its credentials into ~/.netrc, or into the index's address or variables",
+        hint="put its credentials into ~/.netrc, or into the index's address or variables; where the project alone names it, "
+        f"confirm it, too: corten lock --trust-index {host}",
     )
 
 

@@ -27,7 +27,7 @@ from corten.packages import uvconfig
 from corten.packages.credentials import Login, Logins, filled_in, has_variable, split_login
 from corten.packages.http import network_from
 from corten.packages.pipconfig import read_pip, truth, words
-from corten.packages.requirements import Requirement, Requirements, parse_requirement
+from corten.packages.requirements import Requirement, Requirements, parse_requirement, refuse_variables
 from corten.packages.trust import Boundary, Origin, Trust, read_trust
 from corten.packages.uv_lines import local_wheel, uv_line
 from corten.values import dataclass, field, replace
@@ -254,6 +254,8 @@ def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None
     environment = dict(os.environ if environment is None else environment)
     configuration = uvconfig.read_uv(root, environment)
     uv, user = configuration.merged, configuration.user
+    for url in _places(configuration.project, {}):
+        refuse_variables(url, "an index of the project")  # uv may fill them in by itself
     pip = read_pip(environment)
     trust = read_trust(root, environment) if root is not None else Trust()
     own = [_address(split_login(url)[0], root) for url in _places(user, pip)]
