@@ -1,6 +1,6 @@
 """What server and worker say to each other over a Unix socket: frames of one or more items.
 
-A frame is a 4-byte little-endian length and that many bytes of items, back to back. An item is a fixed header (`_ITEM`),
+A frame is a 4-byte little-endian length and that many bytes of items, back to back. An item is a fixed header (`ITEM`),
 then its meta bytes, then its body. One frame for many small requests is what makes two processes as fast as one: the
 switch between them is paid once per frame. Bodies are opaque here; the server never parses one.
 """
@@ -42,12 +42,15 @@ HEALTHY = 12
 IN_FILE = 1
 """Bit of a CALL's `status`."""
 CREDIT_BYTES = 1 << 20
-BOARD_SIZE = 16
-"""Bytes of the memory that both share: the id begun last (all ids up to it were begun), then the id to cancel."""
+HELD_AT = 24
+HELD_SIZE = 256 << 10
+BOARD_SIZE = HELD_AT + HELD_SIZE
+"""Bytes of the memory that both share: the id begun last (all ids up to it were begun), the id to cancel, the size of a frame
+that the worker has yet to send (0: none), and from `HELD_AT` on that frame."""
 
-_LENGTH = struct.Struct("<I")
-_ITEM = struct.Struct("<QIIIIHB")
-_MOST = 0xFFFFFFFF
+LENGTH = struct.Struct("<I")
+ITEM = struct.Struct("<QIIIIHB")
+MOST = 0xFFFFFFFF
 LIMIT = 1 << 30
 """The longest frame that a reader accepts, in bytes."""
 
@@ -75,12 +78,12 @@ def encode(items: Iterable[Item]) -> bytes:
     length = 0
     for identity, kind, status, micros, meta, body, writing in items:
         parts.append(
-            _ITEM.pack(identity, len(meta), len(body), min(micros, _MOST), min(writing, _MOST), status, kind)
+            ITEM.pack(identity, len(meta), len(body), min(micros, MOST), min(writing, MOST), status, kind)
         )
         parts.append(meta)
         parts.append(body)
-        length += _ITEM.size + len(meta) + len(body)
-    parts[0] = _LENGTH.pack(length)
+        length += ITEM.size + len(meta) + len(body)
+    parts[0] = LENGTH.pack(length)
     return b"".join(parts)
 
 
@@ -97,7 +100,7 @@ class Reader:
         items: list[Item] = []
         start = 0
         while len(buffer) - start >= 4:
-            (length,) = _LENGTH.unpack_from(buffer, start)
+            (length,) = LENGTH.unpack_from(buffer, start)
             if length > LIMIT:
                 raise FrameError(f"a frame of {length} bytes is longer than {LIMIT}")
             end = start + 4 + length
@@ -109,12 +112,18 @@ class Reader:
             del buffer[:start]
         return items
 
+    def items(self, frame: bytes) -> list[Item]:
+        """The items of one frame without its length. Raises FrameError."""
+        items: list[Item] = []
+        self._items(frame, items)
+        return items
+
     def _items(self, frame: bytes, items: list[Item]) -> None:
-        position, end, header = 0, len(frame), _ITEM.size
+        position, end, header = 0, len(frame), ITEM.size
         while position < end:
             if end - position < header:
                 raise FrameError("a frame ends inside an item's header")
-            identity, meta_length, body_length, micros, writing, status, kind = _ITEM.unpack_from(
+            identity, meta_length, body_length, micros, writing, status, kind = ITEM.unpack_from(
                 frame, position
             )
             position += header

@@ -111,3 +111,21 @@ def test_a_worker_is_back_as_fast_as_it_starts(start):
 
 def _memory(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+HOLD = """(
+                    board.__setitem__(slice(0, 8), item.id.to_bytes(8, 'little')),
+                    held.add(Item(item.id, frames.ANSWER, 200, 0, b'', b'7')),
+                    {then}
+                )"""
+
+
+@pytest.mark.parametrize("then", ["os._exit(9)", "__import__('time').sleep(60)"], ids=["dies", "hangs"])
+def test_what_a_worker_finished_before_it_died_or_hung_is_handed_over(start, fake, then):
+    code = HOLD.format(then=then)
+    code = f"held = __import__('corten_serve.worker.held').worker.held.Held(memoryview(board)); {' '.join(code.split())}"
+    server = start(ECHO, CORTEN_WORKER_PYTHON=fake(code))
+    begun = time.monotonic()
+    answer = server.predict({})
+    assert (answer.status, answer.json) == (200, 7)
+    assert time.monotonic() - begun < 10

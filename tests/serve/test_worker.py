@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from corten_serve import frames
 from corten_serve.frames import Item
+from corten_serve.worker.held import Held
 from support.worker import CODE, SOURCE, Worker
 
 
@@ -334,7 +335,7 @@ def test_a_busy_worker_ends_with_the_process_that_started_it(tmp_path):
     parent = f"""
 import os, socket, sys, time
 ours, theirs = socket.socketpair()
-board = os.memfd_create("b"); os.ftruncate(board, 16)
+board = os.memfd_create("b"); os.ftruncate(board, 1 << 20)
 pid = os.posix_spawn(sys.executable, [sys.executable, "-c", {CODE!r}, {str(SOURCE)!r}], os.environ,
     file_actions=[(os.POSIX_SPAWN_DUP2, os.dup(theirs.fileno()), 3), (os.POSIX_SPAWN_DUP2, board, 4)]) \
     if board > 4 else None
@@ -370,3 +371,48 @@ def _gone(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_a_finished_answer_is_on_the_board_while_the_next_call_has_begun(begin):
+    worker = begin(
+        """
+        import os, time
+
+        def predict(n: int) -> int:
+            if n < 0:
+                os._exit(3)
+            return n
+        """
+    )
+    for number in range(50):  # Quick ones, so that answers wait for each other.
+        assert worker.ask({"n": number}) == (200, number)
+    first, last = worker.item({"n": 7}), worker.item({"n": -1})
+    worker.send(first, last)
+    assert worker.wait() == 3
+    board = worker.board.cast("B")
+    length = int.from_bytes(board[frames.HELD_AT - 8 : frames.HELD_AT], "little")
+    held = frames.Reader().items(bytes(board[frames.HELD_AT + 4 : frames.HELD_AT + length])) if length else []
+    try:
+        while True:
+            held.append(worker.receive())
+    except EOFError:
+        pass
+    assert [(item.id, item.body) for item in held] == [(first.id, b"7")]
+
+
+def test_held_items_are_the_frame_that_is_sent():
+    board = memoryview(bytearray(frames.BOARD_SIZE))
+    held = Held(board)
+    items = [Item(1, frames.ANSWER, 200, 5, b"m", b"body", 2), Item(2, frames.END, 1)]
+    for item in items:
+        assert held.add(item)
+    assert bytes(held.frame()) == frames.encode(items)
+    assert frames.Reader().feed(bytes(held.frame())) == items
+    assert not held.add(Item(3, frames.ANSWER, 200, 0, b"", bytes(frames.HELD_SIZE)))
+    held.clear()
+    assert held.size == 0
+    assert held.add(Item(3, frames.ANSWER, 200, 0, b"", b"x" * (200 << 10)))
+    held.forget()
+    assert held.size == 0
+    assert held.add(items[0])
+    assert int.from_bytes(board[frames.HELD_AT - 8 : frames.HELD_AT], "little") > 200 << 10

@@ -126,8 +126,16 @@ class Pool:
 
     def received(self, worker: Worker, items: list[Item]) -> None:
         """Answers and announcements from a worker."""
-        hand = worker.hand
-        now = worker.progressed = self._loop.time()
+        worker.progressed = self._loop.time()
+        self._hear(worker, items)
+        if worker.state == "leaving" and not worker.hand:
+            worker.leave()
+        if self.queue.waiting:
+            self._dispatch.now()
+
+    def _hear(self, worker: Worker, items: list[Item]) -> None:
+        """What is in another's hand, or was heard before, is passed over."""
+        hand, now = worker.hand, self._loop.time()
         for item in items:
             kind = item.kind
             if kind == frames.ANSWER:
@@ -141,10 +149,6 @@ class Pool:
                 self._stream(worker, item, now)
             else:
                 self._announced(worker, item)
-        if worker.state == "leaving" and not hand:
-            worker.leave()
-        if self.queue.waiting:
-            self._dispatch.now()
 
     def _finish(self, worker: Worker, request: Request, item: Item, now: float) -> None:
         """It is out of the worker's hand."""
@@ -211,6 +215,7 @@ class Pool:
         """A worker has ended and everything that it said has been heard."""
         was_ready = worker in self.fleet.ready or worker.why is not None
         how = ending(status)
+        self._hear(worker, worker.spawned.held())
         reason = worker.reason or f"the {self.fleet.label} {how} while it was working on this request"
         self._recall(worker, reason)
         if self.fleet.stopping:
@@ -269,6 +274,8 @@ class Pool:
         for worker in self.fleet.all:
             for request in list(worker.hand.values()):
                 self._attend(request, now)
+            if worker.hand and now - worker.progressed > _WATCH:
+                self._hear(worker, worker.spawned.held())
             if worker.stopping:
                 self._chase(worker)
         self._ticking = len(self.queue) > 0

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from corten_serve.frames import BOARD_SIZE
+from corten_serve.frames import BOARD_SIZE, HELD_AT, HELD_SIZE, FrameError, Item, Reader
 from corten_serve.server.files import give_back
 from corten_serve.server.machine import accelerators
 from corten_serve.settings import Settings, SettingsError
@@ -38,6 +38,20 @@ class Spawned:
     def working_on(self) -> int:
         """The id of the request that the worker began last; 0 before the first."""
         return int.from_bytes(self.board[:8], "little")
+
+    def held(self) -> list[Item]:
+        """What the worker has finished and not sent: to be asked when it has ended, or does not come back from what it does."""
+        size = self.board[HELD_AT - 8 : HELD_AT]
+        length = int.from_bytes(size, "little")
+        if not 4 < length <= HELD_SIZE:
+            return []
+        frame = bytes(self.board[HELD_AT + 4 : HELD_AT + length])
+        if self.board[HELD_AT - 8 : HELD_AT] != size:
+            return []  # It does come back.
+        try:
+            return Reader().items(frame)
+        except FrameError:
+            return []
 
     def interrupt(self, id: int) -> None:
         """Ask code that is no coroutine to stop working on `id`. Where it works on another by then, nothing happens."""

@@ -15,19 +15,23 @@ from corten_serve.frames import CANCEL, CREDIT, HEALTH, HEALTHY, FrameError, Ite
 from corten_serve.protocols.interface import Answer, Call, Work
 from corten_serve.worker import forks
 from corten_serve.worker.answering import Answering, answered, current_of
-from corten_serve.worker.async_streams import PIECE, AsyncStreams, each_of
+from corten_serve.worker.async_streams import AsyncStreams, each_of
 from corten_serve.worker.current import current
+from corten_serve.worker.held import Held
 from corten_serve.worker.inbox import Inbox
 from corten_serve.worker.lifetime import Guard
 from corten_serve.worker.loop import gather
 from corten_serve.worker.operations import PLAIN, RAISED, Operation, caught, is_stream
+
+_LARGE = 64 << 10
+"""Bytes of an answer's body that does not wait for others."""
 
 
 class AsyncService(asyncio.Protocol):
     """Answers what comes over the channel until it ends or SIGTERM comes. Sync endpoints beside async ones run on the loop
     itself, and hold the others up as they do in any async program."""
 
-    def __init__(self, guard: Guard, answering: Answering, concurrency: int) -> None:
+    def __init__(self, guard: Guard, held: Held, answering: Answering, concurrency: int) -> None:
         self._guard = guard
         self._answering = answering
         self._concurrency = concurrency
@@ -41,7 +45,8 @@ class AsyncService(asyncio.Protocol):
         self._busy = 0
         self._streams = AsyncStreams(answering, self._say, self._given_up)
         self._told: set[asyncio.Task[None]] = set()
-        self._outgoing: list[Item] = []
+        self._held = held
+        self._flushing = False
         self._over = self._loop.create_future()
 
     def run(self, channel: socket.socket) -> None:
@@ -168,16 +173,19 @@ class AsyncService(asyncio.Protocol):
         """Send `item` with all others of this turn of the loop, in one frame."""
         if forks.child:
             forks.end()
-        if not self._outgoing:
+        if len(item.body) > _LARGE or not self._held.add(item):
+            # Large answers gain nothing from sharing a frame.
+            self._flush()
+            self._transport.write(encode((item,)))
+        elif not self._flushing:
+            self._flushing = True
             self._loop.call_soon(self._flush)
-        self._outgoing.append(item)
-        if len(item.body) > PIECE:
-            self._flush()  # A frame has a longest length, and large answers gain nothing from sharing one.
 
     def _flush(self) -> None:
-        if self._outgoing:
-            items, self._outgoing = self._outgoing, []
-            self._transport.write(encode(items))
+        self._flushing = False
+        if self._held.size:
+            self._transport.write(bytes(self._held.frame()))
+            self._held.clear()
 
     def _answered(self, item: Item, answer: Answer, begun: float) -> None:
         writing = self._answering.spent()

@@ -35,8 +35,12 @@ class Channel:
 
     def send(self, items: Sequence[Item]) -> None:
         """Send one frame."""
+        self.send_frame(encode(items))
+
+    def send_frame(self, frame: bytes | memoryview) -> None:
+        """Send a frame that has been made."""
         self._refuse_children()
-        self._socket.sendall(encode(items))
+        self._socket.sendall(frame)
 
     def _refuse_children(self) -> None:
         if forks.child:

@@ -18,8 +18,8 @@ child = False
 """Whether this process is one."""
 
 
-def part(descriptors: tuple[int, ...], more: Callable[[], Any]) -> None:
-    """Have every child lose `descriptors`, whose numbers then stand for nothing, and call `more` there."""
+def part(descriptors: tuple[int, ...], *more: Callable[[], Any]) -> None:
+    """Have every child lose `descriptors`, whose numbers then stand for nothing, and call each of `more` there."""
 
     def in_child() -> None:
         global child
@@ -33,7 +33,8 @@ def part(descriptors: tuple[int, ...], more: Callable[[], Any]) -> None:
             signal.set_wakeup_fd(-1)  # It is a socket of the parent's event loop.
             for number in (signal.SIGTERM, signal.SIGUSR1):
                 signal.signal(number, signal.SIG_DFL)
-        more()
+        for each in more:
+            each()
 
     os.register_at_fork(after_in_child=in_child)
 

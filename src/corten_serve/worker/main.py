@@ -19,6 +19,7 @@ from corten_serve.errors import PredictorError
 from corten_serve.worker import forks
 from corten_serve.worker.answering import Answering
 from corten_serve.worker.channel import Channel
+from corten_serve.worker.held import Held
 from corten_serve.worker.lifetime import Guard, end_with_the_server
 from corten_serve.worker.output import install
 from corten_serve.worker.starting import concurrency, prepare_path, ready_document, start
@@ -34,12 +35,13 @@ def main() -> int:
         os.set_inheritable(descriptor, False)
     channel = socket.socket(fileno=CHANNEL)
     channel.setblocking(True)
-    guard = Guard(memoryview(mmap.mmap(BOARD, frames.BOARD_SIZE)).cast("Q"))
+    board = memoryview(mmap.mmap(BOARD, frames.BOARD_SIZE))
+    guard, held = Guard(board[: frames.HELD_AT].cast("Q")), Held(board)
     environment = dict(os.environ)
     output = install(environment)
     prepare_path(environment.get("CORTEN_APP", "/app"))
     speak = Channel(channel)
-    forks.part((CHANNEL, BOARD), guard.forget)
+    forks.part((CHANNEL, BOARD), guard.forget, held.forget)
     try:
         answering = start(environment, output)
         most = concurrency(answering, environment)
@@ -50,7 +52,7 @@ def main() -> int:
         speak.send([frames.Item(0, frames.FAILED, body=body)])
         return 1
     try:
-        _serve(channel, speak, guard, answering, most)
+        _serve(channel, speak, guard, held, answering, most)
     except (BrokenPipeError, ConnectionResetError):
         pass  # The server is gone, and with it everybody who could want an answer.
     finally:
@@ -60,7 +62,9 @@ def main() -> int:
     return 0
 
 
-def _serve(channel: socket.socket, speak: Channel, guard: Guard, answering: Answering, most: int) -> None:
+def _serve(
+    channel: socket.socket, speak: Channel, guard: Guard, held: Held, answering: Answering, most: int
+) -> None:
     """Announce the predictor and answer calls until the server closes the channel, or SIGTERM."""
     import gc
 
@@ -73,11 +77,11 @@ def _serve(channel: socket.socket, speak: Channel, guard: Guard, answering: Answ
     if answering.loaded.asynchronous:
         from corten_serve.worker.async_service import AsyncService
 
-        AsyncService(guard, answering, most).run(channel)
+        AsyncService(guard, held, answering, most).run(channel)
     else:
         from corten_serve.worker.sync_service import SyncService
 
-        SyncService(speak, guard, answering).run()
+        SyncService(speak, guard, held, answering).run()
 
 
 def _teardown(answering: Answering) -> None:

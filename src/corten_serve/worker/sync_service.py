@@ -16,6 +16,7 @@ from corten_serve.protocols.interface import Answer, Call, Work
 from corten_serve.worker.answering import Answering, answered, current_of
 from corten_serve.worker.channel import Channel
 from corten_serve.worker.current import current
+from corten_serve.worker.held import Held
 from corten_serve.worker.inbox import Inbox
 from corten_serve.worker.lifetime import Ended, Guard
 from corten_serve.worker.operations import PLAIN, Operation, drive, is_stream
@@ -38,19 +39,19 @@ Streamed = tuple[Work, Iterator[Any]]
 class SyncService:
     """Answers what comes over `channel` until it ends or SIGTERM comes."""
 
-    def __init__(self, channel: Channel, guard: Guard, answering: Answering) -> None:
+    def __init__(self, channel: Channel, guard: Guard, held: Held, answering: Answering) -> None:
         self._channel = channel
         self._guard = guard
         self._answering = answering
         self._loop = answering.loaded.loop
         self._inbox = Inbox()
-        self._answers: list[Item] = []
+        self._held = held
         self._sent = 0.0
         self._typical = _SLOW
         self._longest = 0.0
         self._quick = True
         self._open = True
-        self._streams = SyncStreams(guard, answering, self._send, self._hold, self._heed)
+        self._streams = SyncStreams(guard, answering, self._send, self._put, self._heed)
 
     def run(self) -> None:
         """Return when there is nothing more to do. Raises OSError when the channel breaks."""
@@ -67,7 +68,7 @@ class SyncService:
                     continue
             job = jobs.popleft()
             begun = clock()
-            if self._answers and (begun - self._sent > _HOLD or not self._quick):
+            if self._held.size and (begun - self._sent > _HOLD or not self._quick):
                 self._flush()
             if isinstance(job, list):
                 self._together(job)
@@ -100,7 +101,7 @@ class SyncService:
         for item in inbox.sort(items):
             if item.kind == CANCEL:
                 if not self._streams.stop(item.id) and inbox.drop(item.id):
-                    self._answers.append(self._answering.cancelled(item.id))
+                    self._put(self._answering.cancelled(item.id))
             elif item.kind == CREDIT:
                 self._streams.credit(item.id, int(item.body))
             elif item.kind == HEALTH:
@@ -116,16 +117,20 @@ class SyncService:
             self._sort(items)
 
     def _send(self, item: Item) -> None:
-        self._answers.append(item)
+        self._put(item)
         self._flush()
 
-    def _hold(self, item: Item) -> None:
-        self._answers.append(item)
+    def _put(self, item: Item) -> None:
+        """Send `item` with the next, or at once where it is large."""
+        if len(item.body) > _LARGE or not self._held.add(item):
+            self._flush()
+            self._channel.send((item,))
 
     def _flush(self) -> None:
-        if self._answers:
-            self._channel.send(self._answers)
-            self._answers = []
+        held = self._held
+        if held.size:
+            self._channel.send_frame(held.frame())
+            held.clear()
         self._sent = time.perf_counter()
 
     def _done(self, item: Item, answer: Answer | None, begun: float, writing: float = 0.0) -> None:
@@ -136,11 +141,9 @@ class SyncService:
         self._longest = max(took, self._longest * 0.99)
         self._quick = self._typical <= _SLOW and self._longest <= _STALL
         if answer is None:
-            self._answers.append(self._answering.cancelled(item.id, took))
+            self._put(self._answering.cancelled(item.id, took))
         else:
-            self._answers.append(answered(item.id, answer, took, writing))
-            if len(answer.body) > _LARGE:
-                self._flush()
+            self._put(answered(item.id, answer, took, writing))
 
     def _single(self, item: Item, begun: float) -> None:
         guard, answering = self._guard, self._answering
@@ -193,7 +196,7 @@ class SyncService:
         ended = self._streams.run(item, work, stream, items)
         if isinstance(ended, int):
             took = int((time.perf_counter() - begun) * 1e6)
-            self._answers.append(Item(item.id, END, ended, took, writing=int(self._streams.writing * 1e6)))
+            self._put(Item(item.id, END, ended, took, writing=int(self._streams.writing * 1e6)))
         else:
             self._done(item, ended, begun)
 
@@ -254,4 +257,4 @@ class SyncService:
         except BaseException as error:
             status, reason = 503, f"the predictor's 'healthy' raised {type(error).__name__}"
             self._answering.reported(error)
-        self._answers.append(Item(0, HEALTHY, status, 0, b"", reason.encode()))
+        self._put(Item(0, HEALTHY, status, 0, b"", reason.encode()))
