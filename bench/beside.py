@@ -61,6 +61,9 @@ def main() -> int:
         if "up" in arguments.rows:
             _ups(pair, arguments.runs, results)
     finally:
+        subprocess.run(
+            ["chmod", "-R", "u+w", work], stderr=subprocess.DEVNULL, check=False
+        )  # layers are read-only
         shutil.rmtree(work, ignore_errors=True)
     return _report(results, arguments.tolerance)
 

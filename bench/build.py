@@ -259,6 +259,9 @@ def _remove(work: Path) -> None:
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for mount in sorted((place for place in mounts if place.startswith(f"{work}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False)
+    subprocess.run(
+        ["chmod", "-R", "u+w", work], stderr=subprocess.DEVNULL, check=False
+    )  # layers are read-only
     shutil.rmtree(work, ignore_errors=True)
     if work.exists():
         print(f"warning: '{work}' could not be deleted completely", file=sys.stderr)
