@@ -220,6 +220,19 @@ def test_the_users_own_folder_of_wheels_needs_no_question(desk: Desk) -> None:
     assert desk.lock() == ["alpha-1.0-py3-none-any.whl"]
 
 
+def test_the_users_own_index_on_the_disk_needs_no_question(desk: Desk) -> None:
+    """Its pages link to files beside it, as mirrors are laid out."""
+    mirror = desk.root / "mirror"
+    (mirror / "simple/alpha").mkdir(parents=True)
+    (desk.root / "pool").rename(mirror / "files")
+    (mirror / "simple/alpha/index.html").write_text(
+        '<a href="../../files/alpha-1.0-py3-none-any.whl">alpha-1.0-py3-none-any.whl</a>'
+    )
+    desk.environment["PIP_INDEX_URL"] = (mirror / "simple").as_uri()
+    desk.write("requirements.txt", "alpha\n")
+    assert desk.lock() == ["alpha-1.0-py3-none-any.whl"]
+
+
 def test_a_redirect_to_another_host_gets_none_of_the_indexs_credentials(desk: Desk, evil: Web) -> None:
     """The user's own index, which is logged in to, sends uv and Corten elsewhere for its files."""
     desk.good.login = ("me", SECRET)

@@ -124,9 +124,10 @@ class Indexes:
 
     def local_places(self) -> list[str]:
         """The files and folders of this machine that uv may read: indexes and find-links places, and single wheels."""
-        urls = [index.url for index in self.extra] + [*self.find_links, *self.direct]
-        urls += [self.default.url] if self.default is not None else []
-        found = [str(local_path(url) or "") if "://" in url else url for url in urls]
+        found = [_local(url) for url in (*self.find_links, *self.direct)]
+        for index in (*self.extra, self.default):
+            found += _with_files(_local(index.url), self.root, self.environment) if index else []
+        found += self.boundary.allowed if self.boundary is not None else ()
         for key in ("constraint-dependencies", "override-dependencies"):
             for text in self.settings.get(key, ()):
                 wheel = local_wheel(parse_requirement(text, key, self.root))
@@ -262,7 +263,9 @@ def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None
     named = trust.origins | {
         origin(url) for url in own if "://" in url and not url.lower().startswith("file:")
     }
-    local = [str(local_path(url) or "") if "://" in url else url for url in own if origin(url) not in named]
+    local = [_local(url) for url in own if origin(url) not in named]
+    for url in _places(user, pip, links=False):
+        local += _with_files(_local(_address(split_login(url)[0], root)), root, environment)
     keyring = user.get("keyring-provider", pip.get("keyring-provider")) == "subprocess"
     insecure = frozenset(str(host) for host in (*_hosts(user), *words(pip, "trusted-host")))
     hosts = {host for _, host in named} | {host.partition(":")[0] for _, host in named}
@@ -324,12 +327,25 @@ def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None
     )
 
 
-def _places(uv: Mapping[str, Any], pip: Mapping[str, str]) -> Iterator[str]:
-    """Every place that uv's settings and pip's name."""
+def _local(url: str) -> str:
+    """The path of a place on this machine; empty for one on the web."""
+    return str(local_path(url) or "") if "://" in url else url
+
+
+def _with_files(folder: str, root: Path | None, environment: Mapping[str, str]) -> list[str]:
+    """The folder of a local index, and the one that it lies in: pages in `simple/` link to files beside it. A folder that
+    holds far more than an index is left out."""
+    above = os.path.dirname(folder.rstrip("/"))
+    wide = {"", "/", str(root), os.path.realpath(environment.get("HOME") or os.path.expanduser("~"))}
+    return [folder] if not folder or above in wide else [folder, above]
+
+
+def _places(uv: Mapping[str, Any], pip: Mapping[str, str], links: bool = True) -> Iterator[str]:
+    """Every place that uv's settings and pip's name; without `links` the indexes alone."""
     for entry in uv.get("index", ()):
         if isinstance(entry, dict) and isinstance(entry.get("url"), str):
             yield entry["url"]
-    for key in ("extra-index-url", "find-links"):
+    for key in ("extra-index-url", "find-links") if links else ("extra-index-url",):
         yield from _strings(uv, key)
         yield from words(pip, key)
     for settings in (uv, pip):

@@ -107,6 +107,11 @@ class Boundary:
         self._trust = trust
         self._known = tuple(os.path.realpath(item) for item in known)
 
+    @property
+    def allowed(self) -> list[str]:
+        """The paths outside the project that its user has confirmed."""
+        return sorted(self._trust.paths)
+
     def permitted(self, path: Path, named_by: str) -> Path:
         """`path` without links, when it may be read. Raises NotConfirmed; what is there is not looked at."""
         try:
