@@ -147,4 +147,4 @@ def test_a_compiler_that_is_stopped_ends_at_once(tmp_path: Path) -> None:
         assert len(list(tmp_path.rglob("*.pyc"))) == count < 2000
     assert threading.active_count() <= before
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    assert not [pid for pid in children if b"compile_server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert not [pid for pid in children if b"sandbox.enter" in Path(f"/proc/{pid}/cmdline").read_bytes()]
