@@ -33,15 +33,15 @@ def corten(*arguments, code=0):
 
 assert "Seccomp:\\t2" in open("/proc/self/status").read()
 assert subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode != 0
-trained = corten("run", ".", "-v", ".:/app", "--", "python", "train.py")
+trained = corten("run", "-v", ".:/app", ".", "--", "python", "train.py")
 assert "PRoot is used" in trained.stderr
 assert "PRoot is used" not in corten("run", ".", "--", "true").stderr
 assert os.path.exists("model.joblib")
 assert os.stat("model.joblib").st_uid == os.getuid()
 predict = "import joblib; print(joblib.load('model.joblib'))"
-assert "RandomForest" in corten("run", ".", "-v", ".:/app", "--", "python", "-c", predict).stdout
-assert "cannot honour" in corten("run", ".", "--memory", "1g", "--", "true", code=125).stderr
-assert "cannot honour --network none" in corten("run", ".", "--network", "none", "--", "true", code=125).stderr
+assert "RandomForest" in corten("run", "-v", ".:/app", ".", "--", "python", "-c", predict).stdout
+assert "cannot honour" in corten("run", "--memory", "1g", ".", "--", "true", code=125).stderr
+assert "cannot honour --network none" in corten("run", "--network", "none", ".", "--", "true", code=125).stderr
 assert "proot: is used" in corten("doctor").stdout
 assert corten("run", ".", "--", "sh", "-c", "exit 7", code=7)
 url = corten("up", "--detach", "--port", "0").stdout.strip()
@@ -123,7 +123,7 @@ def test_the_demo_by_name(corten: Corten, prepared: Path, tmp_path: Path, engine
     root = tmp_path / f"iris-{engine}"
     shutil.copytree(prepared / "iris", root)
     named = corten.at(corten.home, CORTEN_ENGINE=engine)
-    named("run", root, "-v", f"{root}:/app", "--", "python", "train.py")
+    named("run", "-v", f"{root}:/app", root, "--", "python", "train.py")
     url = named("up", root, "--detach", "--port", "0").stdout.strip()
     name = next(row["name"] for row in json.loads(named("ps", "--json").stdout) if row["url"] == url)
     try:

@@ -80,7 +80,7 @@ def serving(corten: Corten, folder: Path, *arguments: str) -> Iterator[str]:
 
 def test_iris_is_trained_in_its_own_image_and_served(corten: Corten, example: Callable[[str], Path]) -> None:
     iris = example("iris")
-    trained = corten("run", iris, "-v", f"{iris}:/app", "--", "python", "train.py")
+    trained = corten("run", "-v", f"{iris}:/app", iris, "--", "python", "train.py")
     assert "wrote model.joblib" in trained.stdout
     assert (iris / "model.joblib").stat().st_size > 1000
 
@@ -106,7 +106,7 @@ def test_iris_is_trained_in_its_own_image_and_served(corten: Corten, example: Ca
 
 def test_a_pipeline_is_served_without_code(corten: Corten, example: Callable[[str], Path]) -> None:
     wine = example("wine")
-    corten("run", wine, "-v", f"{wine}:/app", "--", "python", "train.py")
+    corten("run", "-v", f"{wine}:/app", wine, "--", "python", "train.py")
     sample = {"alcohol": 12.3, "flavanoids": 2.0, "color_intensity": 2.8, "proline": 500}
     with serving(corten, wine) as url:
         status, answer = ask(f"{url}/predict", sample)

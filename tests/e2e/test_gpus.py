@@ -77,7 +77,7 @@ def test_root_gets_the_gpus_that_it_asks_for(
     variables: list[str | None],
 ) -> None:
     done = corten(
-        "run", runner, "--gpus", gpus, "--cdi-spec-dir", specs, "-e", "NVIDIA_VISIBLE_DEVICES=mine", "--", "python", "-c", LOOK
+        "run", "--gpus", gpus, "--cdi-spec-dir", specs, "-e", "NVIDIA_VISIBLE_DEVICES=mine", runner, "--", "python", "-c", LOOK
     )  # fmt: skip
     look(done, specs.parent, nodes)
     assert json.loads(done.stdout)["variables"] == variables
@@ -85,7 +85,7 @@ def test_root_gets_the_gpus_that_it_asks_for(
 
 def test_plain_users_get_the_hosts_own_nodes(plain_runner: Plain, specs: Path) -> None:
     done = plain_runner(
-        "run", "runner", "--gpus", "all", "--cdi-spec-dir", str(specs), "--", "python", "-c", LOOK
+        "run", "--gpus", "all", "--cdi-spec-dir", str(specs), "runner", "--", "python", "-c", LOOK
     )
     look(done, specs.parent, {"gpu0": NULL, "gpu1": NULL})
 
@@ -106,12 +106,12 @@ def test_a_node_may_be_an_alias_with_an_owner_and_limited_access(
     read = "import os; print(os.getgroups(), os.stat('/dev/vendors').st_uid == os.getuid()); open('/dev/vendors', 'rb')"
     environment = corten.at(corten.home, CORTEN_CDI_DIRS=str(specs))
     refused = environment(
-        "run", runner, "--device", "vendor.com/disk=one", "--", "python", "-c", read, code=1
+        "run", "--device", "vendor.com/disk=one", runner, "--", "python", "-c", read, code=1
     )
     assert refused.stdout == "[4711] True\n"
     assert "PermissionError" in refused.stderr
     write = "import os; os.close(os.open('/dev/vendors', os.O_WRONLY))"
-    environment("run", runner, "--device", "vendor.com/disk=one", "--", "python", "-c", write)
+    environment("run", "--device", "vendor.com/disk=one", runner, "--", "python", "-c", write)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_node_may_be_an_alias_with_an_owner_and_limited_access(
 def test_devices_that_are_not_there(
     corten: Corten, runner: str, specs: Path, arguments: list[str], code: int, says: str
 ) -> None:
-    done = corten("run", runner, *arguments, "--cdi-spec-dir", specs, "--", "true", code=code)
+    done = corten("run", *arguments, "--cdi-spec-dir", specs, runner, "--", "true", code=code)
     assert says in done.stderr
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -136,7 +136,7 @@ def test_devices_that_are_not_there(
 def test_without_a_specification_the_hint_says_how_to_get_one(
     corten: Corten, runner: str, tmp_path: Path
 ) -> None:
-    for verb in (["run", runner, "--gpus", "all", "--cdi-spec-dir", tmp_path, "--", "true"],):
+    for verb in (["run", "--gpus", "all", "--cdi-spec-dir", tmp_path, runner, "--", "true"],):
         done = corten(*verb, code=125)
         assert "no CDI specification of GPUs" in done.stderr
         assert "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml" in done.stderr
@@ -144,7 +144,7 @@ def test_without_a_specification_the_hint_says_how_to_get_one(
 
 def test_a_hook_that_fails_stops_the_start(corten: Corten, runner: str, specs: Path) -> None:
     (specs.parent / "driver" / "hook").write_text("#!/bin/sh\necho broken driver >&2\nexit 3\n")
-    done = corten("run", runner, "--gpus", "all", "--cdi-spec-dir", specs, "--", "echo", "started", code=125)
+    done = corten("run", "--gpus", "all", "--cdi-spec-dir", specs, runner, "--", "echo", "started", code=125)
     assert "hook" in done.stderr
     assert "started" not in done.stdout
 

@@ -34,13 +34,13 @@ def group(controller: str, name: str, *, memory: bool) -> Path:
 
 def test_a_memory_bomb_goes_off_inside(corten: Corten, image: str) -> None:
     bomb = "blocks = []\nwhile True: blocks.append(bytearray(8 << 20))"
-    done = corten("run", image, "--memory", "64m", "--", "python", "-c", bomb, code=137)
+    done = corten("run", "--memory", "64m", image, "--", "python", "-c", bomb, code=137)
     assert "it used more than its 64 MiB of memory" in done.stderr
 
 
 def test_what_ended_a_detached_container_is_told_later(corten: Corten, image: str) -> None:
     bomb = "blocks = []\nwhile True: blocks.append(bytearray(8 << 20))"
-    corten("run", image, "-d", "--name", "exhausted", "--memory", "64m", "--", "python", "-c", bomb)
+    corten("run", "-d", "--name", "exhausted", "--memory", "64m", image, "--", "python", "-c", bomb)
     try:
         assert corten("wait", "exhausted", code=None).stdout.strip() in ("137", "exhausted 137")
         assert "it used more than its 64 MiB of memory" in corten("ps", "--all").stdout
@@ -60,7 +60,7 @@ def test_a_fork_bomb_goes_off_inside(corten: Corten, image: str) -> None:
         "except OSError:\n"
         "    print(count)"
     )
-    done = corten("run", image, "--name", "bombed", "--pids-limit", "30", "--", "python", "-c", bomb)
+    done = corten("run", "--name", "bombed", "--pids-limit", "30", image, "--", "python", "-c", bomb)
     assert 0 < int(done.stdout) < 30
     assert not group("pids", "bombed", memory=False).exists()
 
@@ -70,8 +70,8 @@ def test_limits_are_what_the_kernel_has(corten: Corten, image: str) -> None:
     processor = max(os.sched_getaffinity(0))
     process = subprocess.Popen(
         corten.command(
-            "run", image, "--name", "measured", "--memory", "64m", "--memory-swap", "96m",
-            "--memory-reservation", "32m", "--cpus", "0.5", "--cpuset-cpus", str(processor), "--pids-limit", "50",
+            "run", "--name", "measured", "--memory", "64m", "--memory-swap", "96m", "--memory-reservation",
+            "32m", "--cpus", "0.5", "--cpuset-cpus", str(processor), "--pids-limit", "50", image,
             "--", "sh", "-c", "python -c 'import os; print(sorted(os.sched_getaffinity(0)))'; read end",
         ),
         env=corten.variables(),
@@ -120,7 +120,7 @@ def test_limits_are_what_the_kernel_has(corten: Corten, image: str) -> None:
     ],
 )
 def test_mistakes(corten: Corten, image: str, arguments: list[str], says: str) -> None:
-    done = corten("run", image, *arguments, "--", "true", code=2)
+    done = corten("run", *arguments, image, "--", "true", code=2)
     assert says in done.stderr
     assert "hint:" in done.stderr
 
@@ -131,8 +131,8 @@ def test_options_reach_the_process(corten: Corten, image: str) -> None:
         "grep CapEff /proc/self/status; cat /proc/1/comm; test -c /dev/nothing && echo device; test -r /proc/kcore || echo masked"
     )
     done = corten(
-        "run", image, "--hostname", "box", "--ulimit", "nofile=64:128", "--add-host", "db:10.0.0.5", "--tmpfs", "/scratch:size=1m",
-        "--shm-size", "8m", "--cap-add", "NET_RAW", "--init", "--device", "/dev/null:/dev/nothing", "--", "sh", "-c", shown,
+        "run", "--hostname", "box", "--ulimit", "nofile=64:128", "--add-host", "db:10.0.0.5", "--tmpfs", "/scratch:size=1m", "--shm-size",
+        "8m", "--cap-add", "NET_RAW", "--init", "--device", "/dev/null:/dev/nothing", image, "--", "sh", "-c", shown,
     )  # fmt: skip
     name, files, hosts, scratch, shm, capabilities, first, *rest = done.stdout.splitlines()
     assert (name, files, hosts, first) == ("box", "64", "1", "corten-init")
@@ -144,7 +144,7 @@ def test_options_reach_the_process(corten: Corten, image: str) -> None:
     (corten.home / "profile-of-limits.json").write_text(profile)
     try:
         own = f"seccomp={corten.home}/profile-of-limits.json"
-        refused = corten("run", image, "--security-opt", own, "--", "mkdir", "/tmp/x", code=1)
+        refused = corten("run", "--security-opt", own, image, "--", "mkdir", "/tmp/x", code=1)
         assert "Permission denied" in refused.stderr
     finally:
         (corten.home / "profile-of-limits.json").unlink()
@@ -160,11 +160,11 @@ def test_a_plain_user_is_told_what_is_not_enforced(
     plain: Plain,
 ) -> None:
     limits = ("--memory", "64m", "--pids-limit", "20")
-    refused = plain("run", "runner", *limits, "--", "true")
+    refused = plain("run", *limits, "runner", "--", "true")
     assert (refused.returncode, refused.stdout) == (125, "")
     assert "--memory and --pids-limit cannot be enforced" in refused.stderr
     assert "or add --best-effort" in refused.stderr
-    done = plain("run", "runner", *limits, "--best-effort", "--", "echo", "ran")
+    done = plain("run", *limits, "--best-effort", "runner", "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert "not enforced here: --memory, --pids-limit" in done.stderr
     assert "--best-effort" not in done.stderr
@@ -175,15 +175,15 @@ def test_a_plain_user_is_told_what_is_not_enforced(
 def test_a_plain_user_and_devices(plain: Plain) -> None:
     shown = plain(
         "run",
-        "runner",
         "--device",
         "/dev/null:/dev/nothing",
+        "runner",
         "--",
         "sh",
         "-c",
         "echo x > /dev/nothing && echo ok",
     )
     assert shown.stdout == "ok\n", shown.stderr
-    refused = plain("run", "runner", "--device", "/dev/kmsg", "--", "true")
+    refused = plain("run", "--device", "/dev/kmsg", "runner", "--", "true")
     assert refused.returncode == 125
     assert "a plain user's container cannot open the device '/dev/kmsg'" in refused.stderr

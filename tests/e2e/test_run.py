@@ -71,7 +71,7 @@ def test_plain_users_are_isolated(plain: Plain) -> None:
     assert uid in ("65532", "0")
     assert re.findall(r"'(\w+)'\)", rest) == ["0" * 16, "0" * 16, "1", "2"]
     assert plain("run", "runner", "--", "sh", "-c", "touch /tmp/a && touch /x").returncode == 1
-    refused = plain("run", "runner", "--memory", "100m", "--", "true")
+    refused = plain("run", "--memory", "100m", "runner", "--", "true")
     assert refused.returncode == 125
     assert "cannot be enforced" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -84,7 +84,7 @@ def test_a_plain_user_writes_to_a_mounted_folder_as_itself(plain: Plain, open_di
     shared = open_directory / f"shared-{user.pw_name}"
     shared.mkdir()
     os.chown(shared, user.pw_uid, user.pw_gid)
-    done = plain("run", "runner", "-v", f"{shared}:/data", "--", "sh", "-c", "echo hi > /data/out")
+    done = plain("run", "-v", f"{shared}:/data", "runner", "--", "sh", "-c", "echo hi > /data/out")
     assert done.returncode == 0, done.stderr
     assert (shared / "out").stat().st_uid == user.pw_uid
 
@@ -93,6 +93,7 @@ def test_a_plain_user_writes_to_a_mounted_folder_as_itself(plain: Plain, open_di
     ("arguments", "code", "says"),
     [
         (["--", "sh", "-c", "exit 7"], 7, ""),
+        (["-e", "CODE=8", "IMAGE", "sh", "-c", "exit $CODE"], 8, ""),
         (["--", "nosuch"], 127, "no program 'nosuch'"),
         (["--", "/etc/passwd"], 126, "not an executable file"),
         (["-p", "0:80", "--network", "host", "--", "true"], 2, "ports of a private network"),
@@ -101,11 +102,14 @@ def test_a_plain_user_writes_to_a_mounted_folder_as_itself(plain: Plain, open_di
         (["-v", "/nowhere:/x", "--", "true"], 2, "does not exist"),
         (["--memory", "lots", "--", "true"], 2, "not an amount of memory"),
         (["-w", "relative", "--", "true"], 2, "not an absolute path"),
-        (["python", "-V"], 2, "unrecognized arguments"),
+        (["python", "-V"], 1, "no image 'python'"),
     ],
 )
 def test_exit_codes(corten: Corten, image: str, arguments: list[str], code: int, says: str) -> None:
-    done = corten("run", image, *arguments, code=code)
+    words = [image if word == "IMAGE" else word for word in arguments]
+    if "--" in words:
+        words.insert(words.index("--"), image)
+    done = corten("run", *words, code=code)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -114,7 +118,7 @@ def test_standard_input_environment_workdir_and_user(corten: Corten, image: str,
     (tmp_path / "env").write_text("# comment\nFROM_FILE=1\n")
     script = "import os, sys; print(sys.stdin.read(), os.environ['A'], os.environ['FROM_FILE'], os.getcwd(), os.getuid())"
     done = corten(
-        "run", image, "-e", "A=x y", "--env-file", tmp_path / "env", "-w", "/tmp", "-u", "1234", "--", "python", "-c", script,
+        "run", "-e", "A=x y", "--env-file", tmp_path / "env", "-w", "/tmp", "-u", "1234", image, "--", "python", "-c", script,
         stdin=None, input="typed",
     )  # fmt: skip
     assert done.stdout.strip() == "typed x y 1 /tmp 1234"
@@ -125,19 +129,19 @@ def test_volumes(corten: Corten, image: str, tmp_path: Path) -> None:
     (tmp_path / "in put/file").write_text("data")
     os.chown(tmp_path / "in put", 4242, 4242)
     mount = f"{tmp_path}/in put:/data"
-    assert corten("run", image, "-v", f"{mount}:ro", "--", "cat", "/data/file").stdout == "data"
-    corten("run", image, "-v", f"{mount}:ro", "--", "sh", "-c", "echo x > /data/new", code=2)
-    corten("run", image, "-v", mount, "--", "sh", "-c", "echo x > /data/new")
+    assert corten("run", "-v", f"{mount}:ro", image, "--", "cat", "/data/file").stdout == "data"
+    corten("run", "-v", f"{mount}:ro", image, "--", "sh", "-c", "echo x > /data/new", code=2)
+    corten("run", "-v", mount, image, "--", "sh", "-c", "echo x > /data/new")
     assert (tmp_path / "in put/new").stat().st_uid == 4242
 
 
 def test_read_write_is_dropped(corten: Corten, image: str) -> None:
     corten(
         "run",
-        image,
         "-u",
         "0",
         "--read-write",
+        image,
         "--",
         "sh",
         "-c",
@@ -148,18 +152,18 @@ def test_read_write_is_dropped(corten: Corten, image: str) -> None:
 
 def test_limits(corten: Corten, image: str) -> None:
     killed = corten(
-        "run", image, "--memory", "64m", "--", "python", "-c", "x = bytearray(200 << 20)", code=137
+        "run", "--memory", "64m", image, "--", "python", "-c", "x = bytearray(200 << 20)", code=137
     )
     assert "64 MiB of memory" in killed.stderr
     many = "import subprocess; [subprocess.Popen(['sleep', '1']) for _ in range(40)]"
     assert (
         "BlockingIOError"
-        in corten("run", image, "--pids-limit", "20", "--", "python", "-c", many, code=1).stderr
+        in corten("run", "--pids-limit", "20", image, "--", "python", "-c", many, code=1).stderr
     )
     busy = (
         "import time, os; t = time.monotonic()\nwhile time.monotonic() - t < 1: pass\nprint(os.times().user)"
     )
-    used = float(corten("run", image, "--cpus", "0.3", "--", "python", "-c", busy).stdout)
+    used = float(corten("run", "--cpus", "0.3", image, "--", "python", "-c", busy).stdout)
     assert used < 0.7
 
 
@@ -220,7 +224,7 @@ def test_a_terminal(corten: Corten, image: str) -> None:
 def test_a_terminal_that_goes_away_takes_its_container_with_it(corten: Corten, image: str) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
-        command = corten.command("run", image, "--name", "hung-up", "--", "sh", "-c", "echo up; sleep 1000")
+        command = corten.command("run", "--name", "hung-up", image, "--", "sh", "-c", "echo up; sleep 1000")
         os.execve(command[0], command, corten.variables())
     said = b""
     while b"up" not in said:
@@ -256,21 +260,21 @@ def test_what_a_caller_would_not_expect_to_matter(corten: Corten, image: str, tm
     before = os.umask(0o077)
     try:
         done = corten(
-            "run", image, "-v", f"{tmp_path}/tools:/deep/er/tools:ro", "-e", "PATH=/deep/er/tools:/usr/bin:/bin",
-            "-e", "HOME=/app", "-u", "0", "--memory", "64m", "--", "mine", code=137,
+            "run", "-v", f"{tmp_path}/tools:/deep/er/tools:ro", "-e", "PATH=/deep/er/tools:/usr/bin:/bin", "-e",
+            "HOME=/app", "-u", "0", "--memory", "64m", image, "--", "mine", code=137,
         )  # fmt: skip
     finally:
         os.umask(before)
     assert done.stdout == "print('main')\n"
     assert "touch" not in done.stderr
     assert "memory" not in done.stderr
-    user = corten("run", image, "-v", f"{tmp_path}/tools:/deep/er/tools:ro", "--", "ls", "/deep/er/tools")
+    user = corten("run", "-v", f"{tmp_path}/tools:/deep/er/tools:ro", image, "--", "ls", "/deep/er/tools")
     assert user.stdout == "mine\n"
 
 
 def test_killed_runs_leave_nothing(corten: Corten, image: str) -> None:
     process = subprocess.Popen(
-        corten.command("run", image, "--name", "to-be-killed", "--", "sh", "-c", "echo up; sleep 1000"),
+        corten.command("run", "--name", "to-be-killed", image, "--", "sh", "-c", "echo up; sleep 1000"),
         env=corten.variables(),
         stdout=subprocess.PIPE,
     )

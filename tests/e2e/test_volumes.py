@@ -67,7 +67,7 @@ def command(request: pytest.FixtureRequest, commands: Callable[[str], Command]) 
 
 def inside(command: Command, *arguments: str) -> str:
     """What a shell in a container prints; the last argument is its script."""
-    done = command("run", "with-data", *arguments[:-1], "--", "sh", "-c", arguments[-1])
+    done = command("run", *arguments[:-1], "with-data", "--", "sh", "-c", arguments[-1])
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -123,7 +123,7 @@ def _hostile_image(corten: Corten) -> str:
         ("up", "evil", "--port", "0"),
         ("export", "systemd", "evil"),
         ("history", HOSTILE),
-        ("run", "evil", "--network", HOSTILE),
+        ("run", "--network", HOSTILE, "evil"),
         (f"{HOSTILE}",),
         ("pull", f"localhost:1/{HOSTILE}"),
     ],

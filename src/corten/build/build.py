@@ -62,7 +62,7 @@ def build(
     if files.missing and not options.without_models:
         raise BuildError(
             f"the model '{files.missing[0]}' does not exist",
-            hint="make it first, in the image itself: corten run . -v .:/app -- python train.py; "
+            hint="make it first, in the image itself: corten run -v .:/app . -- python train.py; "
             "or take it out of `models` in [tool.corten]",
         )
     if options.accepted.unauthenticated:

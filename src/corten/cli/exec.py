@@ -10,21 +10,20 @@ from corten.errors import RuntimeFailure, UsageError
 
 EXAMPLES = """\
 examples:
-  corten exec iris -- ps                   in a container that runs
-  corten exec -it iris -- sh               a shell in it
-  corten exec -e DEBUG=1 -w /tmp iris -- python check.py
+  corten exec iris ps                   in a container that runs
+  corten exec -it iris sh               a shell in it
+  corten exec -e DEBUG=1 -w /tmp iris python check.py
 
 It gets the container's namespaces, limits and user, and never more rights than its first process has."""
 
 TAKES_COMMAND = True
-"""`main` puts what follows `--` into `arguments.command`."""
+"""`main` puts what follows the container into `arguments.command`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.usage = "corten exec [OPTIONS] NAME -- COMMAND …"
+    parser.usage = "corten exec [OPTIONS] NAME [--] COMMAND …"
     parser.add_argument("container", metavar="NAME", help="its name, as 'corten ps' shows it")
-    parser.add_argument("stray", nargs="*", default=[], help=argparse.SUPPRESS)
     parser.add_argument("-i", "--interactive", action="store_true", help="pass standard input on")
     parser.add_argument("-t", "--tty", action="store_true", help="give it a terminal, or fail")
     parser.add_argument(
@@ -46,11 +45,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.runtime.options import parse_variable
     from corten.runtime.terminals import kept_terminal, terminal_size
 
-    if arguments.stray or not arguments.command:
-        words = " ".join([*arguments.stray, *arguments.command]) or "COMMAND"
-        raise UsageError(
-            "the command comes after '--'", hint=f"as in: corten exec {arguments.container} -- {words}"
-        )
+    if not arguments.command:
+        raise UsageError("which command?", hint=f"as in: corten exec -it {arguments.container} sh")
     terminal = os.isatty(0) and os.isatty(1)
     if arguments.tty and not terminal:
         raise UsageError("standard input and output are no terminal", hint="leave -t out")

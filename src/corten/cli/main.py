@@ -159,14 +159,16 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
             )
         raise UsageError(f"unknown verb '{verb}'", hint=hint)
     parser, module = parser_of(verb)
-    own, command = list(argv[1:]), []
-    if getattr(module, "TAKES_COMMAND", False) and "--" in own:
-        # What follows `--` is the container's, options and all.
-        own, command = own[: own.index("--")], own[own.index("--") + 1 :]
+    own = list(argv[1:])
+    command: list[str] = []
+    takes_command = getattr(module, "TAKES_COMMAND", False)
+    if takes_command:
+        own, command = _own_and_command(verb, parser, own, module)
     # A verb with a list of words takes them before and after its options.
     words = getattr(module, "WORDS_ANYWHERE", False)
     arguments = parser.parse_intermixed_args(own) if words else parser.parse_args(own)
-    arguments.command = command
+    if takes_command:
+        arguments.command = command
     terminal.configure(quiet=arguments.quiet, verbose=arguments.verbose)
     while True:
         try:
@@ -178,6 +180,42 @@ def _dispatch(argv: Sequence[str], terminal: Terminal) -> int:
                 raise
         finally:
             terminal.close()
+
+
+def _own_and_command(
+    verb: str, parser: argparse.ArgumentParser, words: list[str], module: ModuleType
+) -> tuple[list[str], list[str]]:
+    """The words for the parser, and those of the command. Raises UsageError for Corten's options behind the image."""
+    from corten.cli.words import leading, misplaced, split
+
+    bare = getattr(module, "FOLDER_MAY_BE_MISSING", False)
+    found = split(parser, words, bare=bare)
+    if found.marked or not found.command or not found.command[0].startswith("-"):
+        return found.own, found.command
+    if bare:
+        # A folder has no entry point that could take options.
+        more = split(parser, found.command, bare=True)
+        begun = [*more.own[-1:], *(["--"] if more.marked else [])] if more.named else []
+        own = more.own[:-2] if more.named else more.own
+        return [*own, *found.own], [*begun, *more.command]
+    late = misplaced(parser, found)
+    if late is None and verb == "exec":
+        # No program is called so.
+        late = leading(parser, found.command)
+    if late is not None:
+        raise options_behind(verb, words[: len(words) - len(found.command)], *late)
+    return found.own, found.command
+
+
+def options_behind(verb: str, begun: list[str], options: list[str], command: list[str]) -> UsageError:
+    """What is told when `options` stand behind the image or container, which `begun` ends with."""
+    import shlex
+
+    line = [*begun[:-1], *options, begun[-1], *(["--", *command] if command else [])]
+    return UsageError(
+        f"options stand before the {'container' if verb == 'exec' else 'image'}; what follows it is the command",
+        hint=f"write: corten {verb} {shlex.join(line)}",
+    )
 
 
 def _accepted(arguments: argparse.Namespace) -> Accepted:
@@ -248,7 +286,9 @@ class _Parser(argparse.ArgumentParser):
         close = difflib.get_close_matches(flag, names, 1, 0.7) if flag.startswith("--") else []
         if close:
             return f"did you mean '{close[0]}'?"
-        return "what belongs to the command comes after '--'" if self.takes_command else None
+        return (
+            "what follows the image is the command; options stand before it" if self.takes_command else None
+        )
 
 
 def _overview() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,27 +31,28 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  corten run iris -- python -V                        in an image
-  corten run registry.example/team/iris -- python -V  in one that is pulled first, if it is not here
-  corten run . -- python -m pytest                    in the image of this folder's project
-  corten run . -v .:/app -- python train.py           with the project mounted, so that it can write there
-  corten run -d --name train . -- python train.py     in the background; 'corten logs -f train' follows
-  corten run . -e DEBUG=1 --memory 2g --network host -- python download.py
+  corten run iris python -V                        in an image
+  corten run registry.example/team/iris python -V  in one that is pulled first, if it is not here
+  corten run . python -m pytest                    in the image of this folder's project
+  corten run -v .:/app . python train.py           with the project mounted, so that it can write there
+  corten run -d --name train . python train.py     in the background; 'corten logs -f train' follows
+  corten run -e DEBUG=1 --memory 2g --network host . python download.py
+
+Options stand before the image. What follows it is the command, also where it begins with '-'; '--' may stand between.
 
 By default a container has no network, a read-only root, no capabilities, and a user that is not root.
 With a writable volume and no -u it runs as the owner of that folder."""
 
 TAKES_COMMAND = True
-"""`main` puts what follows `--` into `arguments.command`."""
+"""`main` puts what follows the image into `arguments.command`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.usage = "corten run [OPTIONS] IMAGE|FOLDER [-- COMMAND …]"
+    parser.usage = "corten run [OPTIONS] IMAGE|FOLDER [[--] COMMAND …]"
     parser.add_argument(
         "image", metavar="IMAGE|FOLDER", help="an image's name or ID, or a project's folder, as in '.'"
     )
-    parser.add_argument("stray", nargs="*", default=[], help=argparse.SUPPRESS)
     add_mount_arguments(parser)
     parser.add_argument(
         "-e",
@@ -84,18 +86,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run, and return the container's own exit code; 125, 126 or 127 where it did not start."""
     from corten.runtime import container, launch
 
-    if arguments.stray:
-        words = shlex.join([*arguments.stray, *arguments.command])
-        raise UsageError(
-            "the command comes after '--'", hint=f"write it as: corten run {arguments.image} -- {words}"
-        )
     options = options_of(arguments)
     if options.ports and (refused := _taken(options.ports)) is not None:
         context.terminal.error(refused.message, refused.hint)
         return 125
-    image, folder = image_of(
-        arguments.image, context, with_command=bool(arguments.command), pull=arguments.pull
-    )
+    image, folder = image_of(arguments.image, context, arguments.command, pull=arguments.pull)
     from corten.cli import isolation
 
     if folder is not None:
@@ -132,7 +127,7 @@ def _taken(ports: tuple[Port, ...]) -> RuntimeFailure | None:
 
 
 def image_of(
-    text: str, context: Context, *, with_command: bool, pull: str = "missing"
+    text: str, context: Context, command: Sequence[str], *, pull: str = "missing"
 ) -> tuple[Image, Path | None]:
     """The image called `text`; or the one that the project in the folder `text` is built into, and that folder. A folder is
     meant where `text` looks like a path, or exists while no such image does. Where both exist, it is said which one is run."""
@@ -140,7 +135,12 @@ def image_of(
     spelled = text in (".", "..") or text.startswith(("./", "../", "/", "~"))
     if spelled or os.path.isdir(path):
         if spelled or not _is_image(text, context):
-            return context.build(path, without_models=with_command), path
+            if command and command[0].startswith("-"):
+                raise UsageError(
+                    f"'{command[0]}' is not a program: what follows the folder is the command",
+                    hint=f"options stand before it: corten run {command[0]} … {text}",
+                )
+            return context.build(path, without_models=bool(command)), path
         from corten.cli.isolation import say_once
 
         say_once(

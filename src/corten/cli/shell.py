@@ -29,14 +29,14 @@ examples:
 What is written in /app is written in the project, as you. The home folder there is kept: it is the volume
 NAME-…-home of 'corten volume ls'. The network is this machine's, unless -p or --network says otherwise."""
 
-TAKES_COMMAND = True
+TAKES_COMMAND = FOLDER_MAY_BE_MISSING = True
 HOME = "/home/dev"
 _SHELLS = ("/bin/bash", "/bin/sh")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.usage = "corten shell [OPTIONS] [FOLDER] [-- COMMAND …]"
+    parser.usage = "corten shell [OPTIONS] [FOLDER] [[--] COMMAND …]"
     parser.add_argument(
         "path", nargs="?", type=Path, default=Path(), help="the project's folder (default: this one)"
     )

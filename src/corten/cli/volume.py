@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   corten volume create data --label team=vision
-  corten run . -v data:/data -- python train.py   which also makes a volume that is not there yet
+  corten run -v data:/data . -- python train.py   which also makes a volume that is not there yet
   corten volume ls --filter label=team
   corten volume inspect data
   corten volume rm data
