@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from corten.runtime.decide import served_here
+from corten.runtime.network.ports import parse_ports
 from corten_serve.server.origins import Origins, is_loopback
 from support.browser import Browser, chromium
 from support.serving import Answer, Serving
@@ -206,6 +208,23 @@ def test_a_socket_tells_whether_only_this_machine_reaches_it(family, address, lo
     with socket.socket(family) as listener:
         listener.bind((address, 0))
         assert is_loopback(listener) is local
+
+
+@pytest.mark.parametrize(
+    ("ports", "here"),
+    [
+        (["8080:8080"], True),
+        (["127.0.0.1:80:8080", "[::1]:80:8080"], True),
+        (["0.0.0.0:8080:8080"], False),
+        (["8080:8080", "10.0.0.1:80:8080"], False),
+        ([], False),
+    ],
+)
+def test_a_port_that_is_published_on_loopback_answers_to_local_names_only(ports, here):
+    published = [port for text in ports for port in parse_ports(text)]
+    expected = {"CORTEN_HOSTS": "localhost"} if here else {}
+    assert served_here({"dev.corten.entry": "predict"}, published) == expected
+    assert served_here({"dev.corten.entry": "command"}, published) == {}
 
 
 def test_remembered_host_names_are_few():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from corten.errors import RuntimeFailure, UsageError
@@ -29,6 +30,7 @@ from corten.values import dataclass
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits
     from corten.runtime.mounts import Device
+    from corten.runtime.network.ports import Port
     from corten.runtime.privileges import Security
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -68,6 +70,15 @@ def network_of(options: RunOptions) -> str:
     return choose(options.network, options.project_network, options.ports)
 
 
+def served_here(labels: Mapping[str, str], ports: Sequence[Port]) -> dict[str, str]:
+    """The variable that tells a model server to answer to names of this machine alone, where it is published on the loopback
+    address: from inside the container it cannot see that, and a page in a browser must not reach it by another name."""
+    if labels.get(_ENTRY_LABEL) != "predict" or not ports:
+        return {}
+    here = all(port.address.startswith("127.") or port.address == "::1" for port in ports)
+    return {"CORTEN_HOSTS": "localhost"} if here else {}
+
+
 def decide(image: Image, options: RunOptions, situation: Situation, root: str) -> Container:
     """The container of `image` whose layers are mounted at `root`. Raises RuntimeFailure, UsageError."""
     config, identity = image.config, situation.identity
@@ -80,6 +91,8 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
     if situation.terminal:
         environment.setdefault("TERM", os.environ.get("TERM", "xterm"))
     environment |= dict(options.environment)
+    for name, value in served_here(config.labels, options.ports).items():
+        environment.setdefault(name, value)
     if situation.served:
         environment |= {"LISTEN_FDS": "1"}
         if situation.notifies:
