@@ -133,3 +133,24 @@ def test_an_engine_that_misses_something_else_does_not_count_as_working(own: Cor
     done = own.at(own.home, CORTEN_ENGINE=str(engine))("run", "runner", "--", "true", code=125)
     assert "no engine works on this machine" in done.stderr
     assert "No such file or directory" in done.stderr
+
+
+def test_copies_reach_the_volumes_of_an_ended_container(own: Corten, tmp_path: Path) -> None:
+    """What a container kept in a volume or wrote to a folder of this machine is where its programs saw it."""
+    (tmp_path / "shared").mkdir(mode=0o777)
+    (tmp_path / "shared").chmod(0o777)
+    own(
+        *("run", "-d", "--name", "ended", "-v", "kept:/data", "-v", f"{tmp_path}/shared:/shared:ro"),
+        *("runner", "--", "sh", "-c", "echo model > /data/model"),
+    )
+    own("wait", "ended")
+    own("cp", "ended:/data/model", tmp_path / "model")
+    assert (tmp_path / "model").read_text() == "model\n"
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "config").write_text("new\n")
+    own("cp", f"{tmp_path}/new/.", "ended:/data")
+    assert (own.home / "volumes" / "kept" / "data" / "config").read_text() == "new\n"
+    refused = own("cp", tmp_path / "model", "ended:/shared/", code=1).stderr
+    assert "read-only" in refused
+    assert os.listdir(tmp_path / "shared") == []
+    assert "there is no folder '/none/'" in own("cp", tmp_path / "model", "ended:/none/", code=2).stderr

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from corten.cli.context import Context
 from corten.errors import UsageError
+from corten.events import Warned
 
 EXAMPLES = """\
 examples:
   corten cp train:/out/model.pt .     out of a container, also one that has ended
   corten cp config.yaml iris:/tmp/    into one; it belongs to the container's user
+  corten cp data/. iris:/data         what is in the folder, not the folder itself
 
-Folders are copied with all that is in them, into the target where that is a folder; links stay links."""
+As docker has it: into the target where that is a folder, else under that name. Folders are copied with all that is in them; links
+stay links."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +37,18 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             "'-' is no place: nothing is copied from standard input or to standard output",
             hint=f"corten exec {inside} -- tar c -C DIR .  and  corten exec -i {inside} -- tar x -C DIR; a file '-' is ./-",
         )
+    left_out: tuple[str, ...] = ()
     if source[0] is not None:
-        copy_out(context.store, source[0], source[1], Path(target[1]))
+        left_out = copy_out(context.store, source[0], source[1], target[1])
     elif target[0] is not None:
-        copy_in(context.store, target[0], Path(source[1]), target[1])
+        left_out = copy_in(context.store, target[0], source[1], target[1])
+    if left_out:
+        names = ", ".join(left_out[:8]) + (" …" if len(left_out) > 8 else "")
+        context.observe(
+            Warned(
+                f"left out, as sockets and devices are: {names}", "the programs that use them make them anew"
+            )
+        )
     return 0
 
 

@@ -16,7 +16,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.runtime import enter, launch, records, tree_stream
@@ -24,26 +24,31 @@ from corten.runtime.identity import current_identity
 from corten.runtime.inventory import find, is_at, lock_path, look, remove_as_owner, take
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
 from corten.runtime.processes import first_process, inside
+from corten.runtime.rootfs import Root
+from corten.sandbox import kernel
 from corten.store.disk import remove_tree
 from corten.store.store import Store
 
+Kind = Literal["folder", "file", "nothing"]
 _MOUNTED = "copying"
 _PAUSE = 0.05
 
 
-def copy_out(store: Store, name: str, source: str, target: Path) -> None:
-    """Copy `source` of the container to `target` here: into it where it is a folder, and where it leads if it is a link. What
-    is written belongs to the caller. Raises RuntimeFailure, UsageError: a device or a pipe is not replaced by a file."""
+def copy_out(store: Store, name: str, source: str, target: str) -> tuple[str, ...]:
+    """Copy `source` of the container to `target` here, as `destination` says, and where that leads if it is a link. What is written
+    belongs to the caller. Returns what was left out, sockets and devices. Raises RuntimeFailure, UsageError: a device or a pipe is
+    not replaced by a file."""
     base = os.path.basename(os.path.normpath("/" + source)) or name
-    into = target / base if target.is_dir() else Path(os.path.realpath(target))
+    real, kind = os.path.realpath(target), _kind(target)
+    folder, last = destination(source, base, None, target, real, kind)
     _check_reachable(find(store, name))
-    if _is_stream(target) or _is_stream(into):
+    if _is_stream(Path(target)) or _is_stream(Path(folder, last)):
         raise UsageError(
             f"'{target}' is neither a file nor a folder",
             hint=f"to see a file: corten exec {name} -- cat {source}",
         )
-    if not into.parent.is_dir():
-        raise UsageError(f"there is no folder '{into.parent}'", hint="make it first")
+    if not os.path.isdir(folder):
+        raise UsageError(f"there is no folder '{folder}'", hint="make it first")
 
     def act(stream: BinaryIO) -> None:
         # A link that is named is followed, as cp does; those below it are copied as links.
@@ -52,26 +57,27 @@ def copy_out(store: Store, name: str, source: str, target: Path) -> None:
             raise RuntimeFailure(
                 f"there is no '{source}' in '{name}'", hint="'corten exec NAME -- ls' lists files"
             )
+        destination(source, base, os.path.isdir(path), target, real, kind)
         tree_stream.send(path, stream)
 
     with _side(store, name, act, writes=True) as stream:
-        tree_stream.receive(stream, str(into.parent), into.name)
+        return tree_stream.receive(stream, folder, last)
 
 
-def copy_in(store: Store, name: str, source: Path, target: str) -> None:
-    """Copy `source` here to `target` in the container: into it where it is a folder. What is written belongs to the
-    container's user. Raises RuntimeFailure, UsageError."""
-    if not source.exists():
+def copy_in(store: Store, name: str, source: str, target: str) -> tuple[str, ...]:
+    """Copy `source` here to `target` in the container, as `destination` says. What is written belongs to the container's user.
+    Returns what was left out, sockets and devices. Raises RuntimeFailure, UsageError."""
+    if not os.path.exists(source):
         raise UsageError(f"there is no '{source}'", hint="check its path")
-    source = source.resolve()
+    base, is_folder = os.path.basename(os.path.abspath(source)), os.path.isdir(source)
+    destination(source, base, is_folder, "", "", "folder")
     directory = find(store, name)
     _check_reachable(directory)
     owner = _owner(directory)
 
     def act(stream: BinaryIO) -> None:
-        path = os.path.realpath("/" + target)
-        into = f"{path}/{source.name}" if os.path.isdir(path) else path
-        folder, last = os.path.split(into)
+        real, kind = os.path.realpath("/" + target), _kind("/" + target)
+        folder, last = destination(source, base, is_folder, target, real, kind)
         if not os.path.isdir(folder):
             raise RuntimeFailure(
                 f"there is no folder '{folder}' in '{name}'", hint="copy to one that is there"
@@ -79,7 +85,40 @@ def copy_in(store: Store, name: str, source: Path, target: str) -> None:
         tree_stream.receive(stream, folder, last, owner)
 
     with _side(store, name, act, writes=False) as stream:
-        tree_stream.send(str(source), stream)
+        return tree_stream.send(os.path.realpath(source), stream)
+
+
+def destination(
+    source: str, base: str, is_folder: bool | None, target: str, real: str, kind: Kind
+) -> tuple[str, str]:
+    """Where `source`, called `base`, is copied to: a folder and a name in it, or no name where its contents go into that folder. The
+    rules are docker's: into `target` where that is a folder, else under that name; `DIR/.` stands for the contents of DIR. `real`
+    is where `target` leads, and `kind` what is there; `is_folder` is None while it is not known what the source is. Raises
+    UsageError."""
+    contents = os.path.basename(source) == "."
+    if is_folder is False and (contents or source.endswith("/")):
+        raise UsageError(f"'{source}' is not a folder", hint="leave out what follows its name")
+    if kind == "folder":
+        return real, "" if contents else base
+    as_folder = target.endswith("/") or os.path.basename(target) == "."
+    if kind == "file" and as_folder:
+        raise UsageError(f"'{target}' is not a folder", hint="leave out what follows its name")
+    if kind == "file" and is_folder:
+        raise UsageError(f"a folder cannot take the place of the file '{target}'", hint="choose another name")
+    if kind == "nothing" and as_folder and is_folder is False:
+        raise UsageError(
+            f"there is no folder '{target}'",
+            hint="make it first, or leave out the slash for a file of that name",
+        )
+    folder, last = os.path.split(real)
+    return folder, last
+
+
+def _kind(path: str) -> Kind:
+    if os.path.isdir(path):
+        return "folder"
+    # A name that ends with a slash is looked up without it: a file is none with it.
+    return "file" if os.path.lexists(os.path.realpath(path)) else "nothing"
 
 
 def _is_stream(place: Path) -> bool:
@@ -209,6 +248,7 @@ def _in_layers(store: Store, directory: Path, work: Callable[[], int], tell: int
                 f"{own}/names",
                 userxattr=identity.kind != "root",
             )
+            _mount_volumes(directory, f"{own}/rootfs")
             os.chroot(f"{own}/rootfs")
             os.chdir("/")
             work()
@@ -217,3 +257,23 @@ def _in_layers(store: Store, directory: Path, work: Callable[[], int], tell: int
 
     launch.in_namespace(identity, act, what=f"the files of '{directory.name}' cannot be reached")
     return 0
+
+
+def _mount_volumes(directory: Path, root: str) -> None:
+    """Show the volumes and folders of this machine where the container had them. What is not there any more stays away."""
+    options = records.read_options(directory)
+    targets = {volume.target for volume in options.volumes} | {
+        volume.target for volume in options.named_volumes
+    }
+    if not targets:
+        return
+    spec = json.loads((directory / "bundle" / "config.json").read_bytes())
+    inside = Root(root)
+    for mount in spec["mounts"]:
+        if mount["destination"] not in targets:
+            continue
+        place = inside.place(mount["destination"])
+        if place is None or os.path.isdir(place) != os.path.isdir(mount["source"]):
+            continue
+        kernel.bind(mount["source"], place)
+        kernel.harden(place, writable="ro" not in mount["options"])

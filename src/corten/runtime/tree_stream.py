@@ -1,7 +1,8 @@
 """A folder or file as a tar stream, and back, without following a link and without asking who owns what.
 
-Only directories, regular files and links travel, with their permissions; owners, set-uid bits and other kinds do not. Nothing
-here imports or looks up a name while it runs: it may run in a root that somebody else controls.
+Directories, regular files, links of both kinds and FIFOs travel, with their permissions; owners and set-uid bits do not. Sockets
+and devices are left out, and both sides say which. Nothing here imports or looks up a name while it runs: it may run in a root
+that somebody else controls.
 """
 
 from __future__ import annotations
@@ -17,32 +18,54 @@ from corten.errors import RuntimeFailure
 
 _TOP = "x"
 _PIECE = 1 << 20
+_LEFT_OUT = "CORTEN.left-out"
+"""The attribute of an entry that stands for something that is not copied."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def send(path: str, stream: BinaryIO) -> None:
-    """Write `path` and all below it. Raises OSError."""
+def send(path: str, stream: BinaryIO) -> tuple[str, ...]:
+    """Write `path` and all below it. Returns what was left out, relative to `path`. Raises OSError."""
+    left_out = []
+    # Where a file with several names was first: the others become links to it.
+    first: dict[tuple[int, int], str] = {}
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for place, name in _walk(path):
-            _add(archive, place, name)
+            if not _add(archive, place, name, first):
+                left_out.append(_relative(name))
+    return tuple(left_out)
 
 
-def receive(stream: BinaryIO, folder: str, name: str, owner: tuple[int, int] | None = None) -> None:
-    """Read what `send` wrote, and put it at `name` in `folder`, over what is there. `owner`: whose it becomes. Raises
-    OSError, RuntimeFailure where a link is in the way."""
+def receive(
+    stream: BinaryIO, folder: str, name: str, owner: tuple[int, int] | None = None
+) -> tuple[str, ...]:
+    """Read what `send` wrote, and put it at `name` in `folder`, over what is there; with an empty `name` its contents into `folder`,
+    which stays as it is. `owner`: whose it becomes. Returns what the other side left out. Raises OSError, RuntimeFailure where
+    a link is in the way."""
+    left_out = []
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                parts = [name, *member.name.split("/")[1:]]
-                if any(part in ("", ".", "..") for part in parts):
-                    raise RuntimeFailure(
-                        "the stream names a place outside", hint="this is a bug; please report it"
-                    )
-                with _parent(top, parts) as parent:
-                    _place(archive, member, parent, parts[-1], owner)
+                parts = _parts(member.name, name)
+                if _LEFT_OUT in member.pax_headers:
+                    left_out.append(_relative(member.name))
+                elif parts:
+                    with _parent(top, parts) as parent:
+                        _place(archive, member, parent, parts[-1], owner, (top, name))
     finally:
         os.close(top)
+    return tuple(left_out)
+
+
+def _relative(name: str) -> str:
+    return name.partition("/")[2] or "."
+
+
+def _parts(member: str, name: str) -> list[str]:
+    parts = [*([name] if name else []), *member.split("/")[1:]]
+    if any(part in ("", ".", "..") for part in parts):
+        raise RuntimeFailure("the stream names a place outside", hint="this is a bug; please report it")
+    return parts
 
 
 def _walk(path: str) -> Iterator[tuple[str, str]]:
@@ -56,14 +79,20 @@ def _walk(path: str) -> Iterator[tuple[str, str]]:
             ]
 
 
-def _add(archive: tarfile.TarFile, place: str, name: str) -> None:
+def _add(archive: tarfile.TarFile, place: str, name: str, first: dict[tuple[int, int], str]) -> bool:
+    """Whether it was written."""
     info = tarfile.TarInfo(name)
     status = os.lstat(place)
     info.mode, info.mtime = status.st_mode & 0o777, status.st_mtime
+    known = first.get((status.st_dev, status.st_ino))
     if stat.S_ISDIR(status.st_mode):
         info.type = tarfile.DIRTYPE
     elif stat.S_ISLNK(status.st_mode):
         info.type, info.linkname = tarfile.SYMTYPE, os.readlink(place)
+    elif stat.S_ISFIFO(status.st_mode):
+        info.type = tarfile.FIFOTYPE
+    elif known is not None:
+        info.type, info.linkname = tarfile.LNKTYPE, known
     elif stat.S_ISREG(status.st_mode):
         descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -71,10 +100,20 @@ def _add(archive: tarfile.TarFile, place: str, name: str) -> None:
             if stat.S_ISREG(status.st_mode):
                 info.size = status.st_size
                 archive.addfile(info, file)
-        return
+                if status.st_nlink > 1:
+                    first[status.st_dev, status.st_ino] = name
+                return True
+        return _leave_out(archive, info)
     else:
-        return
+        return _leave_out(archive, info)
     archive.addfile(info)
+    return True
+
+
+def _leave_out(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bool:
+    info.pax_headers = {_LEFT_OUT: "1"}
+    archive.addfile(info)
+    return False
 
 
 @contextlib.contextmanager
@@ -98,7 +137,12 @@ def _parent(top: int, parts: list[str]) -> Iterator[int]:
 
 
 def _place(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, name: str, owner: tuple[int, int] | None
+    archive: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    parent: int,
+    name: str,
+    owner: tuple[int, int] | None,
+    top: tuple[int, str],
 ) -> None:
     mode = member.mode & 0o777
     if member.isdir():
@@ -118,6 +162,19 @@ def _place(
         if owner is not None:
             os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
         return
+    if member.islnk():
+        _link(_parts(member.linkname, top[1]), top[0], parent, name)
+        return
+    if member.isfifo():
+        # Its mode is given when it is made: by its name it could be another thing already.
+        mask = os.umask(0)
+        try:
+            os.mkfifo(name, mode, dir_fd=parent)
+        finally:
+            os.umask(mask)
+        if owner is not None:
+            os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
+        return
     content = archive.extractfile(member) if member.isreg() else None
     if content is None:
         raise RuntimeFailure(
@@ -129,6 +186,16 @@ def _place(
             file.write(piece)
         file.flush()
         _settle(descriptor, mode, member, owner)
+
+
+def _link(known: list[str], top: int, parent: int, name: str) -> None:
+    """Give a file that was received before one more name."""
+    if not known:
+        raise RuntimeFailure("the stream links to a folder", hint="this is a bug; please report it")
+    with _parent(top, known) as place:
+        if not stat.S_ISREG(os.stat(known[-1], dir_fd=place, follow_symlinks=False).st_mode):
+            raise RuntimeFailure(f"'{known[-1]}' was changed meanwhile", hint="try it again")
+        os.link(known[-1], name, src_dir_fd=place, dst_dir_fd=parent, follow_symlinks=False)
 
 
 @contextlib.contextmanager
