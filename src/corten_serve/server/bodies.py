@@ -85,9 +85,24 @@ class Body:
         """Read on for so long, and no longer, without keeping anything."""
         if self._begun and self.announced is not None and self.size >= self.announced:
             return
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._to_nowhere(), seconds)
-        self.data = b""
+        task = asyncio.current_task()
+        assert task is not None
+        late = False
+
+        def stop() -> None:
+            nonlocal late
+            late = task.cancel()
+
+        # Not a task of its own: a full server does this for everybody whom it sends away.
+        timer = asyncio.get_running_loop().call_later(seconds, stop)
+        try:
+            await self._to_nowhere()
+        except asyncio.CancelledError:
+            if not late:
+                raise
+        finally:
+            timer.cancel()
+            self.data = b""
 
     async def _to_nowhere(self) -> None:
         if not self._begun and self.announced is not None and self.announced <= _SMALL:
