@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import random
 import subprocess
 import sys
@@ -252,6 +254,31 @@ def test_no_frame_takes_more_memory_than_its_window_may() -> None:
 )
 def test_media_types(media_type: str, kind: Compression) -> None:
     assert compression.packed_as(media_type) == kind
+
+
+@EVERY
+@pytest.mark.parametrize("declared", ["gzip", "zstd", "raw"])
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+def test_the_bytes_decide_where_a_media_type_is_not_true(
+    kind: Compression, declared: Compression, piece: int
+) -> None:
+    """docker, containerd and podman look at the bytes, too, and writers rely on it."""
+    data = text(3000)
+    pieces = cut(packed(data, kind), piece)
+    assert b"".join(decompressed(pieces, TYPES[declared], BOUND)) == data
+    found, again = compression.detected(pieces, declared)
+    assert (found, b"".join(again)) == (kind, b"".join(pieces))
+
+
+def test_a_zstd_stream_may_begin_with_a_frame_to_be_skipped() -> None:
+    data = b"\x5a\x2a\x4d\x18\x04\x00\x00\x00skip" + packed(b"plain", "zstd")
+    assert b"".join(decompressed([data], media.LAYER, BOUND)) == b"plain"
+
+
+@pytest.mark.parametrize(("data", "name"), [(bz2.compress(b"x"), "bzip2"), (lzma.compress(b"x"), "xz")])
+def test_other_compressions_are_named(data: bytes, name: str) -> None:
+    with pytest.raises(FormatError, match=f"packed with {name}"):
+        list(decompressed([data], media.LAYER_GZIP, BOUND))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from corten.oci.digest import Digest
 from corten.oci.recipe import replay
 from corten.store.store import Store
 from support import tars
+from support.images import make_layer
 
 
 def everything(root: Path) -> dict[str, tuple[object, ...]]:
@@ -97,11 +98,30 @@ def test_what_is_odd_and_may_be(cage: Cage, name: str, piece: int) -> None:
             assert not [name for name in os.listxattr(path) if not name.endswith("overlay.opaque")]
 
 
-@pytest.mark.parametrize("length", [1, 511, 513, 1023, 1024 + 300, 1536 - 1])
+@pytest.mark.parametrize("length", [1, 511, 513, 1023, 1024 + 300, 1536 - 1, 1536 + 99])
 def test_a_stream_that_ends_early(cage: Cage, length: int) -> None:
     whole = tars.block(b"f", data=b"x" * 512) + tars.block(b"g", data=b"y" * 100)
     with pytest.raises(FormatError, match="ends"):
         cage.receive(whole[:length])
+
+
+@pytest.mark.parametrize("padding", [0, 100, 411])
+@pytest.mark.parametrize("name", [b"g", b".wh.odd"])
+def test_the_last_entry_may_lack_its_padding(cage: Cage, padding: int, name: bytes) -> None:
+    """As umoci 0.4 leaves it, and Go's archive/tar reads it."""
+    stream = tars.block(b"f", data=b"x" * 700) + tars.block(name, data=b"y" * 101, pad=False)
+    tree = cage.receive(stream + bytes(padding))
+    assert (tree / "f").read_bytes() == b"x" * 700
+    if name == b"g":
+        assert (tree / "g").read_bytes() == b"y" * 101
+
+
+def test_a_stream_in_our_own_form_may_lack_its_last_padding(cage: Cage, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "own")
+    diff_id = make_layer(store, {"f": b"x" * 700, "g": b"y" * 101})
+    whole = b"".join(store.layers.stream(diff_id))
+    tree = cage.receive(whole[: -1024 - 411])
+    assert (tree / "g").read_bytes() == b"y" * 101
 
 
 def test_a_stream_may_lack_its_end_mark(cage: Cage) -> None:

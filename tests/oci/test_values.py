@@ -93,6 +93,20 @@ def test_hostile_documents_are_errors_of_ours(value: dict[str, object]) -> None:
             decode(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "platform"),
+    [
+        (b"{}", Platform.host()),
+        (b'{"os": "", "architecture": ""}', Platform.host()),
+        (b'{"architecture": "arm64"}', Platform("linux", "arm64")),
+        (b'{"os": "linux"}', Platform.host()),
+    ],
+)
+def test_a_configuration_may_leave_its_platform_out(data: bytes, platform: Platform) -> None:
+    config = ImageConfig.decode(data)
+    assert (config.platform, config.platform_told) == (platform, False)
+
+
 def test_an_image_for_another_machine_is_an_image_that_is_wrong() -> None:
     """Not a wrong command line, whose exit code is another."""
     with pytest.raises(FormatError, match="unknown platform 'windows/amd64'"):

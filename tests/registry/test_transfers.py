@@ -15,6 +15,7 @@ from corten.events import ignore
 from corten.oci import media
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
+from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.registry.client import Repository, open_repository, settings_from
 from corten.registry.copy import copy
@@ -276,6 +277,35 @@ def test_what_a_registry_says_of_a_layer_is_not_believed_for_one_that_is_here(
     pushed(store, [image], honest)
     fresh = Store(elsewhere.root.parent / "fresh")
     assert pull(honest, [AMD64], fresh, SETTINGS, ignore).images[0].id == image.id
+
+
+def test_a_pull_takes_what_docker_and_podman_take_and_never_passes_a_wrong_type_on(
+    registry: str, store: Store, elsewhere: Store
+) -> None:
+    """A layer whose media type is not true, and a configuration without a platform."""
+    image = make_image(store, "iris", [BASE])
+    reference = place(registry)
+    pushed(store, [image], reference, "zstd")
+    repository = open_repository(reference, SETTINGS)
+    there = Manifest.decode(repository.manifest("1").data)
+    document = json.loads(store.blobs.read(image.id))
+    del document["os"], document["architecture"]
+    config = json.dumps(document).encode()
+    repository.push_blob(lambda: iter([config]))
+    layer = Descriptor(media.LAYER_GZIP, there.layers[0].digest, there.layers[0].size)
+    odd = Manifest(Descriptor(media.CONFIG, Digest.of(config), len(config)), (layer,))
+    repository.put_manifest("odd", odd.encode(), media.MANIFEST)
+    notes: list[str] = []
+    where = Reference(reference.registry, reference.repository, "odd")
+    for _ in range(2):  # the second time it is here, and only the registry's word is heard
+        arrived = pull(where, None, elsewhere, SETTINGS, lambda event: notes.append(str(event))).images[0]
+    assert arrived.config.platform == Platform.host()
+    assert tree_of(elsewhere, arrived.config.diff_ids[0]) == tree_of(store, image.config.diff_ids[0])
+    assert any("does not say its platform" in note for note in notes)
+    pushed(elsewhere, [arrived], Reference(reference.registry, reference.repository, "again"), "gzip")
+    again = Manifest.decode(repository.manifest("again").data).layers[0]
+    data = b"".join(repository.pull_blob(again.digest, again.size))
+    assert (again.media_type, data[:2]) == (media.LAYER_GZIP, b"\x1f\x8b")
 
 
 def test_prune_forgets_packed_forms(registry: str, store: Store) -> None:

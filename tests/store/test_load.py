@@ -88,8 +88,12 @@ def layer_of(name: str, content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def config_of(*layers: bytes, platform: Platform = AMD64) -> bytes:
-    document = json.loads(ImageConfig(platform, tuple(Digest.of(layer) for layer in layers)).encode())
+def config_of(*layers: bytes, platform: Platform | None = AMD64) -> bytes:
+    document = json.loads(
+        ImageConfig(platform or AMD64, tuple(Digest.of(layer) for layer in layers)).encode()
+    )
+    if platform is None:
+        del document["os"], document["architecture"]
     return json.dumps({**document, "docker_version": "20.10.24"}, indent=1).encode()
 
 
@@ -115,6 +119,7 @@ def layout_files(
     *,
     manifest_type: str = media.MANIFEST,
     config_type: str = media.CONFIG,
+    platform: Platform | None = AMD64,
 ) -> dict[str, bytes | str]:
     """An OCI layout of one image whose layers are `plain` when they are unpacked."""
     files: dict[str, bytes | str] = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
@@ -126,7 +131,7 @@ def layout_files(
     manifest = {
         "schemaVersion": 2,
         "mediaType": manifest_type,
-        "config": blob(config_of(*plain), config_type),
+        "config": blob(config_of(*plain, platform=platform), config_type),
         "layers": [blob(data, media_type) for data, media_type in layers],
     }
     entry = {**blob(json.dumps(manifest).encode(), manifest_type), "annotations": annotations}
@@ -390,6 +395,21 @@ def test_one_bad_image_of_two_keeps_both_away(store: Store, tmp_path: Path) -> N
     listed[1]["Layers"] = ["bad"]
     files = {**good, **bad, "bad": PLAIN, "manifest.json": json.dumps(listed).encode()}
     refused(store, tar_of(tmp_path / "x.tar", files), "should be")
+
+
+def test_layers_with_another_media_type_than_bytes_and_no_platform(store: Store, tmp_path: Path) -> None:
+    """What docker, containerd and podman take, and some tools write."""
+    layers = [(PLAIN, media.LAYER_GZIP), (gzip.compress(layer_of("b", b"2")), media.LAYER_ZSTD)]
+    plain = [PLAIN, layer_of("b", b"2")]
+    files = layout_files(layers, plain, {media.IMAGE_NAME: "iris:1"}, platform=None)
+    notes: list[object] = []
+    with open(tar_of(tmp_path / "x.tar", files), "rb") as file:
+        (image,) = load(store, file, "x", notes.append)
+    assert image.config.platform == Platform.host()
+    assert [note.message for note in notes if isinstance(note, Note)] == [
+        f"'iris:1' does not say its platform, and is taken for {Platform.host()}"
+    ]
+    assert (store.layers.tree(image.config.diff_ids[1]) / "b").read_bytes() == b"2"
 
 
 def test_artifacts_and_foreign_layers_are_refused_with_a_reason(store: Store, tmp_path: Path) -> None:

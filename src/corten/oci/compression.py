@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import chain
 from types import TracebackType
 from typing import Literal, Protocol, Self, cast
 
@@ -54,6 +55,10 @@ _RATIO = 256
 _RATIO_FREE = 1 << 30
 """Within the first GiB any ratio passes: a layer with a file of zeros is real, and gzip packs it 1,030 times. A stream beyond that
 that is still packed more than 256 times is a bomb: text and code reach 3 to 10, logs and dumps 50."""
+
+_TELLING = 6
+"""Bytes that tell how a blob is packed."""
+_OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 
 _GAIN = 0.9
 _SAMPLE = 64 << 10
@@ -146,11 +151,43 @@ def compressible(sample: bytes) -> bool:
 
 def decompressed(pieces: Iterable[bytes], media_type: str, limit: int) -> Iterator[bytes]:
     """The plain tar stream in a layer blob of that media type, in pieces of at most 1 MiB or of the size they came in: gzip
-    (all members), zstd (all frames), or plain. Raises FormatError for damage, for a stream that ends early, for anything after its
-    end that is no member or frame (zeros at the end of gzip pass, as gzip(1) has it), for more than `limit` bytes, for a
-    bomb by its ratio, and for media types that are not layers or may not be distributed."""
-    kind = packed_as(media_type)
+    (all members), zstd (all frames), or plain; the first bytes decide which. Raises FormatError for damage, for a stream
+    that ends early, for anything after its end that is no member or frame (zeros at the end of gzip pass, as gzip(1) has
+    it), for more than `limit` bytes, for a bomb by its ratio, and for media types that are not layers or may not be
+    distributed."""
+    kind, pieces = detected(pieces, packed_as(media_type))
+    return unpacked(pieces, kind, limit)
+
+
+def unpacked(pieces: Iterable[bytes], kind: Compression, limit: int) -> Iterator[bytes]:
+    """`decompressed`, for pieces that are known to be packed as `kind`."""
     return _bounded(pieces, limit) if kind == "raw" else _unpacked(pieces, kind, limit)
+
+
+def detected(pieces: Iterable[bytes], declared: Compression) -> tuple[Compression, Iterator[bytes]]:
+    """How a layer's blob is packed by its first bytes, and all of its bytes. Some writers give a layer a media type that is
+    not true; docker, containerd and podman look at the bytes, too. `declared` counts for a blob that is too short to tell.
+    Raises FormatError for other compressions."""
+    source = iter(pieces)
+    head: list[bytes] = []
+    for piece in source:
+        head.append(piece)
+        if sum(map(len, head)) >= _TELLING:
+            break
+    return _kind_of(b"".join(head)[:_TELLING], declared), chain(head, source)
+
+
+def _kind_of(head: bytes, declared: Compression) -> Compression:
+    if len(head) < _TELLING:
+        return declared
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50):
+        return "zstd"  # a frame, or one to be skipped
+    for magic, name in _OTHERS.items():
+        if head.startswith(magic):
+            raise FormatError(f"a layer is packed with {name}, and only gzip and zstd are unpacked")
+    return "raw"
 
 
 def packed_as(media_type: str) -> Compression:

@@ -35,7 +35,8 @@ def parse_json_object(data: bytes, what: str) -> dict[str, Any]:
 class ImageConfig:
     """An image's configuration: what to run by default, and the layers' diff IDs from bottom to top.
 
-    `user` is as written (`65532:65532`, `nobody`, empty for root). `history` holds one entry for every layer."""
+    `user` is as written (`65532:65532`, `nobody`, empty for root). `history` holds one entry for every layer.
+    `platform_told` is False where the configuration leaves the platform out, so that `platform` is assumed."""
 
     platform: Platform
     diff_ids: tuple[Digest, ...]
@@ -50,6 +51,7 @@ class ImageConfig:
     stop_signal: str | None = None
     created: str | None = None
     history: tuple[dict[str, Any], ...] = ()
+    platform_told: bool = True
 
     @property
     def layer_history(self) -> tuple[dict[str, Any], ...]:
@@ -92,7 +94,8 @@ class ImageConfig:
 
     @classmethod
     def decode(cls, data: bytes) -> ImageConfig:
-        """The configuration in `data`. Raises FormatError for what image-spec does not allow."""
+        """The configuration in `data`. Raises FormatError for what image-spec does not allow, but for a missing platform:
+        docker, containerd and podman take that image for one of this machine."""
         document = parse_json_object(data, "the image's configuration")
         config = _mapping(document, "config")
         rootfs = _mapping(document, "rootfs")
@@ -115,12 +118,16 @@ class ImageConfig:
             stop_signal=stop_signal if isinstance(stop_signal, str) else None,
             created=created if isinstance(created, str) else None,
             history=tuple(history),
+            platform_told=bool(document.get("os") and document.get("architecture")),
         )
 
 
 def _platform(document: dict[str, Any]) -> Platform:
+    here = Platform.host()
     try:
-        return Platform.parse(f"{document.get('os')}/{document.get('architecture')}")
+        return Platform.parse(
+            f"{document.get('os') or here.os}/{document.get('architecture') or here.architecture}"
+        )
     except UsageError as error:
         raise FormatError(f"the image is for an {error.message}", hint=error.hint) from error
 

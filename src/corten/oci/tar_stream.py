@@ -124,8 +124,9 @@ class TarStream:
             yield part
 
     def padding(self, size: int) -> bytes:
-        """What lies between data of `size` bytes and the next header."""
-        return self._take(-size % BLOCK) if size % BLOCK else b""
+        """What lies between data of `size` bytes and the next header. At the end of the stream it may be short or missing:
+        some writers end there, and Go's archive/tar takes it for the end."""
+        return self._take(-size % BLOCK, may_be_short=True) if size % BLOCK else b""
 
     def tail(self) -> Iterator[bytes]:
         """The rest of the stream: the end mark and what follows it. Raises FormatError for an end mark that is no end."""

@@ -20,7 +20,7 @@ from corten.oci import tar
 from corten.oci.digest import Digest
 from corten.oci.placing import ITS_OWN_FAULT, WHITEOUT, Placing, clean
 from corten.oci.recipe import REPLACED, RecipeWriter
-from corten.oci.tar_stream import Member, TarStream
+from corten.oci.tar_stream import BLOCK, Member, TarStream
 from corten.values import dataclass
 
 _FILE, _SYMBOLIC_LINK, _DIRECTORY = b"025"
@@ -108,7 +108,8 @@ class _Ledger:
 
     def file(self, member: Member, path: bytes, padding: bytes, placing: Placing) -> None:
         """A file that was placed, and what followed it."""
-        if padding.strip(b"\0") or not self._canonical(member, path):
+        whole = len(padding) == -member.size % BLOCK and not padding.strip(b"\0")
+        if not whole or not self._canonical(member, path):
             recipe = self._with_recipe()
             recipe.raw(member.raw)
             self._note_moved(recipe, placing)

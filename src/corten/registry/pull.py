@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from corten.errors import CortenError, FormatError, RegistryError, StoreError, UsageError
 from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted
 from corten.oci import media
-from corten.oci.compression import decompressed
+from corten.oci.compression import detected, packed_as, unpacked
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
@@ -81,6 +81,10 @@ def pull(
         reused = 0
         for image in found:
             _check_types(image)
+            if not image.config.platform_told:
+                observe(
+                    Note(f"'{reference}' does not say its platform, and is taken for {image.config.platform}")
+                )
             note_places(store, image, verified=False)
             for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
                 if store.layers.has(diff_id):
@@ -186,7 +190,8 @@ def _receive(
         )
         try:
             with store.temporary_directory("pull") as directory:
-                plain = decompressed(packed, media_type, LARGEST_LAYER)
+                kind, packed = detected(packed, packed_as(media_type))
+                plain = unpacked(packed, kind, LARGEST_LAYER)
                 try:
                     store.layers.receive(directory, plain, diff_id)
                 except FormatError as error:
@@ -200,7 +205,8 @@ def _receive(
             continue
         observe(TaskFinished("pull", name))
         places = (repository.name,)
-        known = Encoding(form.compression, form.digest, form.size, verified=True, repositories=places)
+        # What it is, whatever its media type says: so a push can never give it a wrong one.
+        known = Encoding(kind, form.digest, form.size, verified=True, repositories=places)
         store.encodings.add(diff_id, known)
         return
 

@@ -71,6 +71,10 @@ class Encodings:
                 repositories = dict.fromkeys((*encoding.repositories, *same.repositories))
                 merged = replace(
                     encoding,
+                    # What was seen counts more than what a registry says.
+                    compression=same.compression
+                    if same.verified and not encoding.verified
+                    else encoding.compression,
                     maker=encoding.maker or same.maker,
                     verified=encoding.verified or same.verified,
                     repositories=tuple(repositories)[:_MOST_REPOSITORIES],

@@ -188,6 +188,9 @@ def _checked(
 
 
 def _named(store: Store, content: Content, observe: Observer) -> Iterable[Image]:
+    if not content.config.platform_told:
+        title = content.names[0] if content.names else Digest.of(content.config_bytes).short
+        observe(Note(f"'{title}' does not say its platform, and is taken for {content.config.platform}"))
     sizes = [store.layers.get(diff_id).size for diff_id in content.config.diff_ids]
     annotations = [blob.annotations for blob in content.layers]
     before = {name: _present(store, name, content.config.platform) for name in content.names}
