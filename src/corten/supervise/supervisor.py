@@ -346,6 +346,10 @@ class Supervisor:
         if before is not None:
             self._leave(before, DRAIN)
         self._keep("ready", container=following.name, updates=self._state.updates + 1, reason=None, due=None)
+        if not self._was_ready:
+            # The update has overtaken the first start, for which somebody may wait.
+            self._was_ready = True
+            self._around.ready(following.name)
         self._around.say(f"updated: '{following.name}' serves")
         if self._asker is not None:
             self._asker.answer(updated=True, container=following.name)
