@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from corten.errors import RegistryError
+from corten.events import Event, Note, Warned
+from corten.registry import helpers
 from corten.registry.credentials import Credential, Keychain, credential_files
+from corten.registry.helpers import ask_helper
 from support.plain_user import interpreter, plain_user
 
 HUB = "docker.io"
@@ -196,18 +199,58 @@ def test_a_broken_helper_is_one_error_without_its_words(
     environment: dict[str, str], tmp_path: Path, text: str, why: str
 ) -> None:
     helper(tmp_path / "bin", "broken", text=text)
-    write(tmp_path / "docker/config.json", {"credsStore": "broken"})
+    path = tmp_path / "docker/config.json"
     with pytest.raises(RegistryError, match=why) as caught:
-        Keychain(environment).find("registry.example/a")
+        ask_helper("broken", "registry.example", environment, path)
     assert SECRET not in repr(caught.value) + str(caught.value.hint)
 
 
-@pytest.mark.parametrize("name", ["absent", "../evil", "a b"])
-def test_a_helper_that_is_none(environment: dict[str, str], tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / "docker/config.json", {"credsStore": name})
-    with pytest.raises(RegistryError) as caught:
-        Keychain(environment).find("registry.example/a")
-    assert str(path) in caught.value.message + str(caught.value.hint)
+@pytest.mark.parametrize("name", ["absent", "failing", "../evil", "a b"])
+@pytest.mark.parametrize("section", ["credsStore", "credHelpers"])
+def test_a_helper_that_is_missing_or_fails_is_done_without_and_told(
+    environment: dict[str, str], tmp_path: Path, name: str, section: str
+) -> None:
+    """A left-over of Docker Desktop or gcloud does not block images that everybody may have, nor the file's other logins."""
+    helper(tmp_path / "bin", "failing", text="#!/bin/sh\nexit 3\n")
+    named = name if section == "credsStore" else {"registry.example": name, "public.example": name}
+    auths = {"registry.example": packed("listed"), "public.example": {}}
+    path = write(tmp_path / "docker/config.json", {section: named, "auths": auths})
+    said: list[Event] = []
+    chain = Keychain(environment, said.append)
+    assert chain.find("registry.example/a") == Credential("listed", SECRET)
+    assert chain.find("public.example/a") is None
+    assert [type(event) for event in said] == [Warned, Warned]
+    for event in said:
+        assert "going on without it" in event.message  # type: ignore[union-attr]
+        assert name == "failing" or str(path) in event.message + str(event.hint)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_helper_that_hangs_is_told(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """After a moment, and it may still answer: perhaps it waits for somebody. One that never does is given up."""
+    monkeypatch.setattr(helpers, "_TOLD", 0.05)
+    monkeypatch.setattr(helpers, "_PATIENCE", 60.0 if ends else 0.1)
+    os.mkfifo(tmp_path / "gate")
+    answer = json.dumps({"Username": "slow", "Secret": SECRET})
+    # A child of its own keeps the pipes open, whatever becomes of the helper.
+    helper(tmp_path / "bin", "slow", text=f"#!/bin/sh\ncat {tmp_path}/gate\necho '{answer}'\n")
+    write(tmp_path / "docker/config.json", {"credsStore": "slow"})
+    said: list[Event] = []
+
+    def observe(event: Event) -> None:
+        said.append(event)
+        if ends:
+            (tmp_path / "gate").write_text("")
+
+    found = Keychain(environment, observe).find("registry.example/a")
+    assert found == (Credential("slow", SECRET) if ends else None)
+    assert isinstance(said[0], Note)
+    assert "waiting for the credential helper 'docker-credential-slow'" in said[0].message
+    assert [type(event) for event in said[1:]] == ([] if ends else [Warned])
+    if not ends:
+        os.close(os.open(tmp_path / "gate", os.O_WRONLY))  # lets the child end
 
 
 def test_nothing_shows_a_secret() -> None:

@@ -13,7 +13,7 @@ from corten.build.job import BuildOptions
 from corten.build.sources import stamps
 from corten.cli.building_notes import tell_findings, tell_left_out
 from corten.errors import LockOutdated, UsageError
-from corten.events import Note, Observer, Warned
+from corten.events import Note, Observer, Warned, ignore
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
@@ -53,15 +53,16 @@ class BuildRequest:
     in_passing: bool = False
 
 
-def registries(insecure: bool = False) -> Callable[[], RegistrySettings]:
-    """How this user's environment says that registries are reached, read when a registry is first needed."""
+def registries(insecure: bool = False, observe: Observer = ignore) -> Callable[[], RegistrySettings]:
+    """How this user's environment says that registries are reached, read when a registry is first needed. `observe` hears
+    of credential helpers that fail."""
 
     def read() -> RegistrySettings:
         import os
 
         from corten.registry.client import settings_from
 
-        return settings_from(os.environ, insecure)
+        return settings_from(os.environ, insecure, observe)
 
     return cache(read)
 
@@ -74,7 +75,7 @@ def build_project(request: BuildRequest, store: Store, observe: Observer) -> lis
     platforms = request.platforms or (Platform.host(),)
     if request.offline is not None and request.cache_from:
         raise UsageError("--offline uses no network, and --cache-from asks a registry", hint="leave out one")
-    reach = registries(request.insecure)
+    reach = registries(request.insecure, observe)
     lock = current_lock(
         project,
         store,

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         Reference.parse(arguments.source),
         target,
         [Platform.parse(arguments.platform)] if arguments.platform else None,
-        settings_from(os.environ, arguments.insecure),
+        settings_from(os.environ, arguments.insecure, context.observe),
         context.observe,
         referrers=arguments.referrers,
     )

@@ -32,7 +32,7 @@ def development_image(
     there. The packages of production are those of corten.lock, which is not touched but where it is stale; the lock with
     the dev group is kept in the store's caches. Raises what building raises."""
     project = load(path)
-    reach = registries()
+    reach = registries(observe=observe)
     platforms = (Platform.host(),)
     lock = current_lock(
         project, store, observe, platforms, locked=False, offline=None, reach=reach, accepted=accepted
@@ -76,7 +76,7 @@ def _development_lock(
         return read_lock(path)
     asked = replace(variant, platforms=(Platform.host(),))
     with store.lock("store", shared=True):
-        images = BaseImages(store, observe, registries())
+        images = BaseImages(store, observe, registries(observe=observe))
         lock = lock_project(
             asked, store, previous=production, observe=observe, images=images, accepted=accepted
         )

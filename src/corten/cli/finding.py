@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
 from corten.errors import ImageNotFound, UsageError
+from corten.events import Observer, ignore
 from corten.oci.platform import Platform
 from corten.store.images import Image
 
@@ -75,11 +76,11 @@ def registry_reference(text: str) -> Reference | None:
     return reference if written.startswith(f"{reference.registry}/") else None
 
 
-def settings(insecure: bool = False) -> RegistrySettings:
+def settings(insecure: bool = False, observe: Observer = ignore) -> RegistrySettings:
     """How this machine reaches registries."""
     from corten.registry.client import settings_from
 
-    return settings_from(os.environ, insecure)
+    return settings_from(os.environ, insecure, observe)
 
 
 def runnable_image(text: str, context: Context, pull_when: str = "missing") -> Image:
@@ -97,7 +98,9 @@ def runnable_image(text: str, context: Context, pull_when: str = "missing") -> I
         from corten.store.sync import sync_later
 
         platforms = [Platform.host()]
-        image = pull(reference, platforms, context.store, settings(), context.observe).images[0]
+        image = pull(
+            reference, platforms, context.store, settings(observe=context.observe), context.observe
+        ).images[0]
         sync_later(context.store)
         return image
     with_layers(image, context)
@@ -113,4 +116,4 @@ def with_layers(image: Image, context: Context) -> None:
     from corten.registry.pull import ensure_layers
 
     with store.lock("store", shared=True):
-        ensure_layers(store, image.config.diff_ids, settings(), context.observe)
+        ensure_layers(store, image.config.diff_ids, settings(observe=context.observe), context.observe)

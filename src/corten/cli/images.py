@@ -62,7 +62,7 @@ def _remote(arguments: argparse.Namespace, context: Context) -> int:
     from corten.registry.remote import find_images
 
     reference = Reference.parse(arguments.remote)
-    repository = open_repository(reference, settings(arguments.insecure))
+    repository = open_repository(reference, settings(arguments.insecure, context.observe))
     if reference.digest is None and not arguments.remote.endswith(f":{reference.tag}"):
         assert reference.tag == DEFAULT_TAG
         tags = sorted(repository.tags())

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.type == "container":
         document = _container(arguments.image, context)
     else:
-        document = _remote(arguments) if arguments.remote else _known(arguments, context)
+        document = _remote(arguments, context) if arguments.remote else _known(arguments, context)
     context.terminal.print(json.dumps(document, indent=2))
     return 0
 
@@ -66,7 +66,7 @@ def _known(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
             return _container(arguments.image, context)
         if registry_reference(arguments.image) is None:
             raise
-        return _remote(arguments)
+        return _remote(arguments, context)
     manifest_bytes = store.blobs.read(image.digest)
     manifest = Manifest.decode(manifest_bytes)
     config_bytes = store.blobs.read(manifest.config.digest)
@@ -125,13 +125,13 @@ def _json_of(value: Any) -> dict[str, Any]:
     return asdict(value)
 
 
-def _remote(arguments: argparse.Namespace) -> dict[str, Any]:
+def _remote(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
     from corten.cli.finding import settings
     from corten.registry.client import open_repository
     from corten.registry.remote import find_image
 
     reference = Reference.parse(arguments.image)
-    repository = open_repository(reference, settings(arguments.insecure))
+    repository = open_repository(reference, settings(arguments.insecure, context.observe))
     platform = Platform.parse(arguments.platform) if arguments.platform else Platform.host()
     image = find_image(repository, reference.target, platform)
     if arguments.format != "summary":

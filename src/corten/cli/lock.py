@@ -98,7 +98,7 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
             upgrade=arguments.upgrade,
             upgrade_packages=arguments.upgrade_package,
             observe=context.observe,
-            images=BaseImages(context.store, context.observe, registries()),
+            images=BaseImages(context.store, context.observe, registries(observe=context.observe)),
             accepted=context.accepted,
         )
     written = write_lock(path, lock)
@@ -133,7 +133,9 @@ def _download(project: Project, lock: Lock, directory: Path, context: Context) -
         from corten.cli.building import registries
         from corten.lock.bundled_base import download_base
 
-        size += download_base(lock, project.base, directory, registries()(), context.observe)
+        size += download_base(
+            lock, project.base, directory, registries(observe=context.observe)(), context.observe
+        )
         base = ", the base image"
     context.terminal.say(
         f"'{directory}' has {bundle.wheels} wheels and {bundle.debs} Debian packages{base}, {size_text(size)}; "

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         Reference.parse(arguments.reference),
         platforms,
         context.store,
-        settings_from(os.environ, arguments.insecure),
+        settings_from(os.environ, arguments.insecure, context.observe),
         context.observe,
         name=full_name(arguments.name) if arguments.name else None,
     )

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         list(images.values()),
         reference,
         context.store,
-        settings_from(os.environ, arguments.insecure),
+        settings_from(os.environ, arguments.insecure, context.observe),
         context.observe,
         PushOptions(_compression(arguments, context, images.values()), arguments.format),
     )

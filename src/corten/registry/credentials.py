@@ -1,7 +1,8 @@
 """Credentials for registries, where docker and podman keep them (containers-auth.json(5), docker's config.json).
 
 The first file that has something for a name wins; in one file `credHelpers` win over `credsStore`, that over `auths`; among
-`auths` the longest matching path wins. A helper is a program, `docker-credential-NAME` (`corten.registry.helpers`). Nothing of
+`auths` the longest matching path wins. A helper is a program, `docker-credential-NAME` (`corten.registry.helpers`). One that is
+missing or fails has nothing, as for docker: a file names helpers for every registry, and most images are public. Nothing of
 a file or a helper's answer is ever in a message.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from corten.errors import RegistryError
+from corten.events import Observer, Warned, ignore
 from corten.oci.reference import DEFAULT_REGISTRY
 from corten.registry.helpers import ask_helper
 from corten.values import dataclass, field
@@ -56,10 +58,11 @@ class Given:
 
 
 class Keychain:
-    """The credentials that this environment's files and helpers have."""
+    """The credentials that this environment's files and helpers have. `observe` hears of helpers that fail."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], observe: Observer = ignore) -> None:
         self._environment = dict(environment)
+        self._observe = observe
 
     def __repr__(self) -> str:
         return "Keychain()"
@@ -72,7 +75,7 @@ class Keychain:
         """The credentials for `name` and the file that leads to them."""
         for path in credential_files(self._environment):
             document = read_document(path)
-            found = document and _in_document(document, name, path, self._environment)
+            found = document and _in_document(document, name, path, self._environment, self._observe)
             if found:
                 return path, found
         return None, None
@@ -155,12 +158,16 @@ def helper_for(document: Mapping[str, Any], host: str, path: Path) -> str | None
 
 
 def _in_document(
-    document: Mapping[str, Any], name: str, path: Path, environment: Mapping[str, str]
+    document: Mapping[str, Any], name: str, path: Path, environment: Mapping[str, str], observe: Observer
 ) -> Credential | None:
     host = name.partition("/")[0]
     helper = helper_for(document, host, path)
     if helper is not None:
-        answer = ask_helper(helper, key_of(host), environment, path)
+        answer = None
+        try:
+            answer = ask_helper(helper, key_of(host), environment, path, observe)
+        except RegistryError as error:
+            observe(Warned(f"{error.message}; going on without it", error.hint))
         if answer is not None:
             user, secret = answer
             return Credential(identity_token=secret) if user == _IDENTITY else Credential(user, secret)
@@ -214,7 +221,7 @@ def _text(value: object, path: Path) -> str:
 def _broken(path: Path) -> RegistryError:
     return RegistryError(
         f"the credentials in '{path}' are not what the format allows",
-        hint="mend the file, or move it away and log in again",
+        hint="correct the file, or move it away and log in again",
     )
 
 

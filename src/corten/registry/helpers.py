@@ -5,6 +5,7 @@ Their words are never repeated: by accident they could hold a secret.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -13,18 +14,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from corten.errors import RegistryError
+from corten.events import Note, Observer, ignore
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PATIENCE = 120.0
 """Seconds: a helper may ask the user to unlock something."""
+_TOLD = 5.0
+"""Seconds after which it is told that a helper is waited for."""
 _ABSENT = b"credentials not found in native keychain"
 _LARGEST = 1 << 20
 
 
-def ask_helper(helper: str, key: str, environment: Mapping[str, str], path: Path) -> tuple[str, str] | None:
+def ask_helper(
+    helper: str, key: str, environment: Mapping[str, str], path: Path, observe: Observer = ignore
+) -> tuple[str, str] | None:
     """User and secret for the registry `key`, None when the helper has none. Raises RegistryError; `path` is the file that
-    names the helper."""
-    code, output = _run(helper, "get", key.encode(), environment, path)
+    names the helper. `observe` hears of one that takes long."""
+    code, output = _run(helper, "get", key.encode(), environment, path, observe)
     if code != 0:
         if output.strip() == _ABSENT:
             return None
@@ -61,7 +67,12 @@ def erase_from_helper(helper: str, key: str, environment: Mapping[str, str], pat
 
 
 def _run(
-    helper: str, action: str, given: bytes, environment: Mapping[str, str], path: Path
+    helper: str,
+    action: str,
+    given: bytes,
+    environment: Mapping[str, str],
+    path: Path,
+    observe: Observer = ignore,
 ) -> tuple[int, bytes]:
     if not _NAME.fullmatch(helper):
         raise RegistryError(f"'{path}' names a credential helper that is no program's name")
@@ -72,24 +83,45 @@ def _run(
             hint=f"install it, or take it out of '{path}'",
         )
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             [program, action],
-            input=given,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=dict(environment),
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        # Not chained: the exception holds what was said so far.
-        raise RegistryError(f"the credential helper 'docker-credential-{helper}' does not answer") from None
+        ) as process:
+            return _answer(process, helper, given, path, observe)
     except OSError as error:
         reason = (error.strerror or "unusable").lower()
         raise RegistryError(
             f"the credential helper 'docker-credential-{helper}' cannot be started: {reason}"
         ) from error
-    return done.returncode, done.stdout
+
+
+def _answer(
+    process: subprocess.Popen[bytes], helper: str, given: bytes, path: Path, observe: Observer
+) -> tuple[int, bytes]:
+    """What the helper answers to `given`. One that is given up is killed."""
+    name = f"the credential helper 'docker-credential-{helper}'"
+    try:
+        try:
+            output, _ = process.communicate(given, timeout=_TOLD)
+        except subprocess.TimeoutExpired:
+            observe(Note(f"waiting for {name}, which '{path}' names"))
+            output, _ = process.communicate(timeout=_PATIENCE - _TOLD)
+    except BaseException as error:
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # a child of its own may hold the other end
+                if pipe is not None:
+                    pipe.close()
+        if isinstance(error, subprocess.TimeoutExpired):
+            # Not chained: the exception holds what was said so far.
+            raise RegistryError(
+                f"{name} does not answer", hint=f"take it out of '{path}' if it is not used any more"
+            ) from None
+        raise
+    return process.returncode, output
 
 
 def _failed(helper: str, action: str, code: int) -> RegistryError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from corten.events import Observer, ignore
 from corten.network.settings import NetworkSettings, network_from
 from corten.registry.credentials import Credentials, Keychain
 from corten.values import dataclass, field
@@ -35,9 +36,11 @@ class RegistrySettings:
     patience: Patience = field(default_factory=Patience)
 
 
-def settings_from(environ: Mapping[str, str], insecure: bool = False) -> RegistrySettings:
+def settings_from(
+    environ: Mapping[str, str], insecure: bool = False, observe: Observer = ignore
+) -> RegistrySettings:
     """The settings that an environment asks for: certificates, proxies, the files that hold credentials and what
-    certs.d has for a host (containers-certs.d(5))."""
+    certs.d has for a host (containers-certs.d(5)). `observe` hears of credential helpers that fail."""
     folders = [Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d")]
     home = environ.get("HOME")
     configuration = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
@@ -45,6 +48,6 @@ def settings_from(environ: Mapping[str, str], insecure: bool = False) -> Registr
         folders.insert(0, Path(configuration) / "containers" / "certs.d")
     return RegistrySettings(
         network=network_from(environ, host_certificates=tuple(folders)),
-        credentials=Keychain(environ),
+        credentials=Keychain(environ, observe),
         insecure=insecure,
     )
