@@ -163,6 +163,42 @@ def test_a_command_is_kept_running_and_updated_too(run: Run, project: Callable[.
         assert "--workers is for predictors" in refused.stderr
 
 
+LOOP = """\
+import os, socket, time
+print("no such application", flush=True)
+listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+while True:
+    if os.fork() == 0:
+        time.sleep(0.05)
+        os._exit(3)
+    os.wait()
+"""
+
+
+def test_a_command_is_ready_when_it_answers_wherever_it_listens(
+    run: Run, project: Callable[..., Path]
+) -> None:
+    settings = '[project]\nname = "web"\nversion = "1"\n[tool.corten]\ncommand = "python main.py"\n'
+    silent = "import time\nprint('working on it', flush=True)\ntime.sleep(600)\n"
+    web = project({"main.py": silent, "pyproject.toml": settings}, "web")
+    failed = run("up", web, "--detach", "--port", "0", "--start-timeout", "1s", code=1)
+    assert "working on it" in failed.stderr
+    assert "was not ready after 1 s: it listens on no TCP port; $PORT says 8080" in failed.stderr
+    assert "raise --start-timeout" in failed.stderr
+    # Gradio's own port and address.
+    (web / "main.py").write_text(WEB.format("one").replace('int(os.environ["PORT"])', "7860"))
+    with kept(run, web) as service, Load(service.port, "/", clients=2, keep=False) as load:
+        said = "listens on 127.0.0.1:7860, not on port 8080 as $PORT says; requests go there"
+        assert run("logs", "web", code=0).stdout.count(said) == 1
+        (web / "main.py").write_text(LOOP)
+        failed = run("up", "--update", web, code=1)
+        assert "no such application" in failed.stderr
+        assert "'web' was not updated: the new container restarts its processes" in failed.stderr
+        before = load.answered
+        service.until(lambda _: load.answered > before)
+    assert load.failures == []
+
+
 def test_a_plain_users_service(plain_runner: Plain) -> None:
     run = running_as(plain_runner)
     root = plain_runner.home / "adder"

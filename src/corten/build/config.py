@@ -90,6 +90,8 @@ def image_config(
         entrypoint, cmd = SERVE, ("serve",)
     elif isinstance(project.entry, Command):
         labels["dev.corten.entry"] = "command"
+        if project.ready is not None:
+            labels["dev.corten.ready"] = project.ready
         cmd = expandable(project.entry.argv)
     environment |= project.env
     history: list[dict[str, Any]] = _history_of(beneath)

@@ -198,20 +198,30 @@ class _Server:
         listener = sockets.listen("127.0.0.1", 0)
         output = serving.Output(self._context.terminal.relay)
         forward = None if kind == "predict" else inner_port(image, options.environment)
-        how = Start(listener, forward, options, output.descriptor)
+        heard, notify = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if forward is not None else (None, None)
+        how = Start(listener, forward, options, output.descriptor, notify)
         try:
             served = self._starter(image, how)
         except BaseException:
             output.finish()
             listener.close()
             raise
+        finally:
+            if notify is not None:
+                os.close(notify)
         fresh = _Running(image, served, output, listener)
         address = sockets.address_of(listener)
         try:
-            serving.wait_until_ready(served, address, "/readyz" if kind == "predict" else None, self._asked)
+            if heard is None:
+                serving.wait_until_ready(served, address, "/readyz", self._asked)
+            else:
+                serving.wait_until_told(served, heard, self._context.terminal.say, self._asked)
         except BaseException:
             self._end(fresh)
             raise
+        finally:
+            if heard is not None:
+                os.close(heard)
         self._relay.lead_to(address)
         if not self._told and not self._asked.count:
             self._told = True

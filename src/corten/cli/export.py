@@ -18,6 +18,7 @@ from corten.cli.serving_options import (
     add_service_arguments,
     add_socket_arguments,
     kind_of,
+    ready_of,
     seconds_of,
     with_options,
 )
@@ -124,6 +125,7 @@ def _plan(arguments: argparse.Namespace, context: Context) -> Plan:
         port=plan.port if arguments.port is None else arguments.port,
         idle=seconds_of(arguments.idle, plan.idle),
         patience=seconds_of(arguments.start_timeout, plan.patience),
+        ready=ready_of(arguments, kind, plan.ready),
     )
 
 
@@ -162,7 +164,8 @@ def words_of(plan: Plan) -> list[str]:
         "--network": options.network,
         "--shm-size": options.shm_size,
         "--idle": f"{plan.idle:g}s" if plan.idle is not None else None,
-        "--start-timeout": f"{plan.patience:g}s" if plan.patience is not None else None,
+        "--start-timeout": _patience(plan),
+        "--ready": plan.ready,
     }
     for flag, given in found.items():
         if given is not None:
@@ -172,6 +175,13 @@ def words_of(plan: Plan) -> list[str]:
     for directory in options.cdi_directories:
         words += ["--cdi-spec-dir", directory]
     return words
+
+
+def _patience(plan: Plan) -> str | None:
+    if plan.patience is not None:
+        return f"{plan.patience:g}s"
+    # A command's own default is not to wait for ever.
+    return "never" if plan.forward is not None else None
 
 
 def _gpus(options: RunOptions) -> str | None:

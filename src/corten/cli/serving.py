@@ -14,6 +14,7 @@ from types import FrameType
 
 from corten.errors import RuntimeFailure
 from corten.supervise.asking import parsed, question
+from corten.supervise.instance import Words
 from corten.supervise.starting import Served
 
 GRACE = 10.0
@@ -24,23 +25,52 @@ _TAIL = 64 << 10
 
 
 def wait_until_ready(
-    served: Served, address: tuple[str, int], path: str | None, asked: Interrupts | None = None
+    served: Served, address: tuple[str, int], path: str, asked: Interrupts | None = None
 ) -> None:
-    """Wait until `GET path` answers 200, or, with no path, until the port answers anything at all.
+    """Wait until `GET path` answers 200.
 
     There is no time limit: a model may take its time. Returns early when interrupted. Raises RuntimeFailure when the
     container ends first."""
     while not (asked and asked.count):
-        answer = get(address, path or "/", served, asked)
-        if answer is not None and (path is None or answer[0] == 200):
+        answer = get(address, path, served, asked)
+        if answer is not None and answer[0] == 200:
             return
-        code = served.poll()
-        if code is not None:
-            raise RuntimeFailure(
-                f"'{served.name}' ended before it was ready, with exit code {code}",
-                hint="its own output above says why",
-            )
+        _check_running(served)
         time.sleep(0.02)
+
+
+def wait_until_told(
+    served: Served, heard: int, say: Callable[[str], None], asked: Interrupts, quiet: float = 10.0
+) -> None:
+    """Wait until a command's forwarder says on the pipe `heard` that the command is ready. What it says besides is told, and after
+    `quiet` seconds why it is not ready. Returns early when interrupted. Raises RuntimeFailure when it never will be."""
+    words, begun, told = Words(), time.monotonic(), False
+    while not asked.count:
+        if select.select([heard], [], [], 0.05)[0]:
+            said = os.read(heard, 1 << 16)
+            words.hear(said)
+            for note in words.notes:
+                say(f"'{served.name}' {note}")
+            words.notes.clear()
+            if b"READY=1" in said:
+                return
+            if words.failed:
+                raise RuntimeFailure(f"'{served.name}' {words.failed}", hint="its own output above says why")
+            if not said:
+                time.sleep(0.05)
+        _check_running(served)
+        if not told and time.monotonic() - begun > quiet:
+            told = True
+            say(words.late(served.name, None))
+
+
+def _check_running(served: Served) -> None:
+    code = served.poll()
+    if code is not None:
+        raise RuntimeFailure(
+            f"'{served.name}' ended before it was ready, with exit code {code}",
+            hint="its own output above says why",
+        )
 
 
 def get(

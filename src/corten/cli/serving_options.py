@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HOST, PORT = "127.0.0.1", 8000
 ENTRY = "dev.corten.entry"
+PATIENCE = 300.0
+"""Seconds that a command has to get ready, unless something else is said."""
 NOTHING = (
     "write a predictor (predict.py with a class that has 'predict'), or set `command` in [tool.corten]; "
     "to run something once: corten run . -- COMMAND"
@@ -53,7 +55,14 @@ def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start-timeout",
         metavar="TIME",
-        help="how long a container may take until it is ready (default: for ever)",
+        help="how long a container may take until it is ready, or 'never' to wait without a limit (default: 5m for a command, "
+        "never for a predictor)",
+    )
+    parser.add_argument(
+        "--ready",
+        metavar="PATH|tcp",
+        help="a command is ready when it answers a GET request of this path; tcp: when it accepts a connection "
+        "(default: `ready` in [tool.corten], else /)",
     )
 
 
@@ -137,6 +146,25 @@ def seconds_of(text: str | None, default: float | None) -> float | None:
     if text is None:
         return default
     return None if text == "never" else parse_time(text)
+
+
+def patience_of(arguments: argparse.Namespace, kind: str) -> float | None:
+    """How many seconds a new service's container has to get ready; None: for ever. A predictor says when it is ready, or ends; a
+    command may never open a port. Raises UsageError."""
+    return seconds_of(arguments.start_timeout, PATIENCE if kind == "command" else None)
+
+
+def ready_of(arguments: argparse.Namespace, kind: str, before: str | None = None) -> str | None:
+    """`--ready`, which goes before what the image says; `before` where it is not given. Raises UsageError."""
+    from corten.supervise.starting import checked_ready
+
+    if arguments.ready is None:
+        return before if kind == "command" else None
+    if kind == "predict":
+        raise UsageError(
+            "--ready is for commands, and this is a predictor", hint="it says itself when it is ready"
+        )
+    return checked_ready(arguments.ready, "--ready")
 
 
 def kind_of(image: Image) -> str:

@@ -20,6 +20,8 @@ from corten.cli.serving_options import (
     add_socket_arguments,
     inner_port,
     kind_of,
+    patience_of,
+    ready_of,
     seconds_of,
     with_options,
 )
@@ -124,7 +126,8 @@ def plan_of(
         port=port,
         path=os.path.realpath(path) if path is not None else None,
         idle=seconds_of(arguments.idle, None),
-        patience=seconds_of(arguments.start_timeout, None),
+        patience=patience_of(arguments, kind),
+        ready=ready_of(arguments, kind),
     )
 
 

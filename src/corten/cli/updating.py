@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
-from corten.cli.serving_options import inner_port, kind_of, seconds_of, with_options
+from corten.cli.serving_options import inner_port, kind_of, patience_of, ready_of, seconds_of, with_options
 from corten.errors import RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
@@ -86,5 +86,8 @@ def _plan(arguments: argparse.Namespace, state: State, image: Image, path: Path,
         options=options,
         path=os.path.realpath(path) if path.is_dir() else None,
         idle=seconds_of(arguments.idle, before.idle),
-        patience=seconds_of(arguments.start_timeout, before.patience),
+        patience=seconds_of(arguments.start_timeout, before.patience)
+        if (before.forward is None) == (kind == "predict")
+        else patience_of(arguments, kind),
+        ready=ready_of(arguments, kind, before.ready),
     )

@@ -91,6 +91,10 @@ def text(words: str, pattern: str | None = None, *, hint: str | None = None) -> 
     return Kind(words, {"type": "string"} | schema, read)
 
 
+READY = r"tcp|/[!-~]{0,1000}"
+"""What a command is asked until it answers: a path, or `tcp` for an accepted connection."""
+
+
 def choice(*values: str) -> Kind:
     """One of a few words."""
     words = ", ".join(f"'{value}'" for value in values[:-1]) + f" or '{values[-1]}'"

@@ -98,6 +98,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         gpu=settings.gpu or "auto",
         network=settings.network or "none",
         shm_size=settings.shm_size,
+        ready=_ready(settings.ready, entry),
         labels=settings.labels,
         strict=settings.strict,
         scripts=scripts,
@@ -106,6 +107,15 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         notes=tuple(notes),
         unmet=chosen.unmet,
     )
+
+
+def _ready(ready: str | None, entry: Predictor | Command | None) -> str | None:
+    if ready is not None and not isinstance(entry, Command):
+        raise ProjectError(
+            f"'ready' in {TABLE} is for a 'command', and this project has none",
+            hint="leave it out: a predictor says itself when it is ready",
+        )
+    return ready
 
 
 def read_pyproject(root: Path) -> dict[str, Any] | None:

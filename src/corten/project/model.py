@@ -55,7 +55,8 @@ class Project:
     `debian:bookworm`, `debian:trixie` (each also with `-minimal`), `oci:PATH[:TAG]` or `registry/name@sha256:…`.
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
-    `scripts` are `[project.scripts]` as (name, "module:function")."""
+    `scripts` are `[project.scripts]` as (name, "module:function"). `ready` is the path that a command is asked until it answers,
+    or `tcp`; None: `/`."""
 
     root: Path
     name: str
@@ -76,6 +77,7 @@ class Project:
     gpu: str = "auto"
     network: Network = "none"
     shm_size: str | None = None
+    ready: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     strict: bool = False
     scripts: tuple[tuple[str, str], ...] = ()

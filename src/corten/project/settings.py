@@ -96,6 +96,18 @@ class Settings:
         example='"uvicorn app:app --host 0.0.0.0 --port $PORT"',
         default="a web application with its server, `main.py`, or the only script",
     )
+    ready: str | None = _key(
+        kinds.text(
+            "a path such as '/health', or 'tcp'",
+            kinds.READY,
+            hint="a path begins with '/' and has no spaces; 'tcp' is for what does not speak HTTP",
+        ),
+        "When a `command` that listens on a port is ready: as soon as it answers a GET request of this path. Any status counts for "
+        'the default; for a path that is written here a server error (5xx) does not. `"tcp"` is for a program that speaks another '
+        "protocol than HTTP, or HTTPS: an accepted connection is enough then.",
+        example='"/health"',
+        default='`"/"`',
+    )
     models: tuple[str, ...] = _key(
         kinds.PATHS,
         "Weights: files, folders and globs (`*`, `?`, `[…]`, `**`) relative to the project's folder, also where git ignores "

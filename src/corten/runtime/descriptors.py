@@ -12,11 +12,13 @@ from corten.values import dataclass
 @dataclass(frozen=True, slots=True)
 class Passed:
     """A listening socket for a container. `forward` is the port inside that `listener` leads to; without it the listener
-    becomes descriptor 3 of its process. `notify`: a pipe for the word that it is ready (forward.py, corten_serve's notify.py)."""
+    becomes descriptor 3 of its process. `notify`: a pipe for the word that it is ready (forward.py, corten_serve's notify.py).
+    `ready`: the path that is asked to find that out, `tcp`, or None (readiness.py)."""
 
     listener: int | None = None
     forward: int | None = None
     notify: int | None = None
+    ready: str | None = None
 
 
 NOTHING_PASSED = Passed()

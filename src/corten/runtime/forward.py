@@ -1,21 +1,24 @@
-"""`python -m corten.runtime.forward DESCRIPTOR PORT [NOTIFY]`: what arrives at a listening socket goes to 127.0.0.1:PORT of the
-network namespace that this process is in. The socket was made elsewhere, which is the point.
+"""`python -m corten.runtime.forward LISTENER NOTIFY ENCLOSED PORT [READY]`: what arrives at a listening socket goes to the program
+in the network namespace that this process is in. The socket was made elsewhere, which is the point.
 
-Whoever made it may hold it for others as well, and then gives a pipe, NOTIFY: nothing is accepted before the program
-answers, when `READY=1` is written there; `BUSY=1` follows once a second while bytes pass. At SIGTERM nothing more is
-accepted, and the process ends when every connection has had its answer.
+Whoever made it may hold it for others as well, and then gives a pipe, NOTIFY (else `-`): nothing is accepted before the program
+answers (readiness.py), when `READY=1` is written there; `BUSY=1` follows once a second while bytes pass. `STATUS=` says why it
+is not ready, `NOTE=` what is to be told once, `FAILED=` that it never will be. At SIGTERM nothing more is accepted, and the
+process ends when every connection has had its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
+
+from corten.runtime.forwarder import Probe
+from corten.runtime.readiness import Failed, Upstream, say
 
 _PIECE = 1 << 16
 _ATTEMPTS = 600
@@ -40,10 +43,10 @@ async def pump(
         writer.transport.abort()
 
 
-async def _connect(port: int, attempts: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(upstream: Upstream, attempts: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     for attempt in range(attempts):
         try:
-            return await asyncio.open_connection("127.0.0.1", port)
+            return await upstream.connect()
         except ConnectionRefusedError:
             # The program inside is still starting: the client waits, instead of being refused.
             await asyncio.sleep(min(0.02 * (attempt + 1), 0.2))
@@ -78,19 +81,13 @@ class _Traffic:
         self.moved = False
         self._notify = notify
 
-    def say(self, word: bytes) -> None:
-        # Whoever listened may be gone, or not be reading.
-        if self._notify is not None:
-            with contextlib.suppress(OSError):
-                os.write(self._notify, word + b"=1\n")
-
     async def tell(self) -> None:
         """Say once a second whether bytes passed."""
         while True:
             await asyncio.sleep(1.0)
             if self.moved or any(passing.asked for passing in self.connections):
                 self.moved = False
-                self.say(b"BUSY")
+                say(self._notify, "BUSY")
 
     async def settle(self) -> None:
         """Wait until every connection has had its answer, those too that were accepted in this turn of the loop."""
@@ -100,11 +97,12 @@ class _Traffic:
 
 
 async def forward(
-    listener: socket.socket, port: int, *, patient: bool = True, notify: int | None = None
+    listener: socket.socket, probe: Probe, *, patient: bool = True, notify: int | None = None
 ) -> None:
     """Serve for ever; with `notify` until SIGTERM. `patient`: clients wait for a program that is still starting; otherwise
     they are refused."""
     traffic = _Traffic(notify)
+    upstream = Upstream(probe)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # When a client has no more to say, the event loop no longer holds its connection, and nobody this task: it would be
@@ -113,7 +111,7 @@ async def forward(
         passing = _Passing(traffic)
         traffic.connections[passing] = task
         try:
-            await _pass(reader, writer, passing, port, _ATTEMPTS if patient else 1)
+            await _pass(reader, writer, passing, upstream, _ATTEMPTS if patient else 1)
         finally:
             del traffic.connections[passing]
 
@@ -122,22 +120,50 @@ async def forward(
         await server.serve_forever()
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
-    if not await _answers(port, ending):
+    telling = asyncio.ensure_future(_tell(upstream, notify))
+    try:
+        if not await upstream.wait(ending):
+            return
+    except Failed as error:
+        say(notify, "FAILED", str(error))
+        await ending.wait()
         return
-    traffic.say(b"READY")
+    _tell_notes(upstream, notify)
+    say(notify, "READY")
     server = await asyncio.start_server(serve, sock=listener, backlog=4096)
-    telling = asyncio.ensure_future(traffic.tell())
+    regular = [telling, asyncio.ensure_future(traffic.tell()), asyncio.ensure_future(upstream.watch())]
     await ending.wait()
     server.close()
     await traffic.settle()
-    telling.cancel()
+    for task in regular:
+        task.cancel()
+
+
+async def _tell(upstream: Upstream, notify: int | None) -> None:
+    """Say what changes: why the program is not ready, and where requests go."""
+    told = ""
+    while True:
+        _tell_notes(upstream, notify)
+        if upstream.status != told:
+            told = upstream.status
+            say(notify, "STATUS", told)
+        await asyncio.sleep(0.25)
+
+
+def _tell_notes(upstream: Upstream, notify: int | None) -> None:
+    while upstream.notes:
+        say(notify, "NOTE", upstream.notes.pop(0))
 
 
 async def _pass(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: _Passing, port: int, attempts: int
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    passing: _Passing,
+    upstream: Upstream,
+    attempts: int,
 ) -> None:
     try:
-        inner_reader, inner_writer = await _connect(port, attempts)
+        inner_reader, inner_writer = await _connect(upstream, attempts)
     except OSError:
         writer.transport.abort()
         return
@@ -151,23 +177,17 @@ async def _pass(
             await stream.wait_closed()
 
 
-async def _answers(port: int, ending: asyncio.Event) -> bool:
-    """Wait until the program inside accepts connections; False when the end comes first."""
-    while not ending.is_set():
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
-            return True
-        await asyncio.sleep(0.02)
-    return False
-
-
-if __name__ == "__main__":
+def main(listener: str, notify: str, enclosed: str, port: str, ready: str | None = None) -> None:
+    """Forward with what the caller has opened."""
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
             forward(
-                socket.socket(fileno=int(sys.argv[1])),
-                int(sys.argv[2]),
-                notify=int(sys.argv[3]) if len(sys.argv) > 3 else None,
+                socket.socket(fileno=int(listener)),
+                Probe(int(port), ready, enclosed == "enclosed"),
+                notify=None if notify == "-" else int(notify),
             )
         )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

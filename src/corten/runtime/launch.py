@@ -24,7 +24,7 @@ from corten.runtime import cgroups
 from corten.runtime.attend import FORWARDED, attend, shorten_log
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
-from corten.runtime.forwarder import start_forwarder
+from corten.runtime.forwarder import Probe, start_forwarder
 from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.monitor import Monitor, become, begin
 from corten.runtime.overlay import enter_mount_namespace, mount_limited, mount_overlay
@@ -63,7 +63,7 @@ class Launch:
     """What the shim needs. `directory` is the container's own, with `rootfs`, `upper`, `work`, `names`, `bundle`; `layers`
     are trees from bottom to top. `forward` is the port inside that `listener` leads to; without it the listener becomes
     descriptor 3 of the container's process. `notify` is a pipe, descriptor 4 there or the forwarder's, for the word that it is
-    ready. `output`: the descriptor for its standard output and error. `lock`: the
+    ready, and `ready` what the forwarder asks for that. `output`: the descriptor for its standard output and error. `lock`: the
     descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
     ends when the container has started. `scope`: the name of systemd's scope that is to be started for it. `wiring`: how its
     network is made, where that is not the engine's affair; `open`: the container has this machine's."""
@@ -84,6 +84,7 @@ class Launch:
     scope: str | None = None
     wiring: Wiring | None = None
     notify: int | None = None
+    ready: str | None = None
     open: bool = False
 
 
@@ -244,7 +245,8 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         wire.connect()
     forwarder = None
     if launch.forward is not None and launch.listener is not None:
-        forwarder = start_forwarder(launch.listener, launch.forward, launch.notify)
+        probe = Probe(launch.forward, launch.ready, enclosed=alone)
+        forwarder = start_forwarder(launch.listener, probe, launch.notify)
     elif wire is not None:
         forwarder = wire.forwarder
     os.close(tell)

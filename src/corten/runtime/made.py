@@ -268,6 +268,7 @@ class Made:
             listener=serving.listener,
             forward=serving.forward,
             notify=serving.notify,
+            ready=serving.ready,
             output=output,
             session=session,
             detached=self.life.kind != "foreground",
@@ -355,6 +356,7 @@ class Made:
             detached=self.life.kind != "foreground",
             kept=(self._lock,),
             notify=serving.notify,
+            ready=serving.ready,
         )
 
         return begin(

@@ -16,9 +16,43 @@ _PAUSE = 0.5
 """Seconds from one word of a container to the next; a server says one a second."""
 
 
+class Words:
+    """What a command's forwarder says: `status`, why the command is not ready; `failed`, why it never will be; `notes`, what is
+    to be told once."""
+
+    def __init__(self) -> None:
+        self.status, self.failed = "", ""
+        self.notes: list[str] = []
+
+    def hear(self, said: bytes) -> None:
+        """Take in what came through the pipe, whole lines."""
+        for line in said.decode(errors="replace").splitlines():
+            word, _, text = line.partition("=")
+            if word == "STATUS":
+                self.status = text
+            elif word == "FAILED":
+                self.failed = text
+            elif word == "NOTE":
+                self.notes.append(text)
+
+    def late(self, name: str, patience: float | None) -> str:
+        """That the container `name` is not ready yet, and why."""
+        limit = (
+            f"it is given up after {patience:g} s (--start-timeout)"
+            if patience is not None
+            else "there is no limit (--start-timeout)"
+        )
+        return f"'{name}' is not ready yet{f': {self.status}' if self.status else ''}; {limit}"
+
+    def too_late(self, patience: float) -> str:
+        """That it did not get ready in time, and why."""
+        return f"was not ready after {patience:g} s" + (f": {self.status}" if self.status else "")
+
+
 class Instance:
     """A container that was started by this process. Times are monotonic seconds. `ready`: it has said so; `busy`: when it
-    last said that it worked; `deadline`: when it is killed, once it was asked to end."""
+    last said that it worked; `deadline`: when it is killed, once it was asked to end. Of a command its forwarder says more:
+    `words`."""
 
     def __init__(self, plan: Plan, image: Image, starter: Starter, how: Start) -> None:
         """Start it. Raises RuntimeFailure."""
@@ -33,8 +67,9 @@ class Instance:
             os.close(notify)
         self.begun = self.busy = time.monotonic()
         self.ready = False
+        self.words = Words()
         self.deadline: float | None = None
-        self._open, self._heard = True, 0.0
+        self._open, self._heard, self._told = True, 0.0, False
 
     @property
     def name(self) -> str:
@@ -65,6 +100,15 @@ class Instance:
             self.busy = time.monotonic()
         if b"BUSY=1" in said:
             self.busy = time.monotonic()
+        if self.plan.forward is not None:
+            # A predictor's own container has the pipe, and is not believed.
+            self.words.hear(said)
+
+    def is_late(self, seconds: float) -> bool:
+        """Whether it is not ready after so many seconds; that is true once."""
+        late = not (self.ready or self._told or self.deadline) and time.monotonic() - self.begun >= seconds
+        self._told = self._told or late
+        return late
 
     def retire(self, grace: float) -> None:
         """Ask it to finish what it has and to end, within `grace` seconds."""

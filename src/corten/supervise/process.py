@@ -139,6 +139,8 @@ def _supervise(store: Store, house: House, listener: socket.socket, tell: Callab
                 say(event.message)
 
     def say(text: str) -> None:
+        if waiting:
+            tell(text=text, hint=None, warned=False)
         moment = time.strftime("%Y-%m-%d %H:%M:%S")
         with suppress(OSError):
             os.write(2, f"corten {moment} {text}\n".encode())

@@ -35,7 +35,8 @@ Phase = Literal["starting", "ready", "restarting", "idle", "stopping"]
 class Plan:
     """What a service runs. `forward` is the port that a command listens on inside, None for a predictor. `path` is the
     project's folder, None where an image was given. `idle` is after how many seconds without work it goes to sleep, and
-    `patience` how many a container has to get ready; None: for ever."""
+    `patience` how many a container has to get ready; None: for ever. `ready` is the path that a command is asked until it
+    answers, or `tcp`; None: what the image says, else `/`."""
 
     name: str
     image: str
@@ -47,6 +48,7 @@ class Plan:
     path: str | None = None
     idle: float | None = None
     patience: float | None = None
+    ready: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

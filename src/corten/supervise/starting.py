@@ -26,6 +26,7 @@ class Start:
     `listener` is the listening socket. A predictor gets it as descriptor 3 (`LISTEN_FDS=1`) and no network; a command
     (`forward` is the port that it listens on) has a network of its own, in which Corten's forwarder passes on what
     arrives at the socket. `notify` is the writing end of a pipe: `READY=1` comes there, and `BUSY=1` while it works.
+    `ready` is the path that a command is asked until it answers, or `tcp`; None: what the image says, else `/`.
     `output` is where its standard output and error go. `log`, the file behind that, makes it live on without this process.
     `service` is what it serves for."""
 
@@ -34,6 +35,7 @@ class Start:
     options: RunOptions
     output: int
     notify: int | None = None
+    ready: str | None = None
     log: Path | None = None
     service: str | None = None
 
@@ -55,11 +57,31 @@ Starter = Callable[[Image, Start], Served]
 """Starts an image as asked. Raises RuntimeFailure where that is not possible."""
 
 
+READY = "dev.corten.ready"
+"""The label with a project's `ready`."""
+
+
+def checked_ready(text: str, where: str) -> str:
+    """The same, if it is a path to ask or `tcp`. Raises UsageError, which says that it stands in `where`."""
+    import re
+
+    from corten.project.kinds import READY as PATTERN
+
+    if not re.fullmatch(PATTERN, text):
+        raise UsageError(
+            f"{where} is '{text[:80]}', which is no path", hint="use a path such as /health, or tcp"
+        )
+    return text
+
+
 def starter(store: Store, observe: Observer) -> Starter:
     """Starts images of `store` in containers."""
 
     def start(image: Image, how: Start) -> Served:
         inventory.sweep(store)
+        ready = how.ready
+        if ready is None and how.forward is not None and READY in image.config.labels:
+            ready = checked_ready(image.config.labels[READY], f"the label '{READY}' of '{image.name}'")
         while True:
             name = free_name(how.service or image.name, running(store))
             try:
@@ -68,7 +90,7 @@ def starter(store: Store, observe: Observer) -> Starter:
                     replace(how.options, name=name),
                     store,
                     observe,
-                    serving=Passed(how.listener.fileno(), how.forward, how.notify),
+                    serving=Passed(how.listener.fileno(), how.forward, how.notify, ready),
                     output=how.output,
                     log=how.log,
                     url=url_of(how.listener),

@@ -35,6 +35,12 @@ GRACE, DRAIN = 10.0, 120.0
 """Seconds that a container has to finish what is in flight before it is killed: when the service ends, and where another
 one serves already and nobody waits for this one."""
 _TICK, _BRIEF = 5.0, 0.25
+_QUIET = 10.0
+"""Seconds after which it is said what a container that is not ready is waited for."""
+_HINT = (
+    "its own output is above; let it listen on $PORT, set `ready` in [tool.corten] to a path that answers (or to 'tcp'), or "
+    "raise --start-timeout"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ class Supervisor:
             elif step.action == "sleep":
                 self._sleep()
             elif step.action == "give up" and self._now is not None:
-                self._ended(self._now, f"was not ready after {self._plan.patience:g} s")
+                self._ended(self._now, self._now.words.too_late(self._plan.patience or 0.0))
             else:
                 self._wait(step)
 
@@ -144,6 +150,10 @@ class Supervisor:
         for instance in self._instances():
             if instance.speaks:
                 instance.listen()
+            while instance.words.notes:
+                self._around.say(f"'{instance.name}' {instance.words.notes.pop(0)}")
+            if instance.is_late(_QUIET):
+                self._around.say(instance.words.late(instance.name, instance.plan.patience))
         self._look_at_serving()
         self._look_at_next()
         for instance in list(self._leaving):
@@ -164,6 +174,8 @@ class Supervisor:
             self._ended(
                 now, f"ended{'' if self._was_ready else ' before it was ready,'} with exit code {code}"
             )
+        elif now.words.failed:
+            self._ended(now, now.words.failed)
         elif now.ready and (self._state.phase != "ready" or self._state.container != now.name):
             self._asleep = self._knocked = False
             self._keep("ready", container=now.name, due=None)
@@ -181,10 +193,12 @@ class Supervisor:
         code = following.poll()
         if code is not None:
             self._drop(f"the new container ended before it was ready, with exit code {code}")
+        elif following.words.failed:
+            self._drop(f"the new container {following.words.failed}")
         elif following.ready:
             self._hand_over(following)
         elif patience is not None and time.monotonic() - following.begun > patience:
-            self._drop(f"the new container was not ready after {patience:g} s")
+            self._drop(f"the new container {following.words.too_late(patience)}")
 
     def _ended(self, instance: Instance, how: str) -> None:
         """What serves has ended, or is given up."""
@@ -196,7 +210,9 @@ class Supervisor:
             self._asked += 1
             return
         if not self._was_ready:
-            raise RuntimeFailure(text, hint="its own output above says why")
+            raise RuntimeFailure(
+                text, hint=_HINT if instance.words.status else "its own output above says why"
+            )
         row = row_after(self._row, time.monotonic() - instance.begun)
         self._fall(row, text)
 
@@ -215,6 +231,7 @@ class Supervisor:
         how = Start(
             listener=around.listener,
             forward=plan.forward,
+            ready=plan.ready,
             options=plan.options,
             output=output,
             log=self._log.path,

@@ -32,7 +32,7 @@ from corten.runtime.attend import FORWARDED, Receiver, attend
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.enter import enter_network
-from corten.runtime.forwarder import start_forwarder
+from corten.runtime.forwarder import Probe, start_forwarder
 from corten.runtime.processes import children, first_process, handles, note_inside, read_proc
 from corten.sandbox import kernel
 from corten.store.disk import remove_tree
@@ -69,6 +69,7 @@ class Watched:
     detached: bool = False
     kept: tuple[int, ...] = ()
     notify: int | None = None
+    ready: str | None = None
     enclosed: bool = False
 
 
@@ -156,7 +157,8 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     forwarder = None
     if watched.forward is not None and watched.listener is not None:
         inside = partial(_enter_network, engine) if watched.enclosed else None
-        forwarder = start_forwarder(watched.listener, watched.forward, watched.notify, inside)
+        probe = Probe(watched.forward, watched.ready, watched.enclosed)
+        forwarder = start_forwarder(watched.listener, probe, watched.notify, inside)
     os.close(tell)
     code = attend(
         engine,

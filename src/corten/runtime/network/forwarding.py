@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corten.runtime.forward import forward
+from corten.runtime.forwarder import Probe
 from corten.runtime.network.ports import Taken
 
 _IDLE = 60.0
@@ -72,22 +73,27 @@ class _Datagrams:
         inside.close()
 
 
-async def serve(taken: Sequence[Taken], *, patient: bool, notify: int | None = None) -> None:
+async def serve(
+    taken: Sequence[Taken], *, patient: bool, notify: int | None = None, ready: str | None = None
+) -> None:
     """Pass on what arrives at each of `taken`, whose sockets are bound. `patient` and `notify` are as in `forward`: with the
-    latter this returns when everything has been answered after SIGTERM, otherwise never."""
+    latter this returns when everything has been answered after SIGTERM, otherwise never. `ready` is as in `Probe`."""
     streams, datagrams = [], []
     for item in taken:
         assert item.listener is not None
         bound = socket.socket(fileno=item.listener)
         bound.setblocking(False)
         if item.port.protocol == "tcp":
-            streams.append(forward(bound, item.port.inside, patient=patient, notify=notify))
+            probe = Probe(item.port.inside, ready, enclosed=patient)
+            streams.append(forward(bound, probe, patient=patient, notify=notify))
         else:
             datagrams.append(_Datagrams(bound, item.port.inside))
     await asyncio.gather(*streams, *([asyncio.Event().wait()] if notify is None else []))
 
 
-def run(taken: Sequence[Taken], *, patient: bool = False, notify: int | None = None) -> None:
+def run(
+    taken: Sequence[Taken], *, patient: bool = False, notify: int | None = None, ready: str | None = None
+) -> None:
     """The same, in a process that does nothing else."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(taken, patient=patient, notify=notify))
+        asyncio.run(serve(taken, patient=patient, notify=notify, ready=ready))

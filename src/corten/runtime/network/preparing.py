@@ -57,7 +57,9 @@ def prepare(
     if serving.listener is not None and serving.forward is not None:
         forwards = (*forwards, Taken(Port(0, serving.forward), os.dup(serving.listener)))
         notify = serving.notify
-    wiring = Wiring(way.pasta, by_pasta, forwards_names, forwards, patient=served, notify=notify)
+    wiring = Wiring(
+        way.pasta, by_pasta, forwards_names, forwards, patient=served, notify=notify, ready=serving.ready
+    )
     return Prepared(wiring, found, text)
 
 

@@ -40,8 +40,7 @@ _FREE_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 class Wiring:
     """How a container gets its network. `pasta` is its program's path, with `ports`; None: no way out. `forwards` are bound
     sockets that Corten passes on, for `patient` clients where they wait for a program that is still starting; `notify` is a pipe
-    on which the forwarder says that they can be answered. `shared`: the
-    directory of the container whose network it shares, instead of all of that."""
+    on which the forwarder says that they can be answered, and `ready` what it asks for that. `shared`: the directory of the container whose network it shares, instead of all of that."""
 
     pasta: str | None = None
     ports: tuple[Port, ...] = ()
@@ -49,6 +48,7 @@ class Wiring:
     forwards: tuple[Taken, ...] = ()
     patient: bool = False
     notify: int | None = None
+    ready: str | None = None
     shared: str | None = None
 
     @property
@@ -177,7 +177,8 @@ class Wire:
                 start = kept + 1
             os.closerange(start, os.sysconf("SC_OPEN_MAX"))
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            forwarding.run(self._wiring.forwards, patient=self._wiring.patient, notify=notify)
+            wiring = self._wiring
+            forwarding.run(wiring.forwards, patient=wiring.patient, notify=notify, ready=wiring.ready)
         finally:
             os._exit(125)
 
