@@ -11,13 +11,15 @@ import pytest
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.oci.platform import Platform
-from corten.runtime import control, records
+from corten.runtime import cgroups, control, records
 from corten.runtime.inventory import is_locked, lock_path
 from corten.runtime.made import Life, Made
 from corten.runtime.options import RunOptions
+from corten.runtime.processes import first_process, inside
 from corten.store.store import Store
 from support.command import Corten
 from support.commander import until
+from support.runner import Plain
 
 pytestmark = pytest.mark.e2e
 
@@ -154,3 +156,105 @@ def test_copies_reach_the_volumes_of_an_ended_container(own: Corten, tmp_path: P
     assert "read-only" in refused
     assert os.listdir(tmp_path / "shared") == []
     assert "there is no folder '/none/'" in own("cp", tmp_path / "model", "ended:/none/", code=2).stderr
+
+
+def test_a_store_below_a_folder_with_any_letters_runs_detached_containers(
+    own: Corten, tmp_path: Path
+) -> None:
+    (tmp_path / "größe 模型").mkdir()
+    own.home.rename(tmp_path / "größe 模型" / "store")
+    there = own.at(tmp_path / "größe 模型" / "store", LC_ALL="C")
+    there("run", "-d", "--name", "letters", "runner", "--", "echo", "printed")
+    assert there("wait", "letters").stdout == "0\n"
+    assert there("logs", "letters").stdout == "printed\n"
+
+
+def test_containers_of_one_name_in_two_stores_have_groups_of_their_own(own: Corten, tmp_path: Path) -> None:
+    """The limit of the one was that of the other, and the end of the one took the other's group away."""
+    subprocess.run(["cp", "-al", own.home, tmp_path / "other"], check=True)
+    other = own.at(tmp_path / "other")
+    groups = []
+    for each in (own, other):
+        each("run", "-d", "--name", "twin", "--pids-limit", "50", "runner", "--", "sleep", "100")
+        first = first_process(inside(each.home / "containers" / "twin") or 0)
+        groups.append(Path(f"/proc/{first}/cgroup").read_text())
+    try:
+        assert "twin" in groups[0]
+        assert groups[0] != groups[1]
+    finally:
+        own("rm", "--force", "twin")
+        other("rm", "--force", "twin")
+
+
+def test_a_group_whose_processes_are_just_ending_is_removed() -> None:
+    """Right after a kill the kernel still counts the processes: the group was left for ever."""
+    places = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/pids")]
+    top = next(
+        place / "corten"
+        for place in places
+        if (place / "cgroup.procs").exists() and os.access(place, os.W_OK)
+    )
+    below = top / "just-ending" / "limited"
+    below.mkdir(parents=True)
+    process = subprocess.Popen(["sleep", "100"])
+    (below / "cgroup.procs").write_text(str(process.pid))
+    timer = threading.Timer(0.05, process.kill)
+    timer.start()
+    cgroups.remove("just-ending")
+    timer.join()
+    process.wait()
+    assert not (top / "just-ending").exists()
+
+
+def test_kill_ends_what_is_always_restarted(own: Corten) -> None:
+    """As docker has it: whoever kills it has stopped it."""
+    script = "trap 'exit 3' HUP; while :; do sleep 0.05; done"
+    own("run", "-d", "--name", "again", "--restart", "always", "runner", "--", "sh", "-c", script)
+    own("kill", "again")
+    assert own("wait", "again").stdout == "137\n"
+    assert '"exited"' in own("ps", "--all", "--json").stdout
+    own("restart", "again")
+
+    def came_back() -> bool:
+        own("kill", "--signal", "HUP", "again", code=None)
+        return '"restarts": 1' in own("inspect", "again").stdout
+
+    until(came_back)
+    own("rm", "--force", "again")
+
+
+def test_an_unknown_name_keeps_no_other_container_from_ending(own: Corten) -> None:
+    for name in ("one", "two", "three"):
+        own("run", "-d", "--name", name, "runner", "--", "sleep", "100")
+    stopped = own("stop", "--time", "0", "none", "one", code=1)
+    assert stopped.stdout == "one\n"
+    assert "there is no container 'none'" in stopped.stderr
+    assert own("kill", "none", "two", code=1).stdout == "two\n"
+    assert own("restart", "none", "two", code=1).stdout == "two\n"
+    removed = own("rm", "--force", "one", "none", "two", "three", code=1)
+    assert removed.stdout == "one\ntwo\nthree\n"
+    assert own("ps", "--all", "--quiet").stdout == ""
+
+
+def test_a_plain_user_writes_its_own_folder_under_its_own_number(plain_runner: Plain) -> None:
+    """`-u $(id -u):$(id -g)`, as every README has it: what is written belongs to who asked for it."""
+    user = plain_runner.user
+    folder = plain_runner.home / "results"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    for number, text in enumerate((f"{user.pw_uid}:{user.pw_gid}", f"{user.pw_uid}")):
+        done = plain_runner(
+            "run", "-u", text, "-v", f"{folder}:/out", "runner", "--", "touch", f"/out/{number}"
+        )
+        assert done.returncode == 0, done.stderr
+        assert "the same as you" in done.stderr
+        assert (folder / str(number)).stat().st_uid == user.pw_uid
+
+
+def test_another_user_has_its_own_home_and_name(own: Corten) -> None:
+    show = ("runner", "--", "sh", "-c", "echo $HOME $USER $HF_HOME; touch $HOME/x")
+    assert own("run", *show).stdout.startswith("/home/nonroot nonroot /home/nonroot/.cache")
+    assert own("run", "-u", "www-data", *show).stdout.startswith("/var/www www-data /var/www/.cache")
+    # Nobody's number has no home but the image's, which is writable.
+    assert own("run", "-u", "4321:4321", *show).stdout.startswith("/home/nonroot user4321 /home/nonroot")
+    assert own("run", "-u", "www-data", "-e", "HOME=/tmp", *show).stdout.startswith("/tmp www-data")

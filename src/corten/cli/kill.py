@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from corten.cli.context import Context
+from corten.cli.each import each
 
 EXAMPLES = """\
 examples:
@@ -23,7 +24,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.runtime.control import kill, parse_signal
 
     number = parse_signal(arguments.signal)
-    for name in arguments.containers:
+
+    def act(name: str) -> None:
         kill(context.store, name, number)
         context.terminal.print(name)
-    return 0
+
+    return each(arguments.containers, act, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from corten.cli.context import Context
+from corten.cli.each import each
 
 EXAMPLES = """\
 examples:
@@ -25,9 +26,10 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.runtime.container import check_startable, start_again
     from corten.runtime.control import stop
 
-    for name in arguments.containers:
+    def act(name: str) -> None:
         check_startable(context.store, name)
         stop(context.store, name, arguments.time)
         start_again(context.store, name, context.observe)
         context.terminal.print(name)
-    return 0
+
+    return each(arguments.containers, act, context)

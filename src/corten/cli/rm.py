@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from corten.cli.context import Context
+from corten.cli.each import each
 from corten.errors import RuntimeFailure, UsageError
 
 EXAMPLES = """\
@@ -39,13 +40,15 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         sweep(context.store)
     elif not names:
         raise UsageError("which container?", hint="'corten ps --all' lists them")
-    for name in names:
+
+    def act(name: str) -> None:
         try:
             remove(context.store, name, force=arguments.force)
         except RuntimeFailure:
             if name in arguments.containers or (context.store.containers_directory / name).exists():
                 raise
             # One that removes itself, and was just about to.
-            continue
+            return
         context.terminal.print(name)
-    return 0
+
+    return each(names, act, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from corten.cli.context import Context
+from corten.cli.each import each
 
 EXAMPLES = """\
 examples:
@@ -20,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Remove the names. The layers stay until 'corten prune'."""
-    for name in arguments.images:
+
+    def act(name: str) -> None:
         for removed in context.store.images.remove(name):
             context.terminal.print(removed)
-    return 0
+
+    return each(arguments.images, act, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from corten.cli.context import Context
+from corten.cli.each import each
 from corten.errors import UsageError
 
 EXAMPLES = """\
@@ -39,11 +40,13 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         names += [name for name in dict.fromkeys(found) if name not in names]
     elif not names:
         raise UsageError("which container?", hint="'corten ps' lists them; --all stops every one")
-    for name in names:
+
+    def act(name: str) -> None:
         service = service_of(context.store, name)
         if service is not None:
             end(context.store, service, arguments.time)
         elif not arguments.all or (context.store.containers_directory / name).exists():
             stop(context.store, name, arguments.time)
         context.terminal.print(name)
-    return 0
+
+    return each(names, act, context)

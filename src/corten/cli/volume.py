@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
+from corten.cli.each import each
 from corten.cli.terminal import table
 from corten.errors import UsageError
 
@@ -110,13 +111,18 @@ def _rm(names: list[str], arguments: argparse.Namespace, context: Context) -> in
     from corten.runtime.identity import current_identity
 
     inventory.sweep(context.store)
-    for name in names:
+    removed = []
+
+    def act(name: str) -> None:
         volumes.remove(context.store, name, current_identity())
+        removed.append(name)
         if not arguments.json:
             context.terminal.print(name)
+
+    code = each(names, act, context)
     if arguments.json:
-        context.terminal.print(json.dumps({"removed": names}))
-    return 0
+        context.terminal.print(json.dumps({"removed": removed}))
+    return code
 
 
 def _prune(names: list[str], arguments: argparse.Namespace, context: Context) -> int:

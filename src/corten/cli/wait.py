@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from corten.cli.context import Context
+from corten.cli.each import each
 
 EXAMPLES = """\
 examples:
@@ -20,6 +21,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print each one's exit code, in the order given; 137 where its monitor was killed too."""
     from corten.runtime.control import wait
 
-    for name in arguments.containers:
+    def act(name: str) -> None:
         context.terminal.print(str(wait(context.store, name)))
-    return 0
+
+    return each(arguments.containers, act, context)

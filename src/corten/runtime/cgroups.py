@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import time
+from pathlib import Path
 from typing import Literal
 
 from corten.runtime.options import Limits
@@ -14,6 +18,7 @@ PREFIX = "/corten"
 NAMES = ("memory", "cpu", "cpuset", "pids")
 BELOW = "limited"
 _PAGE = 4096
+_TRIES, _BETWEEN = 50, 0.01
 
 
 def version(root: str = ROOT) -> Version:
@@ -37,8 +42,14 @@ def controllers(root: str = ROOT) -> frozenset[str]:
     return available | {"swap"} if counted else available
 
 
+def group_name(directory: Path) -> str:
+    """What the group of the container in `directory` is called: another store may have a container of the same name."""
+    store = hashlib.sha256(os.fsencode(directory.parent)).hexdigest()[:8]
+    return f"{directory.name}-{store}"
+
+
 def prepare(name: str, limits: Limits, base: str = PREFIX, root: str = ROOT) -> None:
-    """Make the group above the container's own that tells afterwards whether memory ran out: the engine removes its own.
+    """Make the group called `name` above the container's own that tells afterwards whether memory ran out: the engine removes its own.
 
     Version 1 counts a failure only where the limit is hit first, so it is one page lower up here. Raises OSError."""
     if limits.memory is None:
@@ -51,7 +62,7 @@ def prepare(name: str, limits: Limits, base: str = PREFIX, root: str = ROOT) -> 
 
 
 def memory_ran_out(name: str, code: int, base: str = PREFIX, root: str = ROOT) -> bool:
-    """Whether the memory limit ended the container `name`, whose exit code was `code`. Version 2 counts the kills below
+    """Whether the memory limit ended the container with the group `name`, whose exit code was `code`. Version 2 counts the kills below
     a group; version 1 only failed allocations there, which mean it together with a killed first process."""
     group = _memory_group(name, base, root)
     try:
@@ -67,13 +78,24 @@ def memory_ran_out(name: str, code: int, base: str = PREFIX, root: str = ROOT) -
 
 
 def remove(name: str, root: str = ROOT) -> None:
-    """Remove the groups of a container that has ended, wherever there are any."""
+    """Remove the groups called `name` of a container that has ended, wherever there are any, with those that it made below them.
+    The kernel may still be ending its processes, which is waited for."""
     with contextlib.suppress(OSError):
         hierarchies = [root] if version(root) == "v2" else [f"{root}/{item}" for item in os.listdir(root)]
         for place in hierarchies:
-            for group in (f"{place}{PREFIX}/{name}/{BELOW}", f"{place}{PREFIX}/{name}"):
-                with contextlib.suppress(OSError):
-                    os.rmdir(group)
+            for group, _, _ in os.walk(f"{place}{PREFIX}/{name}", topdown=False):
+                _remove_group(group)
+
+
+def _remove_group(group: str) -> None:
+    for _ in range(_TRIES):
+        try:
+            os.rmdir(group)
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return
+        time.sleep(_BETWEEN)
 
 
 def _memory_group(name: str, base: str, root: str) -> str:

@@ -59,7 +59,16 @@ def kill(store: Store, name: str, number: int) -> None:
     def target() -> int | None:
         return _target(directory, record, number) if record is not None and is_alive(directory) else None
 
+    # As docker has it, who kills a container does not want it back. What `up` keeps running is started anew all the same.
+    ends = number in (signal.SIGKILL, _signal(record.stop_signal if record is not None else None))
+    marked = (
+        record is not None and record.restart.policy != "no" and ends and not (directory / STOPPED).exists()
+    )
+    if marked:
+        (directory / STOPPED).touch(0o600)
     if not send(target, number):
+        if marked and record is not None and not is_locked(directory / SUPERVISOR_LOCK):
+            (directory / STOPPED).unlink(missing_ok=True)
         raise RuntimeFailure(f"'{name}' is not running", hint="'corten ps --all' tells how it ended")
 
 

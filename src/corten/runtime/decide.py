@@ -87,6 +87,8 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
     check_ids(identity, user.uid, user.gid)
     environment = dict(item.split("=", 1) for item in config.env if "=" in item)
     environment.setdefault("PATH", _SYSTEM_PATH)
+    if options.user is not None:
+        _drop_names_of_another(environment, config.user, user, inside)
     environment.setdefault("HOME", user.home or "/")
     if situation.terminal:
         environment.setdefault("TERM", os.environ.get("TERM", "xterm"))
@@ -151,6 +153,25 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
     )
 
 
+def _drop_names_of_another(environment: dict[str, str], usual: str, user: User, inside: Root) -> None:
+    """Take HOME and USER out of an image's variables where they are those of its own user, and the container has another. What lies
+    in the one home, as caches do, moves to the other. A user without a home keeps the image's, which it can write to."""
+    try:
+        own = resolve_user(usual, inside.read("/etc/passwd"), inside.read("/etc/group"))
+    except RuntimeFailure:
+        return
+    if own.uid == user.uid:
+        return
+    for name in ("USER", "LOGNAME"):
+        if own.name is not None and environment.get(name) == own.name:
+            del environment[name]
+    if own.home in (None, "/") or user.home is None or environment.get("HOME") != own.home:
+        return
+    for name, value in environment.items():
+        if value == own.home or value.startswith(f"{own.home}/"):
+            environment[name] = user.home + value.removeprefix(own.home)
+
+
 def _most_processes(wanted: int | None) -> int | None:
     """The same, or this process's own limit where that is lower: nobody here could raise it."""
     if wanted is None:
@@ -202,11 +223,13 @@ def _user(image: Image, options: RunOptions, inside: Root, identity: Identity) -
     """The user of the first process, and whether root inside may have capabilities (DECISIONS 26, 28)."""
     writable = [volume for volume in options.volumes if volume.writable]
     if identity.kind == "single":
-        if options.user not in (None, "0", "0:0", "root"):
+        if options.user not in (None, "0", "0:0", "root") and not is_caller(identity, options.user):
             raise RuntimeFailure(
                 f"the user '{options.user}' does not exist inside: this user has no subordinate IDs",
                 hint="leave -u out, or as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
             )
+        return User(0, 0), False
+    if options.user is not None and is_caller(identity, options.user):
         return User(0, 0), False
     if options.user is None and writable:
         if identity.kind == "range":
@@ -215,6 +238,15 @@ def _user(image: Image, options: RunOptions, inside: Root, identity: Identity) -
         return User(status.st_uid, status.st_gid), False
     text = options.user if options.user is not None else image.config.user
     return resolve_user(text, inside.read("/etc/passwd"), inside.read("/etc/group")), True
+
+
+def is_caller(identity: Identity, text: str) -> bool:
+    """Whether `-u` names a plain user who asks, by number: on the machine that is who 0 inside is. Without this, `-u $(id -u):$(id -g)`
+    would be one of the subordinate IDs, which owns nothing of the user's."""
+    if identity.kind == "root":
+        return False
+    (_, uid, _), (_, gid, _) = identity.uid_map[0], identity.gid_map[0]
+    return uid != 0 and text in (f"{uid}", f"{uid}:{gid}")
 
 
 def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tuple[str, ...]:

@@ -104,7 +104,9 @@ def ending_of(directory: Path, record: Record) -> Ending | None:
         # conmon's way to say that the time given by --timeout had run out.
         return Ending(_KILLED, at, False, "its time was over")
     marks = (directory / launch.RAN_OUT_OF_MEMORY, directory / "exit" / "oom")
-    memory = any(mark.exists() for mark in marks) or cgroups.memory_ran_out(record.name, code)
+    memory = any(mark.exists() for mark in marks) or cgroups.memory_ran_out(
+        cgroups.group_name(directory), code
+    )
     return Ending(code, at, memory, memory_reason(directory) if memory else None)
 
 
@@ -274,7 +276,7 @@ def remove_dead(directory: Path, only: Callable[[Path], bool] | None = None) -> 
         take(descriptor)
         if is_at(descriptor, lock_path(directory)) and (only is None or only(directory)):
             if os.geteuid() == 0:
-                cgroups.remove(directory.name)
+                cgroups.remove(cgroups.group_name(directory))
             remove(directory)
     except BlockingIOError:
         return

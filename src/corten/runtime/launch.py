@@ -307,10 +307,14 @@ def _hand_over(launch: Launch, monitor: Monitor, wire: Wire | None) -> None:
 
 def _memory_ran_out(launch: Launch, code: int) -> bool:
     if launch.scope is None:
-        return cgroups.memory_ran_out(launch.name, code)
+        return cgroups.memory_ran_out(_group(launch), code)
     from corten.runtime.delegation import scope_of_shim
 
-    return cgroups.memory_ran_out(launch.name, code, scope_of_shim())
+    return cgroups.memory_ran_out(_group(launch), code, scope_of_shim())
+
+
+def _group(launch: Launch) -> str:
+    return cgroups.group_name(Path(launch.directory))
 
 
 def _clean(launch: Launch) -> None:
@@ -320,7 +324,7 @@ def _clean(launch: Launch) -> None:
         kernel.unmount(f"{launch.directory}/work")
     if launch.identity.kind == "root":
         # An engine that was killed leaves its groups behind.
-        cgroups.remove(launch.name)
+        cgroups.remove(_group(launch))
     for part in ("upper", "work"):
         remove_tree(Path(launch.directory, part))
 

@@ -21,7 +21,7 @@ def leave(directory: Path) -> None:
     with contextlib.suppress(OSError):
         kernel.unmount(f"{directory}/rootfs")
     if kernel.in_initial_user_namespace():
-        cgroups.remove(directory.name)
+        cgroups.remove(cgroups.group_name(directory))
     remove_tree(directory)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{directory}.lock")

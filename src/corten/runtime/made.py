@@ -12,7 +12,7 @@ from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer, Warned, ignore
 from corten.runtime import cgroups, launch, records
 from corten.runtime.bounds import machine_processes
-from corten.runtime.decide import Situation, decide, network_of
+from corten.runtime.decide import Situation, decide, is_caller, network_of
 from corten.runtime.descriptors import NOTHING_PASSED, Passed
 from corten.runtime.engine import FALLBACKS, Engine, complaint
 from corten.runtime.identity import Identity, current_identity
@@ -165,7 +165,7 @@ class Made:
 
     def _put_back(self) -> None:
         if os.geteuid() == 0:
-            cgroups.remove(self.name)
+            cgroups.remove(cgroups.group_name(self.directory))
         for part in (
             *(part for part in PARTS if part != "upper"),
             "exit",
@@ -238,6 +238,8 @@ class Made:
             return self._fall_back(engine, observe, terminal, serving, output, session)
         if identity.kind == "single":
             _say_once(store, observe)
+        if self.options.user is not None and is_caller(identity, self.options.user):
+            observe(Note("this user is 0 inside, who is the same as you on this machine"))
         edits = self._vendor_edits(identity, observe)
         limited = self._limited(identity, observe)
         layers = tuple(str(store.layers.tree(diff_id)) for diff_id in self.image.config.diff_ids)
@@ -288,7 +290,7 @@ class Made:
                 self.name,
                 identity,
                 inner,
-                place_of(limited, self.name),
+                place_of(limited, cgroups.group_name(self.directory)),
                 files,
                 terminal,
                 size,
@@ -386,7 +388,12 @@ class Made:
         machine = describe(identity)
         options = self.options
         plan = plan_limits(
-            machine, identity, self.name, options.limits, options.best_effort, machine_processes()
+            machine,
+            identity,
+            cgroups.group_name(self.directory),
+            options.limits,
+            options.best_effort,
+            machine_processes(),
         )
         if plan.dropped:
             observe(Warned(f"not enforced here: {', '.join(plan.dropped)} ({plan.reason})", plan.hint))
@@ -394,7 +401,7 @@ class Made:
             observe(Note(f"the number of processes is not limited: {plan.unbounded}", verbose=True))
         self.limits = plan.limits
         if plan.scope is None:
-            prepare_group(self.name, plan.limits)
+            prepare_group(cgroups.group_name(self.directory), plan.limits)
         return plan
 
     def _vendor_edits(self, identity: Identity, observe: Observer) -> Edits | None:

@@ -126,6 +126,8 @@ def _environment(directory: str) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         "XDG_RUNTIME_DIR": f"{directory}/engine",
+        # GLib reads its arguments in the locale's encoding, and refuses a path that does not fit.
+        "LC_ALL": "C.UTF-8",
     }
 
 

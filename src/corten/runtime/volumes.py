@@ -56,11 +56,17 @@ class Found:
 
 
 def create(store: Store, name: str, labels: Iterable[tuple[str, str]] = ()) -> Found:
-    """Make a volume. Raises UsageError when there is one of that name."""
+    """Make a volume; one that is there already is kept as it is. Raises UsageError when that has other labels."""
+    labels = tuple(labels)
     with store.lock(_LOCK), explained(store.root):
-        if _read(store, name) is not None:
-            raise UsageError(f"there is a volume '{name}'", hint="use it as it is, or choose another name")
-        _make(store, name, tuple(labels))
+        there = _read(store, name)
+        if there is None:
+            _make(store, name, labels)
+        elif labels and dict(labels) != dict(there.labels):
+            raise UsageError(
+                f"there is a volume '{name}' with other labels",
+                hint="use it as it is, or choose another name",
+            )
     return find(store, name)
 
 
@@ -95,9 +101,21 @@ def remove(store: Store, name: str, identity: Identity) -> None:
         if volume.used_by:
             raise RuntimeFailure(
                 f"the volume '{name}' is in use by {', '.join(volume.used_by[:5])}",
-                hint=f"remove that container first: corten stop {volume.used_by[0]}",
+                hint=f"remove what uses it first: {_removal(store, volume.used_by[0])}",
             )
         _delete(store, name, identity)
+
+
+def _removal(store: Store, container: str) -> str:
+    """The command that removes a container, whether it runs or not."""
+    from corten.runtime.inventory import SERVICE, look
+
+    listed = look(store.containers_directory / container)
+    service = dict(listed.record.labels).get(SERVICE) if listed is not None else None
+    if service is not None:
+        return f"corten down {service}"
+    force = "--force " if listed is not None and (listed.running or listed.status == "restarting") else ""
+    return f"corten rm {force}{container}"
 
 
 def prune(store: Store, identity: Identity) -> list[str]:
