@@ -25,10 +25,10 @@ def image(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> str:
     return "limited"
 
 
-def group(controller: str, name: str, *, memory: bool) -> Path:
-    """Where the kernel keeps the group of the container `name`."""
+def group(controller: str, directory: Path, *, memory: bool) -> Path:
+    """Where the kernel keeps the group of the container in `directory`."""
     root = Path(cgroups.ROOT) if cgroups.version() == "v2" else Path(cgroups.ROOT, controller)
-    place = root / "corten" / name
+    place = root / "corten" / cgroups.group_name(directory)
     return place / "limited" if memory else place
 
 
@@ -62,7 +62,7 @@ def test_a_fork_bomb_goes_off_inside(corten: Corten, image: str) -> None:
     )
     done = corten("run", "--name", "bombed", "--pids-limit", "30", image, "--", "python", "-c", bomb)
     assert 0 < int(done.stdout) < 30
-    assert not group("pids", "bombed", memory=False).exists()
+    assert not group("pids", corten.home / "containers" / "bombed", memory=False).exists()
 
 
 def test_limits_are_what_the_kernel_has(corten: Corten, image: str) -> None:
@@ -82,8 +82,10 @@ def test_limits_are_what_the_kernel_has(corten: Corten, image: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == f"[{processor}]\n"
 
+    directory = corten.home / "containers" / "measured"
+
     def kernel(controller: str, file: str) -> str:
-        return (group(controller, "measured", memory=True) / file).read_text().strip()
+        return (group(controller, directory, memory=True) / file).read_text().strip()
 
     mib = 1 << 20
     if cgroups.version() == "v2":
@@ -98,7 +100,7 @@ def test_limits_are_what_the_kernel_has(corten: Corten, image: str) -> None:
     assert kernel("pids", "pids.max") == "50"
     process.communicate("end\n")
     assert process.returncode == 0
-    assert not group("memory", "measured", memory=False).exists()
+    assert not group("memory", directory, memory=False).exists()
 
 
 @pytest.mark.parametrize(
