@@ -177,8 +177,8 @@ def _hosts(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _port(environment: Mapping[str, str]) -> int:
-    # PORT is Cloud Run's and Knative's, the others are SageMaker's and Vertex AI's.
-    for name in ("PORT", "SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT"):
+    # SageMaker's and Vertex AI's own go before PORT, which is Cloud Run's and Knative's: every image sets that one itself.
+    for name in ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT", "PORT"):
         if environment.get(name):
             return _whole(environment, name, 8080, 1, 65535)
     return 8080

@@ -19,6 +19,7 @@ from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.files import Wheel
 from corten.project.model import Command, Dependencies, Predictor, Project
+from corten_serve.settings import Settings
 
 AMD64 = Platform("linux", "amd64")
 PROJECT = Project(
@@ -54,6 +55,29 @@ def test_a_predictor() -> None:
     assert config.labels["org.opencontainers.image.version"] == "1.2"
     assert "CORTEN_VERSION=1.2" in config.env
     assert "NVIDIA_VISIBLE_DEVICES" not in values
+
+
+@pytest.mark.parametrize(
+    ("platform", "port"),
+    [
+        ({}, 8080),
+        ({"PORT": "9000"}, 9000),
+        ({"SAGEMAKER_BIND_TO_PORT": "9001", "SAGEMAKER_SAFE_PORT_RANGE": "21000-22000"}, 9001),
+        ({"AIP_HTTP_PORT": "9002", "AIP_PREDICT_ROUTE": "/p", "AIP_HEALTH_ROUTE": "/h"}, 9002),
+        ({"PORT": "9000", "AIP_HTTP_PORT": "9002"}, 9002),
+    ],
+)
+def test_a_platforms_port_goes_before_the_images_own(platform: dict[str, str], port: int) -> None:
+    values = environment(image_config(PROJECT, PART, LAYERS, "2020-01-01T00:00:00Z"))
+    assert values["PORT"] == "8080"
+    assert Settings.from_environment({**values, **platform}).port == port
+
+
+def test_what_a_command_is_asked_is_a_label() -> None:
+    command = replace(PROJECT, entry=Command(("python", "main.py")))
+    assert "dev.corten.ready" not in image_config(command, PART, LAYERS, "x").labels
+    asked = image_config(replace(command, ready="/health"), PART, LAYERS, "x")
+    assert asked.labels["dev.corten.ready"] == "/health"
 
 
 def test_several_models_are_a_json_object() -> None:

@@ -191,6 +191,33 @@ class TestVertex:
         assert answer == {"predictions": [{"label": "p", "score": 2.0}]}
         assert set(environment.values()) <= set(served.desk.openapi()["paths"])
 
+    @pytest.mark.parametrize("route", ["hosted:vertex", "hosted:invocations"])
+    @pytest.mark.parametrize(
+        "content_type",
+        [
+            "",
+            "application/json; charset=utf-8",
+            "application/octet-stream",
+            "application/x-www-form-urlencoded",
+            "application/vnd.team+json",
+            "text/plain;charset=UTF-8",
+            "text/json",
+        ],
+    )
+    def test_json_is_taken_whatever_its_type_is_called(self, route, content_type):
+        served = Served(judge, environment={"AIP_PREDICT_ROUTE": "/vertex"})
+        wrapped = {"instances": [[1, 2]], "parameters": {"name": "p"}}
+        assert served.json(route, wrapped, content_type) == {"predictions": [{"label": "p", "score": 2.0}]}
+        assert served.json(route, {"width": 1, "length": 2}, content_type)["score"] == 2.0
+
+    def test_bytes_that_a_predictor_takes_are_no_json(self):
+        def length(data: bytes) -> int:
+            return len(data)
+
+        body = b'{"instances": []}'
+        assert Served(length).json(INVOCATIONS, body, "application/octet-stream") == len(body)
+        assert Served(judge).refused(INVOCATIONS, b"\x89PNG", "application/octet-stream")[0] == 415
+
     def test_its_path_may_be_predict(self):
         served = Served(judge, environment={"AIP_PREDICT_ROUTE": "/predict"})
         assert [each.route for each in served.desk.routes() if each.path == "/predict"] == ["hosted:vertex"]

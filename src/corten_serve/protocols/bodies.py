@@ -57,7 +57,7 @@ class Bodies:
         if kind in npy.TYPES and self.array:
             return self._array(npy.load(body, self.array.name), self.array)
         if kind == JSON or kind.endswith("+json") or (kind in _AS_JSON and not self.takes(kind)):
-            return decode(self._signature, _recoded(body, parameters))
+            return decode(self._signature, recoded(body, parameters))
         if self.upload:
             return self._whole(body, content_type, self.upload)
         expected = ", ".join(f"'{name}'" for name in self.types())
@@ -202,7 +202,8 @@ def _free(part: Part) -> Any:
     return part.text() if parse(part.type)[0] != JSON else load(part.data, part.name)
 
 
-def _recoded(body: Any, parameters: dict[str, str]) -> Any:
+def recoded(body: Any, parameters: dict[str, str]) -> Any:
+    """The body in UTF-8, from the charset that its content type names. Raises BadRequest."""
     codec = charset(parameters)
     if codec is None:
         raise BadRequest([("", f"the charset '{parameters['charset'][:40]}' is not known")], 415)

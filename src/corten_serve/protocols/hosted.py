@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corten_serve.protocols.accept import choose, parse
-from corten_serve.protocols.bodies import Bodies
+from corten_serve.protocols.bodies import Bodies, recoded
 from corten_serve.protocols.codec import bind, encode, error_body, load
 from corten_serve.protocols.instances import Instances, csv_rows
 from corten_serve.protocols.interface import (
@@ -32,6 +32,17 @@ from corten_serve.protocols.shapes import Shapes
 CSV = "text/csv"
 LINES = "application/jsonlines"
 _LINES = (LINES, "application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+_PERHAPS_JSON = frozenset(
+    {
+        "",
+        "text/json",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+        "binary/octet-stream",
+    }
+)
+"""What clients of hosting services, or the services for them, call a body whose type nobody has set."""
 TAG = "hosting services"
 INVOCATIONS, VERTEX = "hosted:invocations", "hosted:vertex"
 
@@ -68,15 +79,22 @@ class Hosted:
     def read(self, call: Call) -> Work:
         """One item, or one for each instance, row or line. Raises BadRequest."""
         content_type, accept = call.headers[0], call.headers[1]
-        kind = parse(content_type)[0]
+        kind, parameters = parse(content_type)
         if kind == CSV and not self._bodies.takes(CSV):
             chosen = _chosen(accept, (CSV, JSON, LINES))
             return Work(self._endpoint.name, self._instances.rows(call.body), call, ("rows", chosen))
         if kind in _LINES:
             chosen = _chosen(accept, (LINES, JSON, CSV))
             return Work(self._endpoint.name, self._instances.lines(call.body), call, ("rows", chosen))
-        if self._wrapped and kind in ("", JSON) and bytes(call.body[:64]).lstrip()[:1] == b"{":
-            value = load(call.body)
+        if (
+            kind in _PERHAPS_JSON
+            and bytes(call.body[:64]).lstrip()[:1] == b"{"
+            and not self._bodies.takes(kind)
+        ):
+            kind = content_type = JSON
+        is_json = kind == JSON or kind.endswith("+json")
+        if self._wrapped and is_json and bytes(call.body[:64]).lstrip()[:1] == b"{":
+            value = load(recoded(call.body, parameters))
             if "instances" in value:
                 chosen = _chosen(accept, (JSON,))
                 return Work(self._endpoint.name, self._instances.document(value), call, ("instances", chosen))
