@@ -46,7 +46,7 @@ HELD_AT = 24
 HELD_SIZE = 256 << 10
 BOARD_SIZE = HELD_AT + HELD_SIZE
 """Bytes of the memory that both share: the id begun last (all ids up to it were begun), the id to cancel, the size of a frame
-that the worker has yet to send (0: none), and from `HELD_AT` on that frame."""
+that the worker has yet to send (0: none; the upper half counts the frames before it), and from `HELD_AT` on that frame."""
 
 LENGTH = struct.Struct("<I")
 ITEM = struct.Struct("<QIIIIHB")

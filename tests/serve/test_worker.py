@@ -390,7 +390,7 @@ def test_a_finished_answer_is_on_the_board_while_the_next_call_has_begun(begin):
     worker.send(first, last)
     assert worker.wait() == 3
     board = worker.board.cast("B")
-    length = int.from_bytes(board[frames.HELD_AT - 8 : frames.HELD_AT], "little")
+    length = int.from_bytes(board[frames.HELD_AT - 8 : frames.HELD_AT - 4], "little")
     held = frames.Reader().items(bytes(board[frames.HELD_AT + 4 : frames.HELD_AT + length])) if length else []
     try:
         while True:
@@ -409,10 +409,15 @@ def test_held_items_are_the_frame_that_is_sent():
     assert bytes(held.frame()) == frames.encode(items)
     assert frames.Reader().feed(bytes(held.frame())) == items
     assert not held.add(Item(3, frames.ANSWER, 200, 0, b"", bytes(frames.HELD_SIZE)))
+    word = bytes(board[frames.HELD_AT - 8 : frames.HELD_AT])
     held.clear()
     assert held.size == 0
+    for item in items:
+        assert held.add(item)
+    assert bytes(board[frames.HELD_AT - 8 : frames.HELD_AT]) != word, "it is another frame of the same size"
+    held.clear()
     assert held.add(Item(3, frames.ANSWER, 200, 0, b"", b"x" * (200 << 10)))
     held.forget()
     assert held.size == 0
     assert held.add(items[0])
-    assert int.from_bytes(board[frames.HELD_AT - 8 : frames.HELD_AT], "little") > 200 << 10
+    assert int.from_bytes(board[frames.HELD_AT - 8 : frames.HELD_AT - 4], "little") > 200 << 10

@@ -42,7 +42,7 @@ class Spawned:
     def held(self) -> list[Item]:
         """What the worker has finished and not sent: to be asked when it has ended, or does not come back from what it does."""
         size = self.board[HELD_AT - 8 : HELD_AT]
-        length = int.from_bytes(size, "little")
+        length = int.from_bytes(size[:4], "little")
         if not 4 < length <= HELD_SIZE:
             return []
         frame = bytes(self.board[HELD_AT + 4 : HELD_AT + length])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from corten_serve.frames import HELD_AT, ITEM, LENGTH, MOST, Item
 
 _BEGIN = LENGTH.size
+_MOST = (1 << 64) - 1
 
 
 class Held:
@@ -15,6 +16,7 @@ class Held:
         self.size = 0
         self._published = board[HELD_AT - 8 : HELD_AT].cast("Q")
         self._data = board[HELD_AT:]
+        self._number = 0
         self._room = len(self._data)
 
     def add(self, item: Item) -> bool:
@@ -32,7 +34,8 @@ class Held:
         )
         data[middle:after] = meta
         data[after:end] = body
-        self.size = self._published[0] = end
+        self.size = end
+        self._published[0] = self._number | end
         return True
 
     def frame(self) -> memoryview:
@@ -41,8 +44,10 @@ class Held:
         return self._data[: self.size]
 
     def clear(self) -> None:
-        """It has been sent."""
-        self.size = self._published[0] = 0
+        """It has been sent. The next is told from it by a number, for who looks while this goes on."""
+        self.size = 0
+        self._number = (self._number + (1 << 32)) & _MOST
+        self._published[0] = self._number
 
     def forget(self) -> None:
         """Hold from now on what nobody sees: this is another process."""
