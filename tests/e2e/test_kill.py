@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,40 +20,59 @@ WRITES = ["rename", "mkdir", "unlink", "symlink", "fchmod", "ftruncate", "write"
 KILLS = 6
 
 
+Expected = Callable[[int], tuple[str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def expected(corten: Corten, base_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Expected:
+    """The digest and the lock that a build of the project of a number gives where nothing is killed."""
+    place = tmp_path_factory.mktemp("expected")
+    reference = corten.at(place / "store")
+    subprocess.run(["cp", "-al", base_home, reference.home], check=True)
+
+    @cache
+    def build(nth: int) -> tuple[str, bytes]:
+        root = write_project(place, nth)
+        digest = str(reference.build(root)["digest"])
+        lock = (root / "corten.lock").read_bytes()
+        shutil.rmtree(root)
+        return digest, lock
+
+    return build
+
+
+def write_project(place: Path, nth: int) -> Path:
+    """A small project with a wheel and weights, which differ from one number to the next."""
+    files = {"demo/__init__.py": f"n = {nth}\n", "demo/data.txt": "x" * 2000}
+    make_wheel(place / "wheels", "demo", f"1.{nth}", files)
+    root = place / "project"
+    root.mkdir()
+    (root / "requirements.txt").write_text(f"--no-index\n--find-links ../wheels\ndemo==1.{nth}\n")
+    (root / "main.py").write_text(f"import demo\nprint(demo.n, {nth})\n")
+    (root / "weights.onnx").write_text(f"weights {nth}")
+    return root
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("call", WRITES)
 def test_a_build_killed_at_any_write(
-    call: str, corten: Corten, base_home: Path, project: Callable[..., Path], tmp_path: Path
+    call: str, corten: Corten, base_home: Path, expected: Expected, tmp_path: Path
 ) -> None:
     """strace kills the process at the n-th call of one kind, for n = 1, 2, …, until a build gets through."""
-    expected = corten.at(tmp_path / "reference")
-    subprocess.run(["cp", "-al", base_home, expected.home], check=True)
     victim = corten.at(tmp_path / "victim")
     subprocess.run(["cp", "-al", base_home, victim.home], check=True)
-    wheels = tmp_path / "wheels"
     killed = 0
     # The later, the wider they are spread: 1, 2, 4, 8, …
     nth = 1
     while killed < KILLS:
-        make_wheel(
-            wheels, "demo", f"1.{nth}", {"demo/__init__.py": f"n = {nth}\n", "demo/data.txt": "x" * 2000}
-        )
-        root = project(
-            {
-                "requirements.txt": f"--no-index\n--find-links ../wheels\ndemo==1.{nth}\n",
-                "main.py": f"import demo\nprint(demo.n, {nth})\n",
-                "weights.onnx": f"weights {nth}",
-            }
-        )
-        reference = expected.build(root)
-        (root / "corten.lock").rename(tmp_path / "kept.lock")
+        digest, lock = expected(nth)
+        root = write_project(tmp_path, nth)
         trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={nth}"]
         first = subprocess.run(
             [*trace, *victim.command("build", root)], env=victim.variables(), capture_output=True, check=False
         )
-        again = victim.build(root)
-        assert again["digest"] == reference["digest"]
-        assert (root / "corten.lock").read_bytes() == (tmp_path / "kept.lock").read_bytes()
+        assert victim.build(root)["digest"] == digest
+        assert (root / "corten.lock").read_bytes() == lock
         check_whole(victim.home)
         shutil.rmtree(root)
         if first.returncode == 0:
@@ -61,7 +81,7 @@ def test_a_build_killed_at_any_write(
         nth += max(1, nth)
     assert killed > 0, f"no build makes the call {call}"
     victim("prune")
-    assert not list(root.parent.rglob(".corten.lock*"))
+    assert not list(tmp_path.rglob(".corten.lock*"))
     assert not [path for path in (victim.home / "tmp").iterdir() if path.is_dir()]
 
 

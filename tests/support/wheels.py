@@ -50,7 +50,11 @@ def make_wheel(
             archive.writestr(entry, data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
             record.append(f"{target},sha256={digest},{len(data)}")
-        archive.writestr(f"{information}/RECORD", "\n".join([*record, f"{information}/RECORD,,", ""]))
+        # Equal wheels are equal files: a name alone would get the time of day.
+        own = zipfile.ZipInfo(f"{information}/RECORD", (2020, 1, 1, 0, 0, 0))
+        own.compress_type = zipfile.ZIP_DEFLATED
+        own.external_attr = 0o100644 << 16
+        archive.writestr(own, "\n".join([*record, f"{information}/RECORD,,", ""]))
     return described(path, name, version)
 
 
