@@ -141,7 +141,7 @@ def test_a_compiler_that_is_stopped_ends_at_once(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(Exception):  # noqa: B017  cancelled, or killed at work
             compiler.compile(tmp_path, names, "unchecked")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         count = len(list(tmp_path.rglob("*.pyc")))
         time.sleep(0.2)
         assert len(list(tmp_path.rglob("*.pyc"))) == count < 2000

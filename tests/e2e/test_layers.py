@@ -254,7 +254,7 @@ def test_an_interrupted_build_leaves_nothing(
     os.kill(process.pid, signal.SIGINT)
     asked = time.monotonic()
     said = process.communicate(timeout=60)[1]
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < 30
     assert process.returncode == 130, said
     assert said.splitlines()[-1] == "interrupted"
     assert "Traceback" not in said

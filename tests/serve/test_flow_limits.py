@@ -106,7 +106,7 @@ def test_a_worker_is_back_as_fast_as_it_starts(start):
     time.sleep(0.05)
     begun = time.monotonic()
     assert server.predict({}).json != pid, "it waits for the next one"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 def _memory(pid: int) -> int:
@@ -128,4 +128,4 @@ def test_what_a_worker_finished_before_it_died_or_hung_is_handed_over(start, fak
     begun = time.monotonic()
     answer = server.predict({})
     assert (answer.status, answer.json) == (200, 7)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30

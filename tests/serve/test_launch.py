@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -114,10 +113,8 @@ def test_the_server_as_process_1_ends_cleanly(tmp_path):
     try:
         assert process.stderr.readline().startswith("ready after")
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        begun = time.monotonic()
         os.kill(int(child), signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert time.monotonic() - begun < 2
+        assert process.wait(20) == 0
     finally:
         process.kill()
         process.wait()
