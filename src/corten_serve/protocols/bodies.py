@@ -140,7 +140,7 @@ def text_value(kind: Kind, text: str) -> Any:
     """A plain text as the JSON value that `kind` probably means by it; what it cannot mean stays text, and reading it then
     says what was expected."""
     forms = kind.forms
-    if forms <= {"string", "null"}:
+    if forms <= {"string", "null"} or (text and kind.textual):
         return text if text or "string" in forms else None
     try:
         value = load(text)

@@ -13,15 +13,17 @@ import decimal
 import enum
 import json
 import math
+import pathlib
 import uuid
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from corten_serve.protocols.interface import BadRequest, Problem, ResultError
-from corten_serve.schema import dataframes, images
+from corten_serve.schema import arrays, dataframes, images, structs, validated
 from corten_serve.schema.hints import enum_value
 from corten_serve.schema.kinds import MOST_PROBLEMS
 from corten_serve.schema.signature import Signature
+from corten_serve.schema.texts import duration_text
 
 
 def load(body: Any, field: str = "", status: int = 422) -> Any:
@@ -110,30 +112,47 @@ def _simple(value: Any) -> Any:
         return enum_value(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", by_alias=True)
+    fields = class_fields(value)
+    if fields is not None:
+        return fields
     image = images.data_url(value)
     if image is not None:
         return image
     if hasattr(value, "tolist"):  # NumPy arrays and scalars, pandas series, tensors
-        return value.tolist()
+        if dataframes.is_column(type(value)):
+            return dataframes.labelled(value, _key)
+        return arrays.plain(value) if hasattr(getattr(value, "dtype", None), "names") else value.tolist()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode()
     if dataframes.is_missing(value):
         return None
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return duration_text(value)
     if isinstance(value, (set, frozenset)):
         return list(value)
-    if isinstance(value, (uuid.UUID, decimal.Decimal)):
+    if (
+        isinstance(value, (uuid.UUID, decimal.Decimal, pathlib.PurePath))
+        or type(value).__module__ == "ipaddress"
+    ):
         return str(value)
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas data frames
-        return value.to_dict(orient="records")
+        return dataframes.records(value)
     if hasattr(value, "keys") and hasattr(value, "__getitem__"):
         return {key: value[key] for key in value.keys()}  # noqa: SIM118 (a mapping need not be iterable)
     if hasattr(value, "__iter__") and hasattr(value, "__len__"):
         return list(value)
     raise TypeError(type(value).__name__)
+
+
+def class_fields(value: Any) -> Any:
+    """The fields of a value of a pydantic model, an attrs class or a msgspec struct; None for any other value."""
+    if hasattr(value, "__attrs_attrs__") and not isinstance(value, type):
+        names = ((each.name, getattr(each, "alias", None) or each.name) for each in value.__attrs_attrs__)
+        return {alias: getattr(value, name) for name, alias in names}
+    found = validated.dumped(value)
+    return structs.written(value, _simple) if found is None else found
 
 
 def _plain(value: Any, place: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pathlib
 from typing import Any
 
 from corten_serve.protocols import npy
@@ -10,7 +11,13 @@ from corten_serve.protocols.accept import choose
 from corten_serve.protocols.codec import encode
 from corten_serve.protocols.interface import JSON, Answer, BadRequest, Stream
 from corten_serve.protocols.streams import EVENTS, NDJSON, TEXT, Events, Lines, PlainText
+from corten_serve.schema.kinds import Anything
+from corten_serve.schema.media import FilePath
 from corten_serve.schema.signature import Signature
+
+_FILE = FilePath()
+ANY = "*/*"
+"""Stands for a result of which no hint says what it is, for a client that takes it as it comes."""
 
 
 class Results:
@@ -21,11 +28,12 @@ class Results:
         self.streams = signature.streams
         self.offers = _offers(signature)
         self._usual = frozenset({"", "*/*", self.offers[0]})
+        self._unhinted = type(self._kind) is Anything and not self.streams
 
     def choose(self, accept: str) -> str:
         """The content type of the answer for an `Accept` header. Raises BadRequest with 406."""
         if accept in self._usual:
-            return self.offers[0]
+            return ANY if self._unhinted and accept != JSON else self.offers[0]
         chosen = choose(accept, self.offers)
         if chosen is None:
             offered = ", ".join(f"'{offer}'" for offer in self.offers)
@@ -56,6 +64,8 @@ class Results:
 
     def as_bytes(self, result: Any) -> tuple[str, bytes] | None:
         """Content type and bytes of a result that is a file, an image or bytes; None for any other."""
+        if self._unhinted and isinstance(result, pathlib.PurePath):
+            return _FILE.encode(result)  # A file is a file, whether or not a hint says so.
         if self._kind.produces is None or self.streams:
             return None
         return self._kind.encode(result)

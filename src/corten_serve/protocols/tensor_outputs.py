@@ -14,9 +14,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from corten_serve.protocols.codec import encode, load
+from corten_serve.protocols.codec import class_fields, encode, load
 from corten_serve.protocols.interface import ResultError
 from corten_serve.protocols.tensors import BYTES, CODES, Tensor, strings
+from corten_serve.schema import dataframes
 
 OUTPUT = "output"
 _BY_DTYPE = {
@@ -65,10 +66,8 @@ def _fields(result: Any) -> dict[str, Any] | None:
         return result if result and all(isinstance(name, str) for name in result) else None
     if dataclasses.is_dataclass(result) and not isinstance(result, type):
         return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    if hasattr(result, "model_dump"):
-        dumped = result.model_dump(mode="json", by_alias=True)
-        return dumped if isinstance(dumped, dict) else None
-    return None
+    fields = class_fields(result)
+    return fields if isinstance(fields, dict) else None
 
 
 def _tensor(value: Any) -> Tensor:
@@ -104,6 +103,8 @@ def _alike(arrays: Sequence[Any]) -> bool:
 def _array(value: Any) -> Any:
     """`value` as a NumPy array of numbers or booleans if it is one, or a NumPy scalar, else None."""
     numpy = sys.modules.get("numpy")
+    if dataframes.is_column(type(value)):
+        value = value.to_numpy()  # A tensor has no labels.
     if numpy is None or not isinstance(value, (numpy.ndarray, numpy.generic)):
         return None
     array = numpy.asarray(value)

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from typing import Any
 
-from corten_serve.schema.kinds import Integer, Kind, Number, Path, Problems, Schema, preview
+from corten_serve.schema.kinds import (
+    Boolean,
+    Integer,
+    Kind,
+    Number,
+    Path,
+    Problems,
+    Schema,
+    String,
+    Text,
+    preview,
+)
 
 _WORDS = {
     "b": "true or false",
@@ -36,9 +48,55 @@ def is_array(hint: Any) -> bool:
 
 
 def is_scalar(hint: Any) -> bool:
-    """Whether `hint` is a NumPy number such as `numpy.float32`."""
+    """Whether `hint` is a NumPy number such as `numpy.float32`, or its boolean, string or date."""
     numpy = _numpy()
-    return numpy is not None and isinstance(hint, type) and issubclass(hint, getattr(numpy, "number", ()))
+    if numpy is None or not isinstance(hint, type):
+        return False
+    names = ("number", "bool_", "str_", "datetime64")
+    return any(issubclass(hint, getattr(numpy, name, ())) for name in names)
+
+
+def scalar(cls: Any) -> Kind:
+    """The kind of a NumPy scalar."""
+    numpy = _numpy()
+    if issubclass(cls, numpy.number):
+        return Scalar(cls)
+    if issubclass(cls, numpy.datetime64):
+        return Moment(cls)
+    return Wrapped(Boolean() if issubclass(cls, numpy.bool_) else String(), cls)
+
+
+class Wrapped(Kind):
+    """A plain value in a class of NumPy's."""
+
+    def __init__(self, inner: Kind, cls: Any) -> None:
+        self._inner = inner
+        self._cls = cls
+        self.words = inner.words
+        self.forms = inner.forms
+
+    def schema(self) -> Schema:
+        return self._inner.schema()
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        before = len(problems.found)
+        result = self._inner.read(value, path, problems)
+        return self._cls(result) if len(problems.found) == before else None
+
+
+class Moment(Text):
+    """A date, or a date and time without a zone, which NumPy's has none of; to the nanosecond."""
+
+    _FORM = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
+
+    def __init__(self, cls: Any) -> None:
+        def parse(text: str) -> Any:
+            if not self._FORM.fullmatch(text):
+                raise ValueError(text)
+            return cls(text)
+
+        words = "a date and time without a zone, such as '2026-01-31T12:00:00'"
+        super().__init__(words, {"pattern": f"^{self._FORM.pattern}$"}, parse)
 
 
 class Scalar(Kind):
@@ -235,3 +293,31 @@ def _limits(dtype: Any) -> tuple[Any, Any]:
         return int(info.min), int(info.max)
     largest = min(float(numpy.finfo(dtype).max), sys.float_info.max)
     return -largest, largest
+
+
+def plain(array: Any) -> Any:
+    """An array or scalar of NumPy's as nested lists of plain values: the fields of a structured one are objects by name, and
+    dates finer than Python's are text."""
+    dtype = array.dtype
+    if dtype.names is not None:
+        columns = {name: plain(array[name]) for name in dtype.names}
+        return _zipped(columns, array.ndim)
+    values = array.tolist()
+    if dtype.kind == "M" and dtype.itemsize and _numpy().datetime_data(dtype)[0] in ("ns", "ps", "fs", "as"):
+        texts = _numpy().datetime_as_string(array).tolist()
+        return _each(texts, lambda text: None if text == "NaT" else text)
+    if dtype.kind == "m" and _numpy().datetime_data(dtype)[0] in ("ns", "ps", "fs", "as"):
+        return array.astype("timedelta64[us]").tolist()
+    return values
+
+
+def _zipped(columns: dict[str, Any], depth: int) -> Any:
+    """Columns of nested lists as nested lists of objects."""
+    if depth == 0:
+        return columns
+    rows = zip(*columns.values())  # noqa: B905
+    return [_zipped(dict(zip(columns, row)), depth - 1) for row in rows]  # noqa: B905 (no `strict` in Python 3.9)
+
+
+def _each(values: Any, change: Any) -> Any:
+    return [_each(each, change) for each in values] if isinstance(values, list) else change(values)

@@ -10,8 +10,10 @@ from corten_serve.schema.kinds import (
     Choice,
     Integer,
     Kind,
+    Number,
     Path,
     Problems,
+    Quantity,
     Schema,
     Text,
     form_of,
@@ -57,7 +59,8 @@ class Several(Kind):
 
 
 class Fixed(Kind):
-    """An array of a fixed length, each place with a kind of its own: `tuple[int, str]` or a named tuple."""
+    """An array of a fixed length, each place with a kind of its own: `tuple[int, str]` or a named tuple, whose last `spare`
+    items may be missing."""
 
     forms = frozenset({"array"})
 
@@ -67,8 +70,10 @@ class Fixed(Kind):
         build: Callable[[list[Any]], Any] = tuple,
         names: Sequence[str] = (),
         title: str | None = None,
+        spare: int = 0,
     ) -> None:
         self.items = items
+        self._spare = spare
         self._build = build
         self._names = names
         self._title = title
@@ -76,23 +81,28 @@ class Fixed(Kind):
     @property
     def words(self) -> str:  # type: ignore[override]
         """The number of items is known only when a named tuple has been described."""
-        return f"an array of {len(self.items)} item{'' if len(self.items) == 1 else 's'}"
+        size = f"{len(self.items) - self._spare} to " if self._spare else ""
+        return f"an array of {size}{len(self.items)} item{'' if len(self.items) == 1 else 's'}"
 
     def schema(self) -> Schema:
         items = [item.schema() for item in self.items]
         for place, name in enumerate(self._names):
             items[place] = {"title": name, **items[place]}
         title = {"title": self._title} if self._title else {}
-        size = {"minItems": len(items), "maxItems": len(items)}
+        size = {"minItems": len(items) - self._spare, "maxItems": len(items)}
         return {**title, "type": "array", **({"prefixItems": items} if items else {}), **size}
 
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
-        if type(value) is not list or len(value) != len(self.items):
+        most = len(self.items)
+        if type(value) is not list or not most - self._spare <= len(value) <= most:
             got = f"an array of {len(value)}" if isinstance(value, list) and value else preview(value)
             problems.add(path, f"expected {self.words}, got {got}")
             return None
         before = len(problems.found)
-        result = [kind.read(value[i], (path, i), problems) for i, kind in enumerate(self.items)]
+        result = [
+            kind.read(item, (path, place), problems)
+            for place, (item, kind) in enumerate(zip(value, self.items))  # noqa: B905 (no `strict` in Python 3.9)
+        ]
         return self._build(result) if len(problems.found) == before else None
 
 
@@ -131,9 +141,16 @@ class Table(Kind):
 class Either(Kind):
     """A union. The first alternative that reads the value without a problem counts, the narrower before the wider."""
 
-    def __init__(self, options: Sequence[Kind]) -> None:
+    def __init__(self, options: Sequence[Kind], tag: str | None = None) -> None:
         self._options = sorted(options, key=_breadth)
+        self.textual = any(option.textual for option in options) and not any(
+            "number" in option.forms for option in options if not option.textual
+        )
+        if any(isinstance(option, Quantity) for option in options):
+            # They take numbers too, but a float that is written beside them is meant by a number.
+            self._options.sort(key=lambda option: not isinstance(option, (Choice, Integer, Number)))
         self._written = options
+        self._tag = tag
         self.forms = frozenset().union(*(option.forms for option in options))
         self.words = " or ".join(dict.fromkeys(option.words for option in options))
         self._bytes = next((option for option in options if option.media), None)
@@ -167,11 +184,50 @@ class Either(Kind):
             # Between several alternatives of the same form, the one with the fewest problems was probably meant.
             if nearest is None or len(attempt.found) < len(nearest.found):
                 nearest = attempt
+        if form == "object" and self._blame_tagged(value, path, problems):
+            return None
         if nearest is not None and form in ("array", "object"):
             problems.found.extend(nearest.found)
         else:
             problems.expected(path, self.words, value)
         return None
+
+    @property
+    def options(self) -> Sequence[Kind]:
+        """The alternatives as they were written."""
+        return self._written
+
+    def tagged(self, tag: str) -> Either:
+        """The same union, whose alternatives the field `tag` tells apart."""
+        return Either(self._written, tag)
+
+    def _blame_tagged(self, value: dict[str, Any], path: Path, problems: Problems) -> bool:
+        """Record what is wrong with an object that no alternative takes, where a field says which alternative is meant: what
+        that one has against it, or else that the field names none. False where no field does."""
+        choices = [tags for option in self._options if (tags := option.tags())]
+        shared = [name for name in (choices[0] if choices else ()) if all(name in tags for tags in choices)]
+        if self._tag is not None:
+            shared = [self._tag]
+        for name in shared:
+            sets = [tags.get(name, ()) for tags in choices]
+            words = [each for found in sets for each in found]
+            if len(choices) < 2 or len(set(map(str, words))) < len(words):
+                continue
+            if name not in value:
+                if self._tag is None:
+                    continue
+                problems.add(
+                    (path, name), f"missing; expected {Choice([(each, each) for each in words]).words}"
+                )
+                return True
+            meant = [option for option in self._options if value[name] in option.tags().get(name, ())]
+            if meant:
+                meant[0].read(value, path, problems)
+                return True
+            if len(choices) == sum("object" in option.forms for option in self._options):
+                problems.expected((path, name), Choice([(each, each) for each in words]).words, value[name])
+                return True
+        return False
 
     def read_bytes(self, data: bytes | memoryview, content_type: str, path: Path, problems: Problems) -> Any:
         if self._bytes is None:

@@ -13,7 +13,7 @@ import io
 import math
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from corten_serve.errors import PredictorError
@@ -30,8 +30,12 @@ _KEYWORDS = {
     "multiple_of": "multipleOf",
 }
 _SIZES = {"string": ("Length", "character"), "array": ("Items", "item"), "object": ("Properties", "field")}
-_ORDERED = (datetime.date, datetime.time, decimal.Decimal)
+_ORDERED = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
 _NAMES = (*_KEYWORDS, "min_length", "max_length", "pattern")
+
+
+_UNSET = ("PydanticUndefinedType", "UndefinedType")
+"""How pydantic 2 and 1 say that there is no default."""
 
 
 class BadRule(PredictorError):
@@ -83,6 +87,14 @@ def annotated(kind: Kind, extras: Iterable[Any]) -> Kind:
             value = getattr(extra, name, None)
             if value is not None and not callable(value):
                 rules[name] = value
+        regex = getattr(extra, "regex", None)
+        if isinstance(regex, str) and type(extra).__name__ == "FieldInfo":
+            rules["pattern"] = (
+                regex if regex.startswith("^") else f"^(?:{regex})"
+            )  # pydantic 1 matches from the start.
+        discriminator = getattr(extra, "discriminator", None)
+        if isinstance(discriminator, str) and isinstance(kind, Either):
+            kind = kind.tagged(discriminator)
         if type(extra).__name__ == "Predicate" and callable(getattr(extra, "func", None)):
             checks.append(extra.func)
         zone = getattr(extra, "tz", None)
@@ -127,7 +139,7 @@ def _refuse_unkept(extra: Any) -> None:
                 hint="name the parameter so, and write its default after it",
             )
     default = getattr(extra, "default", None)
-    if default is not None and default is not Ellipsis and type(default).__name__ != "PydanticUndefinedType":
+    if default is not None and default is not Ellipsis and type(default).__name__ not in _UNSET:
         raise BadRule(
             "'default' in 'Field(…)' is not kept",
             hint="write the default after the type: 'x: Annotated[…] = …'",
@@ -159,6 +171,7 @@ class Said(Kind):
         self.words = kind.words
         self.forms = kind.forms
         self.item = kind.item
+        self.textual = kind.textual
         self.media = kind.media
         self.produces = kind.produces
         self.converts = getattr(kind, "converts", False)
@@ -180,6 +193,9 @@ class Said(Kind):
 
     def written(self) -> Schema:
         return {**self.inner.written(), **self._words}
+
+    def tags(self) -> Mapping[str, Sequence[Any]]:
+        return self.inner.tags()
 
     def encode(self, value: Any) -> tuple[str, bytes] | None:
         encoded = self.inner.encode(value)
@@ -245,13 +261,14 @@ class Limited(Said):
         kind = type(value)
         number = kind is int or kind is float
         if self._bounds and (number or isinstance(result, _ORDERED)):
-            compared = value if number else result
+            compared = result if isinstance(result, _ORDERED) or not number else value
             for name, bound in self._bounds:
                 if not _within(name, compared, bound):
                     return False
-        if self._step is not None and number and not _multiple(value, self._step):
-            return False
-        if self._step is not None and isinstance(result, decimal.Decimal) and result % _decimal(self._step):
+        if self._step is not None and isinstance(result, decimal.Decimal):
+            if result % _decimal(self._step):
+                return False
+        elif self._step is not None and number and not _multiple(value, self._step):
             return False
         if self._sized and not self._fits(value, result):
             return False

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
 import io
+import re
 import sys
 from typing import Any
 
-from corten_serve.schema.kinds import Kind, Path, Problems, Schema
+from corten_serve.schema.kinds import Kind, Path, Problems, Quantity, Schema, Text
+from corten_serve.schema.texts import PLAIN
 
 _CELLS = {bool, int, float, str, type(None)}
 _CELL: Schema = {"type": ["null", "boolean", "number", "string"]}
 _ROWS: Schema = {"type": "array", "items": {"type": "object", "additionalProperties": _CELL}}
 _COLUMNS: Schema = {"type": "object", "additionalProperties": {"type": "array", "items": _CELL}}
+_ITEMS: Schema = {"type": "array", "items": _CELL}
+_PAIR: Schema = {
+    "type": "object",
+    "properties": {"index": _ITEMS, "data": _ITEMS},
+    "required": ["index", "data"],
+    "additionalProperties": False,
+}
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?",
+    re.ASCII | re.IGNORECASE,
+)
 _SPLIT: Schema = {
     "type": "object",
     "properties": {
@@ -36,6 +50,59 @@ def is_frame(hint: Any) -> bool:
 def is_column(hint: Any) -> bool:
     """Whether `hint` is `pandas.Series`."""
     return hint is getattr(_pandas(), "Series", is_column)
+
+
+def moment(hint: Any) -> Kind | None:
+    """The kind of `pandas.Timestamp` or `pandas.Timedelta`; None for anything else."""
+    pandas = _pandas()
+    if hint is getattr(pandas, "Timestamp", moment):
+        return Text("a date and time such as '2026-01-31T12:00:00Z'", {"format": "date-time"}, _timestamp)
+    if hint is getattr(pandas, "Timedelta", moment):
+        span: Any = PLAIN[datetime.timedelta]
+
+        def read(value: Any) -> Any:
+            problems = Problems()
+            result = span.read(value, None, problems)
+            if problems.found:
+                raise ValueError(value)
+            return pandas.Timedelta(result)
+
+        return Quantity(span.words, {"format": "duration"}, read, read)
+    return None
+
+
+def _timestamp(text: str) -> Any:
+    # pandas itself reads far more ("now", "5"), and words that mean no time at all.
+    if not _TIMESTAMP.fullmatch(text):
+        raise ValueError(text)
+    return _pandas().Timestamp(text)
+
+
+def records(frame: Any) -> Any:
+    """A frame as an array of objects. Labels of rows are columns too, unless they are numbers that nobody named: those of the
+    rows of any table."""
+    index = frame.index
+    if any(name is not None for name in index.names) or index.nlevels > 1 or index.dtype.kind not in "iu":
+        known = [
+            level for level, name in enumerate(index.names) if name is not None and name in frame.columns
+        ]
+        kept = len(known) < index.nlevels
+        frame = frame.reset_index(level=known, drop=True) if known else frame
+        frame = frame.reset_index() if kept else frame
+    return frame.to_dict(orient="records")
+
+
+def labelled(column: Any, text: Any) -> Any:
+    """A column as a result: an array where its labels are 0, 1, …, else an object by labels, which `text` makes strings of;
+    where two labels are equal, `{"index": […], "data": […]}`."""
+    values, index = column.tolist(), column.index
+    if index.nlevels == 1 and index.dtype.kind in "iu" and index.tolist() == list(range(len(index))):
+        return values
+    labels = index.tolist()
+    keys = [text(label) for label in labels]
+    if len(set(keys)) == len(keys):
+        return dict(zip(keys, values))  # noqa: B905 (no `strict` in Python 3.9)
+    return {"index": labels, "data": values}
 
 
 def is_missing(value: Any) -> bool:
@@ -128,20 +195,28 @@ class Frame(Kind):
 
 
 class Column(Kind):
-    """A column: an array of plain values, or an object whose keys label them. A result is an array."""
+    """A column: an array of plain values, an object whose keys label them, or `{"index": […], "data": […]}`. A result is an
+    array where the labels are 0, 1, …"""
 
     words = "a column: an array of plain values"
     forms = frozenset({"array", "object"})
 
     def schema(self) -> Schema:
-        labelled = {"type": "object", "additionalProperties": _CELL}
-        return {"anyOf": [self.written(), labelled], "format": "series"}
-
-    def written(self) -> Schema:
-        return {"type": "array", "items": _CELL}
+        return {
+            "anyOf": [_ITEMS, {"type": "object", "additionalProperties": _CELL}, _PAIR],
+            "format": "series",
+        }
 
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
         before = len(problems.found)
+        labels = None
+        if type(value) is dict and set(value) == {"index", "data"} and type(value["data"]) is list:
+            labels, value = value["index"], value["data"]
+            if type(labels) is not list or len(labels) != len(value):
+                problems.expected((path, "index"), f"an array of {len(value)} items", labels)
+            else:
+                _check_all(labels, (path, "index"), problems)
+            path = (path, "data")
         if type(value) is list:
             _check_all(value, path, problems)
         elif type(value) is dict:
@@ -152,7 +227,7 @@ class Column(Kind):
         if len(problems.found) > before:
             return None
         try:
-            return _pandas().Series(value)
+            return _pandas().Series(value, index=labels)
         except (ValueError, TypeError, OverflowError) as error:
             problems.add(path, f"no column can be made of it: {error}")
             return None

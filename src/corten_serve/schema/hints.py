@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import collections.abc
-import dataclasses
 import datetime
+import decimal
 import enum
+import re
+import sys
 import typing
 from typing import Any
 
 from corten_serve.errors import PredictorError
-from corten_serve.schema import arrays, dataframes, images, validated
+from corten_serve.schema import arrays, dataframes, images, structs, validated
 from corten_serve.schema.compounds import Either, Fixed, Several, Table
-from corten_serve.schema.constraints import BadRule, annotated
-from corten_serve.schema.kinds import Anything, Choice, Kind, Schema, Text
+from corten_serve.schema.constraints import BadRule, Said, annotated
+from corten_serve.schema.kinds import Alias, Anything, Choice, Kind, Schema, Text
+from corten_serve.schema.members import MISSING, Members, hints_of, is_named_tuple, members, substituted
 from corten_serve.schema.records import Field, Record
-from corten_serve.schema.texts import PLAIN, whole
+from corten_serve.schema.texts import PLAIN, address, duration_text, whole
 
-_MISSING = dataclasses.MISSING
 _ARRAYS: dict[Any, Any] = {
     list: None,
     collections.abc.Sequence: None,
@@ -43,29 +45,40 @@ class Hints:
     def __init__(self) -> None:
         self._kinds: dict[Any, Kind] = {}
         self._named: dict[str, Any] = {}
+        self._scope: dict[str, Any] = {}
 
     def definitions(self) -> dict[str, Schema]:
         """The schemas that references point at, by name."""
         result: dict[str, Schema] = {}
-        for name, kind in self._named.items():
-            if isinstance(kind, validated.Model):
+        for name, kind in list(self._named.items()):
+            if isinstance(kind, (validated.Model, structs.Struct)):
                 result.update(kind.definitions())
             else:
                 result[name] = kind.definition()
         return result
+
+    def within(self, subject: Any) -> None:
+        """Hints that hold names in strings are read in the module of `subject` from here on."""
+        module = sys.modules.get(getattr(subject, "__module__", "") or "")
+        self._scope = getattr(subject, "__globals__", None) or vars(module or typing)
 
     def kind(self, hint: Any) -> Kind:
         """The kind that `hint` stands for. Raises UnknownHint."""
         scalar = PLAIN.get(hint) if _hashable(hint) else None
         if scalar is not None:
             return scalar
-        hint = _unwrap(hint)
+        if isinstance(hint, (str, typing.ForwardRef)):
+            name = hint if isinstance(hint, str) else hint.__forward_arg__
+            return self._aliased(("name", id(self._scope), name), name, self._evaluated(name))
+        alias = _alias(hint)
+        if alias is not None:
+            return self._aliased(hint, *alias)
+        unwrapped = _unwrap(hint)
+        if unwrapped is not hint:
+            return self.kind(unwrapped)
         origin = typing.get_origin(hint)
         if origin is not None:
             return self._generic(hint, origin, typing.get_args(hint))
-        scalar = PLAIN.get(hint) if _hashable(hint) else None
-        if scalar is not None:
-            return scalar
         if hint in _ARRAYS:
             return Several(Anything(), _ARRAYS[hint])
         if hint is tuple:
@@ -93,7 +106,7 @@ class Hints:
             return Several(self.kind(args[0]), _ARRAYS[origin])
         if origin in _OBJECTS:
             return Table(self.kind(args[1]), self._key(args[0]))
-        if isinstance(origin, type) and validated.is_model(hint):
+        if isinstance(origin, type):
             return self._class(hint)
         raise UnknownHint(f"the type '{name_of(hint)}' cannot be read from JSON")
 
@@ -107,53 +120,102 @@ class Hints:
             raise UnknownHint(f"an object's keys cannot be of the type '{name_of(hint)}'")
         return kind
 
-    def _class(self, cls: Any) -> Kind:
-        known = self._kinds.get(cls)
+    def _evaluated(self, name: str) -> Any:
+        """What a name in a hint stands for, in the module that the hint is in."""
+
+        def named() -> None: ...
+
+        named.__annotations__ = {"x": name}
+        try:
+            return typing.get_type_hints(named, globalns=self._scope, include_extras=True)["x"]
+        except Exception as error:
+            raise UnknownHint(f"the name '{name}' in a type hint cannot be resolved: {error}") from error
+
+    def _aliased(self, key: Any, name: str, value: Any) -> Kind:
+        """The kind of a named type. It is an Alias only where the type holds itself."""
+        known = self._kinds.get(key)
+        if isinstance(known, Alias) and known.reference is None:
+            known.reference = self._free_name(name)
+            self._named[known.reference] = known
         if known is not None:
             return known
-        if arrays.is_array(cls):
-            return arrays.Array(())
-        if arrays.is_scalar(cls):
-            return arrays.Scalar(cls)
-        if images.is_image(cls):
-            return images.Image()
-        if dataframes.is_frame(cls):
-            return dataframes.Frame()
-        if dataframes.is_column(cls):
-            return dataframes.Column()
-        if validated.is_model(cls):
-            model = validated.Model(cls)
-            self._kinds[cls] = self._named[cls.__name__] = model
-            return model
+        alias = self._kinds[key] = Alias(name)
+        inner = self.kind(value)
+        if alias.reference is None:
+            self._kinds[key] = inner
+            return inner
+        if _is_bare(inner, alias):
+            raise UnknownHint(f"the type '{name}' is made of nothing but itself")
+        alias.close(inner)
+        return alias
+
+    def _class(self, hint: Any) -> Kind:
+        known = self._kinds.get(hint)
+        if known is not None:
+            return known
+        cls: Any = typing.get_origin(hint) or hint
+        special = _special(cls)
+        if special is not None:
+            return special
+        if validated.is_model(hint):
+            return self._model(hint)
+        if structs.is_struct(cls):
+            struct = structs.Struct(hint, self.kind)
+            self._kinds[hint] = self._named[name_of(hint)] = struct
+            return struct
         if issubclass(cls, enum.Enum):
             return Choice([(enum_value(member), member) for member in cls], title=cls.__name__)
-        if dataclasses.is_dataclass(cls):
-            return self._record(cls, _dataclass_fields(cls), cls)
-        if issubclass(cls, dict) and hasattr(cls, "__total__"):
-            return self._record(cls, _typed_dict_fields(cls), None)
-        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-            hints = resolved(cls)
+        fields = members(hint)
+        if fields is not None:
+            return self._record(hint, cls, fields)
+        if is_named_tuple(cls):
+            hints = hints_of(cls, typing.get_args(hint))
             kinds = [self.kind(hints.get(name, Any)) for name in cls._fields]
-            return Fixed(kinds, lambda values: cls(*values), cls._fields, title=cls.__name__)
-        raise UnknownHint(f"the type '{name_of(cls)}' cannot be read from JSON")
+            spare = len(getattr(cls, "_field_defaults", ()))
+            return Fixed(kinds, lambda values: cls(*values), cls._fields, cls.__name__, spare)
+        raise UnknownHint(f"the type '{name_of(hint)}' cannot be read from JSON")
 
-    def _record(self, cls: Any, fields: list[tuple[str, Any, bool, Any]], build: Any) -> Kind:
-        document = (cls.__doc__ or "").strip()
-        generated = document.startswith(f"{cls.__name__}(") or (
-            build is None and document.startswith("dict()")
-        )
-        record = Record(build, title=cls.__name__, description=None if generated else document or None)
-        self._kinds[cls] = record
-        name, number = cls.__name__, 2
+    def _model(self, cls: Any) -> Kind:
+        model = validated.Model(cls)
+        self._kinds[cls] = self._named[model.reference] = model
+        scope = self._scope
+        self.within(cls)
+        for name, hint in validated.foreign(cls, _is_foreign).items():
+            model.readers[name] = self.kind(hint)
+        self._scope = scope
+        return model
+
+    def _free_name(self, wanted: str) -> str:
+        """`wanted` as a name among the shared schemas that nothing else has."""
+        wanted = re.sub(r"[^\w.-]", "_", wanted, flags=re.ASCII)
+        name, number = wanted, 2
         while name in self._named or name in RESERVED:
-            name, number = f"{cls.__name__}{number}", number + 1
+            name, number = f"{wanted}{number}", number + 1
+        return name
+
+    def _record(self, hint: Any, cls: Any, found: Members) -> Kind:
+        document = (cls.__doc__ or "").strip()
+        generated = (
+            document.startswith((f"{cls.__name__}(", "Method generated by attrs"))
+            or (found.build is None and document.startswith("dict()"))
+            or (typing.get_origin(hint) is not None and document == typing.Generic.__doc__)
+        )
+        title = cls.__name__
+        if typing.get_origin(hint) is not None:
+            title += f"[{', '.join(map(_short_name, typing.get_args(hint)))}]"
+        record = Record(found.build, title=title, description=None if generated else document or None)
+        self._kinds[hint] = record
+        name = self._free_name(title)
         self._named[name] = record
         record.reference = name
+        scope = self._scope
+        self.within(cls)
         # A class can refer to itself, so it is known by now; its fields follow.
         record.fields = [
-            self.field(name, hint, required, default, f"of field '{name}' of '{cls.__name__}'")
-            for name, hint, required, default in fields
+            self.field(name, each, required, default, f"of field '{name}' of '{cls.__name__}'")
+            for name, each, required, default in found.fields
         ]
+        self._scope = scope
         return record
 
     def field(self, name: str, hint: Any, required: bool, default: Any, where: str) -> Field:
@@ -166,42 +228,17 @@ class Hints:
                 hint=error.hint or "use a constraint that fits the type"
                 if isinstance(error, BadRule)
                 else "use numbers, strings, bool, bytes, datetime, lists, dicts, Literal, Enum, dataclasses, "
-                "TypedDict, files, images, NumPy arrays, pandas frames or pydantic models",
+                "TypedDict, attrs, msgspec, files, images, NumPy arrays, pandas frames or pydantic models",
             ) from error
-        if default is not _MISSING:
+        if default is not MISSING:
             plain = _as_default(default)
-            if plain is not _MISSING:
+            if plain is not MISSING:
                 return Field(name, kind, required, plain, has_default=True)
         return Field(name, kind, required)
 
 
 RESERVED = {"PredictRequest", "Error"}
 """Names of the shared schemas that the server itself defines."""
-
-
-def members(hint: Any) -> list[tuple[str, Any, bool, Any]] | None:
-    """The fields of a dataclass or typed dictionary as (name, hint, whether required, default or MISSING); None for others."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _dataclass_fields(hint)
-    if isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__total__"):
-        return _typed_dict_fields(hint)
-    return None
-
-
-def resolved(subject: Any) -> dict[str, Any]:
-    """The type hints of a function or class, with string annotations evaluated. Raises PredictorError."""
-    try:
-        return typing.get_type_hints(subject, include_extras=True)
-    except NameError as error:
-        raise PredictorError(
-            f"a type hint of '{getattr(subject, '__qualname__', subject)}' cannot be resolved: {error}",
-            hint="define or import the name at the top of the module, not only for type checkers",
-        ) from error
-    except TypeError as error:
-        raise PredictorError(
-            f"a type hint of '{getattr(subject, '__qualname__', subject)}' cannot be evaluated: {error}",
-            hint="'X | Y' needs Python 3.10; write 'Optional[X]' or 'Union[X, Y]' for older versions",
-        ) from error
 
 
 def name_of(hint: Any) -> str:
@@ -224,16 +261,61 @@ def _unwrap(hint: Any) -> Any:
     while True:
         if hasattr(hint, "__supertype__"):  # NewType
             hint = hint.__supertype__
-        elif type(hint).__name__ == "TypeAliasType":  # `type X = …`
-            hint = hint.__value__
         elif str(typing.get_origin(hint)).endswith(
             ("typing.Required", "typing.NotRequired", "typing.ReadOnly")
         ):
             hint = typing.get_args(hint)[0]
         elif isinstance(hint, typing.TypeVar):
-            hint = hint.__bound__ or Any
+            options = hint.__constraints__
+            hint = hint.__bound__ or (typing.Union[options] if options else Any)  # noqa: UP007 (Python 3.9)
         else:
             return hint
+
+
+def _alias(hint: Any) -> tuple[str, Any] | None:
+    """Name and value of `type X = …` (also from typing_extensions), with its arguments put in; None for other hints."""
+    origin = typing.get_origin(hint)
+    named = hint if type(hint).__name__ == "TypeAliasType" else origin
+    if type(named).__name__ != "TypeAliasType":
+        return None
+    value = named.__value__
+    args = typing.get_args(hint) if named is origin else ()
+    if args:
+        value = substituted(value, dict(zip(named.__type_params__, args)))  # noqa: B905 (no `strict` in Python 3.9)
+    return named.__name__ + "".join(f"_{_short_name(each)}" for each in args), value
+
+
+def _is_bare(kind: Any, alias: Alias) -> bool:
+    """Whether `kind` is `alias` with nothing in between that a value would be nested in."""
+    if isinstance(kind, Either):
+        return any(_is_bare(option, alias) for option in kind.options)
+    return kind is alias or (isinstance(kind, Said) and _is_bare(kind.inner, alias))
+
+
+def _special(cls: Any) -> Kind | None:
+    """The kind of a class of the standard library's or of a library for data; None for any other."""
+    if arrays.is_array(cls):
+        return arrays.Array(())
+    if arrays.is_scalar(cls):
+        return arrays.scalar(cls)
+    if images.is_image(cls):
+        return images.Image()
+    if dataframes.is_frame(cls):
+        return dataframes.Frame()
+    if dataframes.is_column(cls):
+        return dataframes.Column()
+    return dataframes.moment(cls) or address(cls)
+
+
+def _is_foreign(cls: Any) -> bool:
+    """Whether pydantic takes only objects of this class, and no JSON that stands for one."""
+    if not isinstance(cls, type) or hasattr(cls, "__get_pydantic_core_schema__"):
+        return False
+    return _special(cls) is not None and address(cls) is None
+
+
+def _short_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and typing.get_origin(hint) is None else name_of(hint)
 
 
 def _literals(args: tuple[Any, ...]) -> list[Any]:
@@ -243,32 +325,6 @@ def _literals(args: tuple[Any, ...]) -> list[Any]:
     return list(args)
 
 
-def _dataclass_fields(cls: Any) -> list[tuple[str, Any, bool, Any]]:
-    hints = resolved(cls)
-    result = []
-    for field in dataclasses.fields(cls):
-        if not field.init:
-            continue
-        default = field.default
-        if default is _MISSING and field.default_factory is not _MISSING:
-            default = field.default_factory() if field.default_factory in (list, dict, set, tuple) else None
-            result.append((field.name, hints[field.name], False, _MISSING if default is None else default))
-        else:
-            result.append((field.name, hints[field.name], default is _MISSING, default))
-    return result
-
-
-def _typed_dict_fields(cls: Any) -> list[tuple[str, Any, bool, Any]]:
-    required = getattr(cls, "__required_keys__", frozenset(cls.__annotations__ if cls.__total__ else ()))
-    result = []
-    for name, hint in resolved(cls).items():
-        # `__required_keys__` misses the markers where annotations are strings; the resolved hint has them.
-        marker = str(typing.get_origin(hint))
-        needed = (name in required and not marker.endswith(".NotRequired")) or marker.endswith(".Required")
-        result.append((name, hint, needed, _MISSING))
-    return result
-
-
 def _as_default(value: Any) -> Any:
     """`value` as JSON, or MISSING where it has no plain form that is worth showing."""
     if isinstance(value, enum.Enum):
@@ -276,16 +332,20 @@ def _as_default(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
-        return value if value == value and abs(value) < float("inf") else _MISSING
+        return value if value == value and abs(value) < float("inf") else MISSING
     if isinstance(value, (list, tuple, set, frozenset)):
         items = [_as_default(item) for item in value]
-        return _MISSING if any(item is _MISSING for item in items) else items
+        return MISSING if any(item is MISSING for item in items) else items
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         table = {key: _as_default(item) for key, item in value.items()}
-        return _MISSING if any(item is _MISSING for item in table.values()) else table
+        return MISSING if any(item is MISSING for item in table.values()) else table
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    return _MISSING
+    if isinstance(value, datetime.timedelta):
+        return duration_text(value)
+    if isinstance(value, decimal.Decimal) or type(value).__module__ == "ipaddress":
+        return str(value)
+    return MISSING
 
 
 def _hashable(hint: Any) -> bool:

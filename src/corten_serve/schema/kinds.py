@@ -80,6 +80,13 @@ class Kind:
         """`values` read quickly when nothing is wrong with any of them; None means: go through them one by one."""
         return None
 
+    textual = False
+    """Whether a text that stands for a value, in a form or in CSV, is read as it is, though JSON has other forms of it."""
+
+    def tags(self) -> Mapping[str, Sequence[Any]]:
+        """The fields of an object that have one of a few fixed values, with these: they tell alternatives apart."""
+        return {}
+
     # A value may also come as bytes of its own: a part of a multipart upload, or a whole body.
 
     media: tuple[str, ...] = ()
@@ -231,6 +238,57 @@ class Text(Kind):
         return None
 
 
+class Quantity(Text):
+    """A value that is written as a string, or as a number: a decimal, a duration. Where text stands for it (in a form, in CSV),
+    the text itself is read, so that no digit is lost. `number` makes the value of a number, and raises as `parse` does."""
+
+    forms = frozenset({"string", "number"})
+    textual = True
+
+    def __init__(
+        self, words: str, keywords: Schema, parse: Callable[[str], Any], number: Callable[[Any], Any]
+    ) -> None:
+        super().__init__(words, keywords, parse)
+        self._number = number
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "number"], **self._keywords}
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if type(value) is int or type(value) is float:
+            try:
+                return self._number(value)
+            except (ValueError, ArithmeticError):
+                problems.expected(path, self.words, value)
+                return None
+        return super().read(value, path, problems)
+
+
+class Alias(Kind):
+    """A type with a name that may hold itself: `Json = Union[str, list["Json"]]`. `inner` is set when it has been read."""
+
+    def __init__(self, name: str) -> None:
+        self.words = f"a value of the type '{name}'"
+        self.reference: str | None = None
+        self.inner: Kind | None = None
+
+    def close(self, inner: Kind) -> None:
+        """From here on this stands for `inner`."""
+        self.inner = inner
+        self.forms = inner.forms
+        self.read = inner.read  # type: ignore[method-assign]
+
+    def schema(self) -> Schema:
+        return {"$ref": f"#/components/schemas/{self.reference}"}
+
+    def tags(self) -> Mapping[str, Sequence[Any]]:
+        return {} if self.inner is None else self.inner.tags()
+
+    def definition(self) -> Schema:
+        """The schema of the type itself."""
+        return {} if self.inner is None else self.inner.schema()
+
+
 class Choice(Kind):
     """One of a few fixed values: `Literal` or an `Enum`. `values` maps each JSON value to the Python value."""
 
@@ -242,6 +300,11 @@ class Choice(Kind):
         if len(self._plain) > 12:
             self.words += f", … ({len(self._plain)} in all)"
         self.forms = frozenset(form_of(plain) for plain in self._plain)
+
+    @property
+    def plain(self) -> Sequence[Any]:
+        """The values as JSON has them."""
+        return self._plain
 
     def schema(self) -> Schema:
         title = {"title": self._title} if self._title else {}

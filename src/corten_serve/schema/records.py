@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from corten_serve.schema.kinds import Kind, Path, Problems, Schema
+from corten_serve.schema.kinds import Choice, Kind, Path, Problems, Schema
 
 
 class Field:
@@ -82,6 +82,9 @@ class Record(Kind):
             result["required"] = required
         result["additionalProperties"] = False if self._extra is None else self._extra.schema() or True
         return result
+
+    def tags(self) -> Mapping[str, Sequence[Any]]:
+        return {field.name: field.kind.plain for field in self.fields if isinstance(field.kind, Choice)}
 
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
         return self.read_beside(value, None, path, problems)

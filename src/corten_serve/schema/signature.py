@@ -6,12 +6,13 @@ import collections.abc
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corten_serve.errors import PredictorError
-from corten_serve.schema.hints import Hints, members, name_of, resolved
+from corten_serve.schema.hints import Hints, name_of
 from corten_serve.schema.kinds import Anything, Kind, Problems, Schema
+from corten_serve.schema.members import members, resolved
 from corten_serve.schema.records import Field, Record
 
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
@@ -41,6 +42,7 @@ class Signature:
         fields: list[Field] = []
         extra: Kind | None = None
         parameters, returned = _parameters(call)
+        self._hints.within(_hinted(call._function if isinstance(call, Described) else call))
         for name, hint, default, kind in parameters:
             field = self._hints.field(name, hint, default is _NO_DEFAULT, default, f"of parameter '{name}'")
             if kind is inspect.Parameter.VAR_KEYWORD:
@@ -71,7 +73,8 @@ class Signature:
         dataclass or a typed dictionary, else one field that is named as the parameter is, in the singular (`texts` → `text`).
         `item` makes what `batch` gets a list of. Raises PredictorError."""
         name, item, returned = _batch_hints(batch)
-        fields = members(item)
+        found = members(item)
+        fields = None if found is None else found.fields
         if predict is not None:
             signature = cls(predict)
             names = [field.name for field in signature.request.fields]
@@ -81,14 +84,13 @@ class Signature:
                     f"parameters of 'predict'",
                     hint=f"name its fields {', '.join(names)}",
                 )
-            signature._item = _gathering(predict, item if dataclasses.is_dataclass(item) else dict)
+            signature._item = _gathering(predict, (found and found.build) or dict)
         else:
             one = [(singular(name), item, True, _NO_DEFAULT)]
             signature = cls(Described(batch, one if fields is None else fields, returned))
             signature._item = _first
             if fields is not None:
-                build = None if hasattr(item, "__total__") else item
-                signature.request = Record(build, signature.request.fields)
+                signature.request = Record(found and found.build, signature.request.fields)
                 signature._whole = True
         signature.batch = True
         return signature
@@ -123,7 +125,7 @@ class Described:
     def __init__(
         self,
         function: Callable[..., Any],
-        fields: list[tuple[str, Any, bool, Any]],
+        fields: Sequence[tuple[str, Any, bool, Any]],
         returned: Any,
         about: str = "",
     ) -> None:

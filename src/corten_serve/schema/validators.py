@@ -7,7 +7,7 @@ what they may raise are pydantic's, and everything else about the value is as wi
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corten_serve.schema.kinds import Kind, Path, Problems, Schema
@@ -27,7 +27,7 @@ _ALREADY = frozenset(
 """Extras of pydantic's that say nothing that a kind does not do by itself, or that concern the schema alone."""
 _KNOWN = frozenset({"strict", "allow_inf_nan", "union_mode", "pattern"})
 """What pydantic's unnamed constraints may say without its help: these are kept elsewhere, or always."""
-_INPUT = frozenset({"BeforeValidator", "WrapValidator", "PlainValidator"})
+INPUT = frozenset({"BeforeValidator", "WrapValidator", "PlainValidator"})
 """Validators that see a value before it is read, and so may take other forms of it."""
 
 
@@ -61,10 +61,11 @@ class Validated(Kind):
         name = type(extra).__name__
         self.inner = kind
         self.plain = name == "PlainValidator"
-        self.converts = name in _INPUT or getattr(kind, "converts", False)
+        self.converts = name in INPUT or getattr(kind, "converts", False)
         self.words = "any value" if self.plain else kind.words
         self.forms = Kind.forms if self.plain else kind.forms
         self.item = None if self.plain else kind.item
+        self.textual = kind.textual
         self.media = kind.media
         self.produces = kind.produces
         self.read_array = self._read_array if getattr(kind, "read_array", None) else None
@@ -76,6 +77,9 @@ class Validated(Kind):
 
     def schema(self) -> Schema:
         return {} if self.plain else self.inner.schema()
+
+    def tags(self) -> Mapping[str, Sequence[Any]]:
+        return self.inner.tags()
 
     def written(self) -> Schema:
         return self.inner.written()
