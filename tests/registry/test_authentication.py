@@ -178,6 +178,38 @@ def test_a_token_that_has_ended_is_renewed(tokened: Tokened, known: Registry) ->
         assert len(proxy.asked("HEAD")) - before == 2
 
 
+def test_of_several_challenge_headers_the_bearer_s_counts(tokened: Tokened) -> None:
+    """It counted only when it came last."""
+    bearer = f'Bearer realm="{tokened.tokens.url}",service="registry of the tests"'
+    with FaultProxy(tokened.address) as proxy:
+        for lines in ((bearer, 'Basic realm="x"'), ('Basic realm="x"', bearer)):
+            proxy.clear()
+            proxy.on("GET", "/v2/$", Answer(401, {"WWW-Authenticate": lines}), times=2)
+            Registry(proxy.address, settings(tokened.user, tokened.password)).check()
+
+
+def test_a_redirect_to_a_registry_that_wants_an_anonymous_token(
+    registry: str, tokened: Tokened, known: Registry
+) -> None:
+    """The login of the first one stays behind; the token is for what the other one's challenge says."""
+    first, second = put(known, "public/moved", b"moved"), put(known, "public/moved", b"other")
+    tokened.tokens.asked.clear()
+    with FaultProxy(registry) as front, FaultProxy(tokened.address) as other:
+        host = f"localhost:{other.address.partition(':')[2]}"
+        for digest in (first, second):
+            target = f"http://{host}/v2/public/moved/blobs/{digest}"
+            front.on("GET", f"/blobs/{digest}", Answer(307, {"Location": target}), times=None)
+        repository = Registry(front.address, settings("user", "secret-of-the-first")).repository("alias")
+        assert repository.read_blob(first, 5, 5) == b"moved"
+        assert repository.read_blob(second, 5, 5) == b"other"
+        assert [(item.grant, item.scopes) for item in tokened.tokens.asked] == [
+            ("anonymous", ("repository:public/moved:pull",))
+        ]
+        assert len(other.asked("GET", "/blobs/")) == 3
+        sent = [item.headers.get("authorization", "") for item in other.log]
+        assert not [text for text in sent if text.startswith("Basic")]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

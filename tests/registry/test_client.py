@@ -27,7 +27,19 @@ from corten.registry.client import (
 )
 from corten.registry.credentials import Credential, Given
 from support.embedded import serving
-from support.faults import Answer, Corrupt, CutRequest, CutResponse, Drop, FaultProxy, Garbage, Lose, Stall
+from support.faults import (
+    Action,
+    Answer,
+    Corrupt,
+    CutRequest,
+    CutResponse,
+    Drop,
+    FaultProxy,
+    Garbage,
+    Lose,
+    Redirect,
+    Stall,
+)
 from support.registries import Protected, Secured
 
 SIZE = 3 << 20
@@ -136,6 +148,14 @@ def test_what_cannot_be_mounted_leaves_no_upload(through: Repository, proxy: Fau
     assert deleted.status == 204
 
 
+@pytest.mark.parametrize("action", [Answer(500), Answer(503), Drop()], ids=str)
+def test_a_mount_that_fails_becomes_an_upload(through: Repository, proxy: FaultProxy, action: Action) -> None:
+    """Some registries fail at mounts alone."""
+    proxy.on("POST", "mount=", action, times=None)
+    assert not through.mount_blob(Digest.of(b"there"), "client/other")
+    assert len(proxy.asked("POST", "mount=")) == 2
+
+
 def test_manifests(repository: Repository) -> None:
     data = image(repository)
     assert repository.has_manifest("v1") is None
@@ -212,6 +232,40 @@ def test_referrers_by_the_api(through: Repository, proxy: FaultProxy) -> None:
     proxy.on("GET", "/referrers/", Answer(200, {"Content-Type": media.INDEX}, index), times=None)
     assert [item.digest for item in through.referrers(Digest.of(b"x"), "x/sig")] == [Digest.of(b"s")]
     assert through.referrers(Digest.of(b"x"), "x/other") == ()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, {"Content-Type": "text/html"}, b"<html>Welcome</html>"),
+        Answer(200, {"Content-Type": "application/json"}, b"{}"),
+        Answer(200, {"Content-Type": "application/json"}, b"[]"),
+        Answer(404),
+        Answer(405),
+    ],
+    ids=str,
+)
+def test_where_there_is_no_referrers_api_the_tag_counts(
+    through: Repository, proxy: FaultProxy, answer: Answer
+) -> None:
+    subject, other = image(through), image(through, "signature")
+    through.put_manifest(Digest.of(other), other, media.MANIFEST)
+    entry = {"mediaType": media.MANIFEST, "digest": Digest.of(other), "size": len(other)}
+    index = json.dumps({"schemaVersion": 2, "mediaType": media.INDEX, "manifests": [entry]}).encode()
+    through.put_manifest(f"sha256-{Digest.of(subject).hex}", index, media.INDEX)
+    proxy.on("GET", "/referrers/", answer, times=None)
+    assert [item.digest for item in through.referrers(Digest.of(subject))] == [Digest.of(other)]
+
+
+def test_several_link_headers_count(through: Repository, proxy: FaultProxy) -> None:
+    links = (
+        '</v2/elsewhere>; rel="help"',
+        f'</v2/{through.repository}/tags/list?last=a>; rel="next"',
+        "<x>; rel=up",
+    )
+    proxy.on("GET", "/tags/list", Answer(200, {"Link": links}, b'{"tags": ["a"]}'))
+    proxy.on("GET", "/tags/list", Answer(200, {}, b'{"tags": ["b"]}'), nth=2)
+    assert list(through.tags()) == ["a", "b"]
 
 
 # Faults on the way down.
@@ -524,3 +578,34 @@ def test_a_redirect_takes_no_credentials_along(
         (asked,) = store.asked("GET", "/blobs/")
         assert "authorization" not in {key.lower() for key in asked.headers}
         assert any("authorization" in {key.lower() for key in item.headers} for item in front.log)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize("ahead", [True, False])
+def test_an_upload_follows_a_redirect_that_keeps_its_method_and_body(
+    through: Repository, proxy: FaultProxy, registry: str, status: int, ahead: bool
+) -> None:
+    """Of the registry itself, and to another host, which gets the body too."""
+    with FaultProxy(registry) as store:
+        moved = f"/v2/{through.repository}/blobs/uploads/?again"
+        proxy.on("POST", "/uploads/$", Answer(status, {"Location": moved}), times=None)
+        proxy.on("PUT|PATCH", "/uploads/", Redirect(status, store.address), times=None)
+        data = blob(31, 300_000)
+        through.push_blob(streamed(data), **(known(data) if ahead else {}))
+        assert pulled(through, data) == data
+        assert store.sent("PUT|PATCH") == len(data)
+
+
+def test_a_redirect_within_the_registry_keeps_the_login(registry_with_login: Protected, name: str) -> None:
+    user, password = registry_with_login.user, registry_with_login.password
+    with FaultProxy(registry_with_login.address) as front:
+        mine = settings(credentials=Given(Credential(user, password)))
+        data = blob(24, 1000)
+        Registry(front.address, mine).repository(name).push_blob(streamed(data))
+        front.on(
+            "GET", "/alias/", Answer(302, {"Location": f"/v2/{name}/blobs/{Digest.of(data)}"}), times=None
+        )
+        front.on("PUT", "/alias/", Answer(307, {"Location": f"/v2/{name}/manifests/1"}), times=None)
+        alias = Registry(front.address, mine).repository("alias/a")
+        assert pulled(alias, data) == data
+        assert alias.put_manifest("1", image(Registry(front.address, mine).repository(name)), media.MANIFEST)

@@ -120,13 +120,21 @@ class Throttle(Action):
 
 @dataclass(frozen=True)
 class Answer(Action):
-    """Answer in place of the registry, which sees nothing. The request's body is read first, unless `early`: then the
+    """Answer in place of the registry, which sees nothing. A header of several values comes as often. The request's body is read first, unless `early`: then the
     answer comes at once and the connection is closed, as servers do that do not want the body."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     body: bytes = b""
     early: bool = False
+
+
+@dataclass(frozen=True)
+class Redirect(Action):
+    """Lead to the same path at `address` (`HOST:PORT`); the registry sees nothing."""
+
+    status: int
+    address: str
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from support.fault_actions import Action, Answer, Cut, Delay, Drop, Exchange, Garbage, Lose
+from support.fault_actions import Action, Answer, Cut, Delay, Drop, Exchange, Garbage, Lose, Redirect
 
 if TYPE_CHECKING:
     from support.faults import FaultProxy
@@ -67,6 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
             case Answer():
                 self._answer(exchange, action)
                 return
+            case Redirect():
+                location = f"http://{action.address}{self.path}"
+                self._answer(exchange, Answer(action.status, {"Location": location}, early=True))
+                return
             case Drop():
                 raise Cut
             case Garbage():
@@ -87,7 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
         exchange.status = action.status
         self.send_response(action.status)
         for key, value in action.headers.items():
-            self.send_header(key, value)
+            for line in (value,) if isinstance(value, str) else value:
+                self.send_header(key, line)
         self.send_header("Content-Length", str(len(action.body)))
         if action.early:
             self.send_header("Connection", "close")

@@ -52,6 +52,11 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 10
 
 
+_LISTS = frozenset({"www-authenticate", "proxy-authenticate", "link"})
+"""Headers that may come several times, which is as good as one with all of the values (RFC 9110, section 5.3). Of any other
+the first counts."""
+
+
 class Answer(Protocol):
     """A status, headers with lower-case names, and a body that arrives piece by piece."""
 
@@ -186,7 +191,7 @@ class Connections:
 class _RemoteAnswer:
     def __init__(self, response: urllib3.BaseHTTPResponse, url: str, host: str) -> None:
         self.status = response.status
-        self.headers: Mapping[str, str] = {key.lower(): value for key, value in response.headers.items()}
+        self.headers: Mapping[str, str] = _merged(response.headers.items())
         self.url = url
         self.reason = response.reason or ""
         self._response = response
@@ -205,6 +210,17 @@ class _RemoteAnswer:
         if remaining is not None and remaining <= 1 << 16:
             self._response.drain_conn()  # so that the connection serves the next request
         self._response.close()
+
+
+def _merged(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for key, value in lines:
+        name = key.lower()
+        if name not in headers:
+            headers[name] = value
+        elif name in _LISTS:
+            headers[name] += f", {value}"
+    return headers
 
 
 class _LocalAnswer:

@@ -194,6 +194,14 @@ class Authenticator:
         return RegistryError(error.message, error.hint)
 
 
+def scopes_of(answer: Answer) -> Scopes:
+    """The scopes that an answer 401 says a token must be for."""
+    for challenge in parse_challenges(answer.headers.get("www-authenticate", "")):
+        if challenge.scheme == "bearer":
+            return tuple(challenge.parameters.get("scope", "").split())
+    return ()
+
+
 def _cover(held: Scopes, wanted: Scopes) -> bool:
     """Whether a token for `held` serves for `wanted`: the same resources, at least these actions."""
     rights: dict[str, set[str]] = {}

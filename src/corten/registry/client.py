@@ -28,9 +28,10 @@ from corten.registry.failures import (
     small_body,
 )
 from corten.registry.headers import next_link
-from corten.registry.manifests import LARGEST_MANIFEST, Fetched, entries, json_object, media_type_of
+from corten.registry.manifests import LARGEST_MANIFEST, Fetched, entries, is_list, json_object, media_type_of
 from corten.registry.settings import Patience, RegistrySettings, settings_from
 from corten.registry.uploads import BlobUpload, Body, opened
+from corten.values import replace
 
 __all__ = [
     "DigestMismatch",
@@ -135,11 +136,14 @@ class Repository:
         that the registry has opened instead is cancelled."""
         scopes = (*self._writing, f"repository:{source}:pull")
         path = f"/blobs/uploads/?mount={digest}&from={urllib.parse.quote(source)}"
+        headers = {"Content-Length": "0"}
         try:
-            answer = self._ask(
-                "POST", path, {201, 202}, "mount", headers={"Content-Length": "0"}, body=b"", scopes=scopes
+            # Some registries fail at mounts alone: what cannot be had soon is uploaded.
+            answer = self._exchange.patiently(
+                lambda: self._once("POST", path, {201, 202}, "mount", headers, b"", scopes),
+                replace(self._exchange.patience, attempts=2, knocks=2),
             )
-        except (AccessDenied, NotInRegistry, Unsupported):
+        except (AccessDenied, NotInRegistry, Unsupported, Interrupted):
             return False
         answer.close()
         if answer.status == 201:
@@ -256,9 +260,7 @@ class Repository:
         (distribution-spec, "Referrers Tag Schema")."""
         items: list[object] = []
         try:
-            for page, answer in self._pages(f"/referrers/{digest}", "the referrers"):
-                if "index" not in answer.headers.get("content-type", media.INDEX):
-                    raise NotInRegistry("no referrers API")
+            for page, _ in self._pages(f"/referrers/{digest}", "the referrers", lists="manifests"):
                 items += entries(page)
         except (NotInRegistry, Unsupported):
             try:
@@ -289,15 +291,20 @@ class Repository:
             )
         return Fetched(media_type_of(answer, data, self.registry), digest, data)
 
-    def _pages(self, path: str, what: str) -> Iterator[tuple[dict[str, Any], Answer]]:
-        """The JSON objects of a list that comes in pages. Only pages of the same registry are followed."""
+    def _pages(self, path: str, what: str, lists: str = "") -> Iterator[tuple[dict[str, Any], Answer]]:
+        """The JSON objects of a list that comes in pages. Only pages of the same registry are followed. Raises NotInRegistry
+        where the first is none with a list `lists`: a registry without this end point may answer it by a page for people.
+        """
         base = self._exchange.patiently(self._exchange.base)
         url = f"{base}{self._path}{path}"
-        for _ in range(_MOST_PAGES):
+        for number in range(_MOST_PAGES):
 
-            def once(url: str = url) -> tuple[dict[str, Any], Answer]:
+            def once(url: str = url, number: int = number) -> tuple[dict[str, Any], Answer]:
                 answer = self._once("GET", url, {200}, f"{what} '{self.repository}'", {})
-                return json_object(small_body(answer, LARGEST_MANIFEST, self.registry), self.registry), answer
+                data = small_body(answer, LARGEST_MANIFEST, self.registry)
+                if lists and number == 0 and not is_list(data, lists):
+                    raise NotInRegistry(f"'{self.registry}' has no {what}")
+                return json_object(data, self.registry), answer
 
             page, answer = self._exchange.patiently(once)
             yield page, answer

@@ -1,7 +1,8 @@
 """Exchanges with one registry: where it is, who asks, what is tried again.
 
 `docker.io` is asked at its API's host. Plain http is spoken on this machine, and with `insecure`; there a first `GET /v2/`
-finds out which of http and https it is. Credentials go to the registry alone, never to where it redirects.
+finds out which of http and https it is. Credentials go to the registry alone, never to where it redirects; where that wants
+a token, an anonymous one is asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from corten.network.connection import REDIRECTS, Answer, Connections
 from corten.network.failures import NotTls, Transient
 from corten.oci.reference import DEFAULT_REGISTRY, is_loopback
 from corten.registry import pauses
-from corten.registry.authentication import Authenticator, Scopes
+from corten.registry.authentication import Authenticator, Scopes, scopes_of
+from corten.registry.credentials import Given
 from corten.registry.failures import Interrupted, from_answer, from_network
 from corten.registry.settings import Patience, RegistrySettings
 from corten.values import replace
@@ -25,6 +27,8 @@ from corten.values import replace
 T = TypeVar("T")
 
 _MOST_REDIRECTS = 5
+_REPEATED = frozenset({307, 308})
+"""Redirects that keep the method and the body (RFC 9110, section 15.4.8)."""
 
 
 class Exchange:
@@ -42,6 +46,8 @@ class Exchange:
             network = replace(network, insecure=network.insecure | {self._api})
         self._connections = Connections(network)
         self.authenticator = Authenticator(self._connections, host, settings.credentials)
+        self._strangers: dict[tuple[str, str], Authenticator] = {}
+        self._their_scopes: dict[tuple[tuple[str, str], str], Scopes] = {}
         self._base: str | None = None
         self._lock = threading.Lock()
 
@@ -85,23 +91,21 @@ class Exchange:
         base = self.base()
         url = redirected(base, path) if path.startswith("/") else self.own(path, base)
         try:
-            answer = self._authorised(method, url, name, scopes, headers or {}, body)
-            if method in {"GET", "HEAD"}:
-                answer = self._followed(method, answer, headers or {})
+            answer = self._followed(method, url, name, scopes, headers or {}, body)
         except FetchError as error:
             raise from_network(error, self.host) from error
         if answer.status in accept:
             return answer
         raise from_answer(answer, self.host, what, self.authenticator.user(name))
 
-    def patiently(self, once: Callable[[], T], progress: Callable[[], int] | None = None) -> T:
-        """`once()`, again while it is interrupted. Attempts count anew whenever `progress()` has grown."""
-        trying = Trying(self.patience)
+    def patiently(self, once: Callable[[], T], patience: Patience | None = None) -> T:
+        """`once()`, again while it is interrupted."""
+        trying = Trying(patience or self.patience)
         while True:
             try:
                 return once()
             except Interrupted as error:
-                trying.wait(error, progress() if progress else 0)
+                trying.wait(error)
 
     def base(self) -> str:
         """Scheme and host of the registry's API, found out once."""
@@ -165,34 +169,57 @@ class Exchange:
         body: bytes | Callable[[], Iterable[bytes]] | None,
     ) -> Answer:
         base = self.base()
-        if origin(url) != origin(base):
-            return self._connections.send(method, url, headers, _produced(body))
-        used = self.authenticator.header(name, scopes, base)
+        place, authenticator = origin(url), self.authenticator
+        stranger = place != origin(base)
+        if stranger:
+            authenticator, base = self._stranger(place), url
+            # The repository may be called something else there, so that only a challenge tells the scopes.
+            scopes = self._their_scopes.get((place, name), ())
+        used = authenticator.header(name, scopes, base) if scopes or not stranger else None
         for last in (False, True):
             sent = dict(headers) if used is None else {**headers, "Authorization": used}
             answer = self._connections.send(method, url, sent, _produced(body))
             if answer.status != 401 or last:
                 break
+            if stranger:
+                scopes = self._their_scopes[place, name] = scopes_of(answer)
             try:
-                better = self.authenticator.challenged(answer, name, scopes, base, used)
+                better = authenticator.challenged(answer, name, scopes, base, used)
             except BaseException:
                 answer.close()
                 raise
             if not better:
                 break
             answer.close()
-            used = self.authenticator.header(name, scopes, base)
+            used = authenticator.header(name, scopes, base)
         return answer
 
-    def _followed(self, method: str, answer: Answer, headers: Mapping[str, str]) -> Answer:
-        """Where redirects lead, to an object store most of the time. Credentials stay behind."""
-        for _ in range(_MOST_REDIRECTS):
+    def _stranger(self, place: tuple[str, str]) -> Authenticator:
+        """Who asks a host that the registry has led to: nobody, with a token where it wants one."""
+        with self._lock:
+            if place not in self._strangers:
+                self._strangers[place] = Authenticator(self._connections, place[1], Given(None))
+            return self._strangers[place]
+
+    def _followed(
+        self,
+        method: str,
+        url: str,
+        name: str,
+        scopes: Scopes,
+        headers: Mapping[str, str],
+        body: bytes | Callable[[], Iterable[bytes]] | None,
+    ) -> Answer:
+        """The answer where redirects lead: to an object store most of the time, to another registry behind some names. An
+        upload follows those that keep its method and its body."""
+        answered = REDIRECTS if method in {"GET", "HEAD"} else _REPEATED
+        for _ in range(_MOST_REDIRECTS + 1):
+            answer = self._authorised(method, url, name, scopes, headers, body)
             location = answer.headers.get("location")
-            if answer.status not in REDIRECTS or not location:
+            if answer.status not in answered or not location:
                 return answer
             answer.close()
-            answer = self._connections.send(method, redirected(answer.url, location), headers)
-        answer.close()
+            url = self.own(location, answer.url)
         raise RegistryError(f"'{self.host}' redirects in a circle")
 
 

@@ -36,6 +36,15 @@ def json_object(data: bytes, host: str) -> dict[str, Any]:
     return document
 
 
+def is_list(data: bytes, key: str) -> bool:
+    """Whether `data` is a JSON object with a list `key`."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and isinstance(document.get(key), list)
+
+
 def entries(index: dict[str, Any]) -> list[object]:
     """The descriptors of an index, not parsed yet."""
     manifests = index.get("manifests")
