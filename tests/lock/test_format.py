@@ -163,13 +163,15 @@ def test_files(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == stamp.st_mtime_ns
     assert path.stat().st_ino == stamp.st_ino
     assert read_lock(path) == lock
-    link = tmp_path / "link" / "corten.lock"
-    link.parent.mkdir()
-    link.symlink_to(path)
-    write_lock(link, sample_lock(wheels=1))
-    assert link.is_symlink()
-    assert read_lock(path) == sample_lock(wheels=1)
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["corten.lock", "link"]
+    real = tmp_path / "locks" / "real.lock"
+    real.parent.mkdir()
+    path.rename(real)
+    path.symlink_to(real)
+    write_lock(path, sample_lock(wheels=1))
+    assert path.is_symlink()
+    assert read_lock(real) == sample_lock(wheels=1)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["corten.lock", "locks"]
+    assert list(real.parent.iterdir()) == [real]
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(FormatError, match="not text"):
         read_lock(path)

@@ -333,6 +333,54 @@ def test_a_project_can_neither_call_the_keyring_nor_waive_certificates_of_the_us
     assert not {"corp.example"} & found.insecure
 
 
+@pytest.mark.parametrize(
+    ("own", "written"),
+    [
+        ("corp.example", "https://corp.example"),
+        ("corp.example:8443", "CORP.example:8443"),
+        ("corp.example:8443", "https://corp.example:8443/"),
+        ("corp.example:8443", "corp.example"),
+        ("[fd00::1]:8443", "[fd00::1]"),
+    ],
+)
+def test_no_spelling_of_a_host_waives_certificates_of_the_users(
+    tmp_path: Path, own: str, written: str
+) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    environment = {
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": f"https://me:{SECRET}@{own}/s",
+    }
+    (root / "requirements.txt").write_text(f"--trusted-host {written}\n")
+    read = read_requirements([root / "requirements.txt"])
+    assert read_indexes(root, environment).with_requirements(read).insecure == frozenset()
+    (root / "uv.toml").write_text(f'allow-insecure-host = ["{written}"]\n')
+    assert read_indexes(root, environment).insecure == frozenset()
+
+
+@pytest.mark.parametrize("written", ["*", "http*", "*.example", "a,b", "h:x", "user@h"])
+def test_a_project_waives_certificates_of_single_hosts_alone(tmp_path: Path, written: str) -> None:
+    (tmp_path / "requirements.txt").write_text(f"--trusted-host {written}\n")
+    indexes = read_indexes(tmp_path, {"HOME": str(tmp_path)})
+    with pytest.raises(UsageError, match="not a host"):
+        indexes.with_requirements(read_requirements([tmp_path / "requirements.txt"]))
+    (tmp_path / "uv.toml").write_text(f'allow-insecure-host = ["{written}"]\n')
+    with pytest.raises(UsageError, match="not a host"):
+        read_indexes(tmp_path, {"HOME": str(tmp_path)})
+
+
+def test_netrc_does_not_answer_where_the_project_waives_certificates(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text(f"machine corp.example login me password {SECRET}\n")
+    (tmp_path / "requirements.txt").write_text("-i https://corp.example/s\n--trusted-host corp.example:443\n")
+    found = read_indexes(tmp_path, {"HOME": str(tmp_path)})
+    assert SECRET in found.logins.with_login("https://corp.example/s")
+    found = found.with_requirements(read_requirements([tmp_path / "requirements.txt"]))
+    assert SECRET not in found.uv_toml()
+    assert found.logins.for_url("https://corp.example/s") is None
+
+
 def test_logins_of_a_project_reach_its_own_host_only() -> None:
     logins = Logins((Login("https://h.example/simple", "a", "b"),))
     assert logins.for_url("https://h.example/files/x") == ("a", "b")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from corten.errors import CortenError, FormatError, LockOutdated
+from corten.errors import CortenError, FormatError, LockOutdated, ProjectError
 from corten.lock.document import AGAIN, DEB_KEYS, VERSION, WHEEL_KEYS, lock_of
 from corten.lock.model import DebianBase, Lock
 from corten.packages.files import Deb, Wheel
@@ -24,9 +25,15 @@ _LARGEST = 32 << 20
 
 
 def read_lock(path: Path) -> Lock:
-    """The lock at `path`. Raises LockOutdated when there is none, FormatError when it is not one that Corten wrote."""
+    """The lock at `path`. Raises LockOutdated when there is none, FormatError when it is not one that Corten wrote, ProjectError
+    for a link that leads out of its folder."""
+    target = _in_its_folder(path)
     try:
-        with path.open("rb") as file:
+        # A pipe is refused, not waited for.
+        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FormatError(f"'{path}' cannot be read: it is not a file", hint=AGAIN)
             data = file.read(_LARGEST + 1)
     except FileNotFoundError as error:
         raise LockOutdated(
@@ -41,9 +48,10 @@ def read_lock(path: Path) -> Lock:
 
 def write_lock(path: Path, lock: Lock) -> bool:
     """Write `lock` to `path` in one step; a reader sees the old file or the new one. False when it is there already,
-    byte for byte, and nothing was touched."""
+    byte for byte, and nothing was touched. Raises ProjectError for a link that leads out of its folder: it comes with a project,
+    and what it leads to does not belong to that."""
+    target = _in_its_folder(path)
     data = encode(lock).encode()
-    target = Path(os.path.realpath(path))
     try:
         if target.read_bytes() == data:
             return False
@@ -64,6 +72,17 @@ def write_lock(path: Path, lock: Lock) -> bool:
             hint="make the lock in a copy of the folder that you may write to, and bring it here",
         ) from error
     return True
+
+
+def _in_its_folder(path: Path) -> Path:
+    """`path` without links. Raises ProjectError where that is outside the folder of `path`."""
+    target = Path(os.path.realpath(path))
+    if path.is_symlink() and not target.is_relative_to(os.path.realpath(path.parent)):
+        raise ProjectError(
+            f"'{path.name}' is a link that leads out of the project",
+            hint="put the file itself into the project",
+        )
+    return target
 
 
 def encode(lock: Lock) -> str:

@@ -35,13 +35,15 @@ class Login:
 @dataclass(frozen=True, slots=True)
 class Logins:
     """Every credential that is known, and where to look for more. `named` are the origins that the user's configuration names
-    or that the user has confirmed; `insecure` the hosts for which the user's configuration waives encryption."""
+    or that the user has confirmed; `insecure` the hosts for which the user's configuration waives encryption; `waived` those for
+    which the project waives certificates, so that nobody knows who answers there."""
 
     known: tuple[Login, ...] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     keyring: bool = False
     named: frozenset[tuple[str, str]] = frozenset()
     insecure: frozenset[str] = frozenset()
+    waived: frozenset[str] = frozenset()
 
     def adding(self, login: Login | None) -> Logins:
         """These and one more, which wins over the others."""
@@ -64,7 +66,8 @@ class Logins:
             return None
         here = origin(url)
         matching = [login for login in self.known if origin(login.url) == here]
-        asked = here in self.named or (here[0] == "https" and ":" not in here[1].rpartition("]")[2])
+        usual = here[0] == "https" and ":" not in here[1].rpartition("]")[2]
+        asked = here in self.named or (usual and not {here[1], f"{here[1]}:443"} & self.waived)
         if matching:
             path = parts.path
             within = [

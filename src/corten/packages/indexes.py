@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from corten.errors import FetchError, NotConfirmed
+from corten.errors import FetchError, NotConfirmed, UsageError
 from corten.network.addresses import local_path, origin, shown
 from corten.network.connection import NetworkSettings
 from corten.packages import uvconfig
@@ -38,6 +38,8 @@ _FOR_UV = re.compile(
     r"|OFFLINE|LINK_MODE)|SSL_CERT_FILE|SSL_CERT_DIR|SSL_CLIENT_CERT|(?i:(http|https|all|no)_proxy)"
 )
 """The variables that uv gets. No others: it needs no credentials of this machine, and no programs."""
+_PORT = re.compile(r":[0-9]+$")
+_TRUSTED = re.compile(r"(?:https?://)?((?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ class Indexes:
                 self._check_local(item)
                 local = local_wheel(item)
                 direct.append(local.absolute().as_uri() if local else place(item.location.split("#")[0]))
-        own = {host.partition(":")[0] for _, host in self.named} | {host for _, host in self.named}
+        waived = _waived(read.trusted_hosts, self.named)
         return replace(
             self,
             default=default,
@@ -194,9 +196,9 @@ class Indexes:
             find_links=tuple(dict.fromkeys(links)),
             direct=tuple(dict.fromkeys(direct)),
             no_index=self.no_index or "--no-index" in read.options,
-            insecure=self.insecure | (frozenset(read.trusted_hosts) - own),
+            insecure=self.insecure | waived,
             settings=self._with_options(read),
-            logins=logins,
+            logins=replace(logins, waived=logins.waived | waived),
         )
 
     def with_direct(self, urls: Iterable[str]) -> Indexes:
@@ -268,10 +270,10 @@ def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None
         local += _with_files(_local(_address(split_login(url)[0], root)), root, environment)
     keyring = user.get("keyring-provider", pip.get("keyring-provider")) == "subprocess"
     insecure = frozenset(str(host) for host in (*_hosts(user), *words(pip, "trusted-host")))
-    hosts = {host for _, host in named} | {host.partition(":")[0] for _, host in named}
+    waived = _waived(_hosts(configuration.project), named)
     gathered = Indexes(
         no_index=uv.get("no-index") is True or truth(pip.get("no-index")),
-        insecure=insecure | (frozenset(str(host) for host in _hosts(configuration.project)) - hosts),
+        insecure=insecure | waived,
         certificates=Path(pip["cert"]).expanduser() if pip.get("cert") else None,
         client_certificate=Path(pip["client-cert"]).expanduser() if pip.get("client-cert") else None,
         keyring=keyring,
@@ -323,7 +325,7 @@ def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None
         extra=_once([*extra, *from_pip]),
         find_links=tuple(dict.fromkeys(links)),
         settings=_comparing(settings) if from_pip else settings,
-        logins=Logins(tuple(logins), environment, keyring, named, insecure),
+        logins=Logins(tuple(logins), environment, keyring, named, insecure, waived - insecure),
     )
 
 
@@ -361,6 +363,23 @@ def _strings(table: Mapping[str, Any], key: str) -> list[str]:
 
 def _hosts(table: Mapping[str, Any]) -> list[str]:
     return [*_strings(table, "allow-insecure-host"), *_strings(table, "trusted-host")]
+
+
+def _waived(hosts: Iterable[str], named: Iterable[Origin]) -> frozenset[str]:
+    """The hosts, with a port or without, for which a project waives certificates. Never one that `named` has: what the user
+    sends there stays protected, however the project spells the host. Raises UsageError for what is not one host: uv takes
+    `*` for all of them."""
+    own = {_PORT.sub("", host) for _, host in named}
+    found = set()
+    for text in hosts:
+        match = _TRUSTED.fullmatch(text.lower())
+        if match is None:
+            raise UsageError(
+                f"the project trusts the host {text!r}, which is not a host", hint="write HOST or HOST:PORT"
+            )
+        if _PORT.sub("", match[1]) not in own:
+            found.add(match[1])
+    return frozenset(found)
 
 
 def _comparing(settings: Mapping[str, Any]) -> Mapping[str, Any]:

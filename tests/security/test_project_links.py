@@ -1,0 +1,37 @@
+"""Links, pipes and devices that a project has in place of its own files: nothing outside is written, and nothing is waited for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from corten.errors import CortenError, FormatError, ProjectError
+from corten.lock.format import LOCK_NAME, encode, read_lock, write_lock
+from support.locks import sample_lock
+
+
+@pytest.mark.parametrize("there", ["nothing", "a lock", "something else"])
+def test_a_lock_that_is_a_link_out_of_the_project_is_neither_written_nor_read(
+    tmp_path: Path, there: str
+) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "project"
+    outside.mkdir()
+    root.mkdir()
+    target = outside / "profile"
+    before = {"nothing": None, "a lock": encode(sample_lock(wheels=1)), "something else": "precious"}[there]
+    if before is not None:
+        target.write_text(before)
+    (root / LOCK_NAME).symlink_to("../outside/profile")
+    for action in (read_lock, lambda path: write_lock(path, sample_lock())):
+        with pytest.raises(ProjectError, match="a link that leads out of the project"):
+            action(root / LOCK_NAME)
+    assert (target.read_text() if target.exists() else None) == before
+    assert len(list(outside.iterdir())) == (before is not None)
+
+
+def test_a_lock_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOCK_NAME)
+    with pytest.raises(FormatError, match="not a file"):
+        read_lock(tmp_path / LOCK_NAME)
