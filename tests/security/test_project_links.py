@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corten.errors import CortenError, FormatError, ProjectError
+from corten.errors import FormatError, ProjectError
 from corten.lock.format import LOCK_NAME, encode, read_lock, write_lock
 from support.locks import sample_lock
 
