@@ -195,7 +195,7 @@ def test_names() -> None:
         lambda: parse_hostname("a b"),
         lambda: parse_host("db"),
         lambda: parse_host("db:10.0.0.500"),
-        lambda: parse_host("db:host-gateway"),
+        lambda: parse_host("db:gateway"),
         lambda: parse_host("a b:10.0.0.1"),
         lambda: parse_dns("dns.example"),
     ):

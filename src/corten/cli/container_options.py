@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from corten.runtime.options import Limits, RunOptions
 
 _LISTS = (
-    ("--add-host", "HOST:IP", "a line for its /etc/hosts"),
+    ("--add-host", "HOST:IP", "a line for its /etc/hosts; the IP host-gateway is this machine's address"),
     ("--dns", "IP", "a name server, where it has a network"),
     ("--ulimit", "NAME=SOFT[:HARD]", "a limit of each of its processes, such as nofile=4096"),
     (
@@ -38,8 +38,9 @@ def add_mount_arguments(parser: argparse.ArgumentParser) -> None:
         "--volume",
         action="append",
         default=[],
-        metavar="SRC:DST[:ro]",
-        help="show a file or folder of this machine inside (./DIR or a path), or a volume (a name)",
+        metavar="[SRC:]DST[:ro]",
+        help="show a file or folder of this machine inside (./DIR or a path), or a volume (a name); DST alone is a folder "
+        "that is writable and goes with the container",
     )
     parser.add_argument(
         "--mount",
@@ -78,8 +79,9 @@ def add_network_arguments(
     """`--network` and `-p`. `default` is what holds without them, in words."""
     parser.add_argument(
         "--network",
+        "--net",
         metavar="MODE",
-        help="none, host (this machine's), private (its own, with a way out) or container:NAME "
+        help="none, host (this machine's), private (its own, with a way out; docker's bridge) or container:NAME "
         f"(default: {default})",
     )
     parser.add_argument(
@@ -94,7 +96,7 @@ def add_network_arguments(
 
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     """The limits of a container."""
-    parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
+    parser.add_argument("-m", "--memory", metavar="SIZE", help="the most memory it may use, such as 2g")
     parser.add_argument(
         "--memory-swap", metavar="SIZE", help="memory and swap together; -1: any swap (default: no swap)"
     )
@@ -174,8 +176,9 @@ def _with_mounts(options: RunOptions, arguments: argparse.Namespace) -> RunOptio
     from corten.runtime import mounts
     from corten.values import replace
 
+    rooms = [mounts.parse_target(text, "volume") for text in arguments.volume if mounts.is_anonymous(text)]
     found = [
-        *(mounts.parse_volume(text) for text in arguments.volume),
+        *(mounts.parse_volume(text) for text in arguments.volume if not mounts.is_anonymous(text)),
         *(mounts.parse_mount(text) for text in arguments.mount),
         *(mounts.parse_tmpfs(text) for text in arguments.tmpfs),
     ]
@@ -189,6 +192,7 @@ def _with_mounts(options: RunOptions, arguments: argparse.Namespace) -> RunOptio
     return replace(
         options,
         volumes=volumes,
+        rooms=tuple(dict.fromkeys(rooms)),
         named_volumes=named,
         tmpfs=tmpfs,
         devices=tuple(device for text in paths for device in mounts.parse_device(text)),

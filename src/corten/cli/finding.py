@@ -39,14 +39,14 @@ def add_accepted(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def local_image(text: str, context: Context) -> Image:
-    """The image `text` of the store, for this machine where it has several platforms. Raises ImageNotFound."""
+def local_image(text: str, context: Context, platform: Platform | None = None) -> Image:
+    """The image `text` of the store, for `platform`, or for this machine where it has several. Raises ImageNotFound."""
     if "@" in text:
         for image_id in context.store.repo_digests.find(text):
             image = context.store.images.get(image_id)
-            if image.config.platform == Platform.host():
+            if image.config.platform == (platform or Platform.host()):
                 return image
-    return context.store.images.get(text)
+    return context.store.images.get(text, platform)
 
 
 def local_images(text: str, context: Context) -> dict[Platform, Image]:
@@ -76,6 +76,17 @@ def registry_reference(text: str) -> Reference | None:
     return reference if written.startswith(f"{reference.registry}/") else None
 
 
+def _on_docker_hub(text: str) -> str | None:
+    """What docker means by the short name `text`; None for what is no such name."""
+    from corten.oci.reference import Reference
+
+    try:
+        Reference.parse(text)
+    except UsageError:
+        return None
+    return f"docker.io/{text}" if "/" in text else f"docker.io/library/{text}"
+
+
 def settings(insecure: bool = False, observe: Observer = ignore) -> RegistrySettings:
     """How this machine reaches registries."""
     from corten.registry.client import settings_from
@@ -83,21 +94,27 @@ def settings(insecure: bool = False, observe: Observer = ignore) -> RegistrySett
     return settings_from(os.environ, insecure, observe)
 
 
-def runnable_image(text: str, context: Context, pull_when: str = "missing") -> Image:
+def runnable_image(
+    text: str, context: Context, pull_when: str = "missing", platform: Platform | None = None
+) -> Image:
     """The image `text` with all its layers: from the store, or pulled first where it names a registry that is not known
     here. `pull_when` is `always` to ask the registry in any case, `never` to leave it alone. Raises ImageNotFound, RegistryError, StoreError."""
     try:
-        if pull_when == "always" and registry_reference(text) is not None:
+        if pull_when in ("always", "newer") and registry_reference(text) is not None:
             raise ImageNotFound(f"'{text}' is to be pulled")
-        image = local_image(text, context)
-    except ImageNotFound:
+        image = local_image(text, context, platform)
+    except ImageNotFound as error:
         reference = registry_reference(text)
+        if reference is None and "@" not in text and (hub := _on_docker_hub(text)) is not None:
+            raise ImageNotFound(
+                error.message, hint=f"{error.hint}; from Docker Hub it is fetched by its whole name: {hub}"
+            ) from error
         if reference is None or pull_when == "never":
             raise
         from corten.registry.pull import pull
         from corten.store.sync import sync_later
 
-        platforms = [Platform.host()]
+        platforms = [platform or Platform.host()]
         image = pull(
             reference, platforms, context.store, settings(observe=context.observe), context.observe
         ).images[0]

@@ -20,6 +20,7 @@ EXAMPLES = """\
 examples:
   corten images
   corten images --json
+  corten images -q                                        their IDs alone
   corten images --remote registry.example/team/iris        its tags
   corten images --remote registry.example/team/iris:1.0    its platforms"""
 
@@ -39,6 +40,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.json:
         rows = [row(image, context.store) for image in images]
         context.terminal.print(json.dumps(rows, indent=2))
+    elif arguments.quiet:
+        for image_id in dict.fromkeys(image.id.short for image in images):
+            context.terminal.print(image_id)
     elif images:
         cells = [
             [

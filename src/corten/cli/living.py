@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from corten.runtime.records import Health, Restart
     from corten.store.images import Image
 
-PULLS = ("always", "missing", "never")
+PULLS = ("always", "missing", "never", "newer")
+"""`newer` is podman's word: what is here already is not fetched again anyway."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NANOSECOND = 1e-9
 _SHORTEST, _LONGEST = 1.0, 86_400
@@ -35,10 +36,13 @@ def add_life_arguments(parser: argparse.ArgumentParser) -> None:
         "--rm", action="store_true", help="with -d: remove it at its end (otherwise it always is)"
     )
     parser.add_argument(
-        "--restart", default="no", metavar="POLICY", help="with -d: no, on-failure[:TIMES] or always"
+        "--restart",
+        default="no",
+        metavar="POLICY",
+        help="with -d: no, on-failure[:TIMES], always or unless-stopped (the same as always)",
     )
     parser.add_argument(
-        "--label", action="append", default=[], metavar="KEY[=VALUE]", help="for 'ps --filter'"
+        "-l", "--label", action="append", default=[], metavar="KEY[=VALUE]", help="for 'ps --filter'"
     )
     parser.add_argument("--timeout", metavar="TIME", help="end it after this time, such as 90s or 2h")
     parser.add_argument(
@@ -86,12 +90,13 @@ def parse_restart(text: str) -> Restart:
     policy, colon, most = text.partition(":")
     if policy == "on-failure" and (not colon or re.fullmatch(r"[0-9]{1,6}", most)):
         return Restart("on-failure", int(most) if colon else None)
-    if policy == "always" and not colon:
+    if policy in ("always", "unless-stopped") and not colon:
         return Restart("always")
     if policy == "no" and not colon:
         return Restart()
     raise UsageError(
-        f"'{text[:40]}' is not a way to restart", hint="use no, on-failure, on-failure:5 or always"
+        f"'{text[:40]}' is not a way to restart",
+        hint="use no, on-failure, on-failure:5, always or unless-stopped",
     )
 
 

@@ -19,10 +19,14 @@ from corten.cli.container_options import (
 )
 from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.cli.docker_options import add_docker_arguments, log_of, network_of, say_notes, with_docker_options
 from corten.cli.finding import add_accepted
 from corten.cli.living import add_life_arguments, life_of
 from corten.cli.serving_options import variables_of_files
 from corten.errors import RuntimeFailure, UsageError
+from corten.events import Note, Observer
+from corten.oci.platform import Platform
+from corten.values import replace
 
 if TYPE_CHECKING:
     from corten.runtime.network.ports import Port
@@ -79,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_gpu_arguments(parser)
     add_engine_argument(parser)
     add_life_arguments(parser)
+    add_docker_arguments(parser)
     add_accepted(parser)
 
 
@@ -86,11 +91,13 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run, and return the container's own exit code; 125, 126 or 127 where it did not start."""
     from corten.runtime import container, launch
 
-    options = options_of(arguments)
+    options = reachable(options_of(arguments), context.observe)
     if options.ports and (refused := _taken(options.ports)) is not None:
         context.terminal.error(refused.message, refused.hint)
         return 125
-    image, folder = image_of(arguments.image, context, arguments.command, pull=arguments.pull)
+    image, folder = image_of(
+        arguments.image, context, arguments.command, pull=arguments.pull, platform=platform_of(arguments)
+    )
     from corten.cli import isolation
 
     if folder is not None:
@@ -98,6 +105,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     else:
         options = isolation.of_image(options, image, context)
     life = life_of(arguments, image, context)
+    say_notes(arguments, context)
+    if arguments.replace and (context.store.containers_directory / arguments.name).is_dir():
+        from corten.runtime.control import remove
+
+        remove(context.store, arguments.name, force=True)
     context.terminal.close()
     try:
         if arguments.detach:
@@ -115,6 +127,21 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         return 125
 
 
+def reachable(options: RunOptions, observe: Observer) -> RunOptions:
+    """`options` without published ports where the network is this machine's own: docker discards them too, and says so."""
+    if not options.ports or options.network != "host":
+        return options
+    other = [str(port) for port in options.ports if port.outside not in (0, port.inside)]
+    more = f", so {', '.join(other[:4])} is not done" if other else ""
+    observe(Note(f"-p has no effect with --network host: the program's own ports are this machine's{more}"))
+    return replace(options, ports=())
+
+
+def platform_of(arguments: argparse.Namespace) -> Platform | None:
+    """The platform that `--platform` spells. Raises UsageError."""
+    return Platform.parse(arguments.platform) if arguments.platform else None
+
+
 def _taken(ports: tuple[Port, ...]) -> RuntimeFailure | None:
     """Why they cannot be published: a port in use is told before a build of minutes, not after it. Raises UsageError."""
     from corten.runtime.network.preparing import check_free
@@ -127,7 +154,12 @@ def _taken(ports: tuple[Port, ...]) -> RuntimeFailure | None:
 
 
 def image_of(
-    text: str, context: Context, command: Sequence[str], *, pull: str = "missing"
+    text: str,
+    context: Context,
+    command: Sequence[str],
+    *,
+    pull: str = "missing",
+    platform: Platform | None = None,
 ) -> tuple[Image, Path | None]:
     """The image called `text`; or the one that the project in the folder `text` is built into, and that folder. A folder is
     meant where `text` looks like a path, or exists while no such image does. Where both exist, it is said which one is run."""
@@ -140,6 +172,11 @@ def image_of(
                     f"'{command[0]}' is not a program: what follows the folder is the command",
                     hint=f"options stand before it: corten run {command[0]} … {text}",
                 )
+            if platform not in (None, Platform.host()):
+                raise UsageError(
+                    f"a folder is built for this machine, and --platform is {platform}",
+                    hint=f"build it for that one, and run its image: corten build --platform {platform} {text}",
+                )
             return context.build(path, without_models=bool(command)), path
         from corten.cli.isolation import say_once
 
@@ -150,7 +187,7 @@ def image_of(
         )
     from corten.cli.finding import runnable_image
 
-    return runnable_image(text, context, pull), None
+    return runnable_image(text, context, pull, platform), None
 
 
 def _is_image(text: str, context: Context) -> bool:
@@ -177,17 +214,20 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         raise UsageError(
             f"the working directory '{arguments.workdir}' is not an absolute path", hint="as in -w /app"
         )
+    log_size, log = log_of(arguments)
     options = RunOptions(
         command=tuple(arguments.command),
         entrypoint=tuple(shlex.split(arguments.entrypoint)) if arguments.entrypoint is not None else None,
         environment=tuple(variables),
         workdir=arguments.workdir,
         user=arguments.user,
-        network=arguments.network,
+        network=network_of(arguments.network),
         read_write=arguments.read_write,
         name=parse_name(arguments.name) if arguments.name else None,
         gpus=gpus_of(arguments),
         cdi_directories=tuple(arguments.cdi_spec_dir),
         engine=arguments.engine,
+        log_size=log_size,
+        log=log,
     )
-    return with_container_options(options, arguments)
+    return with_docker_options(with_container_options(options, arguments), arguments)

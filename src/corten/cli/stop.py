@@ -22,7 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-a", "--all", action="store_true", help="every container of this user")
     parser.add_argument(
-        "-t", "--time", type=float, default=10.0, metavar="SECONDS", help="until it is killed (default: 10)"
+        "-t",
+        "--time",
+        "--timeout",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="until it is killed (default: 10)",
     )
 
 

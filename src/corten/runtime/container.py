@@ -239,7 +239,7 @@ def _watched(life: Life, options: RunOptions, store: Store, observe: Observer) -
                     f"'{engine.name}' cannot honour {flag} for a detached container",
                     hint="leave it out, or run it in the foreground",
                 )
-        return replace(life, kind="shim", monitor=None)
+        return _by_shim(life, options, observe)
     path = find_program("conmon")
     if path is None:
         if life.terminal or life.stdin:
@@ -250,15 +250,25 @@ def _watched(life: Life, options: RunOptions, store: Store, observe: Observer) -
         if life.timeout is not None:
             raise RuntimeFailure("--timeout of a detached container needs conmon", hint="apt install conmon")
         observe(Note("conmon is not installed: each detached container takes some 15 MB for its monitor"))
-        return replace(life, kind="shim", monitor=None)
-    monitor = Monitor(path, life.terminal, life.stdin, life.timeout, life.remove)
+        return _by_shim(life, options, observe)
+    monitor = Monitor(
+        path, life.terminal, life.stdin, life.timeout, life.remove, options.log_size, options.log
+    )
     return replace(life, kind="conmon", monitor=monitor)
+
+
+def _by_shim(life: Life, options: RunOptions, observe: Observer) -> Life:
+    if options.log_size is not None:
+        observe(Note("--log-opt max-size has no effect without conmon: a log begins anew at 10 MB"))
+    return replace(life, kind="shim", monitor=None)
 
 
 def _start_detached(made: Made, store: Store, observe: Observer) -> None:
     output = None
     if made.life.monitor is None:
         log = made.directory / "output.log"
+        if not made.options.log and not log.is_symlink():
+            log.symlink_to(os.devnull)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         pid = made.start(store, observe, terminal=made.life.terminal, output=output, session=True)

@@ -93,6 +93,20 @@ def wait(store: Store, name: str) -> int:
     return ending.code if ending is not None and ending.code is not None else 137
 
 
+def wait_until(store: Store, name: str, condition: str) -> None:
+    """Wait until a container is `running`, or until its health is `condition`. Raises RuntimeFailure where it has ended."""
+    directory = find(store, name)
+    while True:
+        listed = look(directory)
+        if listed is not None and condition in (listed.status, listed.health):
+            return
+        if listed is None or (listed.ending is not None and listed.status != "restarting"):
+            raise RuntimeFailure(
+                f"'{name}' has ended, and was not {condition}", hint=f"corten restart {name}"
+            )
+        time.sleep(_PAUSE)
+
+
 def remove(store: Store, name: str, *, force: bool) -> None:
     """Remove a container that has ended; with `force`, one that runs is killed first. Raises RuntimeFailure where there is
     none, UsageError where it runs."""

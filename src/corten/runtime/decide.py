@@ -22,10 +22,10 @@ from corten.runtime.options import RunOptions
 from corten.runtime.rootfs import Root
 from corten.runtime.seccomp import custom_seccomp, default_profile, oci_seccomp
 from corten.runtime.spec import ROOT_CAPABILITIES, Container
-from corten.runtime.users import User, resolve_user
+from corten.runtime.users import User, resolve_group, resolve_user
 from corten.sandbox import kernel
 from corten.store.images import Image
-from corten.values import dataclass
+from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits
@@ -84,6 +84,8 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
     config, identity = image.config, situation.identity
     inside = Root(root)
     user, capable = _user(image, options, inside, identity)
+    if options.groups:
+        user = _with_groups(user, options.groups, inside, identity)
     check_ids(identity, user.uid, user.gid)
     environment = dict(item.split("=", 1) for item in config.env if "=" in item)
     environment.setdefault("PATH", _SYSTEM_PATH)
@@ -150,6 +152,8 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
         memory=machine_memory(),
         processes=_most_processes(situation.processes),
         masked=throttle_files(),
+        ipc="host" if options.ipc == "host" else "private",
+        privileged=options.privileged,
     )
 
 
@@ -249,6 +253,18 @@ def is_caller(identity: Identity, text: str) -> bool:
     return uid != 0 and text in (f"{uid}", f"{uid}:{gid}")
 
 
+def _with_groups(user: User, asked: tuple[str, ...], inside: Root, identity: Identity) -> User:
+    if identity.kind == "single":
+        raise RuntimeFailure(
+            "--group-add needs subordinate IDs, which this user has not: there is one group inside",
+            hint="leave it out, or as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+        )
+    found = tuple(resolve_group(text, inside.read("/etc/group")) for text in asked)
+    for gid in found:
+        check_ids(identity, user.uid, gid)
+    return replace(user, groups=tuple(sorted({*user.groups, *found})))
+
+
 def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tuple[str, ...]:
     config = image.config
     if options.entrypoint is not None:
@@ -281,7 +297,9 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
     if not found:
         raise launch.NotFound(
             f"the image has no program '{program}'",
-            hint="'corten run IMAGE -- ls /opt/venv/bin' lists scripts",
+            hint="options stand before the image; what follows it is the command"
+            if program.startswith("-")
+            else "'corten run IMAGE ls /opt/venv/bin' lists scripts",
         )
     if not any(stat.S_ISREG(status.st_mode) and status.st_mode & 0o111 for status in found):
         raise launch.NotExecutable(

@@ -24,13 +24,13 @@ from corten.runtime.processes import handle, inside, tree
 from corten.runtime.terminals import kept_terminal
 from corten.runtime.users import resolve_user
 from corten.store.store import Store
-from corten.values import dataclass
+from corten.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
     """What is to be executed. `user` as `--user` writes it, None for the container's own; `terminal`: standard input and
-    output are a terminal, of `size`, and so are the process's."""
+    output are a terminal, of `size`, and so are the process's; `detached`: nobody waits for it, and what it prints is dropped."""
 
     command: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
@@ -38,6 +38,18 @@ class Execution:
     user: str | None = None
     terminal: bool = False
     size: tuple[int, int] | None = None
+    detached: bool = False
+
+
+def execute_detached(store: Store, name: str, what: Execution) -> None:
+    """Start it in the container `name` and return; it lives until it ends, or the container does. Raises as `execute`."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        code = execute(store, name, replace(what, detached=True), output=null)
+    finally:
+        os.close(null)
+    if code != 0:
+        raise RuntimeFailure(f"'{what.command[0]}' did not start in '{name}'", hint="run it without -d")
 
 
 def execute(
@@ -75,7 +87,8 @@ def execute(
             json.dump(process, file)
         # The caller gives its terminal back itself, unless it is killed.
         with kept_terminal(what.terminal):
-            return _attend(engine, directory.name, directory, files, stdin, output, caller)
+            flags = ["--detach"] if what.detached else []
+            return _attend(engine, directory.name, directory, files, flags, stdin, output, caller)
 
     waited = {*FORWARDED, signal.SIGCHLD, signal.SIGALRM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
@@ -137,13 +150,14 @@ def _attend(
     name: str,
     directory: Path,
     files: tuple[Path, Path],
+    flags: list[str],
     stdin: bool,
     output: int | None,
     caller: int,
 ) -> int:
     """Start the engine, and pass signals on to it until it ends: it passes them on to the process."""
     state = f"{directory}/engine"
-    command = engine.command(state, str(files[1]), "exec", "--process", str(files[0]), name)
+    command = engine.command(state, str(files[1]), "exec", *flags, "--process", str(files[0]), name)
     pid = os.fork()
     if pid == 0:
         try:

@@ -38,22 +38,46 @@ class Entry:
     text: bytes
 
 
-def entries(path: Path, *, since: float | None = None, tail: int | None = None) -> Iterator[Entry]:
-    """What the log at `path` holds now, and what was moved aside when it grew too long. Raises RuntimeFailure where there is
-    none."""
+def entries(
+    path: Path, *, since: float | None = None, tail: int | None = None, until: float | None = None
+) -> Iterator[Entry]:
+    """What the log at `path` holds now, and what was moved aside when it grew too long: from `since` to `until`, of that the
+    last `tail` lines. Raises RuntimeFailure where there is none."""
     with _open(path) as file:
-        yield from _selected(_all(file, path), since, tail)
+        found = _all(file, path)
+        yield from _selected(found if until is None else _before(found, until), since, tail)
 
 
 def follow(
-    path: Path, alive: Callable[[], bool], *, since: float | None, tail: int | None
+    path: Path,
+    alive: Callable[[], bool],
+    *,
+    since: float | None,
+    tail: int | None,
+    until: float | None = None,
 ) -> Iterator[Entry]:
-    """What it holds and what is added, until `alive()` is false and all has been read."""
+    """What it holds and what is added, until `alive()` is false and all has been read, or until the time `until`."""
+    found = _follow(path, alive, since=since, tail=tail, until=until)
+    yield from found if until is None else _before(found, until)
+
+
+def _before(found: Iterator[Entry], until: float) -> Iterator[Entry]:
+    return (entry for entry in found if entry.seconds <= until)
+
+
+def _follow(
+    path: Path,
+    alive: Callable[[], bool],
+    *,
+    since: float | None,
+    tail: int | None,
+    until: float | None,
+) -> Iterator[Entry]:
     file = _open(path)
     try:
         yield from _selected(_all(file, path), since, tail)
         while True:
-            going = alive()
+            going = alive() and (until is None or time.time() <= until)
             yield from _read(file)
             if _is_replaced(file, path):
                 file.close()
@@ -89,8 +113,8 @@ def _open(path: Path) -> BinaryIO:
         return open(path, "rb")
     except FileNotFoundError:
         raise RuntimeFailure(
-            f"'{path.parent.name}' runs in the foreground and keeps no log",
-            hint="its terminal shows what it prints",
+            f"'{path.parent.name}' keeps no log: it runs in the foreground, or with --log-driver none",
+            hint="its terminal, or 'corten attach', shows what it prints",
         ) from None
 
 

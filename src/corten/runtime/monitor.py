@@ -33,13 +33,16 @@ _LISTENER = 3
 @dataclass(frozen=True, slots=True)
 class Monitor:
     """How a container is monitored. `path` is conmon's program; `terminal`: it has a terminal; `stdin`: its standard
-    input stays open for whoever attaches; `timeout` in seconds; `remove`: nothing of it is kept after its end."""
+    input stays open for whoever attaches; `timeout` in seconds; `remove`: nothing of it is kept after its end; `log_size`:
+    the bytes at which its log begins anew, None for the usual; without `log` it has none."""
 
     path: str
     terminal: bool = False
     stdin: bool = False
     timeout: int | None = None
     remove: bool = False
+    log_size: int | None = None
+    log: bool = True
 
 
 def arguments(monitor: Monitor, engine: Engine, name: str, directory: str, preserved: int) -> list[str]:
@@ -49,7 +52,11 @@ def arguments(monitor: Monitor, engine: Engine, name: str, directory: str, prese
     command += ["--runtime", engine.path, *(f"--runtime-arg={item}" for item in engine_command[1:])]
     command += ["--bundle", f"{directory}/bundle", "--container-pidfile", f"{directory}/bundle/pid"]
     command += ["--full-attach", "--exit-dir", f"{directory}/exit", "--persist-dir", f"{directory}/exit"]
-    command += ["--log-path", f"k8s-file:{directory}/output.log", "--log-size-max", str(LOG_SIZE)]
+    if monitor.log:
+        size = monitor.log_size or LOG_SIZE
+        command += ["--log-path", f"k8s-file:{directory}/output.log", "--log-size-max", str(size)]
+    else:
+        command += ["--log-path", "none"]
     # Flushing a log to the disk at every end would cost more than the container.
     command += ["--no-sync-log"]
     if preserved:

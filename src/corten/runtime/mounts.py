@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Sequence
 
@@ -19,6 +20,16 @@ _SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)b?|([0-9]{1,3})%", re.IGNORECASE)
 _TAKEN = ("/proc", "/sys", "/dev")
 _FLAGS = ("ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime")
 _DEVICES = 256
+_USUAL = ("console", "full", "null", "ptmx", "random", "tty", "urandom", "zero")
+IDLE = {
+    "z": "no SELinux label is set",
+    "Z": "no SELinux label is set",
+    "U": "the owner of the folder stays; without -u the command runs as that owner",
+    "cached": "files are shared as they are",
+    "delegated": "files are shared as they are",
+    "consistent": "files are shared as they are",
+}
+"""Options of a volume that docker and podman know and that change nothing here, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +78,18 @@ class Device:
 
 
 def parse_volume(text: str, directory: str | None = None) -> Volume | NamedVolume:
-    """`SRC:DST[:ro|rw]`: SRC is a path, relative to `directory` (default: the working directory), or without any `/` the
-    name of a volume. Raises UsageError when a source does not exist or the form is another."""
+    """`SRC:DST[:OPTION,…]`: SRC is a path, relative to `directory` (default: the working directory), or without any `/` the
+    name of a volume. Options that change nothing here are let go of: `idle_options` names them. Raises UsageError when a
+    source does not exist or the form is another."""
     parts = text.split(":")
-    mode = parts.pop() if len(parts) > 2 else "rw"
-    if len(parts) != 2 or not all(parts) or mode not in ("ro", "rw"):
+    options = _volume_options(parts.pop(), text) if len(parts) > 2 else []
+    if len(parts) != 2 or not all(parts):
         raise UsageError(
             f"'{text}' is not a volume",
             hint="write SOURCE:TARGET or SOURCE:TARGET:ro; a source is a path or a name",
         )
     source, target = parts
+    mode = "ro" if "ro" in options else "rw"
     if VOLUME_NAME.fullmatch(source):
         place = os.path.join(directory or os.getcwd(), source)
         if os.path.exists(place):
@@ -85,8 +98,30 @@ def parse_volume(text: str, directory: str | None = None) -> Volume | NamedVolum
                 hint=f"write ./{source}:{target} for the folder, "
                 f"or --mount type=volume,source={source},target={target}",
             )
-        return NamedVolume(source, parse_target(target, "volume"), mode == "rw")
+        return NamedVolume(source, parse_target(target, "volume"), mode == "rw", "nocopy" not in options)
     return _bind(source, target, mode == "rw", directory)
+
+
+def is_anonymous(text: str) -> bool:
+    """Whether it is docker's volume without a name, `-v /PATH`: a folder that is writable and goes with the container."""
+    return text.startswith("/") and ":" not in text
+
+
+def idle_options(text: str) -> tuple[str, ...]:
+    """Those options of `SRC:DST[:OPTION,…]` that change nothing here."""
+    parts = text.split(":")
+    return tuple(item for item in parts[2].split(",") if item in IDLE) if len(parts) == 3 else ()
+
+
+def _volume_options(text: str, whole: str) -> list[str]:
+    options = text.split(",")
+    for option in options:
+        if option not in ("ro", "rw", "nocopy", "copy", "exec", "private", "rprivate", *IDLE):
+            raise UsageError(
+                f"'{option[:40]}' of the volume '{whole[:120]}' is not among the options here",
+                hint="use ro, rw or nocopy; z, Z, U, cached, delegated and consistent are accepted and change nothing",
+            )
+    return options
 
 
 def parse_mount(text: str, directory: str | None = None) -> Volume | NamedVolume | Tmpfs:
@@ -99,6 +134,9 @@ def parse_mount(text: str, directory: str | None = None) -> Volume | NamedVolume
             raise UsageError(f"'{key}' is given twice in '{text}'", hint="once is enough")
         fields[key] = value if equals else "true"
     kind = fields.pop("type", "volume")
+    if kind == "bind" and fields.get("bind-propagation") in ("private", "rprivate"):
+        del fields["bind-propagation"]
+    fields.pop("consistency", None)
     known = {
         "bind": ("source", "target", "readonly"),
         "volume": ("source", "target", "readonly", "volume-nocopy"),
@@ -168,6 +206,25 @@ def parse_device(text: str) -> list[Device]:
     return found
 
 
+def machine_devices(root: str = "/dev") -> list[Device]:
+    """The devices of this machine that every container does not have anyway: all for root, else those that everybody may use."""
+    found: list[Device] = []
+    for directory, folders, names in os.walk(root):
+        folders[:] = sorted(set(folders) - {"pts", "shm", "mqueue", "hugepages", "fd", "char", "block"})
+        for name in sorted(names):
+            place = os.path.join(directory, name)
+            if os.path.relpath(place, root) in _USUAL:
+                continue
+            try:
+                status = os.lstat(place)
+            except OSError:  # it has been taken away
+                continue
+            kind = stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)
+            if kind and (os.geteuid() == 0 or status.st_mode & 0o6 == 0o6):
+                found.append(_device(place, place, "rwm", status))
+    return found
+
+
 def _device(source: str, target: str, access: str, status: os.stat_result) -> Device:
     return Device(
         source=source,
@@ -200,13 +257,13 @@ def parse_target(text: str, what: str) -> str:
             f"the target '{text[:80]}' of a {what} is not an absolute path", hint="as in ./data:/data"
         )
     target = "/" + target.lstrip("/")
-    inside_shm = what == "tmpfs" and target == "/dev/shm"
     if target == "/" or (
-        not inside_shm and any(target == place or target.startswith(place + "/") for place in _TAKEN)
+        target != "/dev/shm" and any(target == place or target.startswith(place + "/") for place in _TAKEN)
     ):
-        raise UsageError(
-            f"a {what} cannot be mounted at '{target}'", hint="use a folder of its own, such as /data"
-        )
+        hint = "use a folder of its own, such as /data"
+        if target.startswith("/dev/"):
+            hint = f"a device is given with --device {target}"
+        raise UsageError(f"a {what} cannot be mounted at '{target}'", hint=hint)
     return target
 
 
@@ -232,13 +289,14 @@ def split_mounts(
 
 
 def _bind(source: str, target: str, writable: bool, directory: str | None) -> Volume:
+    target = parse_target(target, "volume")
     place = os.path.realpath(os.path.join(directory or os.getcwd(), os.path.expanduser(source)))
     if not os.path.exists(place):
         raise UsageError(
             f"the source '{source}' of a volume does not exist",
-            hint="make it first, or correct the path before the colon",
+            hint=f"make it first, or correct the path: mkdir -p {shlex.quote(source)}",
         )
-    return Volume(place, parse_target(target, "volume"), writable)
+    return Volume(place, target, writable)
 
 
 def _tmpfs(target: str, options: list[str]) -> Tmpfs:

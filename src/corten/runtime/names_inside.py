@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 
-from corten.errors import UsageError
-from corten.runtime.options import RunOptions
+from corten.errors import RuntimeFailure, UsageError
+from corten.runtime.options import HOST_GATEWAY, RunOptions
 
 _LIMIT = 1 << 20
 
@@ -30,10 +30,33 @@ def name_files(name: str, network: str, options: RunOptions, resolvers: str = ""
             ):
                 texts[file_name] = file.read(_LIMIT)
     # The first line with a name counts (hosts(5)), so those that were asked for come before all others.
-    texts["hosts"] = "".join(f"{address} {host}\n" for host, address in options.hosts) + texts["hosts"]
+    asked = "".join(
+        f"{own_address(network) if address == HOST_GATEWAY else address} {host}\n"
+        for host, address in options.hosts
+    )
+    texts["hosts"] = asked + texts["hosts"]
     if options.dns:
         texts["resolv.conf"] = "".join(f"nameserver {address}\n" for address in options.dns)
     return texts
+
+
+def own_address(network: str) -> str:
+    """This machine's address as a container with `network` reaches it: on the machine's own network its loopback, elsewhere the
+    address that others reach it at. Raises RuntimeFailure where it has none."""
+    if network == "host":
+        return "127.0.0.1"
+    # Few ask for it, and every start would pay for this.
+    import socket
+
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        # Nothing is sent: the kernel only chooses the address that it would send from.
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            return str(probe.getsockname()[0])
+    raise RuntimeFailure(
+        f"'{HOST_GATEWAY}' stands for this machine's address, and it has none but its loopback",
+        hint="write an address, or use --network host",
+    )
 
 
 def put_into(root: str, files: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -25,6 +25,8 @@ _VARIABLE = re.compile(r"[^=\x00]+")
 MEMORY_FLOOR = 6 << 20
 """Below this many bytes an engine cannot even start the process (docker's floor too)."""
 ANY_NUMBER = -1
+HOST_GATEWAY = "host-gateway"
+"""docker's word for this machine's address, as a container's network reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,10 @@ class RunOptions:
     project's own pyproject.toml says where a project's folder is run, else `none`; `ports` are published from a private one.
     `shm_size` and `project_shm_size` go together in the same way. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
-    file systems; they are kept in memory then."""
+    file systems; they are kept in memory then. `rooms` are folders of its root that are writable and go with it, `groups` those
+    that its user is in beside its own, by number or by the image's names. `ipc`: `host` is this machine's shared memory and
+    System V IPC. `privileged`: every device and capability, and no filter. `log_size`: the bytes at which the log of a
+    detached one begins anew; without `log` it has none."""
 
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
@@ -88,6 +93,12 @@ class RunOptions:
     storage: int | None = None
     engine: str | None = None
     ports: tuple[Port, ...] = ()
+    rooms: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    ipc: str | None = None
+    privileged: bool = False
+    log_size: int | None = None
+    log: bool = True
 
 
 def parse_memory(text: str) -> int:
@@ -154,10 +165,15 @@ def parse_cpuset(text: str, online: Collection[int]) -> str:
 
 def parse_shm_size(text: str) -> int:
     """The size of /dev/shm in bytes. Raises UsageError."""
+    return parse_size(text, "/dev/shm")
+
+
+def parse_size(text: str, what: str) -> int:
+    """The size of `what` in bytes, 4096 at least. Raises UsageError."""
     match = _MEMORY.fullmatch(text.strip())
     value = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
     if not 4096 <= value < 1 << 62 or len(text) > 32:
-        raise UsageError(f"'{text[:40]}' is not a size for /dev/shm", hint="write it as 256m or 2g")
+        raise UsageError(f"'{text[:40]}' is not a size for {what}", hint="write it as 256m or 2g")
     return value
 
 
@@ -171,14 +187,15 @@ def parse_hostname(text: str) -> str:
 
 
 def parse_host(text: str) -> tuple[str, str]:
-    """`HOST:ADDRESS` for /etc/hosts, ADDRESS of either family, also in brackets. Raises UsageError."""
-    name, _, address = text.partition(":")
+    """`HOST:ADDRESS` or `HOST=ADDRESS` for /etc/hosts, ADDRESS of either family, also in brackets, or `host-gateway` for this
+    machine's own. Raises UsageError."""
+    name, _, address = text.partition("=" if "=" in text else ":")
     address = address.removeprefix("[").removesuffix("]")
-    if not _HOST.fullmatch(name) or not _is_address(address):
-        hint = "write it as db:10.0.0.5"
-        if address == "host-gateway":
-            hint = "'host-gateway' is not known here: write the machine's address"
-        raise UsageError(f"'{text[:80]}' is not a host and its address", hint=hint)
+    if not _HOST.fullmatch(name) or not (address == HOST_GATEWAY or _is_address(address)):
+        raise UsageError(
+            f"'{text[:80]}' is not a host and its address",
+            hint=f"write it as db:10.0.0.5, or db:{HOST_GATEWAY} for this machine",
+        )
     return name, address
 
 

@@ -129,9 +129,13 @@ def parse_security(texts: Sequence[str], directory: str | None = None) -> Securi
                     f"'{value[:80]}' is not a list of absolute paths", hint=f"as in {key}=/proc/acpi"
                 )
             (mask if key == "mask" else unmask).extend(paths)
+        elif (key, value) == ("systempaths", "unconfined"):
+            unmask.append("all")
+        elif (key, value) in (("apparmor", "unconfined"), ("label", "disable")):
+            continue  # so it is: no profile and no label is set
         elif key in ("apparmor", "label", "systempaths", "proc-opts"):
             raise UsageError(
-                f"'{key}' is not among the security options here",
+                f"'{key}={value[:40]}' is not among the security options here",
                 hint="unmask=ALL is what systempaths=unconfined is"
                 if key == "systempaths"
                 else "leave it out",

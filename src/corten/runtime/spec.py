@@ -66,7 +66,7 @@ class Container:
     are what its vendors' devices need; `capabilities`: None are those that `capable` gives; `rooms` are folders of the root
     that are writable though the root is not; `memory` are the machine's bytes, of which temporary file systems have shares;
     `processes` is how many each user inside may have, where no control group says it; `masked` are this machine's kernel
-    files to hide beside `MASKED`."""
+    files to hide beside `MASKED`; `ipc` is `private` or `host`; `privileged`: no device of the machine is forbidden to it."""
 
     root: str
     hostname: str
@@ -99,6 +99,8 @@ class Container:
     memory: int = 0
     processes: int | None = None
     masked: tuple[str, ...] = ()
+    ipc: str = "private"
+    privileged: bool = False
 
 
 def runtime_spec(container: Container) -> dict[str, Any]:
@@ -121,7 +123,8 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         process["rlimits"] = _rlimits(container)
     if container.terminal and container.size:
         process["consoleSize"] = {"width": container.size[0], "height": container.size[1]}
-    namespaces = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
+    kinds = ("pid", "mount", "uts") if container.ipc == "host" else ("pid", "mount", "ipc", "uts")
+    namespaces = [{"type": kind} for kind in kinds]
     if container.network == "none":
         namespaces.append({"type": "network"})
     masked = (*MASKED, *container.masked)
@@ -139,7 +142,7 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
     if container.cgroup is not None:
         linux["cgroupsPath"] = container.cgroup
-        linux["resources"] = _resources(container.limits, container.devices)
+        linux["resources"] = _resources(container)
     spec = {
         "ociVersion": "1.0.2",
         "process": process,
@@ -192,11 +195,11 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
         _mount("/proc", "proc", "proc", _SAFE),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", terminals),
-        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", *_shared(container)]),
-        _mount("/dev/mqueue", "mqueue", "mqueue", _SAFE),
+        *_memory_shared_by_processes(container),
     ]
     if plain or container.network != "host":
-        mounts.append(_mount("/sys", "sysfs", "sysfs", [*_SAFE, "ro"]))
+        access = "rw" if container.privileged and plain else "ro"
+        mounts.append(_mount("/sys", "sysfs", "sysfs", [*_SAFE, access]))
     else:
         # A plain user may mount a sysfs only for a network of its own; the machine's is shown read-only instead.
         # `ro` alone leaves what is mounted below it writable: the groups that systemd gives to this user.
@@ -230,6 +233,16 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
             for device in container.devices
         ]
     return mounts
+
+
+def _memory_shared_by_processes(container: Container) -> list[dict[str, Any]]:
+    if container.ipc == "host":
+        # Message queues belong to the IPC namespace, so a new mount would show the machine's; a plain user may not make one.
+        return [_mount("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate", "rw", *_SAFE])]
+    return [
+        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", *_shared(container)]),
+        _mount("/dev/mqueue", "mqueue", "mqueue", _SAFE),
+    ]
 
 
 def _shared(container: Container) -> list[str]:
@@ -270,10 +283,11 @@ def _mount(destination: str, kind: str, source: str, options: list[str]) -> dict
     return {"destination": destination, "type": kind, "source": source, "options": options}
 
 
-def _resources(limits: Limits, devices: Sequence[Device]) -> dict[str, Any]:
+def _resources(container: Container) -> dict[str, Any]:
+    limits, devices = container.limits, container.devices
     resources: dict[str, Any] = {
         "devices": [
-            {"allow": False, "access": "rwm"},
+            {"allow": container.privileged, "access": "rwm"},
             *(
                 {
                     "allow": True,

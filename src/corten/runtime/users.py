@@ -41,15 +41,18 @@ def resolve_user(text: str, passwd: bytes, group: bytes) -> User:
             )
         uid, gid, name, home = number, 0, None, None
     if group_text:
-        found = _number(group_text)
-        if found is None:
-            found = _find_group(group_text, group)
-        if found is None:
-            raise RuntimeFailure(
-                f"the image has no group '{group_text[:64]}'", hint="give a number: -u UID:GID"
-            )
-        return User(uid, found, (), name, home)
+        return User(uid, resolve_group(group_text, group, "-u UID:GID"), (), name, home)
     return User(uid, gid, _groups_of(name, gid, group) if name else (), name, home)
+
+
+def resolve_group(text: str, group: bytes, way: str = "--group-add GID") -> int:
+    """The group that `text`, a number or a name, means with this file. Raises RuntimeFailure for a name that it does not have."""
+    found = _number(text)
+    if found is None:
+        found = _find_group(text, group)
+    if found is None:
+        raise RuntimeFailure(f"the image has no group '{text[:64]}'", hint=f"give a number: {way}")
+    return found
 
 
 def _records(data: bytes, fields: int) -> list[list[str]]:

@@ -128,10 +128,14 @@ def prune(store: Store, identity: Identity) -> list[str]:
 
 
 def with_volumes(
-    container: Container, named: Iterable[NamedVolume], rooms: Iterable[str], store: Store
+    container: Container,
+    named: Iterable[NamedVolume],
+    rooms: Iterable[str],
+    store: Store,
+    asked: Iterable[str] = (),
 ) -> Container:
     """`container` with its named volumes, which are made and filled where they are new, and with the folders that its
-    image calls volumes writable. To be called where its IDs exist, between mounting and starting. Raises UsageError,
+    image (`rooms`) or its caller (`asked`) calls volumes writable. To be called where its IDs exist, between mounting and starting. Raises UsageError,
     RuntimeFailure."""
     inside = Root(container.root)
     taken = {volume.target for volume in container.volumes} | {item.target for item in container.tmpfs}
@@ -147,6 +151,14 @@ def with_volumes(
         ):
             source = _ready(store, volume, inside, container.user, container.identity)
         volumes.append(Volume(str(source), volume.target, volume.writable))
+    for room in () if container.read_write else asked:
+        in_memory = room.startswith(("/tmp/", "/run/")) or room in ("/tmp", "/run")
+        if not in_memory and _room(room, inside, container.user, container.identity) is None:
+            raise UsageError(
+                f"'{room}' cannot be a volume: it is a link in the image, or a place of its own",
+                hint=f"mount a volume there: -v NAME:{room}",
+            )
+    rooms = dict.fromkeys((*rooms, *asked))
     open_rooms = [] if container.read_write else [place for place in rooms if place not in taken]
     return replace(
         container,

@@ -31,7 +31,7 @@ class Gpus:
 def parse_gpus(text: str) -> Gpus:
     """`all`, a number of them, or names with commas between: indexes (`0,1`, `device=0`), UUIDs, MIG devices (`0:1`,
     `MIG-…`), full CDI names. One number alone is a count, as docker has it. Raises UsageError."""
-    wanted = text.strip().strip("\"'")
+    wanted = _without_capabilities(text.strip().strip("'")).strip("\"'")
     if wanted == "all":
         return Gpus(everything=True)
     if wanted.startswith("count="):
@@ -50,6 +50,26 @@ def parse_gpus(text: str) -> Gpus:
             f"'{text[:80]}' names no GPUs", hint="write all, a number, or names: --gpus 0,1 or --gpus GPU-…"
         )
     return Gpus(names=tuple(dict.fromkeys(names)))
+
+
+def _without_capabilities(text: str) -> str:
+    """`text` without `capabilities=…` and `driver=nvidia`, which docker's form may have: a specification gives a device with all
+    that it can do. Raises UsageError for another driver."""
+    if "capabilities=" not in text and "driver=" not in text:
+        return text
+    import csv
+
+    kept: list[str] = []
+    inside = False
+    for field in next(csv.reader([text])):
+        key, equals, value = field.partition("=")
+        if key == "driver" and value not in ("nvidia", "cdi", ""):
+            raise UsageError(f"'{value[:40]}' is not a driver of GPUs", hint="leave driver=… out")
+        # Capabilities have commas between, also where they are not quoted.
+        inside = key == "capabilities" if equals else inside and field != "all" and not field.isdigit()
+        if not inside and key != "driver":
+            kept.append(field)
+    return ",".join(kept)
 
 
 def gpu_devices(gpus: Gpus, found: Found) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ _ALWAYS = {
     "ulimits",
     "cap_drop",
     "cdi_directories",
+    "log",
+    "log_size",
 }
 _CAN = {"bwrap": _ALWAYS | {"hostname", "init", "shm_size"}, "proot": _ALWAYS}
 _SPELLED = {
@@ -43,6 +45,8 @@ _SPELLED = {
     "ports": "-p",
     "storage": "--storage-size",
     "hosts": "--add-host",
+    "groups": "--group-add",
+    "rooms": "-v with a path alone",
 }
 
 

@@ -54,7 +54,8 @@ def choose(asked: str | None, project: str | None, ports: Sequence[Port]) -> str
     network = asked or ("private" if ports else project) or "none"
     if network not in _KINDS and not (network.startswith("container:") and asked and network[10:]):
         raise UsageError(
-            f"unknown network '{network[:40]}'", hint="use none, host, private or container:NAME"
+            f"unknown network '{network[:40]}'",
+            hint="use none, host, private, or container:NAME to share that of another container",
         )
     if ports and network != "private":
         what = {"none": "nothing to publish", "host": "all of its ports on this machine already"}.get(

@@ -16,7 +16,7 @@ HERE = "127.0.0.1"
 
 _HINT = "write it as 8080:80, 0.0.0.0:8080:80, 53:53/udp, 8000-8010:8000-8010, or 0:80 for any free port"
 _PORT = re.compile(
-    r"(?:(?P<address>[0-9]+(?:\.[0-9]+){3}|\[[0-9a-fA-F:.]+\]):)?"
+    r"(?:(?P<address>[0-9]+(?:\.[0-9]+){3}|\[[0-9a-fA-F:.]+\]|localhost):)?"
     r"(?:(?P<outside>[0-9]{1,5}(?:-[0-9]{1,5})?)?(?P<colon>:))?"
     r"(?P<inside>[0-9]{1,5}(?:-[0-9]{1,5})?)(?:/(?P<protocol>tcp|udp))?"
 )
@@ -47,7 +47,7 @@ def parse_ports(text: str) -> tuple[Port, ...]:
     match = _PORT.fullmatch(text) if len(text) < 100 else None
     if match is None:
         raise UsageError(f"'{text[:80]}' is not a port to publish", hint=_HINT)
-    address = _address(match["address"] or HERE)
+    address = HERE if match["address"] in (None, "localhost") else _address(match["address"])
     inside = _range(match["inside"], text)
     # An empty one, as in `127.0.0.1::80`, is docker's way to ask for a free one.
     outside = inside if not match["colon"] else _range(match["outside"] or "0", text, free=True)
