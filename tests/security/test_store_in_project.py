@@ -11,7 +11,8 @@ from corten.errors import ProjectError
 from corten.project.files import scan
 from corten.project.load import load
 from corten.project.model import SourceFiles
-from corten.store.store import MARKER, Store
+from corten.store.marker import MARKER
+from corten.store.store import Store
 from support.command import Corten
 from support.images import add_image, add_layer
 

@@ -22,7 +22,7 @@ from corten.project.ignoring import Ignoring, Reason
 from corten.project.model import Project, SourceFile, SourceFiles
 from corten.project.patterns import compile_glob, is_glob
 from corten.project.sensitive import is_below_secret, is_secret
-from corten.store.store import MARKER
+from corten.store.marker import MARKER
 
 WEIGHT_BYTES = 10_000_000
 """A larger file is treated as weights, whatever its name."""

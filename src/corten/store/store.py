@@ -20,10 +20,9 @@ from corten.store.files import Files
 from corten.store.images import Images
 from corten.store.layers import Layers
 from corten.store.locks import Busy, locked
+from corten.store.marker import MARKER
 from corten.store.repo_digests import RepoDigests
 
-MARKER = ".corten-store"
-"""A file in every store's directory, by which the directory is known for what it is."""
 _MARK = b"This directory is Corten's store. 'corten prune' and 'corten store check' take care of it.\n"
 _DIRECTORIES = (
     "blobs",
