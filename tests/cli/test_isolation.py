@@ -10,10 +10,12 @@ import pytest
 from corten.cli.context import Context
 from corten.cli.isolation import of_image, settled
 from corten.cli.terminal import Terminal
+from corten.errors import CortenError
 from corten.oci.config import ImageConfig
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.runtime.decide import network_of
+from corten.runtime.mounts import NamedVolume
 from corten.runtime.network.ports import parse_ports
 from corten.runtime.options import RunOptions
 from corten.store.images import Image
@@ -74,3 +76,34 @@ def test_what_a_project_asked_for_is_not_passed_on_to_an_image(context: Context,
     assert network_of(of_image(before, WISHES, context)) == "none"
     asked = settled(RunOptions(network="host"), WISHES, folder, context)
     assert network_of(of_image(asked, WISHES, context)) == "host"
+
+
+def test_a_project_has_volumes_of_its_own(context: Context, folder: Path, said: io.StringIO) -> None:
+    (folder / "pyproject.toml").write_text('[tool.corten]\nvolumes = { data = "/app/data", db = "/db" }\n')
+    options = settled(RunOptions(), WISHES, folder, context)
+    assert [(item.name, item.target) for item in options.every_volume] == [
+        ("data", "/app/data"),
+        ("db", "/db"),
+    ]
+    assert said.getvalue().count("the container has the volume 'data' at /app/data") == 1
+    # The caller's own goes before it, and an image by name gets none of it.
+    mine = RunOptions(named_volumes=(NamedVolume("mine", "/app/data"),))
+    assert [item.name for item in settled(mine, WISHES, folder, context).every_volume] == ["mine", "db"]
+    assert of_image(options, WISHES, context).every_volume == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('{ data = "app/data" }', "is not the path of a folder inside"),
+        ('{ data = "/" }', "is not the path of a folder inside"),
+        ('{ "../x" = "/x" }', "cannot be a name"),
+        ('{ a = "/x", b = "/x/" }', "two volumes at one place"),
+        ("{ data = 3 }", "must be text"),
+        ('{ data = "/proc/x" }', "cannot be mounted at '/proc/x'"),
+    ],
+)
+def test_a_volume_that_cannot_be_is_refused(context: Context, folder: Path, value: str, said: str) -> None:
+    (folder / "pyproject.toml").write_text(f"[tool.corten]\nvolumes = {value}\n")
+    with pytest.raises(CortenError, match=said):
+        settled(RunOptions(), WISHES, folder, context)

@@ -337,3 +337,38 @@ def test_as_systemd_starts_it(corten: Corten, adder: Path, tmp_path: Path) -> No
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
+
+
+KEEPS = """\
+from pathlib import Path
+class Predictor:
+    def predict(self, x: int) -> int:
+        with open("/app/data/asked", "a") as file:
+            file.write("x")
+        return x + len(Path("/settings/step").read_text())
+"""
+
+
+def test_up_is_a_run_with_volumes_and_there_is_one_of_a_project(
+    run: Run, project: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A folder of this machine by `-v`, a volume by the project, kept over an update; a second `up` refuses."""
+    settings = '[tool.corten]\nvolumes = { keeps-data = "/app/data" }\n'
+    root = project({"predict.py": KEEPS, "pyproject.toml": settings}, "keeps")
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "step").write_text("111")
+    with kept(run, root, "-v", f"{tmp_path}/settings:/settings:ro", "--ulimit", "nofile=2048") as service:
+        assert service.ask() == 4
+        second = run("up", root, "--detach", "--port", "0")
+        assert second.returncode == 2
+        assert "'keeps' serves this project already" in second.stderr
+        assert "corten up --update" in second.stderr
+        (tmp_path / "settings" / "step").write_text("22222")
+        (root / "predict.py").write_text(KEEPS.replace("x + len", "1 + x + len"))
+        run("up", "--update", root, code=0)
+        service.until(lambda status: len(status["containers"]) == 1)
+        assert service.ask() == 7
+        (name,) = service.status["containers"]
+        assert run("exec", name, "--", "cat", "/app/data/asked", code=0).stdout == "xx"
+        assert "keeps-data" in run("volume", "ls", code=0).stdout
+    run("volume", "rm", "keeps-data", code=0)

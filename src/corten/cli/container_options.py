@@ -33,6 +33,12 @@ _LISTS = (
 
 def add_mount_arguments(parser: argparse.ArgumentParser) -> None:
     """`-v`, `--mount`, `--tmpfs`."""
+    add_volume_arguments(parser)
+    add_memory_file_arguments(parser)
+
+
+def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
+    """`-v`, `--mount`, `--model-cache`."""
     parser.add_argument(
         "-v",
         "--volume",
@@ -49,7 +55,6 @@ def add_mount_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="type=…",
         help="type=bind|volume|tmpfs,source=…,target=…[,readonly], as docker has it",
     )
-    add_memory_file_arguments(parser)
     parser.add_argument(
         "--model-cache",
         action="store_true",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
+from corten.cli.served_containers import words_of_container
 from corten.cli.serving_options import (
     HOST,
     NOTHING,
@@ -174,6 +175,7 @@ def words_of(plan: Plan) -> list[str]:
         words += ["--tmpfs", f"{item.target}:{','.join(item.options)}"]
     for directory in options.cdi_directories:
         words += ["--cdi-spec-dir", directory]
+    words += words_of_container(options)
     return words
 
 

@@ -18,6 +18,7 @@ from corten.values import replace
 if TYPE_CHECKING:
     from corten.cli.context import Context
     from corten.project.model import Project
+    from corten.runtime.mounts import NamedVolume
     from corten.runtime.options import RunOptions
     from corten.store.images import Image
 
@@ -42,7 +43,10 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
         )
         say_once(f"{os.path.realpath(path)} {network}", text, context)
     return replace(
-        options, project_network=network, project_shm_size=_shm_size(project, options, path, context)
+        options,
+        project_network=network,
+        project_shm_size=_shm_size(project, options, path, context),
+        project_volumes=_volumes(project, options, path, context),
     )
 
 
@@ -55,7 +59,25 @@ def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
             f"reach (--network {wish} gives it)"
         )
         say_once(f"{image.id} {wish}", text, context)
-    return replace(options, project_network=None, project_shm_size=None)
+    return replace(options, project_network=None, project_shm_size=None, project_volumes=())
+
+
+def _volumes(project: Project, options: RunOptions, path: Path, context: Context) -> tuple[NamedVolume, ...]:
+    if not project.volumes:
+        return ()
+    from corten.runtime.mounts import NamedVolume, parse_target
+
+    volumes = tuple(
+        NamedVolume(name, parse_target(target, "volume")) for name, target in project.volumes.items()
+    )
+    for volume in replace(options, project_volumes=volumes).every_volume:
+        if volume in volumes:
+            text = (
+                f"the container has the volume '{volume.name}' at {volume.target}: 'volumes' in [tool.corten] of "
+                f"'{project.name}' says so (-v NAME:{volume.target} mounts another one)"
+            )
+            say_once(f"{os.path.realpath(path)} {volume.name} {volume.target}", text, context)
+    return volumes
 
 
 def _shm_size(project: Project, options: RunOptions, path: Path, context: Context) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from corten.cli.container_options import add_engine_argument, add_memory_file_arguments
 from corten.cli.devices import add_gpu_arguments, gpus_of
+from corten.cli.served_containers import add_served_container_arguments, with_served_container
 from corten.errors import UsageError
 from corten.values import replace
 
@@ -79,6 +80,7 @@ def add_resource_arguments(parser: argparse.ArgumentParser) -> None:
         help="the most processes and threads it may have; -1: any number (default: 4096, or 128 for each processor)",
     )
     add_memory_file_arguments(parser)
+    add_served_container_arguments(parser)
 
 
 def add_container_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +117,6 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
 
 def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) -> RunOptions:
     """`options` with what the arguments spell, over what is there. Raises UsageError."""
-    from corten.runtime.mounts import parse_tmpfs
     from corten.runtime.options import parse_shm_size
 
     environment = dict(options.environment) | dict(environment_of(arguments))
@@ -126,16 +127,15 @@ def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) 
                 hint="its own server says how many processes it has",
             )
         environment[_WORKERS] = _workers(arguments.workers)
+    options = with_served_container(replace(options, environment=tuple(environment.items())), arguments)
     return replace(
         options,
-        environment=tuple(environment.items()),
         limits=limits_of(arguments, options.limits),
         gpus=gpus_of(arguments) or options.gpus,
         cdi_directories=tuple(arguments.cdi_spec_dir) or options.cdi_directories,
         engine=arguments.engine or options.engine,
         network=arguments.network or options.network,
         shm_size=parse_shm_size(arguments.shm_size) if arguments.shm_size is not None else options.shm_size,
-        tmpfs=tuple(parse_tmpfs(text) for text in arguments.tmpfs) or options.tmpfs,
     )
 
 

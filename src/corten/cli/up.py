@@ -78,7 +78,10 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         _check_entry(path)
     if arguments.name is not None:
         _check_name(arguments.name, context)
+    check_values(arguments)
     with _listener(arguments, context, path) as listener:
+        if arguments.name is None and path.is_dir():
+            _check_only_one(path, context)
         image = image_of(path, context)
         context.terminal.say(f"{image.name}: {size_text(image.size)} in {len(image.config.diff_ids)} layers")
         name = arguments.name or free_name(image.name, set())
@@ -184,6 +187,35 @@ def _check_entry(path: Path) -> None:
         script, _, model = guessed.partition("; ")
         raise UsageError(
             f"'{project.name}' does not say what to serve: {script}, with a model beside it", hint=model
+        )
+
+
+def check_values(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for what the arguments ask for and nothing can give, whatever is served."""
+    from corten.runtime.options import RunOptions
+
+    with_options(RunOptions(), arguments, "predict")
+    seconds_of(arguments.idle, None)
+    seconds_of(arguments.start_timeout, None)
+
+
+def _check_only_one(path: Path, context: Context) -> None:
+    """Raise UsageError where the project is served already: a second service of it is made only under a name. What a killed
+    supervisor of it left is ended."""
+    from corten.supervise import services
+    from corten.supervise.ending import end
+
+    folder = os.path.realpath(path)
+    for service in services.services(context.store):
+        state = service.state
+        if state is None or state.plan.path != folder or service.status == "ended":
+            continue
+        if service.status == "unsupervised":
+            end(context.store, service.name, 10.0)
+            continue
+        raise UsageError(
+            f"'{service.name}' serves this project already, on {state.url}",
+            hint=f"'corten up --update' renews it, 'corten down {service.name}' ends it; --name NAME starts one more",
         )
 
 

@@ -6,6 +6,7 @@ A reader takes the key as the user wrote it and the value as TOML gave it, and r
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +92,7 @@ def text(words: str, pattern: str | None = None, *, hint: str | None = None) -> 
     return Kind(words, {"type": "string"} | schema, read)
 
 
+VOLUME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}"
 READY = r"tcp|/[!-~]{0,1000}"
 """What a command is asked until it answers: a path, or `tcp` for an accepted connection."""
 
@@ -209,6 +211,22 @@ def _read_platform(key: str, value: object) -> Platform:
         return Platform.parse(value)
     except CortenError as error:
         raise wrong(key, words, value) from error
+
+
+def _read_volumes(key: str, value: object) -> dict[str, str]:
+    hint = f'as in {key} = {{ data = "/app/data" }}'
+    found = table(
+        VOLUME,
+        "a table of volumes and where they are mounted",
+        "a volume's name has letters, digits, '_', '.' and '-'",
+    )
+    volumes: dict[str, str] = found.read(key, value)
+    for name, target in volumes.items():
+        if not target.startswith("/") or os.path.normpath(target) in ("/", "//"):
+            raise ProjectError(f"'{key}.{name}' in {TABLE} is not the path of a folder inside", hint=hint)
+    if len({os.path.normpath(target) for target in volumes.values()}) < len(volumes):
+        raise ProjectError(f"'{key}' in {TABLE} has two volumes at one place", hint=hint)
+    return volumes
 
 
 def _read_workdir(key: str, value: object) -> str:
@@ -334,6 +352,15 @@ PREDICTOR = Kind(
 )
 WORKDIR = Kind("an absolute path", {"type": "string", "pattern": "^/"}, _read_workdir)
 USERS = Kind("a user", {"type": "string", "pattern": f"^(?:{USER})$"}, _read_user)
+VOLUMES = Kind(
+    "a table of volumes and where they are mounted",
+    {
+        "type": "object",
+        "propertyNames": {"pattern": f"^(?:{VOLUME})$"},
+        "additionalProperties": {"type": "string", "pattern": "^/"},
+    },
+    _read_volumes,
+)
 LABELS = table(r"[^\s=]+", "a table of texts", hint="a label's name has no spaces and no '='")
 ENV = table(ENV_NAME, "a table of texts", hint="a name has letters, digits and '_', and no digit in front")
 FILES = _one_or_more("a file or a list of files", _read_files)

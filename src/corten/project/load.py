@@ -98,6 +98,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         gpu=settings.gpu or "auto",
         network=settings.network or "none",
         shm_size=settings.shm_size,
+        volumes=settings.volumes,
         ready=_ready(settings.ready, entry),
         labels=settings.labels,
         strict=settings.strict,

@@ -77,6 +77,7 @@ class Project:
     gpu: str = "auto"
     network: Network = "none"
     shm_size: str | None = None
+    volumes: dict[str, str] = field(default_factory=dict)
     ready: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     strict: bool = False

@@ -191,6 +191,15 @@ class Settings:
         example='"8g"',
         default="a fifth of the machine's memory",
     )
+    volumes: dict[str, str] = _key(
+        kinds.VOLUMES,
+        "Named volumes of this machine and where they are mounted: what is written there outlives the container. They hold where this "
+        "folder is run (`corten run .`, `corten up`, `corten dev`), which is said once. A volume that is new begins with what the image has "
+        "at that place. Volumes of one name are the same one, in every project of the store; `-v` puts something else in their place.",
+        example='{ data = "/app/data" }',
+        default="none",
+        initial={},
+    )
     labels: dict[str, str] = _key(
         kinds.LABELS,
         "Labels of the image.",
@@ -268,7 +277,6 @@ def _unknown(key: str) -> ProjectError:
         "module": "predict",
         "entrypoint": "command",
         "cmd": "command",
-        "volumes": "models",
         "weights": "models",
     }
     usual |= {"environment": "env", "packages": "system", "apt": "system", "dependencies": "requirements"}

@@ -263,7 +263,7 @@ def _mount_volumes(directory: Path, root: str) -> None:
     """Show the volumes and folders of this machine where the container had them. What is not there any more stays away."""
     options = records.read_options(directory)
     targets = {volume.target for volume in options.volumes} | {
-        volume.target for volume in options.named_volumes
+        volume.target for volume in options.every_volume
     }
     if not targets:
         return

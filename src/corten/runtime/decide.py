@@ -287,7 +287,7 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
         f"{target}/"
         for target in (
             *(volume.target for volume in options.volumes),
-            *(volume.target for volume in options.named_volumes),
+            *(volume.target for volume in options.every_volume),
         )
     )
     if any((os.path.normpath(place) + "/").startswith(targets) for place in places):

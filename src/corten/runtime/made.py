@@ -300,13 +300,13 @@ class Made:
                 processes=limited.processes,
             )
             container = decide(self.image, replace(self.options, limits=limited.limits), situation, root)
-            if self.options.named_volumes or self.image.config.volumes or self.options.rooms:
+            if self.options.every_volume or self.image.config.volumes or self.options.rooms:
                 # Few containers have some, and every start would pay for this.
                 from corten.runtime.volumes import with_volumes
 
                 container = with_volumes(
                     container,
-                    self.options.named_volumes,
+                    self.options.every_volume,
                     self.image.config.volumes,
                     self.store,
                     self.options.rooms,

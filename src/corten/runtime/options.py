@@ -55,7 +55,7 @@ class RunOptions:
 
     `entrypoint`: None is the image's own, an empty tuple none at all. `network`: None is `project_network`, which is what the
     project's own pyproject.toml says where a project's folder is run, else `none`; `ports` are published from a private one.
-    `shm_size` and `project_shm_size` go together in the same way. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
+    `shm_size` and `project_shm_size`, `named_volumes` and `project_volumes` go together in the same way. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
     file systems; they are kept in memory then. `rooms` are folders of its root that are writable and go with it, `groups` those
     that its user is in beside its own, by number or by the image's names. `ipc`: `host` is this machine's shared memory and
@@ -74,6 +74,7 @@ class RunOptions:
     read_write: bool = False
     name: str | None = None
     named_volumes: tuple[NamedVolume, ...] = ()
+    project_volumes: tuple[NamedVolume, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     devices: tuple[Device, ...] = ()
     hostname: str | None = None
@@ -99,6 +100,14 @@ class RunOptions:
     privileged: bool = False
     log_size: int | None = None
     log: bool = True
+
+    @property
+    def every_volume(self) -> tuple[NamedVolume, ...]:
+        """The named volumes with the project's own, which make way where the caller mounts something else."""
+        if not self.project_volumes:
+            return self.named_volumes
+        taken = {item.target for part in (self.volumes, self.named_volumes, self.tmpfs) for item in part}
+        return (*self.named_volumes, *(item for item in self.project_volumes if item.target not in taken))
 
 
 def parse_memory(text: str) -> int:

@@ -319,6 +319,9 @@ def _users(store: Store) -> dict[str, list[str]]:
     users: dict[str, list[str]] = {}
     for path in sorted(store.containers_directory.glob("*/state.json")):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            for volume in json.loads(path.read_bytes())["options"]["named_volumes"]:
-                users.setdefault(str(volume["name"]), []).append(path.parent.name)
+            options = json.loads(path.read_bytes())["options"]
+            named = [str(volume["name"]) for volume in options["named_volumes"]]
+            named += [str(volume["name"]) for volume in options.get("project_volumes", ())]
+            for name in dict.fromkeys(named):
+                users.setdefault(name, []).append(path.parent.name)
     return users

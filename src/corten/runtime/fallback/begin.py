@@ -76,10 +76,10 @@ def begin(
                 notifies=watched.notify is not None,
             )
             container = decide(image, options, situation, os.fspath(tree.path))
-            if options.named_volumes:
+            if options.every_volume:
                 # There is one user inside, who is this one.
                 alone = replace(container, identity=Identity("single"))
-                container = with_volumes(alone, options.named_volumes, (), store)
+                container = with_volumes(alone, options.every_volume, (), store)
             _check_workdir(container)
             rooms = rooms_of(image.config.volumes, container)
             scratch = make_scratch(watched.directory, container, rooms, mounts=engine.name == "bwrap")

@@ -21,6 +21,7 @@ _ALWAYS = {
     "user",
     "volumes",
     "named_volumes",
+    "project_volumes",
     "network",
     "project_network",
     "project_shm_size",
