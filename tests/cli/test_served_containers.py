@@ -69,7 +69,16 @@ def test_what_up_cannot_give_is_told_before_the_build(words: tuple[str, ...]) ->
 def test_a_unit_asks_for_the_same_container(tmp_path: Path) -> None:
     (tmp_path / "with, comma").mkdir()
     found = options(
-        *("-v", "data:/app/data", "-v", f"{tmp_path}:/in:ro", "-v", f"{tmp_path}/with, comma:/out"),
+        *(
+            "-v",
+            "data:/app/data",
+            "-v",
+            f"{tmp_path}:/in:ro",
+            "-v",
+            f"{tmp_path}/with, comma:/out",
+            "-v",
+            "/room",
+        ),
         *("--mount", "type=volume,source=raw,target=/raw,volume-nocopy", "--model-cache", "--read-write"),
         *("--ulimit", "core=0:-1", "--device", "/dev/null:/dev/nothing:r", "--best-effort"),
     )
@@ -79,5 +88,5 @@ def test_a_unit_asks_for_the_same_container(tmp_path: Path) -> None:
     assert dict(again.environment) == dict(found.environment)
     assert set(again.volumes) == set(found.volumes)
     assert set(again.named_volumes) == set(found.named_volumes)
-    assert (again.devices, again.ulimits) == (found.devices, found.ulimits)
+    assert (again.devices, again.ulimits, again.rooms) == (found.devices, found.ulimits, ("/room",))
     assert (again.read_write, again.best_effort) == (True, True)

@@ -46,9 +46,12 @@ def with_served_container(options: RunOptions, arguments: argparse.Namespace) ->
     from corten.runtime import mounts, privileges
 
     named: list[Volume | NamedVolume | Tmpfs] = [
-        *(mounts.parse_volume(text) for text in arguments.volume),
+        *(mounts.parse_volume(text) for text in arguments.volume if not mounts.is_anonymous(text)),
         *(mounts.parse_mount(text) for text in arguments.mount),
     ]
+    rooms = [mounts.parse_target(text, "volume") for text in arguments.volume if mounts.is_anonymous(text)]
+    if rooms:
+        options = replace(options, rooms=tuple(dict.fromkeys(rooms)))
     if arguments.model_cache:
         from corten.runtime.volumes import MODEL_CACHE, MODEL_CACHE_VARIABLES
 
@@ -95,6 +98,8 @@ def words_of_container(options: RunOptions) -> list[str]:
             words += ["--volume", f"{fields[1].partition('=')[2]}:{volume.target}{mode}"]
         else:
             words += ["--mount", ",".join(fields)]
+    for room in options.rooms:
+        words += ["--volume", room]
     for device in options.devices:
         words += ["--device", f"{device.source}:{device.target}:{device.access}"]
     for name in options.vendor_devices:
