@@ -43,12 +43,20 @@ def argv(root: Path) -> tuple[str, ...]:
              "class Mine(BasePredictor):\n    def predict(self): ...\n"},
             "predict:Mine",
         ),
+        ({"predict.py": "class Iris:\n    def predict_batch(self, items): ...\n"}, "predict:Iris"),
+        ({"predict.py": "from functools import partial\npredict = partial(pow, exp=2)\n"}, "predict:predict"),
+        ({"predict.py": "import functools as f\npredict: object = f.partial(pow, 2)\n"}, "predict:predict"),
+        ({"predict.py": "predict = lambda x: x\n"}, "predict:predict"),
         ({"predict.py": CLASS, "train.py": "", "main.py": ""}, "predict:Iris"),
         ({"predict.py": CLASS, "setup.py": "from setuptools import setup"}, "predict:Iris"),
     ],
 )  # fmt: skip
 def test_predictors(folder: Folder, files: dict[str, str], expected: str) -> None:
     assert target(folder(files)) == expected
+
+
+def test_a_script_that_keeps_a_prediction_is_no_predictor(folder: Folder) -> None:
+    assert argv(folder({"predict.py": "predict = model.predict(rows)\n"})) == ("python", "predict.py")
 
 
 def test_two_predictors_are_an_error_that_lists_them(folder: Folder) -> None:

@@ -59,6 +59,14 @@ def test_bodies_may_come_packed(start):
     assert server.predict(b'{"text": "ab"}', headers={"content-encoding": "identity"}).json == 2
     assert server.predict(gzip.compress(plain)[:-9], headers=headers).status == 400
     assert server.predict(b"no gzip", headers=headers).status == 400
+    headers = {"content-encoding": "deflate"}
+    bare = zlib.compressobj(wbits=-15)
+    for packed in (zlib.compress(plain), bare.compress(plain) + bare.flush()):
+        assert server.predict(packed, headers=headers).json == 300_000
+        assert server.predict(packed[:-9], headers=headers).status == 400
+        assert server.predict(packed + b"more", headers=headers).status == 400
+    for broken in (b"", b"x", b"no deflate"):
+        assert server.predict(broken, headers=headers).status == 400
     other = server.predict(b"x", headers={"content-encoding": "br"})
     assert (other.status, "gzip" in other.json["error"]) == (415, True)
 

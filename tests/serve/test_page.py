@@ -468,7 +468,7 @@ PREDICTOR = """
 
 def test_real_server(browser: Browser, start: Any):
     server = start(PREDICTOR, CORTEN_NAME="flowers")
-    answer = server.request("GET", "/", headers={"accept-encoding": "gzip"})
+    answer = server.request("GET", "/", headers={"accept": "text/html", "accept-encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
     assert "script-src 'sha256-" in answer.headers["content-security-policy"]
     browser.open(f"http://127.0.0.1:{server.port}/")

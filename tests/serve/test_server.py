@@ -64,7 +64,7 @@ def test_a_class_answers_and_describes_itself(start):
     }
     assert server.request("GET", "/livez").status == 200
     assert server.request("HEAD", "/readyz").status == 200
-    assert b"<h1>iris</h1>" in server.request("GET", "/").body
+    assert b"<h1>iris</h1>" in server.request("GET", "/", headers={"accept": "text/html"}).body
     assert server.out.read_text() == "loading\n"
 
 

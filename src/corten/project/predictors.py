@@ -1,4 +1,4 @@
-"""Finding a project's predictor: a class with a `predict` method, or a function `predict`, in a file of a known name."""
+"""Finding a project's predictor: a class with a method `predict` or `predict_batch`, or a function `predict`, in a file of a known name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find(root: str) -> list[tuple[str, str]]:
         if module is None and (fault := syntax.fault(root, path)) is not None:
             raise ProjectError(
                 f"'{path}' is not Python: {fault}",
-                hint="mend it; or name what runs by `predict` or `command` in [tool.corten]",
+                hint="correct it; or name what runs by `predict` or `command` in [tool.corten]",
             )
         if module is not None:
             found += [(f"{module.name}:{name}", path) for name in names(module)]
@@ -38,9 +38,9 @@ def names(module: Module) -> list[str]:
     for node in syntax.statements(module.tree.body):
         if isinstance(node, ast.ClassDef):
             bases = [base for base in map(syntax.dotted, node.bases) if base]
-            classes[node.name] = (bases, any(_is_predict(part) for part in node.body))
-        elif _is_predict(node):
-            functions.append("predict")
+            classes[node.name] = (bases, any(_is_method(part) for part in node.body))
+        elif _is_predict(node) or _is_made(node):
+            functions[:] = ["predict"]
 
     def predicts(name: str, seen: frozenset[str] = frozenset()) -> bool:
         bases, own = classes[name]
@@ -57,3 +57,26 @@ def names(module: Module) -> list[str]:
 
 def _is_predict(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == "predict"
+
+
+def _is_method(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in (
+        "predict",
+        "predict_batch",
+    )
+
+
+def _is_made(node: ast.stmt) -> bool:
+    """Whether this is `predict = functools.partial(…)` or a lambda. Any other value may be a result as well as a function:
+    `predict = model.predict(rows)` in a script."""
+    if isinstance(node, ast.Assign):
+        targets, value = node.targets, node.value
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        targets, value = [node.target], node.value
+    else:
+        return False
+    if not any(isinstance(target, ast.Name) and target.id == "predict" for target in targets):
+        return False
+    if isinstance(value, ast.Call):
+        return (syntax.dotted(value.func) or "").rpartition(".")[2] in ("partial", "update_wrapper")
+    return isinstance(value, ast.Lambda)

@@ -32,7 +32,7 @@ _TAIL = """\
 
 Files are read for this, never imported. When two things could be meant, Corten names both and the line that decides.
 
-**What runs.** First a predictor: in {predictors}, a class with a `predict` method or a
+**What runs.** First a predictor: in {predictors}, a class with a method `predict` or `predict_batch`, or a
 function `predict`. A class that derives from `Predictor` wins over others; names that begin with `_` do not count. Or a web
 application (Flask, FastAPI, Starlette, Django, Quart, Litestar, Falcon, Bottle) in files such as `app.py`,
 `main.py`, `wsgi.py` and `asgi.py`, of the project's folder or a package in it, with the server that is among its

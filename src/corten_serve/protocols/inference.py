@@ -23,7 +23,7 @@ from corten_serve.protocols.interface import (
 from corten_serve.protocols.results import Results
 from corten_serve.protocols.tensor_inputs import Inputs, form_of_schema, read_tensor
 from corten_serve.protocols.tensor_outputs import OUTPUT, outputs, packed, plain
-from corten_serve.protocols.tensors import Tensor
+from corten_serve.protocols.tensors import BYTES, Tensor
 
 ROUTE = "v2:infer"
 PLATFORM = "corten"
@@ -49,7 +49,11 @@ class Inference:
     def documents(self) -> list[Document]:
         """What the server and the model are, and whether they live and are ready."""
         model = self._model
-        server = {"name": "corten", "version": model.version, "extensions": ["binary_tensor_data"]}
+        server = {
+            "name": "corten",
+            "version": model.version,
+            "extensions": ["binary_tensor_data", "model_configuration", "statistics"],
+        }
         ready = encode({"name": model.name, "ready": True})
         return [
             Document("/v2", encode(server)),
@@ -57,7 +61,26 @@ class Inference:
             Document("/v2/health/ready", b'{"ready":true}', ready=True),
             *(Document(path, encode(self.metadata())) for path in self._paths),
             *(Document(f"{path}/ready", ready, ready=True) for path in self._paths),
+            *(Document(f"{path}/config", encode(self.configuration())) for path in self._paths),
         ]
+
+    def configuration(self) -> dict[str, Any]:
+        """The model's inputs and outputs in the words of Triton's configuration. A size of batches is not in the shapes' way:
+        they are whole, which is what 0 says there."""
+        metadata = self.metadata()
+
+        def told(tensor: dict[str, Any]) -> dict[str, Any]:
+            kind = "STRING" if tensor["datatype"] == BYTES else tensor["datatype"]
+            return {"name": tensor["name"], "data_type": f"TYPE_{kind}", "dims": tensor["shape"]}
+
+        return {
+            "name": metadata["name"],
+            "platform": metadata["platform"],
+            "backend": "python",
+            "max_batch_size": 0,
+            "input": [told(each) for each in metadata["inputs"]],
+            "output": [told(each) for each in metadata["outputs"]],
+        }
 
     def metadata(self) -> dict[str, Any]:
         """The model's inputs and outputs. A result without a type hint has none that could be told before."""

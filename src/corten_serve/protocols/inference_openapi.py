@@ -35,6 +35,10 @@ def described(model: Model, paths: Sequence[str]) -> Described:
         found[path] = probe(
             f"v2_model{ending}", TAG, "Inputs and outputs of the model", False, ref("V2Model")
         )
+        found[f"{path}/config"] = probe(
+            f"v2_model_config{ending}", TAG, "Inputs and outputs of the model, as Triton has them", False
+        )
+        found[f"{path}/stats"] = probe(f"v2_model_stats{ending}", TAG, "What the model has done", False)
         found[f"{path}/ready"] = probe(f"v2_model_ready{ending}", TAG, "Whether the model is ready", True)
         found[f"{path}/infer"] = {"post": _infer(f"v2_infer{ending}")}
     return Described(found, _SCHEMAS)

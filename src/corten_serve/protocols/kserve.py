@@ -45,8 +45,14 @@ class KServe:
         model = self._model
         names = list(model.names or (model.name,))
         return [
-            Document("/v1/models", encode({"models": names})),
-            Document(f"/v1/models/{model.name}", encode({"name": model.name, "ready": True}), ready=True),
+            Document(
+                "/v1/models", encode({"models": names, "object": "list", "data": [_card(n) for n in names]})
+            ),
+            Document(
+                f"/v1/models/{model.name}",
+                encode({"name": model.name, "ready": True, **_card(model.name)}),
+                ready=True,
+            ),
         ]
 
     def read(self, call: Call) -> Work:
@@ -83,3 +89,8 @@ class KServe:
             f"/v1/models/{name}:predict": {"post": infer},
         }
         return Described(paths, self._instances.schemas(shapes))
+
+
+def _card(name: str) -> dict[str, Any]:
+    """A model as OpenAI's clients list it. When it was made is not known."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "corten"}

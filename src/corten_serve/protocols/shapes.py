@@ -33,6 +33,7 @@ class Shapes:
         self.schemas[self.request] = self._settled(request)
         self._bodies = Bodies(signature)
         self._results = Results(signature)
+        self._nested = [field.name for field in signature.request.fields if _is_nested(field.kind)]
         self.optional = not request.get("required")
         self.result: Schema = self._settled(signature.result)
         if any(_bytes_of(field.kind) for field in signature.request.fields):
@@ -45,8 +46,13 @@ class Shapes:
         """Content types of a request → schemas."""
         found: dict[str, Any] = {}
         for kind in self._bodies.types():
-            if kind in (JSON, URLENCODED):
+            if kind == JSON:
+                found.update(content(ref(self.request)))
+            elif kind == URLENCODED:
                 found.update(content(ref(self.request), kind))
+                if self._nested:
+                    # Without this, OpenAPI spreads an object over several fields of the form.
+                    found[kind]["encoding"] = {name: {"contentType": JSON} for name in self._nested}
             else:
                 found.update(content(ref(self.form) if kind == MULTIPART else dict(BINARY), kind))
         return found
@@ -85,3 +91,11 @@ class Shapes:
 def _bytes_of(kind: Kind) -> tuple[str, ...]:
     """The content types in which a field, or an item of it, may come as bytes."""
     return kind.media or (kind.item.media if kind.item is not None else ())
+
+
+def _is_nested(kind: Kind) -> bool:
+    """Whether a field of a form holds JSON: an object, or an array of what is no plain value."""
+    if "object" in kind.forms and "string" not in kind.forms:
+        return True
+    item = kind.item.forms if kind.item is not None else frozenset()
+    return "array" in kind.forms and bool(item & {"array", "object"}) and "string" not in item

@@ -122,6 +122,11 @@ class App:
                 return await self._stranger(exchange, host or "")
         method, path = scope.method, scope.path
         methods = self._models.table.get(path)
+        if methods is None and path.endswith("/"):
+            path = (
+                path.rstrip("/") or "/"
+            )  # `/predict/` is `/predict`, without a redirect that clients would not follow.
+            methods = self._models.table.get(path)
         if methods is not None:
             found = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
             if isinstance(found, Route):
@@ -291,7 +296,7 @@ class App:
 
     def _noted(self, exchange: _Exchange, status: int) -> int:
         if exchange.route is None:
-            path = exchange.scope.path
+            path = exchange.scope.path.rstrip("/") or "/"
             self._models.meter.answered(
                 path if path in self._own or path in self._models.table else "other", status
             )

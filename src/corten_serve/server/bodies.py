@@ -27,6 +27,7 @@ _STEP = 256 << 10
 """Bytes that are unpacked at once on the event loop; what is longer is unpacked beside it."""
 _MEMBERS = 10_000
 """Members that a gzip stream may have: empty ones are 20 bytes each, and cost more than they bring."""
+_PACKINGS = ("gzip", "x-gzip", "deflate")
 _TOO_LATE = -1.0
 
 
@@ -134,8 +135,10 @@ class Bodies:
             raise self._too_large()
         if encoding is not None and encoding.lower() in ("identity", ""):
             encoding = None
-        if encoding is not None and encoding.lower() not in ("gzip", "x-gzip"):
-            raise Refused(415, f"bodies in '{encoding[:40]}' are not understood; send them plain or in gzip")
+        if encoding is not None and encoding.lower() not in _PACKINGS:
+            raise Refused(
+                415, f"bodies in '{encoding[:40]}' are not understood; send them plain, in gzip or in deflate"
+            )
         task = asyncio.current_task()
         assert task is not None
         self._reading[task] = time.monotonic()
@@ -144,7 +147,7 @@ class Bodies:
                 await body.at_once()
                 self.waiting += body.kept
             else:
-                await self._pieces(body, encoding is not None)
+                await self._pieces(body, encoding and encoding.lower())
         except asyncio.CancelledError:
             if self._reading[task] == _TOO_LATE:
                 raise Refused(408, f"the body took longer than {self._seconds:g} s") from None
@@ -172,9 +175,9 @@ class Bodies:
         """Remove the folder of large bodies."""
         self._spool.remove()
 
-    async def _pieces(self, body: Body, packed: bool) -> None:
+    async def _pieces(self, body: Body, packing: str | None) -> None:
         sink = _Sink(body, self._spool)
-        gzip = _Gzip() if packed else None
+        gzip = None if packing is None else _Deflate() if packing == "deflate" else _Gzip()
         try:
             async for chunk in body:
                 if gzip is None:
@@ -194,10 +197,10 @@ class Bodies:
             if body.broken:
                 raise Refused(400, "the body broke off, or its chunks are no chunks")
             if gzip is not None and not gzip.complete:
-                raise Refused(400, "the body is no whole gzip stream")
+                raise Refused(400, f"the body is no whole {gzip.name} stream")
             await sink.finish()
         except zlib.error:
-            raise Refused(400, "the body is no valid gzip stream") from None
+            raise Refused(400, f"the body is no valid {packing} stream") from None
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise Refused(503, f"the body cannot be kept: {reason}", self._after()) from error
@@ -218,6 +221,8 @@ class Bodies:
 
 class _Gzip:
     """Unpacks a gzip stream (RFC 1952) of one or more members, never more than a step at once."""
+
+    name = "gzip"
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=31)
@@ -248,6 +253,42 @@ class _Gzip:
             if self._members > _MEMBERS:
                 raise zlib.error("too many members")
         self._members = self._members or 1
+        data = self._inflate.decompress(self._input, _STEP)
+        self._input = self._inflate.unconsumed_tail or self._inflate.unused_data
+        return data
+
+
+class _Deflate(_Gzip):
+    """Unpacks "deflate": a zlib stream (RFC 1950), or the bare one (RFC 1951) that some clients send under that name."""
+
+    name = "deflate"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._inflate = zlib.decompressobj()
+        self._known = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is input left to unpack: two bytes say which of the two forms it is."""
+        return bool(self._input) and (self._known or len(self._input) > 1)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream may end here."""
+        return self._inflate.eof and not self._input
+
+    def step(self) -> bytes:
+        """At most `_STEP` bytes of what can be unpacked now. Raises zlib.error."""
+        if not self._known:
+            if len(self._input) < 2:
+                return b""
+            first, second = self._input[:2]
+            if first & 15 != 8 or (first << 8 | second) % 31:
+                self._inflate = zlib.decompressobj(wbits=-15)
+            self._known = True
+        if self._inflate.eof and self._input:
+            raise zlib.error("bytes after the end")
         data = self._inflate.decompress(self._input, _STEP)
         self._input = self._inflate.unconsumed_tail or self._inflate.unused_data
         return data

@@ -41,7 +41,7 @@ class Histogram:
 class ModelMeter:
     """The numbers of one model. `requests` counts answers by (route, status); 499 is a client that left. `recent` holds
     (time of day, status, seconds) of the last ones. `restarts` counts workers that were replaced, by why. `active` requests
-    are being answered."""
+    are being answered. `failed` is the time that answers above 399 took together."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int], int] = {}
@@ -53,6 +53,7 @@ class ModelMeter:
         self.batches = Histogram(SIZES)
         self.restarts: dict[str, int] = {}
         self.active = 0
+        self.failed = 0.0
         self.recent: deque[tuple[float, int, float]] = deque(maxlen=_RECENT)
         self._latencies: deque[float] = deque(maxlen=_WINDOW)
         self._totals = self.stages["total"]
@@ -63,6 +64,8 @@ class ModelMeter:
         requests = self.requests
         requests[key] = requests.get(key, 0) + 1
         self._totals.add(seconds)
+        if status >= 400:
+            self.failed += seconds
         self._latencies.append(seconds)
         self.recent.append((time.time(), status, seconds))
 

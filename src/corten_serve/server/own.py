@@ -10,6 +10,7 @@ from corten_serve.server.answers import packed
 from corten_serve.server.metrics import OPEN, TEXT, Metrics, asks_for_open
 from corten_serve.server.models import Models
 from corten_serve.server.page import page
+from corten_serve.server.statistics import statistics
 from corten_serve.server.status import status
 from corten_serve.settings import Settings
 
@@ -48,8 +49,13 @@ class Own:
     def _probes(self) -> dict[str, Callable[[Scope], Given]]:
         """The platforms' own names for health. A worker announces them too, but who asks before there is one has to be
         answered at once, and not to wait as a prediction does."""
-        models = {f"/v2/models/{name}/ready": partial(self._model_ready, name) for name in self._models.pools}
+        models: dict[str, Callable[[Scope], Given]] = {}
+        for name in self._models.pools:
+            models[f"/v2/models/{name}/ready"] = partial(self._model_ready, name)
+            for version in ("", f"/versions/{self._settings.version or '0'}"):
+                models[f"/v2/models/{name}{version}/stats"] = partial(self._statistics, (name,))
         return {
+            "/v2/models/stats": partial(self._statistics, tuple(self._models.pools)),
             "/ping": self._readyz,
             "/v2/health/live": self._live,
             "/v2/health/ready": self._ready,
@@ -66,6 +72,11 @@ class Own:
     def _model_ready(self, name: str, _: Scope) -> Given:
         ready = not self._app.draining and self._models.pools[name].state == "ready"
         return (200 if ready else 503), [_JSON], _compact({"name": name, "ready": ready})
+
+    def _statistics(self, names: tuple[str, ...], _: Scope) -> Given:
+        version = self._settings.version or "0"
+        found = [statistics(name, version, self._models.pools[name].meter) for name in names]
+        return 200, [_JSON, ("cache-control", "no-store")], _compact({"model_stats": found})
 
     def _livez(self, _: Scope) -> Given:
         return 200, [_JSON], b'{"status":"live"}'
@@ -96,6 +107,10 @@ class Own:
         return 200, [_JSON], document
 
     def _page(self, scope: Scope) -> Given:
+        """The page for browsers, which ask for HTML. Who does not asks whether the server lives, in KServe's first protocol."""
+        if "html" not in (scope.headers.get("accept") or "").lower():
+            alive = {"status": "alive", "name": self._settings.name}
+            return 200, [_JSON, ("vary", "accept"), ("cache-control", "no-cache")], _compact(alive)
         accepts = scope.headers.get("accept-encoding") or ""
         headers, body = page(self._settings.name, self._settings.predict, self._models.state, accepts)
         return 200, list(headers), body

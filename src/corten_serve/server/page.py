@@ -91,7 +91,7 @@ def _headers(style: str, script: str) -> Headers:
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
         ("cache-control", "no-cache"),
-        ("vary", "accept-encoding"),
+        ("vary", "accept, accept-encoding"),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from corten_serve.frames import BOARD_SIZE, HELD_AT, HELD_SIZE, FrameError, Item, Reader
 from corten_serve.server.files import give_back
-from corten_serve.server.machine import accelerators
+from corten_serve.server.machine import accelerators, cpus
 from corten_serve.settings import Settings, SettingsError
 
 _CHANNEL, _BOARD = 3, 4  # as in corten_serve.worker.main, which is not imported into the server
@@ -21,6 +21,7 @@ _CODE = (
     "import sys; sys.path.append(sys.argv.pop()); from corten_serve.worker.main import main; sys.exit(main())"
 )
 _RESTORED = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGXFSZ)
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OURS_ALONE = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "CORTEN_NOTIFY_FD", "PYTHONHOME")
 
 
@@ -90,7 +91,15 @@ def variables(settings: Settings, environment: Mapping[str, str], model: str, nu
     devices = accelerators(environment)
     if len(devices) > 1 and settings.workers != 1:
         mine["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-    return mine
+    return mine | threads(settings.workers or max(len(devices), number + 1), mine)
+
+
+def threads(workers: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """How many threads libraries of numbers may start in one of several workers: its share of the processors. Each of them
+    would start one for each processor. What the user has set stays, and says it for all of them."""
+    if workers < 2 or any(environment.get(name) for name in _THREADS):
+        return {}
+    return dict.fromkeys(_THREADS, str(max(1, cpus() // workers)))
 
 
 def spawn(settings: Settings, environment: Mapping[str, str], model: str, number: int) -> Spawned:
