@@ -68,6 +68,10 @@ class NotTrusted(FetchError):
         self.fault = fault
 
 
+class Reserved(FetchError):
+    """The host is this machine, its link or a metadata service, and nobody who may has named it."""
+
+
 class NotTls(FetchError):
     """The host answers https with something that is not TLS: most likely plain http."""
 

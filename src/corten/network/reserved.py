@@ -10,7 +10,7 @@ import ipaddress
 import re
 import urllib.parse
 
-from corten.errors import FetchError
+from corten.network.failures import Reserved
 
 _NAMES = ("localhost", "metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal")
 _NETWORKS = tuple(
@@ -51,9 +51,9 @@ def reserved_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> 
     return any(address.version == network.version and address in network for network in _NETWORKS)
 
 
-def refused(host: str) -> FetchError:
+def refused(host: str) -> Reserved:
     """The error for a host that only the user's own configuration can name."""
-    return FetchError(
+    return Reserved(
         f"'{host}' is an address of this machine or of the cloud it runs in, and only your own configuration can name it",
         hint="name it in UV_INDEX or pip.conf, or confirm it with 'corten lock --trust-index'",
     )

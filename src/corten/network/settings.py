@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class NetworkSettings:
     read: float = 30.0
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     host_certificates: tuple[Path, ...] = ()
-    reserved: frozenset[tuple[str, str]] | None = None
+    reserved: Container[tuple[str, str]] | None = None
 
 
 def network_from(environment: Mapping[str, str], **changes: Any) -> NetworkSettings:

@@ -15,6 +15,7 @@ import urllib.parse
 from corten.errors import AccessDenied, FetchError, RegistryError
 from corten.network.addresses import without_user
 from corten.network.connection import Answer, Connections, host_of
+from corten.network.failures import Reserved
 from corten.oci.reference import is_loopback
 from corten.registry.credentials import Credential, Credentials
 from corten.registry.failures import Interrupted, Unsupported, from_answer, from_network, small_body
@@ -131,7 +132,8 @@ class Authenticator:
                 raise self._refused(answer, credential)
             data = small_body(answer, _LARGEST_TOKEN, host_of(realm))
         except FetchError as error:
-            raise from_network(error, host_of(realm)) from error
+            blamed = self._host if isinstance(error, Reserved) else host_of(realm)
+            raise from_network(error, blamed) from error
         value, lifetime = _parse_token(data, host_of(realm))
         return _Token(value, asked + max(lifetime - 10, lifetime / 2))
 

@@ -11,11 +11,13 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from corten.errors import FetchError, RegistryError
 from corten.network.addresses import origin, redirected
 from corten.network.connection import REDIRECTS, Answer, Connections
 from corten.network.failures import NotTls, Transient
+from corten.network.reserved import reserved_host
 from corten.oci.reference import DEFAULT_REGISTRY, is_loopback
 from corten.registry import pauses
 from corten.registry.authentication import Authenticator, Scopes, scopes_of
@@ -31,6 +33,17 @@ _REPEATED = frozenset({307, 308})
 """Redirects that keep the method and the body (RFC 9110, section 15.4.8)."""
 
 
+class _Named:
+    """The origins that the user has named with a registry: those of its host, on any port. A registry elsewhere cannot lead to a
+    service of this machine, or to the metadata of the cloud it runs in, whose answer would be sent back to it as a token."""
+
+    def __init__(self, host: str) -> None:
+        self._host = urlsplit(f"//{host}").hostname
+
+    def __contains__(self, origin: object) -> bool:
+        return isinstance(origin, tuple) and urlsplit(f"//{origin[1]}").hostname == self._host
+
+
 class Exchange:
     """One per registry and command, shared by threads."""
 
@@ -42,6 +55,8 @@ class Exchange:
         network = settings.network
         if is_loopback(self._api):
             network = replace(network, environment=_without_proxy(network.environment, self._api))
+        if not reserved_host(urlsplit(f"//{self._api}").hostname or ""):
+            network = replace(network, reserved=_Named(self._api))
         if settings.insecure:
             network = replace(network, insecure=network.insecure | {self._api})
         self._connections = Connections(network)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from corten.errors import AccessDenied, CortenError, FetchError, NotInRegistry, RegistryError
 from corten.network.connection import Answer
-from corten.network.failures import NotTls, NotTrusted, Transient, retry_after
+from corten.network.failures import NotTls, NotTrusted, Reserved, Transient, retry_after
 from corten.registry.headers import length
 
 _ERROR_BODY = 1 << 16
@@ -48,6 +48,11 @@ def from_network(error: FetchError, host: str) -> RegistryError:
     """What went wrong below HTTP, as a registry's error."""
     if isinstance(error, Transient):
         return Interrupted(error.message, error.hint, error.retry_after, error.down)
+    if isinstance(error, Reserved):
+        return RegistryError(
+            f"'{host}' leads to an address of this machine or of the cloud it runs in, which is refused",
+            hint="a registry on this machine itself may do so: name it by its address on loopback",
+        )
     hint = error.hint
     if isinstance(error, NotTls):
         hint = "if it serves plain http, and the network in between is trusted, use '--insecure'"
