@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,7 +28,9 @@ PACKAGES = {
     "fastapi": ("fastapi", "uvicorn", "httptools", "uvloop", "scikit-learn"),
     "litserve": ("litserve", "scikit-learn"),
     "bentoml": ("bentoml", "scikit-learn"),
-    "mlserver": ("mlserver", "scikit-learn"),
+    # MLServer's workers call asyncio.get_event_loop() before a loop exists: uvloop 0.22 and later raise an error there,
+    # every worker ends, and the server shuts its pool down.
+    "mlserver": ("mlserver", "uvloop<0.22", "scikit-learn"),
     "cog": ("cog", "scikit-learn"),
 }
 PEERS = tuple(PACKAGES)
@@ -176,14 +179,21 @@ def _command(
 def _wait(process: subprocess.Popen[bytes], question: Question, begun: float, log: Path, peer: str) -> None:
     while time.perf_counter() - begun < _START:
         if process.poll() is not None:
-            raise Failed(f"{peer} ended: {log.read_text(errors='replace').strip()[-300:]}")
+            raise Failed(f"{peer} ended: {_why(log)}")
         connection = Connection(question.port, 10)
         status = connection.ask(question.bytes)
         connection.close()
         if status == 200:
             return
         time.sleep(0.005)
-    raise Failed(f"{peer} does not answer: {log.read_text(errors='replace').strip()[-300:]}")
+    raise Failed(f"{peer} does not answer: {_why(log)}")
+
+
+def _why(log: Path) -> str:
+    """The first error that a log names, and its end: the end alone is often only what a server says as it shuts down."""
+    text = log.read_text(errors="replace").strip()
+    errors = [line for line in text.splitlines() if re.match(r"[\w.]*(Error|Exception|Stop)\b", line)]
+    return f"{errors[0]} … {text[-200:]}" if errors else text[-300:]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
