@@ -30,6 +30,10 @@ def optional(x: Optional[numpy.ndarray] = None) -> Any:  # noqa: UP045
     return x
 
 
+def open_type(x: numpy.typing.NDArray[Any]) -> Any:
+    return x
+
+
 def limited(x: Annotated[numpy.ndarray, Field(min_length=1, description="rows")]) -> Any:
     return x
 
@@ -64,7 +68,7 @@ def infer(served: Served, array: numpy.ndarray, datatype: str, binary: bool) -> 
     return output["datatype"], output["data"]
 
 
-@pytest.mark.parametrize("predict", [plain, optional, limited])
+@pytest.mark.parametrize("predict", [plain, optional, open_type, limited])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plain_array_keeps_the_clients_element_type_in_tensors(predict, name):
     array = extremes(name)
@@ -72,7 +76,7 @@ def test_a_plain_array_keeps_the_clients_element_type_in_tensors(predict, name):
         assert infer(Served(predict), array, name, binary) == (name, array.tolist())
 
 
-@pytest.mark.parametrize("predict", [plain, optional, limited])
+@pytest.mark.parametrize("predict", [plain, optional, open_type, limited])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plain_array_keeps_the_element_type_of_a_file(predict, name):
     array = extremes(name)
@@ -114,11 +118,14 @@ def test_json_makes_doubles_and_booleans():
         seen.append(x.dtype.name)
         return 0
 
-    served = Served(predict)
-    for value in ([1, 2], [1.5, 2], [], [[True, False]]):
-        served.json(PREDICT, {"x": value})
-    assert seen == ["float64", "float64", "float64", "bool"]
-    assert served.refused(PREDICT, {"x": [1, True]}) == (422, "x[1]: expected one of numbers, got true")
+    for hint in (numpy.ndarray, numpy.typing.NDArray[Any]):
+        predict.__annotations__["x"] = hint
+        served = Served(predict)
+        for value in ([1, 2], [1.5, 2], [], [[True, False]]):
+            served.json(PREDICT, {"x": value})
+        assert seen == ["float64", "float64", "float64", "bool"]
+        seen.clear()
+        assert served.refused(PREDICT, {"x": [1, True]}) == (422, "x[1]: expected one of numbers, got true")
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ FOREIGN = """
                 await task
             if how == "custom":
                 raise Custom
+            if how == "exit":
+                raise GeneratorExit
             return how
 
         @endpoint
@@ -131,6 +133,12 @@ FOREIGN = """
             for number in range(items):
                 yield number
             raise asyncio.CancelledError
+
+        @endpoint
+        async def closing(self, items: int) -> AsyncIterator[int]:
+            for number in range(items):
+                yield number
+            raise GeneratorExit
 
         @endpoint
         def plain(self) -> int:
@@ -150,18 +158,20 @@ BATCH = """
 def test_a_cancel_of_the_projects_own_is_an_error_of_the_project(start):
     server = start(FOREIGN, "predict:Model")
     workers = server.children()
-    for how, name in (("cancelled", "CancelledError"), ("custom", "Custom")):
+    for how, name in (("cancelled", "CancelledError"), ("custom", "Custom"), ("exit", "GeneratorExit")):
         answer = server.predict({"how": how})
         assert answer.status == 500
         assert answer.json == {"error": f"the predictor raised {name}; its traceback is in the server's log"}
     assert server.request("POST", "/plain", {}).status == 500
-    none = server.request("POST", "/stream", {"items": 0}, {"accept": LINES})
-    assert (none.status, b"CancelledError" in none.body) == (500, True)
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    connection.request("POST", "/stream", '{"items": 1}', {"accept": LINES})
-    with pytest.raises(http.client.IncompleteRead) as error:
-        connection.getresponse().read()
-    assert error.value.partial.startswith(b'0\n{"error": "the predictor raised CancelledError')
+    for path, name in (("/stream", b"CancelledError"), ("/closing", b"GeneratorExit")):
+        for accept in (LINES, "application/json"):
+            none = server.request("POST", path, {"items": 0}, {"accept": accept})
+            assert (none.status, name in none.body) == (500, True)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("POST", path, '{"items": 1}', {"accept": LINES})
+        with pytest.raises(http.client.IncompleteRead) as error:
+            connection.getresponse().read()
+        assert error.value.partial.startswith(b'0\n{"error": "the predictor raised ' + name)
     assert server.predict({"how": "well"}).json == "well"
     assert server.children() == workers
 

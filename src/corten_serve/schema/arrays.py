@@ -270,6 +270,8 @@ def _dtype(numpy: Any, args: tuple[Any, ...]) -> tuple[Any, str]:
     none where the hint names one. Where it names none, or one that stands for several, the first is that of JSON's numbers."""
     inner: tuple[Any, ...] = getattr(args[1], "__args__", ()) if len(args) == 2 else ()
     named = inner[0] if len(inner) == 1 and isinstance(inner[0], type) else numpy.generic
+    if named is Any:  # It is a class since Python 3.11.
+        named = numpy.generic
     if named not in _abstract(numpy):
         return numpy.dtype(named), ""
     if named in (numpy.integer, numpy.signedinteger):

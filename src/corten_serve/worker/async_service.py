@@ -165,7 +165,10 @@ class AsyncService(asyncio.Protocol):
         """Whether `error` is that the server has given up the current task, and not something of the project's own."""
         if isinstance(error, asyncio.CancelledError):
             return asyncio.current_task() in self._told
-        return isinstance(error, (Cancelled, GeneratorExit))
+        if isinstance(error, GeneratorExit):
+            # It is ours only where the interpreter ends and closes what is left: no task runs then.
+            return asyncio.current_task() is None
+        return isinstance(error, Cancelled)
 
     # What goes out.
 
