@@ -126,7 +126,7 @@ def edited(old: str, new: str) -> str:
         ('architecture = "amd64"', 'architecture = "../.."', "the architecture of"),
         ('archive = "debian"', 'archive = "a/b"', "the archive of"),
         ("linux/amd64", "windows/amd64", "unknown platform"),
-        ('project = "sha256:', 'project = "md5:', "not a sha256 digest"),
+        ('project = "sha256:', 'project = "md5:', "not a sha256 or sha512 digest"),
         ("wheels = [", "wheels = 3 # [", "not TOML"),
         ("layer-format = 2", "layer-format = true", "the layer-format"),
         ("[platform", "<<<<<<< HEAD\n[platform", "has a merge conflict in line"),

@@ -303,7 +303,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         "        store.layers.commit(d, 'k')\n"
         "    store.blobs.put(bytes(900_000)); print('fits')\n"
         "except StoreError as error:\n"
-        "    print(error.message, '|', error.hint, '|', list(store.blobs.directory.iterdir()))\n"
+        "    print(error.message, '|', error.hint, '|', list(store.blobs.directories[0].iterdir()))\n"
     )
     command = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
     result = subprocess.run(

@@ -150,8 +150,8 @@ class BaseImages:
         config_bytes = layout.read(manifest.config)
         config = ImageConfig.decode(config_bytes)
         _check_layers(manifest, config, reference)
-        self._store.blobs.put(config_bytes)
-        self._store.blobs.put(data)
+        self._store.blobs.put(config_bytes, manifest.config.digest.algorithm)
+        self._store.blobs.put(data, item.digest.algorithm)
         return BaseImage(item.digest, config)
 
     def _asked(self, reference: str, platform: Platform, digest: Digest | None = None) -> BaseImage:

@@ -139,7 +139,7 @@ class Layout:
             raise FormatError(f"the document '{item.digest.short}' has {item.size} bytes, which is too many")
         with self.open(item) as file:
             data = file.read(item.size + 1)
-        if Digest.of(data) != item.digest:
+        if not item.digest.is_of(data):
             raise FormatError(f"the blob '{item.digest}' in '{self._title}' is damaged")
         return data
 
@@ -154,4 +154,4 @@ class Layout:
 
 
 def _path(item: Descriptor) -> str:
-    return f"blobs/sha256/{item.digest.hex}"
+    return f"blobs/{item.digest.algorithm}/{item.digest.hex}"

@@ -53,11 +53,11 @@ class Member(NamedTuple):
 class TarStream:
     """The entries of a plain tar stream. After each `next`, the whole of `data` and then `padding` are read."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes], algorithm: str = "sha256") -> None:
         self._pieces = iter(pieces)
         self._piece = b""
         self._at = 0
-        self._sha256 = hashlib.sha256()
+        self._hash = hashlib.new(algorithm)
         self._global: Extensions = {}
         self.size = 0
         """Bytes that have arrived so far."""
@@ -66,8 +66,8 @@ class TarStream:
 
     @property
     def digest(self) -> str:
-        """The sha256 of all that has arrived, in hexadecimal digits."""
-        return self._sha256.hexdigest()
+        """The hash of all that has arrived, in hexadecimal digits."""
+        return self._hash.hexdigest()
 
     def next(self) -> Member | None:
         """The next entry; None at the end of the archive, behind which `tail` lies. Raises FormatError for damage, for
@@ -174,7 +174,7 @@ class TarStream:
     def _fill(self) -> bool:
         for piece in self._pieces:
             if piece:
-                self._sha256.update(piece)
+                self._hash.update(piece)
                 self.size += len(piece)
                 self._piece, self._at = piece, 0
                 return True

@@ -43,14 +43,14 @@ class Unpacked:
     entries: int
 
 
-def unpack(pieces: Iterable[bytes], directory: Path) -> Unpacked:
+def unpack(pieces: Iterable[bytes], directory: Path, algorithm: str = "sha256") -> Unpacked:
     """Unpack a plain tar stream into `directory`, which is empty: the tree into `fs`, and beside it `entries`, or `recipe` and
-    perhaps `replaced`. The caller compares the digest. Raises FormatError for a stream that is damaged or not safe; something
+    perhaps `replaced`. The caller compares the digest, which is by `algorithm`. Raises FormatError for a stream that is damaged or not safe; something
     of it may then be left in `directory`, and nowhere else."""
     tree = directory / "fs"
     tree.mkdir()
     os.chmod(tree, 0o755)
-    stream = TarStream(pieces)
+    stream = TarStream(pieces, algorithm)
     with Placing(tree, directory / REPLACED) as placing, _Ledger(directory) as ledger:
         try:
             while member := stream.next():

@@ -28,7 +28,16 @@ from corten.registry.failures import (
     small_body,
 )
 from corten.registry.headers import next_link
-from corten.registry.manifests import LARGEST_MANIFEST, Fetched, entries, is_list, json_object, media_type_of
+from corten.registry.manifests import (
+    LARGEST_MANIFEST,
+    Fetched,
+    entries,
+    is_list,
+    json_object,
+    media_type_of,
+    referrers_tag,
+    told_digest,
+)
 from corten.registry.settings import Patience, RegistrySettings, settings_from
 from corten.registry.uploads import BlobUpload, Body, opened
 from corten.values import replace
@@ -207,22 +216,34 @@ class Repository:
         except NotInRegistry:
             return None
         answer.close()
-        told = answer.headers.get("docker-content-digest", "")
-        if target.startswith("sha256:"):
-            if told.startswith("sha256:") and told != target:
-                raise DigestMismatch(f"'{self.registry}' has '{told[:80]}' at '{target}' of '{self.name}'")
-            return Digest.parse(target)
-        try:
-            return Digest.parse(told)
-        except FormatError:  # the header is no duty of the registry's
-            return self.manifest(target).digest
+        told = told_digest(answer)
+        if ":" in target:
+            asked = Digest.parse(target)
+            if told is not None and told.algorithm == asked.algorithm and told != asked:
+                raise DigestMismatch(f"'{self.registry}' has '{told}' at '{target}' of '{self.name}'")
+            return asked
+        return told or self.manifest(target).digest  # the header is no duty of the registry's
 
-    def put_manifest(self, target: str, data: bytes, media_type: str) -> Digest:
-        """Store a manifest or index under a tag, or under its digest."""
-        digest = Digest.of(data)
+    def put_manifest(self, target: str, data: bytes, media_type: str, algorithm: str = "sha256") -> Digest:
+        """Store a manifest or index under a tag, or under its digest; its digest there. A tag leads to a digest by
+        `algorithm`, where the registry can do that with another one than sha256 (it knows `?tag=`)."""
+        if ":" in target:
+            algorithm = Digest.parse(target).algorithm
+        digest = Digest.of(data, algorithm)
+        if ":" not in target and algorithm != "sha256":
+            query = urllib.parse.urlencode({"tag": target})
+            answer = self._put(f"/manifests/{digest}?{query}", target, digest, data, media_type)
+            tags = [tag.strip() for tag in answer.headers.get("oci-tag", "").split(",")]
+            if target in tags:
+                return digest
+            digest = Digest.of(data)
+        self._put(f"/manifests/{target}", target, digest, data, media_type)
+        return digest
+
+    def _put(self, path: str, target: str, digest: Digest, data: bytes, media_type: str) -> Answer:
         answer = self._ask(
             "PUT",
-            f"/manifests/{target}",
+            path,
             {200, 201, 202},
             self._shown(target),
             headers={"Content-Type": media_type, "Content-Length": str(len(data))},
@@ -230,10 +251,10 @@ class Repository:
             scopes=self._writing,
         )
         answer.close()
-        told = answer.headers.get("docker-content-digest", "")
-        if told.startswith("sha256:") and told != digest:
-            raise DigestMismatch(f"'{self.registry}' stored the manifest '{digest}' as '{told[:80]}'")
-        return digest
+        told = told_digest(answer)
+        if told is not None and told.algorithm == digest.algorithm and told != digest:
+            raise DigestMismatch(f"'{self.registry}' stored the manifest '{digest}' as '{told}'")
+        return answer
 
     def delete_manifest(self, target: str) -> None:
         """Delete a manifest by its digest, or a tag. Where a registry cannot delete a tag, what it leads to is deleted."""
@@ -242,7 +263,7 @@ class Repository:
         try:
             ask(f"/manifests/{target}", what=self._shown(target)).close()
         except Unsupported:
-            digest = None if target.startswith("sha256:") else self.has_manifest(target)
+            digest = None if ":" in target else self.has_manifest(target)
             if digest is None:
                 raise
             ask(f"/manifests/{digest}", what=self._shown(target)).close()
@@ -264,7 +285,7 @@ class Repository:
                 items += entries(page)
         except (NotInRegistry, Unsupported):
             try:
-                items = entries(json_object(self.manifest(f"sha256-{digest.hex}").data, self.registry))
+                items = entries(json_object(self.manifest(referrers_tag(digest)).data, self.registry))
             except NotInRegistry:
                 return ()
         wanted = [
@@ -281,12 +302,14 @@ class Repository:
 
     def _checked(self, answer: Answer, target: str, what: str) -> Fetched:
         data = small_body(answer, LARGEST_MANIFEST, self.registry)
-        digest = Digest.of(data)
-        told = answer.headers.get("docker-content-digest", "")
-        asked = target if target.startswith("sha256:") else None
-        if asked not in (None, digest) or (told.startswith("sha256:") and told != digest):
+        told = told_digest(answer)
+        asked = Digest.parse(target) if ":" in target else None
+        wanted = asked or told
+        digest = Digest.of(data, wanted.algorithm if wanted else "sha256")
+        wrong = next((other for other in (asked, told) if other is not None and not other.is_of(data)), None)
+        if wrong is not None:
             raise DigestMismatch(
-                f"'{self.registry}' gave {what} with the digest '{digest}' instead of '{(asked or told)[:80]}'",
+                f"'{self.registry}' gave {what} with the digest '{Digest.of(data, wrong.algorithm)}' instead of '{wrong}'",
                 hint="it was damaged on its way or in the registry; try again",
             )
         return Fetched(media_type_of(answer, data, self.registry), digest, data)
@@ -321,7 +344,7 @@ class Repository:
         return target
 
     def _shown(self, target: str) -> str:
-        joint = "@" if target.startswith("sha256:") else ":"
+        joint = "@" if ":" in target else ":"
         return f"'{self.repository}{joint}{target}'"
 
     def _once(

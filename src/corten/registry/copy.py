@@ -71,10 +71,13 @@ def copy(
             later.append(document)
         else:
             work.target.put_manifest(document.digest, document.data, document.media_type)
-    work.target.put_manifest(target.target, root.data, root.media_type)
+    digest = work.target.put_manifest(target.target, root.data, root.media_type, root.digest.algorithm)
+    if digest != root.digest:
+        note = f"'{target.registry}' gives tags to sha256 digests alone: '{target}' is '{digest}' there"
+        observe(Note(note))
     for document in later:
-        put_referrer(work.target, document.data, document.media_type)
-    return Copied(root.digest, work.sent, work.ways)
+        put_referrer(work.target, document.data, document.media_type, document.digest)
+    return Copied(digest, work.sent, work.ways)
 
 
 class _Copy:

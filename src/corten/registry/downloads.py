@@ -35,7 +35,7 @@ class _Download:
         self.host = host
         self.patience = patience
         self.done = 0
-        self.hash = hashlib.sha256()
+        self.hash = hashlib.new(digest.algorithm)
 
     def pieces(self) -> Iterator[bytes]:
         trying = Trying(self.patience)
@@ -44,7 +44,7 @@ class _Download:
                 yield from self._attempt()
             except Interrupted as error:
                 trying.wait(error, self.done)
-        found = "sha256:" + self.hash.hexdigest()
+        found = f"{self.digest.algorithm}:{self.hash.hexdigest()}"
         if found != self.digest:
             raise DigestMismatch(
                 f"'{self.host}' gave the blob '{self.digest}' with the digest '{found}'",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from corten.errors import RegistryError
+from corten.errors import FormatError, RegistryError
 from corten.network.connection import Answer
 from corten.oci import media
 from corten.oci.digest import Digest
@@ -34,6 +34,20 @@ def json_object(data: bytes, host: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise RegistryError(f"'{host}' answered with something that is not a JSON object")
     return document
+
+
+def told_digest(answer: Answer) -> Digest | None:
+    """The digest by which an answer calls its content; None if it does not, or by one of an unknown algorithm."""
+    try:
+        return Digest.parse(answer.headers.get("docker-content-digest"))
+    except FormatError:
+        return None
+
+
+def referrers_tag(subject: Digest) -> str:
+    """The tag of the index of a manifest's referrers (distribution-spec, "Referrers Tag Schema"): the digest, its digits cut
+    to 64."""
+    return f"{subject.algorithm}-{subject.hex[:64]}"
 
 
 def is_list(data: bytes, key: str) -> bool:

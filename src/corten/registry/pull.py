@@ -94,9 +94,9 @@ def pull(
                 lacking[diff_id] = PackedLayer(diff_id, ((repository, form),))
         fetch_layers(store, list(lacking.values()), observe)
         images = [_adopted(store, image, name) for image in found]
-        for image in found:
+        for image, kept in zip(found, images, strict=True):
             for digest in dict.fromkeys((image.digest, image.root)):
-                store.repo_digests.note(image.id, f"{repository.name}@{digest}")
+                store.repo_digests.note(kept.id, f"{repository.name}@{digest}")
     fetched = sum(item.forms[0][1].size for item in lacking.values())
     return Pulled(tuple(images), fetched, reused)
 
@@ -114,7 +114,8 @@ def _kept_name(name: str) -> str:
 def local_name(reference: Reference) -> str:
     """What an image of `reference` is called here: as it is called there. By digest alone, the digest's beginning is
     its tag, because the name of an image here has one."""
-    tag = reference.tag or f"sha256-{(reference.digest or Digest.of(b'')).short}"
+    digest = reference.digest or Digest.of(b"")
+    tag = reference.tag or f"{digest.algorithm}-{digest.short}"
     return f"{reference.name}:{tag}"
 
 

@@ -14,6 +14,7 @@ from corten.oci.config import canonical_json, parse_json_object
 from corten.oci.descriptor import Descriptor
 from corten.oci.digest import Digest
 from corten.registry.client import Repository
+from corten.registry.manifests import referrers_tag
 
 
 def subject_of(data: bytes) -> Digest | None:
@@ -22,11 +23,13 @@ def subject_of(data: bytes) -> Digest | None:
     return None if subject is None else Descriptor.from_json(subject).digest
 
 
-def put_referrer(repository: Repository, data: bytes, media_type: str) -> Digest:
-    """Store a manifest that has a subject under its digest, and see to it that the subject's referrers list it. Between
+def put_referrer(
+    repository: Repository, data: bytes, media_type: str, digest: Digest | None = None
+) -> Digest:
+    """Store a manifest that has a subject under its digest (its sha256 unless `digest` is another one), and see to it that the subject's referrers list it. Between
     two clients that do so at the same moment, with a registry that does not do it itself, one entry may be lost; the
     specification knows no remedy. Raises RegistryError, FormatError."""
-    digest = repository.put_manifest(str(Digest.of(data)), data, media_type)
+    digest = repository.put_manifest(str(digest or Digest.of(data)), data, media_type)
     subject = subject_of(data)
     if subject is not None and digest not in {item.digest for item in repository.referrers(subject)}:
         _list(repository, subject, _entry(data, media_type, digest))
@@ -46,7 +49,7 @@ def _entry(data: bytes, media_type: str, digest: Digest) -> dict[str, Any]:
 
 
 def _list(repository: Repository, subject: Digest, entry: dict[str, Any]) -> None:
-    tag = f"sha256-{subject.hex}"
+    tag = referrers_tag(subject)
     try:
         known = parse_json_object(repository.manifest(tag).data, "the index of referrers").get("manifests")
     except NotInRegistry:

@@ -121,8 +121,8 @@ def pull_config(
     store's lock."""
     image = find_image(open_repository(reference, settings), reference.target, platform)
     note_places(store, image, verified=False)
-    store.blobs.put(image.config_bytes)
-    store.blobs.put(image.manifest_bytes)
+    store.blobs.put(image.config_bytes, image.id.algorithm)
+    store.blobs.put(image.manifest_bytes, image.digest.algorithm)
     return image.digest, image.manifest, image.config
 
 

@@ -12,12 +12,19 @@ Content = Callable[[], Iterator[bytes]]
 
 
 class Stream:
-    """The content from a byte on, hashed from its start if it is to be `hashed`."""
+    """The content from a byte on, hashed from its start by `algorithm` if it is to be `hashed`."""
 
     def __init__(
-        self, content: Content, skip: int, size: int | None, show: Callable[[int], None], hashed: bool
+        self,
+        content: Content,
+        skip: int,
+        size: int | None,
+        show: Callable[[int], None],
+        hashed: bool,
+        algorithm: str = "sha256",
     ) -> None:
-        self.hash = hashlib.sha256()
+        self._algorithm = algorithm
+        self.hash = hashlib.new(algorithm)
         self.sent = skip
         self.complete = False
         self._content = content
@@ -28,7 +35,7 @@ class Stream:
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes behind the skipped ones. May be called again: an exchange is repeated with another token."""
-        self.hash = hashlib.sha256()
+        self.hash = hashlib.new(self._algorithm)
         self.sent, skip, self.complete = self._skip, self._skip, False
         for piece in self._content():
             if self._hashed:

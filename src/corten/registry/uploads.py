@@ -78,6 +78,7 @@ class BlobUpload:
         self._requests = requests
         self._content = content
         self._digest = digest
+        self._algorithm = digest.algorithm if digest else "sha256"
         self._size = size
         self._advance = advance
         self._patience = patience
@@ -200,14 +201,15 @@ class BlobUpload:
             raise
         answer.close()
         told = answer.headers.get("docker-content-digest", "")
-        if digest is not None and told.startswith("sha256:") and told != digest:
+        if digest is not None and told.startswith(f"{digest.algorithm}:") and told != digest:
             raise DigestMismatch(f"'{self._requests.host}' stored '{digest}' as '{told[:80]}'")
         return answer
 
     def _begin(self) -> _Upload:
-        answer = self._requests.send(
-            "POST", self._requests.start, frozenset({202}), {"Content-Length": "0"}, b""
-        )
+        start = self._requests.start
+        if self._algorithm != "sha256":
+            start += f"?digest-algorithm={self._algorithm}"
+        answer = self._requests.send("POST", start, frozenset({202}), {"Content-Length": "0"}, b"")
         answer.close()
         self._show(0)
         return opened(answer, self._requests.host)
@@ -252,7 +254,7 @@ class BlobUpload:
                 self._requests.send("DELETE", upload.location, frozenset({200, 202, 204}), {}).close()
 
     def _from(self, done: int, hashed: bool = True) -> Stream:
-        return Stream(self._content, done, self._size, self._show, hashed)
+        return Stream(self._content, done, self._size, self._show, hashed, self._algorithm)
 
     def _show(self, sent: int) -> None:
         """Tell how far it is; less than before after a cut."""

@@ -5,27 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 from corten.errors import FormatError, StoreError
-from corten.oci.digest import Digest
+from corten.oci.digest import ALGORITHMS, Digest
 from corten.store.disk import explained, private_directory, write_atomically
 
 
 class Blobs:
-    """Content-addressed bytes below `blobs/sha256`. A blob that is there is complete."""
+    """Content-addressed bytes below `blobs/ALGORITHM`. A blob that is there is complete."""
 
     def __init__(self, root: Path) -> None:
-        self.directory = root / "blobs" / "sha256"
+        self._top = root / "blobs"
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Where blobs may lie, one directory for each algorithm; they need not be there."""
+        return tuple(self._top / algorithm for algorithm in ALGORITHMS)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob lies or would lie."""
-        return self.directory / digest.hex
+        return self._top / digest.algorithm / digest.hex
 
-    def put(self, data: bytes) -> Digest:
+    def put(self, data: bytes, algorithm: str = "sha256") -> Digest:
         """Store `data`; idempotent. A blob that a power loss has damaged is written again."""
-        digest = Digest.of(data)
+        digest = Digest.of(data, algorithm)
         path = self.path(digest)
-        with explained(self.directory):
+        with explained(path.parent):
             if not path.exists() or path.read_bytes() != data:
-                private_directory(self.directory)
+                private_directory(path.parent)
                 write_atomically(path, data)
         return digest
 
@@ -37,7 +42,7 @@ class Blobs:
             raise StoreError(
                 f"the store has no blob '{digest}'", hint="build or pull the image again"
             ) from None
-        if Digest.of(data) != digest:
+        if not digest.is_of(data):
             raise FormatError(
                 f"the blob '{digest}' in the store is damaged", hint="build or pull the image again"
             )

@@ -23,6 +23,7 @@ from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarte
 from corten.oci.digest import Digest
 from corten.oci.shape import Difference, ShapeOfStream, differences, shape_of_entries
 from corten.oci.tar_stream import TarStream
+from corten.store.blobs import Blobs
 from corten.store.disk import explained
 from corten.store.locks import locked
 from corten.store.merged import prune_merged
@@ -32,7 +33,7 @@ from corten.values import dataclass, field, replace
 
 Kind = Literal["layer", "blob", "file", "image", "key", "encoding", "repo-digest", "registry-blob"]
 
-_HEX = re.compile(r"[0-9a-f]{64}")
+_HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
 _PIECE = 1 << 20
 _MOST_PATHS = 20
 _TASK = "the store"
@@ -134,11 +135,12 @@ class _Check:
         layers = store.layers.all()
         whole = [diff_id for diff_id in layers if store.layers.has(diff_id)]
         hashed: list[tuple[Kind, Path]] = [
-            *(("blob", path) for path in _hashed_files(store.blobs.directory)),
+            *(("blob", path) for folder in store.blobs.directories for path in _hashed_files(folder)),
             *(("file", path) for path in _hashed_files(store.files.directory)),
             *(
                 ("registry-blob", path)
-                for path in _hashed_files(store.root / "registry" / "blobs" / "sha256")
+                for folder in Blobs(store.root / "registry").directories
+                for path in _hashed_files(folder)
             ),
         ]
         keys, encodings = _hashed_files(store.layers.keys), _documents(store.encodings.directory)
@@ -216,19 +218,19 @@ class _Check:
             different = list(differences(shape, tree, owner))
             if self.quick:
                 return None, 0, different
-            sha256, size = hashlib.sha256(), 0
+            hashing, size = hashlib.new(diff_id.algorithm), 0
             try:
                 for piece in self._pieces(diff_id):
-                    sha256.update(piece)
+                    hashing.update(piece)
                     size += len(piece)
             except FormatError:
                 if not different:
                     raise
                 return None, 0, different  # a file is missing, as the differences say
-            return Digest.from_hex(sha256.hexdigest()), size, different
+            return Digest.from_hex(hashing.hexdigest()), size, different
         if self.quick:
             return None, 0, []
-        stream = TarStream(self._pieces(diff_id))
+        stream = TarStream(self._pieces(diff_id), diff_id.algorithm)
         shaped = ShapeOfStream(owners=owner == 0)
         while member := stream.next():
             for _ in stream.data(member.size):
@@ -246,18 +248,18 @@ class _Check:
             yield piece
 
     def hashed(self, kind: Kind, path: Path) -> Finding | None:
-        """A file that is called by its own sha256."""
+        """A file that is called by its own digest."""
         problem = ""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb", buffering=0) as file:
                 size = os.fstat(descriptor).st_size
                 if kind == "blob" or not self.quick:
-                    sha256 = hashlib.sha256()
+                    hashing = hashlib.new(Digest.from_hex(path.name).algorithm)
                     while piece := file.read(_PIECE):
-                        sha256.update(piece)
+                        hashing.update(piece)
                         self._advance(len(piece))
-                    if sha256.hexdigest() != path.name:
+                    if hashing.hexdigest() != path.name:
                         problem = "has other contents than its digest says"
                 elif not size:
                     problem = "is empty"
@@ -335,7 +337,7 @@ class _Check:
 
 
 def _hashed_files(directory: Path) -> list[Path]:
-    """The files below `directory` that are called by a sha256, but for downloads that have not ended."""
+    """The files below `directory` that are called by a digest, but for downloads that have not ended."""
     return sorted(
         Path(parent, name)
         for parent, _, names in os.walk(directory)

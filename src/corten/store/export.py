@@ -30,7 +30,6 @@ from corten.store.store import Store
 from corten.values import dataclass
 
 _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
-_BLOBS = "blobs/sha256"
 _PREFERRED = Platform("linux", "amd64")
 _PUBLIC = 0o644
 
@@ -56,7 +55,6 @@ def save_layout(
     platforms become one index. Returns the reference of every name in it. Uncompressed, a manifest is the image's own
     `digest`. The layout names an image only when it is complete. Raises UsageError for a folder that is neither empty
     nor a layout, FormatError when the store's layers were changed."""
-    place = directory / _BLOBS
     with (
         store.lock("store", shared=True),
         explained(directory, what=""),
@@ -67,12 +65,13 @@ def save_layout(
         path = directory / "index.json"
         present = Index.decode(path.read_bytes()).manifests if path.exists() else ()
         blobs = _blobs(store, images, packing, present)
-        place.mkdir(parents=True, exist_ok=True)
+        for digest in (*blobs.layers, *blobs.documents):
+            (directory / _blob(digest)).parent.mkdir(parents=True, exist_ok=True)
         for digest, (diff_id, packed) in sorted(blobs.layers.items()):
-            if not (place / digest.hex).exists():
-                _write_whole(place / digest.hex, _copied(packing, diff_id, packed, observe))
+            if not (directory / _blob(digest)).exists():
+                _write_whole(directory / _blob(digest), _copied(packing, diff_id, packed, observe))
         for digest, data in blobs.documents.items():
-            write_atomically(place / digest.hex, data, _PUBLIC)
+            write_atomically(directory / _blob(digest), data, _PUBLIC)
         write_atomically(directory / "oci-layout", _VERSION, _PUBLIC)
         kept = [item for item in present if not any(_replaces(new, item) for new in blobs.entries)]
         index = json.loads(Index((*kept, *blobs.entries)).encode())
@@ -201,13 +200,13 @@ def _oci_parts(blobs: _Blobs, images: Sequence[Image], packing: Packing, observe
     listed = []
     for image, names in _for_docker(images):
         manifest = blobs.manifests[image.id]
-        layers = [f"{_BLOBS}/{layer.digest.hex}" for layer in manifest.layers]
-        listed.append((f"{_BLOBS}/{image.id.hex}", names, layers))
+        layers = [_blob(layer.digest) for layer in manifest.layers]
+        listed.append((_blob(image.id), names, layers))
     yield document(docker_archive.MANIFEST_NAME, docker_archive.encode_manifest(listed))
     for digest, data in sorted(blobs.documents.items()):
-        yield document(f"{_BLOBS}/{digest.hex}", data)
+        yield document(_blob(digest), data)
     for digest, (diff_id, packed) in sorted(blobs.layers.items()):
-        yield _layer_part(f"{_BLOBS}/{digest.hex}", packing, diff_id, packed, observe)
+        yield _layer_part(_blob(digest), packing, diff_id, packed, observe)
 
 
 def _for_docker(images: Sequence[Image]) -> list[tuple[Image, list[str]]]:
@@ -258,6 +257,11 @@ def _docker_parts(
             yield _layer_part(path, packing, layer.digest, layer, observe)
 
 
+def _blob(digest: Digest) -> str:
+    """Where a layout keeps a blob."""
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
 def _layer_part(path: str, packing: Packing, diff_id: Digest, packed: Descriptor, observe: Observer) -> Part:
     return Part(path, packed.size, lambda: _copied(packing, diff_id, packed, observe))
 
@@ -265,12 +269,12 @@ def _layer_part(path: str, packing: Packing, diff_id: Digest, packed: Descriptor
 def _copied(packing: Packing, diff_id: Digest, packed: Descriptor, observe: Observer) -> Iterator[bytes]:
     """The blob `packed` of a layer, hashed on the way. Raises FormatError at its end when it is not what it should be."""
     observe(TaskStarted("copy", diff_id.short, packed.size))
-    sha256 = hashlib.sha256()
+    hashing = hashlib.new(packed.digest.algorithm)
     for piece in packing.stream(diff_id, packed):
-        sha256.update(piece)
+        hashing.update(piece)
         yield piece
         observe(TaskAdvanced("copy", diff_id.short, len(piece)))
-    if sha256.hexdigest() != packed.digest.hex:
+    if hashing.hexdigest() != packed.digest.hex:
         raise FormatError(
             f"the layer '{diff_id.short}' in the store was changed",
             hint="'corten store check --repair' removes it; then build or pull the image again",

@@ -43,7 +43,7 @@ from corten.store.disk import (
 )
 from corten.values import dataclass
 
-_HEX = re.compile(r"[0-9a-f]{64}")
+_HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
 _SEALED = 0o500
 _LONGEST = 1024
 """Bytes of a `layer.json`."""
@@ -152,7 +152,7 @@ class Layers:
 
         try:
             with explained(self.root):
-                unpacked = unpack(pieces, temporary)
+                unpacked = unpack(pieces, temporary, diff_id.algorithm)
                 if unpacked.diff_id != diff_id:
                     raise FormatError(
                         f"a layer should be '{diff_id}' when it is unpacked, and is '{unpacked.diff_id}'"

@@ -174,16 +174,16 @@ def _checked(
     file: BinaryIO, blob: Blob, diff_id: Digest, observe: Observer, stop: threading.Event
 ) -> Iterator[bytes]:
     """The blob's bytes. Raises FormatError at their end when they are not what its digest says."""
-    sha256, size = hashlib.sha256(), 0
+    hashing, size = hashlib.new(blob.digest.algorithm if blob.digest else "sha256"), 0
     while piece := file.read(_PIECE):
         if stop.is_set():
             raise _Stopped("stopped")
         if blob.digest:
-            sha256.update(piece)
+            hashing.update(piece)
         size += len(piece)
         yield piece
         observe(TaskAdvanced("copy", diff_id.short, len(piece)))
-    if size != blob.size or (blob.digest and sha256.hexdigest() != blob.digest.hex):
+    if size != blob.size or (blob.digest and hashing.hexdigest() != blob.digest.hex):
         raise FormatError("its bytes are not those that its digest names")
 
 

@@ -114,10 +114,9 @@ def _sweep_temporary_files(store: Store) -> None:
 
 
 def _stale_blobs(store: Store, reached: set[Digest]) -> list[Path]:
-    if not store.blobs.directory.is_dir():
-        return []
     names = {digest.hex for digest in reached}
-    return [path for path in store.blobs.directory.iterdir() if path.name not in names]
+    there = [directory for directory in store.blobs.directories if directory.is_dir()]
+    return [path for directory in there for path in directory.iterdir() if path.name not in names]
 
 
 def _disk_usage(path: Path) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from corten.errors import StoreError
 from corten.oci import media
+from corten.oci.digest import Digest
 from corten.registry.server.collection import Collected, collect
 from corten.registry.server.contents import Contents
 from support.embedded import Client, descriptor, digest_of, image, serving
@@ -161,6 +162,33 @@ def test_abandoned_uploads_and_torn_writes_go(client: Client) -> None:
     assert list(client.root.rglob("*.tmp")) == []
     assert list(client.root.rglob("_uploads")) == []
     assert client("GET", "/v2/a/manifests/v1").status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
+def test_an_upload_that_was_collected_is_unknown_to_the_server_too(client: Client, method: str) -> None:
+    """Another process collects, and the server still knows the upload."""
+    place = client.begin("a")
+    client("PATCH", place, b"x" * 5000)
+    age(client.root, 2 * DAY)
+    assert gather(client).uploads == 1
+    said = client(method, f"{place}?digest={digest_of(b'x' * 5000)}", b"" if method == "PUT" else None)
+    assert (said.status, said.code) == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
+def test_blobs_by_sha512_are_collected_and_kept_as_others(client: Client) -> None:
+    stray, kept = (Digest.of(data, "sha512") for data in (b"stray", b"kept"))
+    for digest, data in ((stray, b"stray"), (kept, b"kept")):
+        assert client("POST", f"/v2/a/blobs/uploads/?digest={digest}", data).status == 201
+    value = image(client, "a")
+    value["layers"] = [{"mediaType": media.LAYER, "digest": kept, "size": 4}]
+    data = json.dumps(value).encode()
+    place = f"/v2/a/manifests/{Digest.of(data, 'sha512')}?tag=v1"
+    assert client("PUT", place, data, {"Content-Type": media.MANIFEST}).status == 201
+    age(client.root)
+    assert gather(client).blobs == 1
+    assert [client("HEAD", f"/v2/a/blobs/{digest}").status for digest in (stray, kept)] == [404, 200]
+    assert not (client.root / "blobs/sha512" / stray.hex).exists()
+    assert client("GET", "/v2/a/manifests/v1").body == data
 
 
 def test_damage_stops_it_before_anything_goes(client: Client) -> None:

@@ -96,7 +96,7 @@ def test_a_wrong_digest(client: Client) -> None:
         {"layers": [{}]},
         {"layers": [1]},
         {"config": None},
-        {"config": {"mediaType": "x", "digest": "sha512:" + "0" * 128, "size": 1}},
+        {"config": {"mediaType": "x", "digest": "sha384:" + "0" * 96, "size": 1}},
         {"config": {"mediaType": "x", "digest": "sha256:../../../etc/passwd", "size": 1}},
         {"annotations": []},
         {"subject": {}},

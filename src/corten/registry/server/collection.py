@@ -61,7 +61,7 @@ def collect(contents: Contents, spared: float = SPARED) -> Collected:
                 blobs += _remove(repository.blobs(), kept)
             linked |= {path.name for path in (*repository.blobs(), *repository.manifests())}
             _tidy(repository.directory, contents.repositories_directory)
-        freed += _free(contents.blobs.directory, linked)
+        freed += sum(_free(directory, linked) for directory in contents.blobs.directories)
         return Collected(manifests, blobs, uploads, freed)
 
 

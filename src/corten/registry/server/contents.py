@@ -1,6 +1,6 @@
 """What the registry keeps on its disk.
 
-    blobs/sha256/<hex>                      bytes by digest: layers, configurations, manifests
+    blobs/sha256/<hex>, blobs/sha512/<hex>  bytes by digest: layers, configurations, manifests
     repositories/<name>/_blobs/<hex>        the repository has this blob
                         _manifests/<hex>    the repository has this manifest; the file holds its media type
                         _tags/<tag>         the file holds a manifest's digest
@@ -52,7 +52,7 @@ class Contents:
                             f"another registry serves '{self.root}'", hint="stop it, or choose another --root"
                         ) from None
                     private_directory(self.repositories_directory)
-                    private_directory(self.blobs.directory)
+                    private_directory(self.blobs.directories[0])
             yield
 
     @contextmanager
@@ -89,14 +89,12 @@ class Contents:
                 yield os.path.relpath(parent, top)
             directories[:] = [name for name in directories if not name.startswith("_")]
 
-    def put_document(self, data: bytes) -> Digest:
-        """Store the bytes of a manifest, durably."""
-        digest = Digest.of(data)
+    def put_document(self, data: bytes, digest: Digest) -> None:
+        """Store the bytes of a manifest, whose digest it is, durably."""
         path = self.blobs.path(digest)
         if not path.exists() or path.read_bytes() != data:
             private_directory(path.parent)
             write_atomically(path, data, durable=True)
-        return digest
 
     def note_need(self, path: Path) -> bool:
         """Keep what `path` leads to from being collected for a while, because somebody was told that it is here; returns

@@ -133,7 +133,7 @@ class Repository:
 
     def referrers(self, subject: Digest) -> Iterator[dict[str, Any]]:
         """The descriptors of the manifests here whose subject is `subject`, by digest."""
-        for path in sorted(_files(self._referrers(subject))):
+        for path in sorted(_files(self._referrers(subject)), key=lambda path: (len(path.name), path.name)):
             with suppress(FileNotFoundError, FormatError, ValueError):
                 if self.manifest_size(Digest.from_hex(path.name)) is not None:
                     yield json.loads(path.read_bytes())

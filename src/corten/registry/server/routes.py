@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from corten.errors import FormatError
-from corten.oci.digest import Digest
+from corten.oci.digest import ALGORITHMS, Digest
 from corten.registry.server.refusals import Refusal, digest_invalid
 from corten.values import dataclass
 
@@ -18,6 +18,7 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _UPLOAD = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 _LONGEST_NAME = 255
+_MOST_FIELDS = 100
 _PLACES = (
     ("uploads", re.compile(r"/v2/(.*)/blobs/uploads/?")),
     ("upload", re.compile(r"/v2/(.*)/blobs/uploads/([^/]+)")),
@@ -39,6 +40,8 @@ class Route:
     name: str
     last: str
     query: dict[str, str]
+    tags: tuple[str, ...] = ()
+    """The values of `tag` in the query, which may come several times; each is a valid tag."""
 
 
 def route(target: str) -> Route:
@@ -46,7 +49,7 @@ def route(target: str) -> Route:
     an endpoint cannot take."""
     try:
         parts = urlsplit(target)
-        fields = parse_qs(parts.query, keep_blank_values=True, max_num_fields=16, errors="strict")
+        fields = parse_qs(parts.query, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
         path = unquote(parts.path, errors="strict")
     except ValueError:
         raise Refusal(400, "UNSUPPORTED", "the address cannot be read") from None
@@ -61,7 +64,8 @@ def route(target: str) -> Route:
             name, last = found[1], found[2] if found.lastindex == 2 else ""
             if kind == "upload" and not _UPLOAD.fullmatch(last):
                 raise Refusal(404, "BLOB_UPLOAD_UNKNOWN", "that is not the address of an upload")
-            return Route(kind, repository_name(name), last, query)  # type: ignore[arg-type]
+            tags = tuple(dict.fromkeys(map(tag_of, fields.get("tag", ()))))
+            return Route(kind, repository_name(name), last, query, tags)  # type: ignore[arg-type]
     raise Refusal(404, "UNSUPPORTED", "that is not an address of the distribution specification")
 
 
@@ -75,19 +79,24 @@ def repository_name(text: str) -> str:
 
 
 def digest_of(text: str) -> Digest:
-    """The digest in a path or a query. Raises Refusal; one of another algorithm than sha256 is told so."""
+    """The digest in a path or a query. Raises Refusal; one of another algorithm is told so."""
     try:
         return Digest.parse(text)
     except FormatError:
-        if _DIGEST.fullmatch(text) and not text.startswith("sha256:"):
-            raise digest_invalid("this registry knows sha256 digests only") from None
-        raise digest_invalid("that is not a sha256 digest") from None
+        if _DIGEST.fullmatch(text) and text.partition(":")[0] not in ALGORITHMS:
+            raise digest_invalid("this registry knows sha256 and sha512 digests only") from None
+        raise digest_invalid("that is not a sha256 or sha512 digest") from None
 
 
 def target_of(text: str) -> Digest | str:
     """The digest or the tag that a manifest is asked for by. Raises Refusal."""
     if ":" in text:
         return digest_of(text)
+    return tag_of(text)
+
+
+def tag_of(text: str) -> str:
+    """`text`, if it is a tag. Raises Refusal."""
     if not _TAG.fullmatch(text):
         raise Refusal(400, "MANIFEST_INVALID", "that is neither a tag nor a digest")
     return text

@@ -31,18 +31,24 @@ _PIECE = 1 << 20
 class Upload:
     """One upload. Its methods are called by whoever holds it (`Uploads.held`)."""
 
-    def __init__(self, identity: str, repository: str, path: Path) -> None:
+    def __init__(self, identity: str, repository: str, path: Path, algorithm: str = "sha256") -> None:
         self.identity, self.repository, self.path = identity, repository, path
+        self._algorithm = algorithm
         self.guard = threading.Lock()
         self.ended = False
         self.offset = path.stat().st_size
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.new(algorithm)
         self._hashed = 0
 
     @property
     def location(self) -> str:
         """The address of the upload."""
         return f"/v2/{self.repository}/blobs/uploads/{self.identity}"
+
+    def expect(self, algorithm: str) -> None:
+        """Hash by `algorithm` from now on; what was hashed by another one is read again when it is needed."""
+        if algorithm != self._algorithm:
+            self._algorithm, self._hash, self._hashed = algorithm, hashlib.new(algorithm), 0
 
     def append(self, readinto: Callable[[memoryview], int]) -> None:
         """Append what `readinto` gives until it gives 0. What arrived before a cut is kept, and counts."""
@@ -87,15 +93,15 @@ class Uploads:
         self._known: OrderedDict[str, Upload] = OrderedDict()
         self._guard = threading.Lock()
 
-    def begin(self, repository: str) -> Upload:
-        """A new, empty upload."""
+    def begin(self, repository: str, algorithm: str = "sha256") -> Upload:
+        """A new, empty upload, whose digest is going to be by `algorithm`."""
         identity = str(uuid.uuid4())
         directory = self._contents.repository(repository).uploads_directory
         path = directory / identity
         with self._contents.changing():
             private_directory(directory)
             path.touch(mode=0o600, exist_ok=False)
-            upload = Upload(identity, repository, path)
+            upload = Upload(identity, repository, path, algorithm)
         self._remember(upload)
         return upload
 
@@ -103,6 +109,11 @@ class Uploads:
         """The upload, of this server's time or from before. Raises Refusal when there is none."""
         with self._guard:
             upload = self._known.get(identity)
+            if upload is not None and not upload.path.exists() and not upload.guard.locked():
+                # Garbage was collected by another process, and it had lain there for a day.
+                upload.ended = True
+                del self._known[identity]
+                upload = None
             if upload is None:
                 path = self._contents.repository(repository).uploads_directory / identity
                 try:

@@ -57,8 +57,7 @@ def requested_range(headers: Mapping[str, str], size: int, digest: str) -> tuple
     else:
         first = int(found[1])
         last = min(int(found[2]), size - 1) if found[2] else size - 1
-        if found[2] and int(found[2]) < first:
-            return None
+    # A range that ends before it begins may be ignored or refused (RFC 9110, 14.2).
     if first > last:
         raise Refusal(
             416,

@@ -30,14 +30,15 @@ def pull(contents: Contents, request: Request) -> Answer:
 
 
 def push(contents: Contents, request: Request) -> Answer:
-    """PUT: keep the manifest, if all that it leads to is here, and let the tag name it."""
+    """PUT: keep the manifest, if all that it leads to is here, and let the tag name it; by digest, the tags of the query."""
     target = target_of(request.route.last)
     data = request.body.read(LARGEST)
     if data is None:
         raise manifest_invalid(f"a manifest may have {LARGEST} bytes", 413)
-    digest = Digest.of(data)
+    digest = Digest.of(data, target.algorithm if isinstance(target, Digest) else "sha256")
     if isinstance(target, Digest) and target != digest:
         raise digest_invalid(f"what was sent has the digest {digest}")
+    tags = request.route.tags if isinstance(target, Digest) else (target,)
     try:
         found = contained(data, request.headers.get("content-type"))
     except FormatError as error:
@@ -46,13 +47,15 @@ def push(contents: Contents, request: Request) -> Answer:
     with contents.ordered(name):
         repository = contents.repository(name)
         _require(repository, found)
-        contents.put_document(data)
+        contents.put_document(data, digest)
         repository.put_manifest(digest, found, len(data))
-        if not isinstance(target, Digest):
-            repository.put_tag(target, digest)
+        for tag in tags:
+            repository.put_tag(tag, digest)
     headers = {"Location": f"/v2/{name}/manifests/{digest}", "Docker-Content-Digest": str(digest)}
     if found.subject is not None:
         headers["OCI-Subject"] = str(found.subject)
+    if tags and isinstance(target, Digest):
+        headers["OCI-Tag"] = ", ".join(tags)
     return Answer(201, headers)
 
 

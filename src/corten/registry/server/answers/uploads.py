@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 
+from corten.oci.digest import ALGORITHMS, Digest
 from corten.registry.server.contents import Contents
 from corten.registry.server.exchange import Answer, Request
-from corten.registry.server.refusals import Refusal, digest_invalid, out_of_order, upload_range
+from corten.registry.server.refusals import (
+    Refusal,
+    digest_invalid,
+    out_of_order,
+    upload_range,
+    upload_unknown,
+)
 from corten.registry.server.routes import digest_of, repository_name
 from corten.registry.server.uploads import Upload, Uploads
 
@@ -19,11 +26,11 @@ def begin(contents: Contents, uploads: Uploads, request: Request) -> Answer:
     if "mount" in query:
         digest = digest_of(query["mount"])
         source = query.get("from")
-        if source is not None and _mount(contents, digest, repository_name(source), name):
+        if _mount(contents, digest, None if source is None else repository_name(source), name):
             return _created(name, digest)
     elif "digest" in query:
         digest = digest_of(query["digest"])
-        upload = uploads.begin(name)
+        upload = uploads.begin(name, digest.algorithm)
         uploads.hold(upload)
         try:
             upload.append(request.body.readinto)
@@ -35,17 +42,20 @@ def begin(contents: Contents, uploads: Uploads, request: Request) -> Answer:
         finally:
             uploads.release(upload)
         return _created(name, digest)
-    elif query.get("digest-algorithm", "sha256") != "sha256":
-        raise digest_invalid("this registry knows sha256 digests only")
-    return Answer(202, _state(uploads.begin(name)))
+    algorithm = query.get("digest-algorithm", "sha256")
+    if algorithm not in ALGORITHMS:
+        raise digest_invalid("this registry knows sha256 and sha512 digests only")
+    return Answer(202, _state(uploads.begin(name, algorithm)))
 
 
-def _mount(contents: Contents, digest: str, source: str, name: str) -> bool:
-    known = digest_of(digest)
+def _mount(contents: Contents, digest: Digest, source: str | None, name: str) -> bool:
+    """Take the blob over from the repository `source`, or from whichever has it (spec.md, "Mounting a blob from another
+    repository"): whoever may ask here may read them all. Returns whether that could be done."""
     with contents.changing():
-        if contents.repository(source).blob_size(known) is None:
+        sources = contents.names() if source is None else (source,)
+        if not any(contents.repository(other).blob_size(digest) is not None for other in sources):
             return False
-        contents.repository(name).link_blob(known)
+        contents.repository(name).link_blob(digest)
     return True
 
 
@@ -60,6 +70,10 @@ def append(uploads: Uploads, request: Request) -> Answer:
     uploads.hold(upload)
     try:
         _receive(upload, request)
+    except FileNotFoundError:
+        # Garbage was collected meanwhile, and it had lain there for a day.
+        uploads.cancel(upload)
+        raise upload_unknown() from None
     except OSError:
         uploads.cancel(upload)
         raise
@@ -76,8 +90,13 @@ def finish(uploads: Uploads, request: Request) -> Answer:
     digest = digest_of(request.route.query["digest"])
     uploads.hold(upload)
     try:
+        upload.expect(digest.algorithm)
         _receive(upload, request)
         uploads.finish(upload, digest)
+    except FileNotFoundError:
+        # Garbage was collected meanwhile, and it had lain there for a day.
+        uploads.cancel(upload)
+        raise upload_unknown() from None
     except OSError:
         uploads.cancel(upload)
         raise
