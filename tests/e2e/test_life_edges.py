@@ -152,6 +152,9 @@ def test_a_long_log_is_bounded(command: Commander, monitor: str) -> None:
     assert command("logs", "--tail", "2", "life-a").stdout == "end\nlate\n"
     kept = [int(line) for line in command("logs", "life-a").stdout.splitlines() if line.isdigit()]
     assert kept == list(range(150000 - len(kept), 150000))
+    if monitor == "conmon":
+        # With their times they fill one log and a part of the next, and the first is kept whole.
+        assert len(kept) == 150000
 
 
 def test_a_terminal_is_given_back_when_the_command_is_killed(command: Commander) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from corten.runtime.processes import children, handles, read_proc
 from corten.values import dataclass
@@ -122,6 +123,8 @@ def shorten_log(log: str | None) -> None:
         with open(log, "rb") as file, open(f"{log}.1", "wb") as older:
             file.seek(-LOG_SIZE, os.SEEK_END)
             file.readline()
+            # Whoever reads on goes on from there.
+            Path(f"{log}.1.begins").write_text(str(file.tell()), encoding="ascii")
             while piece := file.read(1 << 20):
                 older.write(piece)
             os.truncate(log, 0)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
-from corten.runtime import cgroups
+from corten.runtime import cgroups, log_keeper
 from corten.runtime.attend import FORWARDED, attend, shorten_log
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
@@ -273,6 +273,8 @@ def _wire(launch: Launch) -> Wire | None:
 def _hand_over(launch: Launch, monitor: Monitor, wire: Wire | None) -> None:
     """Start the container under its monitor, which lives on without this process. Raises RuntimeFailure."""
     heard, say = os.pipe2(os.O_CLOEXEC)
+    if monitor.log:
+        log_keeper.prepare(launch.directory)
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(OSError):
@@ -293,6 +295,8 @@ def _hand_over(launch: Launch, monitor: Monitor, wire: Wire | None) -> None:
         if wire is not None:
             wire.connect()
         begin(launch.engine, launch.name, launch.directory, heard)
+        if monitor.log:
+            log_keeper.start(launch.directory)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

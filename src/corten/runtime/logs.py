@@ -2,21 +2,23 @@
 
 conmon writes lines as `TIME STREAM TAG TEXT`: TIME is RFC 3339 with nanoseconds, STREAM `stdout` or `stderr`, TAG `F` for a
 whole line and `P` for the beginning of one (the Kubernetes log format of the Container Runtime Interface). Without conmon a log is what was printed, as it
-was, with no times. A log that grew too long begins anew under the same name.
+was, with no times. A log that grew too long begins anew under the same name, and the former one is kept (`log_keeper.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from corten.errors import RuntimeFailure, UsageError
+from corten.runtime.log_keeper import BEGINS, FORMER, NEXT, NOW
 from corten.values import dataclass
 
 _PAUSE = 0.05
@@ -24,6 +26,7 @@ _LINE = re.compile(
     rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?: |$)"
 )
 _LONGEST = 1 << 20
+LOST = b"[corten: the log began anew faster than it was read; lines may be missing here]\n"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -43,9 +46,12 @@ def entries(
 ) -> Iterator[Entry]:
     """What the log at `path` holds now, and what was moved aside when it grew too long: from `since` to `until`, of that the
     last `tail` lines. Raises RuntimeFailure where there is none."""
-    with _open(path) as file:
-        found = _all(file, path)
+    files = _opened(path)
+    try:
+        found = _all(files)
         yield from _selected(found if until is None else _before(found, until), since, tail)
+    finally:
+        _close(files)
 
 
 def follow(
@@ -73,21 +79,48 @@ def _follow(
     tail: int | None,
     until: float | None,
 ) -> Iterator[Entry]:
-    file = _open(path)
+    opened = _opened(path)
     try:
-        yield from _selected(_all(file, path), since, tail)
+        yield from _selected(_all(opened), since, tail)
         while True:
+            file = opened[-1]
             going = alive() and (until is None or time.time() <= until)
             yield from _read(file)
-            if _is_replaced(file, path):
-                file.close()
-                file = _open(path)
+            if not _is_replaced(file, path):
+                if not going:
+                    return
+                time.sleep(_PAUSE)
                 continue
-            if not going:
-                return
-            time.sleep(_PAUSE)
+            # What was written between the last look and the beginning of the next one.
+            yield from _read(file)
+            found = _opened(path)
+            after, lost = _after(file, found, path)
+            _close((*opened, *(each for each in found if each not in after)))
+            opened = after
+            if lost:
+                yield Entry("", time.time(), "stderr", LOST)
+            yield from _all(after[:-1])
     finally:
-        file.close()
+        _close(opened)
+
+
+def _after(file: BinaryIO, found: list[BinaryIO], path: Path) -> tuple[list[BinaryIO], bool]:
+    """Those of the files `found` that came after `file`, and whether there is something in between that nobody has read."""
+    places = [place for place, each in enumerate(found) if _identity(each) == _identity(file)]
+    if not places:
+        # Where nobody keeps the former one, the next is taken for the one that is there.
+        return found, len(found) > 1
+    if places[0] + 1 < len(found):
+        return found[places[0] + 1 :], False
+    # A log without conmon: it was made shorter, and what it had is copied.
+    try:
+        begins = int((path.parent / BEGINS).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        begins = file.tell() + 1
+    if len(found) < 2 or file.tell() < begins:
+        return found, True
+    found[0].seek(file.tell() - begins)
+    return found, False
 
 
 def parse_since(text: str, now: float) -> float:
@@ -118,13 +151,55 @@ def _open(path: Path) -> BinaryIO:
         ) from None
 
 
-def _all(file: BinaryIO, path: Path) -> Iterator[Entry]:
+def _opened(path: Path) -> list[BinaryIO]:
+    """The files of a log, opened: those that it was before, oldest first, and what is written to now. Raises RuntimeFailure where
+    there is none."""
+    places = [path.parent / FORMER, path.parent / NOW, path.parent / NEXT]
+    while True:
+        files = [file for place in places if (file := _open_kept(place)) is not None]
+        try:
+            files.append(_open(path))
+        except BaseException:
+            _close(files)
+            raise
+        # The names may have moved on meanwhile.
+        if not _is_replaced(files[-1], path) and _is_first(files[0], [*places, path]):
+            break
+        _close(files)
+    by_identity = {_identity(file): file for file in files}
+    found = [file for file in by_identity.values() if file is files[-1] or os.fstat(file.fileno()).st_size]
+    _close(file for file in files if file not in found)
+    return found
+
+
+def _open_kept(place: Path) -> BinaryIO | None:
     try:
-        with open(f"{path}.1", "rb") as older:
-            yield from _read(older)
-    except FileNotFoundError:
-        pass
-    yield from _read(file)
+        return open(place, "rb")
+    except OSError:
+        return None
+
+
+def _close(files: Iterable[BinaryIO]) -> None:
+    for file in files:
+        file.close()
+
+
+def _identity(file: BinaryIO) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino
+
+
+def _is_first(file: BinaryIO, places: list[Path]) -> bool:
+    """Whether it is still what the first of the places that are there has."""
+    for place in places:
+        with contextlib.suppress(OSError):
+            return os.path.samestat(os.stat(place), os.fstat(file.fileno()))
+    return True
+
+
+def _all(files: list[BinaryIO]) -> Iterator[Entry]:
+    for file in files:
+        yield from _read(file)
 
 
 def _is_replaced(file: BinaryIO, path: Path) -> bool:
