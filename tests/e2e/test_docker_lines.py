@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import resource
 import socket
 import subprocess
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from corten.runtime.names_inside import own_address
 from corten.sandbox import kernel
 from support.command import Corten
 from support.commander import until
+from support.runner import Plain
 from support.vendor import write_vendor
 
 pytestmark = pytest.mark.e2e
@@ -152,3 +155,82 @@ def test_what_an_option_widens_or_leaves_alone_is_told_once(
         assert text in first
         assert text not in second
     assert "127.0.0.1:80->8000/tcp is not done" in first
+
+
+def test_archives_go_into_a_container_and_out_of_it(corten: Corten, runner: str, tmp_path: Path) -> None:
+    def packed(data: bytes) -> dict[str, tuple[int, bytes]]:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            return {
+                member.name: (member.uid, file.read() if (file := archive.extractfile(member)) else b"")
+                for member in archive
+            }
+
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "in/deep/file").write_text("hello")
+    (tmp_path / "in/deep/link").symlink_to("file")
+    try:
+        corten("run", "-d", "--name", "packed", "-u", "0", "--read-write", runner, "sleep", "100")
+        tar = subprocess.run(
+            ["tar", "cz", "--owner=7:7", "-C", tmp_path / "in", "deep/file", "deep/link"],
+            capture_output=True,
+            check=True,
+        ).stdout
+        for flags, owner in (((), 0), (("-a",), 7)):
+            corten("exec", "packed", "mkdir", f"/opt/{owner}")
+            done = subprocess.run(
+                corten.command("cp", *flags, "-", f"packed:/opt/{owner}"), input=tar, env=corten.variables(), capture_output=True,
+                check=True,
+            )  # fmt: skip
+            assert done.stdout == b""
+            done = subprocess.run(
+                corten.command("cp", "-L", f"packed:/opt/{owner}", "-"),
+                env=corten.variables(),
+                capture_output=True,
+                check=True,
+            )
+            found = packed(done.stdout)
+            assert set(found) == {str(owner), f"{owner}/deep", f"{owner}/deep/file", f"{owner}/deep/link"}
+            assert found[f"{owner}/deep/file"] == (owner, b"hello")
+        corten("cp", "-a", "packed:/opt/7/deep/file", tmp_path / "kept")
+        corten("cp", "packed:/opt/7/deep/file", tmp_path / "own")
+        assert [(tmp_path / name).stat().st_uid for name in ("kept", "own")] == [7, os.getuid()]
+        with (tmp_path / "kept").open() as text:
+            assert "is no tar archive" in corten("cp", "-", "packed:/opt", stdin=text, code=2).stderr
+        elsewhere = subprocess.run(
+            corten.command("cp", "-", "packed:/none"),
+            input=tar,
+            env=corten.variables(),
+            capture_output=True,
+            check=False,
+        )
+        assert b"there is no folder '/none'" in elsewhere.stderr
+    finally:
+        corten("rm", "-f", "packed", code=None)
+
+
+def test_plain_users_may_widen_what_is_theirs(plain_runner: Plain) -> None:
+    look = "ls /dev/shm; id -G; grep -c /proc/kcore /proc/self/mountinfo"
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="of-the-machine-") as shared:
+        done = plain_runner("run", "--ipc=host", "--privileged", "-v", "/work", "runner", "sh", "-c", look)
+        assert os.path.basename(shared.name) in done.stdout.split(), done.stderr
+    assert done.stdout.split()[-1] == "0"
+    done = plain_runner("run", "--group-add", "44", "runner", "id", "-G")
+    if "subordinate IDs" in done.stderr:
+        assert done.returncode == 125
+    else:
+        assert "44" in done.stdout.split()
+
+
+def test_logs_of_several_are_followed_together(corten: Corten, runner: str) -> None:
+    names = ("said-a", "said-b")
+    try:
+        for name in names:
+            corten(
+                "run", "-d", "--name", name, runner, "sh", "-c", f"echo first; sleep 0.2; echo of-{name} >&2"
+            )
+        done = corten("logs", "-f", *names)
+        assert sorted(done.stdout.splitlines()) == ["said-a | first", "said-b | first"]
+        assert sorted(done.stderr.splitlines()) == ["said-a | of-said-a", "said-b | of-said-b"]
+        assert "there is no container 'nobody'" in corten("logs", "-f", "said-a", "nobody", code=1).stderr
+    finally:
+        corten("rm", "-f", *names, code=None)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import socket
+import stat
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from corten.errors import UsageError
-from corten.runtime import tree_stream
+from corten.runtime import archives, tree_stream
 from corten.runtime.copying import Kind, destination
 
 
@@ -90,3 +92,31 @@ def test_contents_go_into_a_folder_that_stays_as_it_is(tmp_path: Path) -> None:
     tree_stream.receive(stream, str(there), "")
     assert sorted(os.listdir(there)) == ["a", "b", "kept"]
     assert there.stat().st_mode & 0o7777 == 0o1777
+
+
+def test_an_archive_stays_in_its_folder(tmp_path: Path) -> None:
+    """Names that lead out are refused, on this side already; folders without an entry are made, and those there stay."""
+
+    def archive(*names: str) -> io.BytesIO:
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as tar:
+            for name in names:
+                tar.addfile(tarfile.TarInfo(name))
+        return io.BytesIO(data.getvalue())
+
+    for name in ("../x", "a/../../x"):
+        with pytest.raises(UsageError, match="leads out of it"):
+            archives.to_tree(archive(name), io.BytesIO())
+    with pytest.raises(UsageError, match="no tar archive"):
+        archives.to_tree(io.BytesIO(b"text" * 500), io.BytesIO())
+    stream = io.BytesIO()
+    archives.to_tree(archive("/etc/x", "./there/y"), stream)
+    (tmp_path / "there").mkdir(mode=0o711)
+    tree_stream.receive(io.BytesIO(stream.getvalue()), str(tmp_path), "")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "etc",
+        "etc/x",
+        "there",
+        "there/y",
+    ]
+    assert stat.S_IMODE((tmp_path / "there").stat().st_mode) == 0o711

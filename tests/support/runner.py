@@ -73,6 +73,9 @@ def plain_runners(base_home: Path, open_directory: Path) -> Callable[[str], Plai
     def make(kind: str) -> Plain:
         user = plain_user("corten-plain" if kind == "subuids" else "corten-nosub", subuids=kind == "subuids")
         home = open_directory / f"runner-{user.pw_name}"
+        if home.exists():
+            # The tests of another folder of this session have made it.
+            return Plain(user, home)
         (home / "runner").mkdir(parents=True)
         (home / "runner/main.py").write_text(MAIN)
         subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
+from corten.errors import CortenError
 
 if TYPE_CHECKING:
     from corten.runtime.logs import Entry
@@ -65,16 +66,30 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         for name, items in zip(arguments.containers, found, strict=True):
             _show(items, arguments, name)
     else:
-        # Each waits for its own container.
-        threads = [
-            threading.Thread(target=_show, args=(items, arguments, name), daemon=True)
-            for name, items in zip(arguments.containers, found, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        _show_together(found, arguments)
     return 0
+
+
+def _show_together(found: list[Iterator[Entry]], arguments: argparse.Namespace) -> None:
+    """Show all as they come: each waits for its own container. Raises what the first of them raised."""
+    failed: list[Exception] = []
+
+    def act(items: Iterator[Entry], name: str) -> None:
+        try:
+            _show(items, arguments, name)
+        except (CortenError, OSError) as error:
+            failed.append(error)
+
+    threads = [
+        threading.Thread(target=act, args=pair, daemon=True)
+        for pair in zip(found, arguments.containers, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _goes_on(directory: Path, own: bool) -> bool:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from corten.errors import RuntimeFailure, UsageError
-from corten.runtime import enter, launch, records, tree_stream
+from corten.errors import CortenError, RuntimeFailure, UsageError
+from corten.runtime import archives, enter, launch, records, tree_stream
 from corten.runtime.identity import current_identity
 from corten.runtime.inventory import find, is_at, lock_path, look, remove_as_owner, take
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
@@ -34,9 +34,9 @@ _MOUNTED = "copying"
 _PAUSE = 0.05
 
 
-def copy_out(store: Store, name: str, source: str, target: str) -> tuple[str, ...]:
+def copy_out(store: Store, name: str, source: str, target: str, *, keep: bool = False) -> tuple[str, ...]:
     """Copy `source` of the container to `target` here, as `destination` says, and where that leads if it is a link. What is written
-    belongs to the caller. Returns what was left out, sockets and devices. Raises RuntimeFailure, UsageError: a device or a pipe is
+    belongs to the caller, or with `keep` to whom it belonged, by number. Returns what was left out, sockets and devices. Raises RuntimeFailure, UsageError: a device or a pipe is
     not replaced by a file."""
     base = os.path.basename(os.path.normpath("/" + source)) or name
     real, kind = os.path.realpath(target), _kind(target)
@@ -61,12 +61,12 @@ def copy_out(store: Store, name: str, source: str, target: str) -> tuple[str, ..
         tree_stream.send(path, stream)
 
     with _side(store, name, act, writes=True) as stream:
-        return tree_stream.receive(stream, folder, last)
+        return tree_stream.receive(stream, folder, last, keep=keep)
 
 
-def copy_in(store: Store, name: str, source: str, target: str) -> tuple[str, ...]:
-    """Copy `source` here to `target` in the container, as `destination` says. What is written belongs to the container's user.
-    Returns what was left out, sockets and devices. Raises RuntimeFailure, UsageError."""
+def copy_in(store: Store, name: str, source: str, target: str, *, keep: bool = False) -> tuple[str, ...]:
+    """Copy `source` here to `target` in the container, as `destination` says. What is written belongs to the container's user, or
+    with `keep` to whom it belonged, by number. Returns what was left out, sockets and devices. Raises RuntimeFailure, UsageError."""
     if not os.path.exists(source):
         raise UsageError(f"there is no '{source}'", hint="check its path")
     base, is_folder = os.path.basename(os.path.abspath(source)), os.path.isdir(source)
@@ -82,10 +82,48 @@ def copy_in(store: Store, name: str, source: str, target: str) -> tuple[str, ...
             raise RuntimeFailure(
                 f"there is no folder '{folder}' in '{name}'", hint="copy to one that is there"
             )
-        tree_stream.receive(stream, folder, last, owner)
+        tree_stream.receive(stream, folder, last, owner, keep=keep)
 
     with _side(store, name, act, writes=False) as stream:
         return tree_stream.send(os.path.realpath(source), stream)
+
+
+def tar_out(store: Store, name: str, source: str, output: BinaryIO) -> tuple[str, ...]:
+    """Write `source` of the container to `output` as a tar archive, in which it has its own name; `DIR/.` are the contents of
+    DIR. Returns what was left out. Raises RuntimeFailure."""
+    _check_reachable(find(store, name))
+    base = os.path.basename(os.path.normpath("/" + source))
+
+    def act(stream: BinaryIO) -> None:
+        path = os.path.realpath("/" + source)
+        if not os.path.lexists(path):
+            raise RuntimeFailure(
+                f"there is no '{source}' in '{name}'", hint="'corten exec NAME ls' lists files"
+            )
+        tree_stream.send(path, stream)
+
+    with _side(store, name, act, writes=True) as stream:
+        return archives.from_tree(stream, output, "" if os.path.basename(source) == "." else base)
+
+
+def tar_in(store: Store, name: str, archive: BinaryIO, target: str, *, keep: bool = False) -> tuple[str, ...]:
+    """Unpack a tar archive, packed or not, into the folder `target` of the container. What is written belongs to the container's
+    user, or with `keep` to whom the archive says. Returns what was left out. Raises RuntimeFailure, UsageError."""
+    directory = find(store, name)
+    _check_reachable(directory)
+    owner = _owner(directory)
+
+    def act(stream: BinaryIO) -> None:
+        folder = os.path.realpath("/" + target)
+        if not os.path.isdir(folder):
+            raise RuntimeFailure(
+                f"there is no folder '{target}' in '{name}'",
+                hint="an archive is unpacked into one that is there",
+            )
+        tree_stream.receive(stream, folder, "", owner, keep=keep)
+
+    with _side(store, name, act, writes=False) as stream:
+        return archives.to_tree(archive, stream)
 
 
 def destination(
@@ -168,14 +206,23 @@ def _side(store: Store, name: str, act: Callable[[BinaryIO], None], *, writes: b
     with _started(store, directory, work) as (child, told):
         os.close(own)
         failure: Exception | None = None
+        refused: CortenError | None = None
         try:
             with os.fdopen(others, "rb" if writes else "wb") as stream:
                 yield stream
         except (tarfile.TarError, BrokenPipeError) as error:
             failure = error
+        except CortenError as error:
+            # Whatever the other side says then, is a consequence.
+            refused = error
         finally:
             _, status = os.waitpid(child, 0)
-            enter.check(told)
+            if refused is not None:
+                os.close(told)
+            else:
+                enter.check(told)
+        if refused is not None:
+            raise refused
         if failure is not None or status != 0:
             raise RuntimeFailure("not everything was copied", hint="try it again") from failure
 

@@ -1,7 +1,7 @@
 """A folder or file as a tar stream, and back, without following a link and without asking who owns what.
 
-Directories, regular files, links of both kinds and FIFOs travel, with their permissions; owners and set-uid bits do not. Sockets
-and devices are left out, and both sides say which. Nothing here imports or looks up a name while it runs: it may run in a root
+Directories, regular files, links of both kinds and FIFOs travel, with their permissions; set-uid bits do not, and owners count
+only for who asks for them. Sockets and devices are left out, and both sides say which. Nothing here imports or looks up a name while it runs: it may run in a root
 that somebody else controls.
 """
 
@@ -16,10 +16,12 @@ from typing import BinaryIO
 
 from corten.errors import RuntimeFailure
 
-_TOP = "x"
 _PIECE = 1 << 20
-_LEFT_OUT = "CORTEN.left-out"
+LEFT_OUT = "CORTEN.left-out"
 """The attribute of an entry that stands for something that is not copied."""
+PARENT = "CORTEN.parent"
+"""The attribute of a folder that is made where it is missing, and left as it is otherwise."""
+TOP = "x"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -36,10 +38,10 @@ def send(path: str, stream: BinaryIO) -> tuple[str, ...]:
 
 
 def receive(
-    stream: BinaryIO, folder: str, name: str, owner: tuple[int, int] | None = None
+    stream: BinaryIO, folder: str, name: str, owner: tuple[int, int] | None = None, *, keep: bool = False
 ) -> tuple[str, ...]:
     """Read what `send` wrote, and put it at `name` in `folder`, over what is there; with an empty `name` its contents into `folder`,
-    which stays as it is. `owner`: whose it becomes. Returns what the other side left out. Raises OSError, RuntimeFailure where
+    which stays as it is. `owner`: whose it becomes; with `keep` everything stays whose it was, by number. Returns what the other side left out. Raises OSError, RuntimeFailure where
     a link is in the way."""
     left_out = []
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -47,9 +49,11 @@ def receive(
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 parts = _parts(member.name, name)
-                if _LEFT_OUT in member.pax_headers:
+                if LEFT_OUT in member.pax_headers:
                     left_out.append(_relative(member.name))
                 elif parts:
+                    if keep:
+                        owner = member.uid, member.gid
                     with _parent(top, parts) as parent:
                         _place(archive, member, parent, parts[-1], owner, (top, name))
     finally:
@@ -69,7 +73,7 @@ def _parts(member: str, name: str) -> list[str]:
 
 
 def _walk(path: str) -> Iterator[tuple[str, str]]:
-    waiting = [(path, _TOP)]
+    waiting = [(path, TOP)]
     while waiting:
         place, name = waiting.pop()
         yield place, name
@@ -84,6 +88,7 @@ def _add(archive: tarfile.TarFile, place: str, name: str, first: dict[tuple[int,
     info = tarfile.TarInfo(name)
     status = os.lstat(place)
     info.mode, info.mtime = status.st_mode & 0o777, status.st_mtime
+    info.uid, info.gid = status.st_uid, status.st_gid
     known = first.get((status.st_dev, status.st_ino))
     if stat.S_ISDIR(status.st_mode):
         info.type = tarfile.DIRTYPE
@@ -111,7 +116,7 @@ def _add(archive: tarfile.TarFile, place: str, name: str, first: dict[tuple[int,
 
 
 def _leave_out(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bool:
-    info.pax_headers = {_LEFT_OUT: "1"}
+    info.pax_headers = {LEFT_OUT: "1"}
     archive.addfile(info)
     return False
 
@@ -146,8 +151,11 @@ def _place(
 ) -> None:
     mode = member.mode & 0o777
     if member.isdir():
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            if PARENT in member.pax_headers:
+                return
         with _opened(name, _DIRECTORY, parent) as descriptor:
             _settle(descriptor, mode, member, owner)
         return
