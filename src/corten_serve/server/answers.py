@@ -86,10 +86,25 @@ def error_part(meta: bytes, message: str, whole: bool) -> bytes:
     return f"\nerror: {message}\n".encode(errors="replace") if kind == b"text/plain" else b""
 
 
-class Writer:
-    """Writes large answers to one client. `patience` is for how many seconds a client may not read at all."""
+def _tells_its_end(meta: bytes) -> bool:
+    """Whether a client sees from a streamed answer itself that it was broken off: by its last line, or by JSON that is not closed."""
+    kind = meta.partition(b"\0")[0].partition(b";")[0]
+    return kind in (b"application/x-ndjson", b"text/event-stream", b"application/json", b"text/plain")
 
-    def __init__(self, proto: HTTPProtocol, client: str, patience: float) -> None:
+
+class Writer:
+    """Writes large answers to one client. `patience` is for how many seconds a client may not read at all. `shared`, for HTTP/2,
+    has the connections on which several answers may be written at once, by address: those live on when one answer is broken
+    off."""
+
+    def __init__(
+        self,
+        proto: HTTPProtocol,
+        client: str,
+        patience: float,
+        shared: dict[str, Connection] | None = None,
+    ) -> None:
+        self._shared = shared
         self._proto = proto
         self._client = client
         self._patience = patience
@@ -138,7 +153,8 @@ class Writer:
         finally:
             if not whole:
                 stream.leave()
-                self._cut()
+                if self._shared is None or not _tells_its_end(stream.meta):
+                    self._cut()
             self.close()
 
     async def _last(self, transport: Transport, data: bytes, more: bool) -> None:
@@ -159,7 +175,8 @@ class Writer:
         connection = self._connection
         if connection is not None:
             if not await connection.taken(_FREE, self._patience):
-                connection.cut()
+                if self._shared is None:
+                    connection.cut()
                 return False
             connection.sent += len(data)
         return await _send(transport, data)
@@ -168,7 +185,14 @@ class Writer:
         # None where it has no address (a Unix socket): then what it does not read is in memory.
         if not self._searched:
             self._searched = True
-            self._connection = find(self._client)
+            known = self._shared.get(self._client) if self._shared is not None else None
+            if known is not None:
+                known.writers += 1
+                self._connection = known
+            else:
+                self._connection = find(self._client)
+                if self._shared is not None and self._connection is not None:
+                    self._shared[self._client] = self._connection
         return self._connection
 
     def _cut(self) -> None:
@@ -178,9 +202,15 @@ class Writer:
 
     def close(self) -> None:
         """Let go of the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        connection.writers -= 1
+        if connection.writers:
+            return
+        if self._shared is not None:
+            del self._shared[self._client]
+        connection.close()
 
 
 async def _send(transport: Transport, data: bytes) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from corten_serve.server.answers import JSON, LEFT, SERVER, Headers, Writer, error, head, is_large, packed
 from corten_serve.server.bodies import Bodies, Body
+from corten_serve.server.connections import Connection
 from corten_serve.server.log import Log
 from corten_serve.server.models import Models, Page, Route
 from corten_serve.server.origins import Origins
@@ -50,12 +51,14 @@ class _Exchange:
 
 class App:
     """`draining` is set at the end: not ready, still answering, and asking every client to close its connection. `active`
-    requests are being answered, `taken` have come so far."""
+    requests are being answered, `taken` have come so far. `clients` are the addresses with requests that are being answered, and
+    how many."""
 
     def __init__(self, settings: Settings, models: Models, log: Log, local: bool = False) -> None:
         """`local`: only this machine reaches it."""
         self.draining = False
         self.active = self.taken = 0
+        self.clients: dict[str, int] = {}
         self.bodies = Bodies(settings, self._retry_after)
         self._settings = settings
         self._models = models
@@ -63,6 +66,7 @@ class App:
         self._ids = Ids()
         self._origins = Origins(settings.cors, settings.hosts, local)
         self._waiting = 0
+        self._shared: dict[str, Connection] = {}
         own = Own(settings, models, self, log)
         log.leave_out(own.watching)
         self._own: dict[str, Callable[[Scope], Any]] = own.routes
@@ -71,6 +75,8 @@ class App:
         if scope.proto != "http":
             return
         begun = time.perf_counter()
+        client = scope.client
+        self.clients[client] = self.clients.get(client, 0) + 1
         self.active += 1
         self.taken += 1
         status = 500
@@ -91,6 +97,11 @@ class App:
             status = self._error(exchange, 500, "the server failed; its log says more")
         finally:
             self.active -= 1
+            left = self.clients[client] - 1
+            if left:
+                self.clients[client] = left
+            else:
+                del self.clients[client]
             took = time.perf_counter() - begun
             route = exchange.route
             model = ""
@@ -100,7 +111,7 @@ class App:
                 pool.meter.active -= 1
                 pool.meter.answered(route.path, status, took)
             self._log.request(
-                scope.method, scope.path, status, took, scope.client, exchange.id, exchange.given, model
+                scope.method, scope.path, status, took, client, exchange.id, exchange.given, model
             )
 
     async def _answer(self, exchange: _Exchange) -> int:
@@ -186,8 +197,13 @@ class App:
             bodies.release(body)
 
     async def _stream(self, exchange: _Exchange, stream: Stream) -> int:
-        writer = Writer(exchange.proto, exchange.scope.client, self._settings.body_seconds)
+        writer = self._writer(exchange)
         return await writer.parts(stream, head(stream.meta, exchange.extra))
+
+    def _writer(self, exchange: _Exchange) -> Writer:
+        scope = exchange.scope
+        shared = self._shared if scope.http_version == "2" else None
+        return Writer(exchange.proto, scope.client, self._settings.body_seconds, shared)
 
     async def _large(
         self, exchange: _Exchange, body: Body, status: int, headers: Headers, data: bytes
@@ -195,7 +211,7 @@ class App:
         """Answers that are long on their way count like bodies that wait."""
         body.kept += len(data)
         self.bodies.waiting += len(data)
-        writer = Writer(exchange.proto, exchange.scope.client, self._settings.body_seconds)
+        writer = self._writer(exchange)
         return await writer.whole(status, headers, data)
 
     def _timeout(self, text: str | None) -> float:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server as GranianServer
 
 from corten_serve.server.app import App
+from corten_serve.server.connections import IdleConnections
 from corten_serve.server.files import connections
 from corten_serve.server.listener import BACKLOG, accept_no_more
 from corten_serve.server.log import Log, take_over
@@ -39,6 +40,10 @@ _LOOK = 1.0
 """Seconds between two looks at the workers' memory and health."""
 _LAST_WORDS = 2.0
 """Seconds in which Granian has to write the last answers and close, once nothing is in flight any more."""
+_STREAMS = 250
+"""Requests at once on one connection of HTTP/2."""
+_LONGEST_HEADER = 8192 + 4096 * 100
+"""Bytes of a request's header, in either version of HTTP."""
 _SILENCE, _PARTING = 0.1, 0.9
 """Seconds after which a server without a request counts as idle, and that others have for one more on their connection."""
 
@@ -50,11 +55,15 @@ class _Front(GranianServer):
         super().__init__(
             app,
             interface=Interfaces.RSGI,
-            http=HTTPModes.http1,
+            # HTTP/2 without TLS by prior knowledge (h2c): the first bytes of a connection tell (RFC 9113, 3.3).
+            http=HTTPModes.auto,
             websockets=False,
             backlog=BACKLOG,
             backpressure=most,
-            http1_settings=HTTP1Settings(header_read_timeout=int(settings.idle * 1000)),
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(settings.idle * 1000), max_buffer_size=_LONGEST_HEADER
+            ),
+            http2_settings=HTTP2Settings(max_concurrent_streams=_STREAMS, max_headers_size=_LONGEST_HEADER),
             log_enabled=False,
         )
         self._listener = listener
@@ -105,6 +114,11 @@ async def serve(
             )
         ),
     ]
+    if listener.family != socket.AF_UNIX:
+        idle = IdleConnections(listener.getsockname()[1], settings.idle, app.clients)
+        regular.append(
+            loop.create_task(_regularly(min(_SWEEP, max(0.1, settings.idle / 4)), idle.sweep, log))
+        )
     if notice.awaited:
         regular.append(loop.create_task(_regularly(1.0, lambda: notice.worked(*models.work()), log)))
     runtime = _runtime_api(settings, environment, app, models, log)
