@@ -322,8 +322,9 @@ def test_the_queue_is_bounded(start):
                 most = max(most, _memory(server.pid))
             # One a second is answered; all others beyond the hundred that may wait are sent away.
             assert limit - 120 <= refused <= limit - 100
-            # What is left is what five thousand open connections cost the HTTP library, about 18 KiB each.
-            assert most - before < 120 << 20
+            # What is left is what five thousand open connections cost the HTTP library, about 28 KiB each: it does not know
+            # in advance which version of HTTP one will speak.
+            assert most - before < 170 << 20
             # The best of a few: other programs keep this machine busy, too.
             times = []
             for _ in range(5):
