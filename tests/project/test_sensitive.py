@@ -21,6 +21,8 @@ OUT = {
         [
             *(".netrc", "_netrc", ".pypirc", ".npmrc", "sub/.git-credentials", ".docker/config.json"),
             *(".aws/credentials", ".azure/token", ".kube/config", ".boto", ".databrickscfg"),
+            *("kubeconfig", ".rclone.conf", ".bash_history", ".python_history", ".cargo/credentials.toml"),
+            *(".gem/credentials", ".snowflake/connections.toml"),
             *(".config/gcloud/x.db", "application_default_credentials.json", ".vault-token"),
             *(".kaggle/kaggle.json", "kaggle.json", ".huggingface/token", "cache/huggingface/token"),
             *(".streamlit/secrets.toml", "app/.streamlit/Secrets.toml", ".ssh/known_hosts", ".gnupg/x"),

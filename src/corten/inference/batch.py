@@ -63,6 +63,9 @@ def prepare(job: Job) -> int:
     format_of(job.target)
     if job.target.exists():
         raise UsageError(f"'{job.target}' exists", hint="delete it, or give another --out")
+    for path in (job.part, job.note):
+        if path.is_symlink():  # nobody named it: it came with the folder, and would be written through
+            raise UsageError(f"'{path}' is a link", hint="delete it, or give another --out")
     identity = _identity(job)
     if not job.part.exists():
         job.note.write_text(json.dumps(identity), encoding="utf-8")

@@ -16,17 +16,21 @@ NAMES = frozenset(
         # Clouds, clusters and data services.
         *(".aws", ".azure", ".kube", ".boto", ".s3cfg", ".databrickscfg", ".snowsql", ".oci"),
         *("application_default_credentials.json", ".vault-token", ".terraform", ".terraformrc"),
+        *("kubeconfig", ".rclone.conf"),
         # Models and data sets.
         *(".kaggle", "kaggle.json", ".huggingface", ".modal.toml"),
         # Keys and passwords.
         *(".ssh", ".gnupg", ".pgpass", ".my.cnf", ".htpasswd"),
         *("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"),
+        # What was typed, passwords too.
+        *(".bash_history", ".zsh_history", ".python_history", ".psql_history", ".mysql_history"),
     ]
 )
 """Files and folders of these names, in small letters, wherever they are."""
 PATHS = (
     *(".streamlit/secrets.toml", ".config/gcloud", ".config/gh", ".config/huggingface", "huggingface/token"),
-    "huggingface/stored_tokens",
+    *("huggingface/stored_tokens", ".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials"),
+    *(".snowflake/connections.toml", "rclone/rclone.conf"),
 )
 """Files and folders whose paths end so."""
 ENDINGS = (".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk", ".tfstate", ".tfstate.backup")
