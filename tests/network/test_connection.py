@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from corten.network.connection import Connections
-from corten.network.failures import NotTls, Transient, retry_after
-from corten.network.settings import NetworkSettings
+from corten.network.failures import NotTls, Refused, Transient, retry_after
+from corten.network.settings import NetworkSettings, network_from
 from support.certificates import Authority
 
 ANSWER = b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch"
@@ -237,3 +237,29 @@ def test_plain_http_behind_https_is_told() -> None:
 )
 def test_retry_after(text: str | None, seconds: float | None) -> None:
     assert retry_after(text) == seconds
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_credentials_is_named(scheme: str) -> None:
+    """It was one that cannot be reached, or a host that wants a login."""
+
+    def refuse(connection: socket.socket) -> None:
+        head_of(connection)
+        answer = (
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        connection.sendall(answer)
+
+    with server(refuse) as address:
+        proxies = {"http_proxy": f"http://{address}", "https_proxy": f"http://{address}"}
+        connections = Connections(NetworkSettings(environment=proxies))
+        with pytest.raises(Refused, match=r"the proxy for 'registry.example' wants credentials") as caught:
+            connections.open(f"{scheme}://registry.example/file", {})
+        assert "USER:PASSWORD" in str(caught.value.hint)
+
+
+def test_pip_s_certificates_win_for_indexes_alone(tmp_path: Path) -> None:
+    names = {"PIP_CERT": "/pip.pem", "SSL_CERT_FILE": "/all.pem", "CURL_CA_BUNDLE": "/curl.pem"}
+    assert network_from(names).certificates == Path("/pip.pem")
+    assert network_from(names, indexes=False).certificates == Path("/all.pem")
+    assert network_from({"PIP_CERT": "/pip.pem"}, indexes=False).certificates == Path("/pip.pem")

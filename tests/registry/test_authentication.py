@@ -265,3 +265,14 @@ def test_a_token_server_that_redirects_gets_nothing_there(registry: str) -> None
         with pytest.raises(RegistryError, match="redirects"):
             Registry(proxy.address, settings("user", "secret")).check()
         assert other.log == []
+
+
+def test_an_absent_token_server_is_named_as_that(registry: str) -> None:
+    with FaultProxy(registry) as proxy:
+        realm = f"http://{proxy.address}/token"
+        proxy.on("GET", "/v2/", Answer(401, {"WWW-Authenticate": f'Bearer realm="{realm}"'}), times=None)
+        proxy.on("GET", "/token", Answer(404), times=None)
+        with pytest.raises(
+            RegistryError, match=r"the token server '.*' gives no tokens at its address \(404\)"
+        ):
+            Registry(proxy.address, settings()).check()

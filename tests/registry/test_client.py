@@ -539,6 +539,47 @@ def test_a_certificate_that_has_ended(registry_with_expired_certificate: Secured
     assert "clock says" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (403, "quota exceeded for project team"),
+        (412, "adding 3 MiB of storage resource, which will exceed the configured upper limit of 1 MiB"),
+        (400, "Storage limit reached"),
+        (507, ""),
+    ],
+)
+def test_a_registry_without_room_says_so_at_once(
+    through: Repository, proxy: FaultProxy, status: int, words: str
+) -> None:
+    """And not that the login may not do this."""
+    body = json.dumps({"errors": [{"code": "DENIED", "message": words}]}).encode()
+    proxy.on("PUT", "/manifests/", Answer(status, {"Content-Type": "application/json"}, body), times=None)
+    with pytest.raises(RegistryError) as caught:
+        through.put_manifest("v1", b"{}", media.MANIFEST)
+    assert "space for this is used up" in str(caught.value.hint)
+    assert len(proxy.asked("PUT")) == 1
+
+
+def test_a_limit_of_requests_is_no_lack_of_room(through: Repository, proxy: FaultProxy) -> None:
+    body = b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "Quota exceeded for requests per minute"}]}'
+    proxy.on("PUT", "/manifests/", Answer(429, {}, body), times=None)
+    with pytest.raises(Interrupted, match="429"):
+        through.put_manifest("v1", b"{}", media.MANIFEST)
+
+
+def test_an_address_that_is_absent_is_no_thing_that_is_absent(through: Repository, proxy: FaultProxy) -> None:
+    proxy.on("POST", "/uploads/", Answer(404), times=None)
+    with pytest.raises(NotInRegistry, match=r"answered 404 for upload in"):
+        through.push_blob(streamed(b"x"))
+
+
+def test_a_proxy_s_refusal_is_no_missing_login(through: Repository, proxy: FaultProxy) -> None:
+    proxy.on("GET", "/manifests/", Answer(407), times=None)
+    with pytest.raises(RegistryError, match=r"proxy for .* wants credentials") as caught:
+        through.manifest("v1")
+    assert "HTTPS_PROXY" in str(caught.value.hint)
+
+
 def test_a_registry_that_is_down() -> None:
     with pytest.raises(Interrupted, match="down"):
         Registry("127.0.0.1:9", settings()).check()

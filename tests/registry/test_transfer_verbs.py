@@ -10,6 +10,9 @@ import pytest
 
 from corten.oci import media
 from corten.oci.descriptor import Manifest
+from corten.oci.digest import Digest
+from corten.oci.reference import Reference
+from corten.registry.client import open_repository, settings_from
 from corten.store.images import Image
 from corten.store.store import Store
 from support.command import Corten
@@ -162,3 +165,32 @@ def test_who_is_not_logged_in_is_told_how(
     everything = login.stdout + login.stderr + refused.stderr + done.stdout + done.stderr
     assert registry_with_login.password not in everything
     assert own("pull", where).stdout == f"{where}:latest\n"
+
+
+def test_an_artifact_is_inspected(corten: Corten, place: str) -> None:
+    """It was refused as no image."""
+    repository = open_repository(Reference.parse(place), settings_from({}))
+    weights, empty = b"weights" * 100, b'{"a": 1}'
+    for data in (weights, empty):
+        repository.push_blob(lambda data=data: iter([data]))
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": media.MANIFEST,
+        "artifactType": "application/vnd.example.model",
+        "config": {"mediaType": "application/json", "digest": Digest.of(empty), "size": len(empty)},
+        "layers": [
+            {
+                "mediaType": "application/octet-stream",
+                "digest": Digest.of(weights),
+                "size": len(weights),
+                "annotations": {"org.opencontainers.image.title": "model.bin"},
+            }
+        ],
+    }
+    digest = repository.put_manifest("1", json.dumps(manifest).encode(), media.MANIFEST)
+    shown = json.loads(corten("inspect", "--remote", f"{place}:1").stdout)
+    assert (shown["artifact_type"], shown["packed_size"]) == ("application/vnd.example.model", 708)
+    assert shown["repo_digests"] == [f"{place}@{digest}"]
+    assert [layer["title"] for layer in shown["layers"]] == ["model.bin"]
+    assert json.loads(corten("inspect", "--remote", f"{place}:1", "--format", "manifest").stdout) == manifest
+    assert json.loads(corten("inspect", "--remote", f"{place}:1", "--format", "config").stdout) == {"a": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -10,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from corten.errors import FormatError, NotInRegistry, StoreError, UsageError
+from corten.errors import FormatError, NotInRegistry, RegistryError, StoreError, UsageError
 from corten.events import ignore
 from corten.oci import media
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
-from corten.registry.client import Repository, open_repository, settings_from
+from corten.registry.client import DigestMismatch, Patience, Repository, open_repository, settings_from
 from corten.registry.copy import copy
 from corten.registry.pull import ensure_layers, pull
 from corten.registry.push import PushOptions, push
@@ -25,15 +26,20 @@ from corten.registry.referrers import put_referrer
 from corten.registry.remote import offered_layers
 from corten.store.check import check
 from corten.store.disk import remove_tree
+from corten.store.export import save_archive
 from corten.store.images import Image
+from corten.store.loading import load
 from corten.store.prune import prune
 from corten.store.store import Store
 from corten.store.sync import sync
-from support.faults import FaultProxy
+from corten.values import replace
+from support.embedded import serving
+from support.faults import Answer, FaultProxy
 from support.images import AMD64, ARM64, make_image, tree_of
 from support.registries import distribution
 
 SETTINGS = settings_from(os.environ)
+PATIENT = replace(SETTINGS, patience=Patience(pause=0.01))
 BASE = {"etc/os": b"some system\n" * 500, "bin/tool": bytes(range(256)) * 40}
 CODE = {"app/main.py": b"print(1)\n"}
 NOISE = random.Random(7).randbytes(18 << 20)
@@ -341,6 +347,92 @@ def test_copy_keeps_every_digest(registry: str, proxy: FaultProxy, store: Store,
         assert [item.digest for item in there.referrers(digest)] == [signature]
         one = Reference(target.registry, target.repository, "arm")
         assert copy(source, one, [ARM64], SETTINGS, ignore).digest == there.manifest("arm").digest
+
+
+def test_copy_with_referrers_takes_the_tags_of_cosign(registry: str, store: Store) -> None:
+    source, target = place(registry), place(registry)
+    digest = pushed(store, [make_image(store, "iris", [BASE])], source)
+    repository = open_repository(source, SETTINGS)
+    tags = [f"sha256-{digest.hex}.{ending}" for ending in ("sig", "att", "sbom")]
+    for tag in tags:
+        payload = tag.encode()
+        for data in (b"{}", payload):
+            repository.push_blob(lambda data=data: iter([data]), digest=Digest.of(data), size=len(data))
+        layer = Descriptor(
+            "application/vnd.dev.cosign.simplesigning.v1+json", Digest.of(payload), len(payload)
+        )
+        manifest = Manifest(Descriptor(media.CONFIG, Digest.of(b"{}"), 2), (layer,))
+        repository.put_manifest(tag, manifest.encode(), media.MANIFEST)
+    copy(source, target, None, SETTINGS, ignore)
+    there = open_repository(target, SETTINGS)
+    assert list(there.tags()) == ["1"]
+    copy(source, target, None, SETTINGS, ignore, referrers=True)
+    assert sorted(there.tags()) == sorted(["1", *tags])
+    for tag in tags:
+        layer = Manifest.decode(there.manifest(tag).data).layers[0]
+        assert there.read_blob(layer.digest, layer.size, 1000) == tag.encode()
+
+
+def test_a_registry_that_refuses_oci_s_manifests_leads_to_the_other_format(
+    proxy: FaultProxy, store: Store
+) -> None:
+    image, reference = make_image(store, "iris", [BASE]), place(proxy.address)
+    body = b'{"errors": [{"code": "MANIFEST_INVALID", "message": "manifest invalid"}]}'
+    for status in (400, 415):
+        proxy.clear()
+        proxy.on("PUT", "/manifests/", Answer(status, {}, body), times=None)
+        with pytest.raises(RegistryError) as caught:
+            push([image], reference, store, PATIENT, ignore, PushOptions("zstd"))
+        if status == 400:
+            assert "--format docker --compression gzip" in str(caught.value.hint)
+    proxy.clear()
+    missing = b'{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown"}]}'
+    proxy.on("PUT", "/manifests/", Answer(400, {}, missing), times=None)
+    with pytest.raises(RegistryError) as caught:
+        push([image], reference, store, PATIENT, ignore, PushOptions())
+    assert "--format" not in str(caught.value.hint)
+
+
+def test_sha512_everywhere(tmp_path: Path, store: Store, elsewhere: Store) -> None:
+    """Blobs, configuration, diff IDs, manifest and tag by sha512: copied, pulled, verified, saved and loaded."""
+    image = make_image(store, "iris", [BASE])
+    plain = b"".join(store.layers.stream(image.config.diff_ids[0]))
+    document = json.loads(store.blobs.read(image.id))
+    document["rootfs"]["diff_ids"] = [Digest.of(plain, "sha512")]
+    with serving(tmp_path / "one") as one, serving(tmp_path / "two") as two:
+        source = Reference.parse(f"{one.address}/team/iris:1")
+        repository = open_repository(source, SETTINGS)
+
+        def described(data: bytes, kind: str) -> Descriptor:
+            digest, _ = repository.push_blob(
+                lambda: iter([data]), digest=Digest.of(data, "sha512"), size=len(data)
+            )
+            return Descriptor(kind, digest, len(data))
+
+        config, layer = json.dumps(document).encode(), gzip.compress(plain)
+        manifest = Manifest(described(config, media.CONFIG), (described(layer, media.LAYER_GZIP),)).encode()
+        digest = repository.put_manifest("1", manifest, media.MANIFEST, "sha512")
+        assert digest == Digest.of(manifest, "sha512")
+        target = Reference.parse(f"{two.address}/team/iris:1")
+        assert copy(source, target, None, SETTINGS, ignore, referrers=True).digest == digest
+        there = open_repository(target, SETTINGS)
+        assert (there.manifest("1").digest, there.has_manifest("1")) == (digest, digest)
+        arrived = pull(target.at(digest), [AMD64], elsewhere, SETTINGS, ignore).images[0]
+        (tmp_path / "two/blobs/sha512" / Digest.of(layer, "sha512").hex).write_bytes(layer[::-1])
+        with pytest.raises(DigestMismatch):
+            b"".join(there.pull_blob(Digest.of(layer, "sha512"), len(layer)))
+    assert arrived.config.diff_ids == (Digest.of(plain, "sha512"),)
+    assert tree_of(elsewhere, arrived.config.diff_ids[0]) == tree_of(store, image.config.diff_ids[0])
+    assert elsewhere.repo_digests.of(arrived.id) == (f"{target.name}@{digest}",)
+    assert check(elsewhere).findings == ()
+    prune(elsewhere)
+    with open(tmp_path / "saved.tar", "wb") as file:
+        save_archive(elsewhere, [elsewhere.images.get(arrived.name)], file, ignore)
+    third = Store(tmp_path / "third")
+    with open(tmp_path / "saved.tar", "rb") as file:
+        (loaded,) = load(third, file, "saved.tar", ignore)
+    assert loaded.config.diff_ids == arrived.config.diff_ids
+    assert check(third).findings == ()
 
 
 def _signature(repository: Repository, subject: Digest) -> Digest:

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten.cli.context import Context
 from corten.cli.finding import add_insecure
 from corten.errors import ImageNotFound
-from corten.oci.config import ImageConfig
+from corten.oci.config import ImageConfig, parse_json_object
 from corten.oci.descriptor import Manifest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.values import asdict
+
+if TYPE_CHECKING:
+    from corten.registry.client import Fetched, Repository
+
+_LARGEST_CONFIG = 4 << 20
 
 EXAMPLES = """\
 examples:
@@ -128,11 +133,14 @@ def _json_of(value: Any) -> dict[str, Any]:
 def _remote(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
     from corten.cli.finding import settings
     from corten.registry.client import open_repository
-    from corten.registry.remote import find_image
+    from corten.registry.remote import artifact_at, find_image
 
     reference = Reference.parse(arguments.image)
     repository = open_repository(reference, settings(arguments.insecure, context.observe))
     platform = Platform.parse(arguments.platform) if arguments.platform else Platform.host()
+    artifact = artifact_at(repository, reference.target)
+    if artifact is not None:
+        return _artifact(str(reference), reference.name, artifact, repository, arguments.format)
     image = find_image(repository, reference.target, platform)
     if arguments.format != "summary":
         return _json(image.config_bytes if arguments.format == "config" else image.manifest_bytes)
@@ -155,6 +163,35 @@ def _remote(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
             for layer, diff_id, title in zip(
                 image.manifest.layers, image.config.diff_ids, _titles(image.config), strict=True
             )
+        ],
+    }
+
+
+def _artifact(name: str, place: str, artifact: Fetched, repository: Repository, form: str) -> dict[str, Any]:
+    """What is not an image: a signature, an SBOM, a chart, weights."""
+    document = _json(artifact.data)
+    if form == "manifest":
+        return document
+    manifest = Manifest.decode(artifact.data)
+    if form == "config":
+        data = repository.read_blob(manifest.config.digest, manifest.config.size, _LARGEST_CONFIG)
+        return parse_json_object(data, "the artifact's configuration")
+    return {
+        "name": name,
+        "repo_digests": [f"{place}@{artifact.digest}"],
+        "artifact_type": document.get("artifactType") or manifest.config.media_type,
+        "media_type": artifact.media_type,
+        "packed_size": manifest.config.size + sum(layer.size for layer in manifest.layers),
+        "annotations": manifest.annotations,
+        "subject": (document.get("subject") or {}).get("digest"),
+        "layers": [
+            {
+                "blob": layer.digest,
+                "packed_size": layer.size,
+                "media_type": layer.media_type,
+                "title": layer.annotations.get("org.opencontainers.image.title", ""),
+            }
+            for layer in manifest.layers
         ],
     }
 

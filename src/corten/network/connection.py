@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from corten.errors import FetchError
 from corten.network.addresses import host_of, local_path, origin, redirected, shown, user_of, without_user
 from corten.network.failures import (
+    PROXY_HINT,
     Absent,
     NotTls,
     NotTrusted,
@@ -277,7 +278,9 @@ def _checked(answer: Answer) -> Answer:
     answer.close()
     if status in {404, 410}:
         raise Absent(f"'{host}' has no '{urllib.parse.urlsplit(answer.url).path}'")
-    if status in {401, 403, 407}:
+    if status == 407:
+        raise Refused(f"the proxy for '{host}' wants credentials, or other ones (407)", hint=PROXY_HINT)
+    if status in {401, 403}:
         raise Refused(
             f"'{host}' refused access to '{urllib.parse.urlsplit(answer.url).path}' ({status})",
             hint=f"put credentials for '{host}' into ~/.netrc or the index's environment variables",

@@ -40,6 +40,9 @@ _PLAIN = frozenset(
 )
 
 
+PROXY_HINT = "write them into HTTPS_PROXY and HTTP_PROXY: http://USER:PASSWORD@HOST:PORT"
+
+
 class Absent(FetchError):
     """The host answered, and does not have the file (404, 410, no such local file)."""
 
@@ -81,6 +84,9 @@ def network_error(error: Exception, host: str) -> FetchError:
     from urllib3 import exceptions
 
     if isinstance(error, exceptions.ProxyError):
+        # http.client tells the status of a refused CONNECT in its message alone.
+        if " 407 " in f"{error.original_error} ":
+            return Refused(f"the proxy for '{host}' wants credentials, or other ones (407)", hint=PROXY_HINT)
         return Transient(
             f"the proxy for '{host}' cannot be reached", hint="check HTTPS_PROXY and NO_PROXY", down=True
         )

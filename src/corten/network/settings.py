@@ -38,14 +38,18 @@ class NetworkSettings:
     reserved: Container[tuple[str, str]] | None = None
 
 
-def network_from(environment: Mapping[str, str], **changes: Any) -> NetworkSettings:
-    """The network settings that an environment asks for: certificates as pip, requests, curl and uv name them."""
+_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def network_from(environment: Mapping[str, str], *, indexes: bool = True, **changes: Any) -> NetworkSettings:
+    """The network settings that an environment asks for: certificates as pip, requests, curl and uv name them. pip's own
+    win for package `indexes`, and count last for other hosts."""
     values: dict[str, Any] = {"environment": dict(environment)}
-    for key in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for key in ("PIP_CERT", *_BUNDLES) if indexes else (*_BUNDLES, "PIP_CERT"):
         if environment.get(key):
             values["certificates"] = Path(environment[key])
             break
-    for key in ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT"):
+    for key in ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT") if indexes else ("SSL_CLIENT_CERT", "PIP_CLIENT_CERT"):
         if environment.get(key):
             values["client_certificate"] = Path(environment[key])
             break

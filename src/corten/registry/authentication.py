@@ -182,6 +182,11 @@ class Authenticator:
         if 300 <= answer.status < 400:
             answer.close()
             return RegistryError(f"the token server '{server}' redirects, which is refused")
+        if answer.status in {404, 410}:
+            answer.close()
+            return RegistryError(
+                f"the token server '{server}' gives no tokens at its address ({answer.status})"
+            )
         who = None if credential is None else credential.user
         error = from_answer(answer, server, f"a token for '{self._host}'", who)
         if isinstance(error, Interrupted):

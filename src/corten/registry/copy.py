@@ -16,6 +16,7 @@ from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.registry.client import Fetched, Registries, RegistrySettings, Repository
+from corten.registry.manifests import referrers_tag
 from corten.registry.progress import Progress
 from corten.registry.referrers import put_referrer, subject_of
 from corten.registry.remote import find_image
@@ -27,6 +28,8 @@ TRANSFERS = 6
 
 _MOST_DOCUMENTS = 1000
 _DEEPEST = 8
+_COSIGN = ("sig", "att", "sbom")
+"""How cosign's tags end, `sha256-DIGITS.sig`: signatures, attestations and SBOMs where they are no referrers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ def copy(
     referrers: bool = False,
 ) -> Copied:
     """Copy the image, index or artifact at `source` to `target`: the whole of it, or with `platforms` the manifest of the
-    one platform that is named. With `referrers` also what refers to it (signatures, SBOMs). The target leads to it when
+    one platform that is named. With `referrers` also what refers to it (signatures, SBOMs): by the API, by the tag that stands
+    in for it, and by cosign's own tags. The target leads to it when
     all of it is there. Raises RegistryError, FormatError, UsageError."""
     if target.digest is not None:
         raise UsageError(f"'{target}' names a digest, which a copy keeps anyway", hint="name a tag")
@@ -77,6 +81,8 @@ def copy(
         observe(Note(note))
     for document in later:
         put_referrer(work.target, document.data, document.media_type, document.digest)
+    for tag, document in work.tagged.items():
+        work.target.put_manifest(tag, document.data, document.media_type, document.digest.algorithm)
     return Copied(digest, work.sent, work.ways)
 
 
@@ -87,6 +93,8 @@ class _Copy:
         self.source, self.target, self.observe = source, target, observe
         self.sent = 0
         self.ways = {"sent": 0, "mounted": 0, "there": 0}
+        self.tagged: dict[str, Fetched] = {}
+        """Documents that belong to others by their tags alone."""
         self._guard = threading.Lock()
 
     def reach(self, root: Fetched, referrers: bool) -> tuple[list[Fetched], list[Descriptor]]:
@@ -123,6 +131,12 @@ class _Copy:
                 for item in self.source.referrers(fetched.digest):
                     if item.digest not in seen:
                         visit(self.source.manifest(item.digest), depth + 1)
+                for ending in _COSIGN:
+                    tag = f"{referrers_tag(fetched.digest)}.{ending}"
+                    # Nothing is signed by the tag of a signature.
+                    if depth < _DEEPEST and self.source.has_manifest(tag) is not None:
+                        self.tagged[tag] = found = self.source.manifest(tag)
+                        visit(found, _DEEPEST)
 
         visit(root)
         return documents, list(blobs.values())

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 
 from corten.errors import AccessDenied, CortenError, FetchError, NotInRegistry, RegistryError
 from corten.network.connection import Answer
-from corten.network.failures import NotTls, NotTrusted, Reserved, Transient, retry_after
+from corten.network.failures import PROXY_HINT, NotTls, NotTrusted, Reserved, Transient, retry_after
 from corten.registry.headers import length
 
 _ERROR_BODY = 1 << 16
 _LONGEST_WORDS = 300
+_FULL_HINT = "the registry's space for this is used up: delete images there, or ask its owner for more"
 _SLOW, _SLOWEST = 60.0, 500
 """After so many seconds a small body must have come with so many bytes a second."""
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524})
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_NO_ROOM = re.compile(r"\bquota\b|storage (?:limit|resource)|insufficient storage|upper limit", re.IGNORECASE)
+"""How registries say that a repository's space is used up; they have no common code or status for it."""
+_THINGS = ("'", "blob ", "repository ")
+"""How the names of what may be absent begin."""
 
 
 class Interrupted(RegistryError):
@@ -71,12 +77,18 @@ def from_answer(answer: Answer, host: str, what: str, user: str | None = None) -
     status = answer.status
     said = f": {words}" if words else ""
     message = f"'{host}' answered {status} for {what}{said}"
+    if status == 407:
+        return RegistryError(f"the proxy for '{host}' wants credentials, or other ones (407)", PROXY_HINT)
+    if status not in _PASSING and _NO_ROOM.search(words):
+        return Unsupported(message, _FULL_HINT, status, codes)
     if status in {401, 403}:
         return AccessDenied(
             f"'{host}' refused access to {what} ({status}){said}", hint=_access_hint(host, user)
         )
     if status in {404, 410}:
-        return NotInRegistry(f"'{host}' has no {what} ({status}){said}", hint=_absent_hint(host, codes))
+        if what.startswith(_THINGS):
+            message = f"'{host}' has no {what} ({status}){said}"
+        return NotInRegistry(message, hint=_absent_hint(host, codes))
     if status in _PASSING:
         wait = retry_after(answer.headers.get("retry-after"))
         return Interrupted(message, _busy_hint(host, status, wait, user), wait)
@@ -167,4 +179,5 @@ def _other_hint(status: int) -> str | None:
         413: "the registry, or a proxy before it, refuses uploads of this size",
         415: "the registry does not take this kind of content",
         501: "the registry does not do this",
+        507: _FULL_HINT,
     }.get(status)

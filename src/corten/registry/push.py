@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from corten.errors import NotInRegistry, UsageError
+from corten.errors import CortenError, NotInRegistry, UsageError
 from corten.events import Note, Observer
 from corten.oci import media
 from corten.oci.compression import Compressors
@@ -29,6 +29,10 @@ from corten.values import dataclass
 __all__ = ["PushOptions", "Pushed", "push"]
 
 _AGAIN = 2
+_OTHER_REASONS = frozenset(
+    {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "DIGEST_INVALID", "NAME_INVALID", "TAG_INVALID", "SIZE_INVALID"}
+)
+"""Codes of a refused manifest that another format would not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,24 @@ def push(
             try:
                 digest = _named(placing, images, packed, reference.target)
                 return Pushed(reference, digest, placing.sent, dict(placing.ways))
-            except (NotInRegistry, Unsupported):
+            except (NotInRegistry, Unsupported) as error:
                 if again == _AGAIN:
+                    _propose_format(error, options)
                     raise
             # Only a manifest was refused. The one that was there may list what its registry has lost; another push may
             # have been writing the same blobs. Ask for every blob.
             again += 1
             placing.listed.clear()
             time.sleep(settings.patience.pause)
+
+
+def _propose_format(error: CortenError, options: PushOptions) -> None:
+    """Say how an older registry may take the image, if it has refused OCI's manifest as such."""
+    if not isinstance(error, Unsupported) or options.format != "oci" or error.hint is not None:
+        return
+    if error.status in {400, 406, 415, 422} and not _OTHER_REASONS & set(error.codes):
+        other = " --compression gzip" if options.compression == "zstd" else ""
+        error.hint = f"if it does not know OCI's manifests, push with --format docker{other}"
 
 
 def layer_titles(images: Sequence[Image]) -> dict[Digest, str]:

@@ -89,6 +89,16 @@ def find_image(repository: Repository, target: str, platform: Platform) -> Remot
     return image
 
 
+def artifact_at(repository: Repository, target: str) -> Fetched | None:
+    """The manifest at a tag or digest if it is one of an artifact: its configuration is not that of an image (image-spec,
+    manifest.md, "Guidelines for Artifact Usage"). None for images and indexes. Raises RegistryError, FormatError."""
+    root = repository.manifest(target)
+    if root.media_type not in media.MANIFESTS:
+        return None
+    kind = Manifest.decode(root.data).config.media_type
+    return root if kind not in (media.CONFIG, media.DOCKER_CONFIG) else None
+
+
 def find_images(repository: Repository, target: str) -> list[RemoteImage]:
     """The images at a tag or digest for every platform that Corten knows; what else an index lists is left out. Raises
     NotInRegistry when there is none."""

@@ -47,7 +47,7 @@ def settings_from(
     if configuration:
         folders.insert(0, Path(configuration) / "containers" / "certs.d")
     return RegistrySettings(
-        network=network_from(environ, host_certificates=tuple(folders)),
+        network=network_from(environ, indexes=False, host_certificates=tuple(folders)),
         credentials=Keychain(environ, observe),
         insecure=insecure,
     )
