@@ -76,7 +76,7 @@ def test_an_update_that_does_not_get_ready_changes_nothing(run: Run, adder: Path
         assert "'adder' was not updated: the new container ended before it was ready" in done.stderr
         (adder / "predict.py").write_text("import time\ntime.sleep(600)\n" + PREDICT.format(10))
         done = run("up", "--update", adder, "--start-timeout", "1s", code=1)
-        assert "the new container was not ready after 1 s" in done.stderr
+        assert "the new container was not ready after 1 s\n" in done.stderr
         assert service.ask() == 2
         assert len(service.status["containers"]) == 1
     assert load.failures == []

@@ -42,6 +42,20 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
     assert free_name("iris", {"iris", "iris-2"}) == "iris-3"
 
 
+def test_what_the_supervisor_killed_itself_is_no_killed_monitor(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for killed in (False, True):
+        directory = store.containers_directory / "iris"
+        directory.mkdir(parents=True)
+        record = records.new(
+            name="iris", image="iris", id="", layers=(), created=0.0, started=0.0, kind="shim", uid=0
+        )
+        records.write(directory, record, RunOptions())
+        (directory / "inside").write_text("1 1")
+        reason = None if killed else "its monitor was killed"
+        assert bury(store, "iris", kept=True, killed=killed) == (False, reason)
+
+
 def test_what_cannot_be_removed_ends_no_supervisor(tmp_path: Path) -> None:
     store = Store(tmp_path)
     directory = store.containers_directory / "iris"

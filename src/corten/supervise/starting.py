@@ -122,15 +122,15 @@ def free_name(image: str, taken: set[str]) -> str:
     )
 
 
-def bury(store: Store, name: str, *, kept: bool) -> tuple[bool, str | None]:
+def bury(store: Store, name: str, *, kept: bool, killed: bool = False) -> tuple[bool, str | None]:
     """Clear away what is left of a container that has ended. Tells whether somebody asked it to end, and why it did where that
-    was not its own doing. `kept`: nobody but who asked has removed it already."""
+    was not its own doing. `kept`: nobody but who asked has removed it already. `killed`: the caller has killed it, and knows why."""
     directory = store.containers_directory / name
     record = records.read(directory)
     if record is None:
         return kept, None
     asked = (directory / inventory.STOPPED).exists()
-    ending = inventory.ending_of(directory, record)
+    ending = inventory.ending_of(directory, record) if not killed else None
     reason = ending.reason if ending is not None else None
     if (directory / launch.RAN_OUT_OF_MEMORY).exists():
         reason = inventory.memory_reason(directory)

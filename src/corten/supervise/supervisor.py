@@ -37,9 +37,12 @@ one serves already and nobody waits for this one."""
 _TICK, _BRIEF = 5.0, 0.25
 _QUIET = 10.0
 """Seconds after which it is said what a container that is not ready is waited for."""
-_HINT = (
+_TO_LISTEN = (
     "its own output is above; let it listen on $PORT, set `ready` in [tool.corten] to a path that answers (or to 'tcp'), or "
     "raise --start-timeout"
+)
+_TO_LOAD = (
+    "importing it and its 'setup' took longer; its own output is above, and --start-timeout can be raised"
 )
 
 
@@ -203,16 +206,13 @@ class Supervisor:
     def _ended(self, instance: Instance, how: str) -> None:
         """What serves has ended, or is given up."""
         self._now = None
-        instance.kill()
-        asked, reason = self._bury(instance)
+        asked, reason = self._bury(instance, killed=_kill(instance))
         text = f"'{instance.name}' {how}" + (f": {reason}" if reason else "")
         if asked:
             self._asked += 1
             return
         if not self._was_ready:
-            raise RuntimeFailure(
-                text, hint=_HINT if instance.words.status else "its own output above says why"
-            )
+            raise RuntimeFailure(text, hint=_hint(instance, how))
         row = row_after(self._row, time.monotonic() - instance.begun)
         self._fall(row, text)
 
@@ -262,11 +262,11 @@ class Supervisor:
         instance.retire(grace)
         self._leaving.append(instance)
 
-    def _bury(self, instance: Instance) -> tuple[bool, str | None]:
+    def _bury(self, instance: Instance, *, killed: bool = False) -> tuple[bool, str | None]:
         while instance.poll() is None:
             time.sleep(0.005)
         instance.close()
-        return bury(self._around.store, instance.name, kept=self._around.detached)
+        return bury(self._around.store, instance.name, kept=self._around.detached, killed=killed)
 
     def _wait(self, step: Step) -> None:
         reading: list[Any] = [self._waker, self._control, *self._heard, *filter(None, [self._asker])]
@@ -375,8 +375,7 @@ class Supervisor:
     def _drop(self, why: str) -> None:
         assert self._next is not None
         dropped, self._next = self._next, None
-        dropped.kill()
-        _, reason = self._bury(dropped)
+        _, reason = self._bury(dropped, killed=_kill(dropped))
         lines = self._log.drop_next()
         why = f"{why}: {reason}" if reason else why
         self._keep(self._state.phase)
@@ -418,3 +417,16 @@ class Supervisor:
                     os.read(self._waker, 4096)
         for conversation in self._heard:
             conversation.close()
+
+
+def _kill(instance: Instance) -> bool:
+    """Kill a container, and tell whether it was still running."""
+    running = instance.poll() is None
+    instance.kill()
+    return running
+
+
+def _hint(instance: Instance, how: str) -> str:
+    if instance.words.status:
+        return _TO_LISTEN
+    return _TO_LOAD if how.startswith("was not ready") else "its own output above says why"
