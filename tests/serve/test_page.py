@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from corten_serve.server.page import page
@@ -98,15 +99,15 @@ def test_form_sends_what_its_fields_hold(browser: Browser, served: Stub):
     browser.labelled("sepal").replace("1e2")
     browser.labelled("count").type("12345678901234567890")
     browser.labelled("row").replace("1, 2.5;3")
-    browser.labelled("matrix").type("1 2 3\n4 5 6")
-    browser.labelled("item 1").type("a")
+    browser.labelled("matrix").replace("1 2 3\n4 5 6")
+    browser.labelled("item 1").replace("a")
     browser.find("button[aria-label='Add item to tags']").click()
     assert browser.active().name.startswith("item 2")
     browser.active().type("b")
-    browser.labelled("low").type("-1")
-    browser.labelled("high").type("2")
-    browser.labelled("name").type("Ada")
-    browser.labelled("age").type("36")
+    browser.labelled("low").replace("-1")
+    browser.labelled("high").replace("2")
+    browser.labelled("name").replace("Ada")
+    browser.labelled("age").replace("36")
     browser.labelled("Give friend").click()
     browser.wait(lambda: len(browser.all("fieldset.bare textarea")) == 1, "the friend's name")
     browser.all("fieldset.bare textarea")[0].type("Bob")
@@ -142,7 +143,7 @@ def test_defaults_come_back_and_examples_go_in(browser: Browser, served: Stub):
     visit(browser, served)
     browser.labelled("sepal").replace("7")
     browser.find("#reset").click()
-    assert browser.labelled("sepal").value() == "5.1"
+    assert browser.labelled("sepal").value() == "2"
     browser.find("#examples button").click()
     browser.see('"tags": ["x", "y"]', "#snippet")
     assert '"colour": 3' in browser.text("#snippet")
@@ -176,8 +177,99 @@ def test_json_instead_of_fields(browser: Browser, served: Stub):
     assert browser.labelled("matrix").value() == "1"
 
 
+def test_one_click_shows_an_answer(browser: Browser, served: Stub):
+    visit(browser, served)
+    browser.find("#run").click()
+    browser.see("200 OK", "#outcome")
+    assert served.last == {
+        "sepal": 5.1,
+        "note": "first\nsecond",
+        "colour": "white",
+        "exact": True,
+        "row": [5.1, 3.5],
+        "matrix": [1, 2, 3],
+        "tags": ["hello"],
+        "pair": [1, 1],
+        "person": {"name": "hello", "age": 1},
+        "weights": {"a.b": 1.5},
+        "either": 1,
+        "anything": None,
+    }
+
+
+def test_values_that_a_form_starts_with_keep_the_rules_of_the_schema(browser: Browser, served: Stub):
+    rules = {
+        "low": {"type": "integer", "minimum": 3, "maximum": 5},
+        "high": {"type": "number", "maximum": -2},
+        "above": {"type": "integer", "exclusiveMinimum": 7},
+        "step": {"type": "integer", "multipleOf": 4},
+        "short": {"type": "string", "maxLength": 2},
+        "long": {"type": "string", "minLength": 7},
+        "day": {"type": "string", "format": "date"},
+        "price": {"type": ["string", "number"], "format": "decimal"},
+        "rows": {"type": "array", "items": {"type": "array", "items": {"type": "integer", "maximum": 2}}},
+        "pick": {"enum": ["a", "b"]},
+        "maybe": {"type": ["integer", "null"]},
+        "left": {"type": "string"},
+    }
+    required = [name for name in rules if name != "left"]
+    schema = {"type": "object", "properties": rules, "required": required}
+    served.document["paths"] = {"/predict": operation(schema)}
+    visit(browser, served)
+    browser.find("#run").click()
+    browser.see("200 OK", "#outcome")
+    jsonschema.validate(served.last, schema)
+    assert "left" not in served.last
+    assert served.last["maybe"] is None
+
+
+def test_a_file_that_was_not_chosen_is_asked_for_in_plain_words(browser: Browser, served: Stub):
+    visit(browser, served, "/picture")
+    browser.find("#run").click()
+    browser.see("choose an image first", "#form")
+    assert browser.active().attribute("aria-invalid") == "true"
+    assert served.seen == []
+    assert "base64" not in browser.text()
+
+
+def test_a_stream_that_breaks_off_says_why(browser: Browser, served: Stub):
+    visit(browser, served, "/cut")
+    browser.find("#run").click()
+    browser.see("one", "#answer")
+    served.go.set()
+    browser.see("Broken off: the connection was lost before the end", "#outcome")
+    assert "one" in browser.text("#answer")
+
+
+def test_the_model_and_the_endpoint_say_what_they_are(browser: Browser, served: Stub):
+    served.document["info"]["description"] = "Tells species apart.\n\nTrained in 1936."
+    visit(browser, served)
+    assert "Trained in 1936." in browser.text("#model")
+    assert browser.text("#about") == "Says which iris it is."
+
+
+def test_recent_latencies_are_a_picture_with_a_scale(browser: Browser, served: Stub):
+    visit(browser, served)
+    browser.see("the line is the median", "#server")
+    assert browser.run("return document.querySelectorAll('#server rect').length") == 40
+    assert "32 ms" in browser.text("#server .scale")
+    name = str(browser.run("return document.querySelector('#server svg').getAttribute('aria-label')"))
+    assert name.startswith("The last 40 requests: slowest 32 ms")
+    assert (
+        browser.run("return document.querySelector('#server rect title').textContent") == "10 ms, status 200"
+    )
+
+
+def test_one_request_is_told_as_one(browser: Browser, served: Stub):
+    served.requests = 1
+    visit(browser, served)
+    browser.see("The last request took 10 ms", "#server")
+
+
 def test_problems_stand_at_their_fields(browser: Browser, served: Stub):
     visit(browser, served)
+    browser.labelled("item 1").replace("")
+    browser.labelled("age").replace("")
     browser.find("button[aria-label='Add item to tags']").click()
     browser.labelled("item 2").type("x")
     browser.find("#run").click()
@@ -189,8 +281,8 @@ def test_problems_stand_at_their_fields(browser: Browser, served: Stub):
         assert browser.text(f"#{described}") == message
     assert browser.active().name.startswith("age")
     assert "person.age" in browser.text("#answer")
-    browser.labelled("age").type("3")
-    browser.labelled("item 1").type("a")
+    browser.labelled("age").replace("3")
+    browser.labelled("item 1").replace("a")
     browser.find("#run").click()
     browser.see("200 OK", "#outcome")
     assert browser.labelled("age").attribute("aria-invalid") is None
@@ -202,7 +294,7 @@ def test_problems_stand_at_their_fields(browser: Browser, served: Stub):
 )
 def test_streams_are_shown_as_they_come(browser: Browser, served: Stub, path, items, first, whole):
     visit(browser, served, path)
-    browser.labelled("text").type("the quick brown fox")
+    browser.labelled("text").replace("the quick brown fox")
     browser.find("#run").click()
     browser.see(first, "#answer")
     assert whole not in browser.text("#output")
@@ -217,7 +309,7 @@ def test_streams_are_shown_as_they_come(browser: Browser, served: Stub, path, it
 
 def test_a_stream_can_be_left(browser: Browser, served: Stub):
     visit(browser, served, "/tokens")
-    browser.labelled("text").type("the quick brown fox")
+    browser.labelled("text").replace("the quick brown fox")
     browser.find("#run").click()
     browser.see("the quick", "#answer")
     browser.press("escape")
@@ -279,7 +371,7 @@ def run_code(kind: str, text: str, folder: Path) -> bytes:
 def test_shown_code_sends_exactly_the_same(browser: Browser, served: Stub, tmp_path: Path):
     visit(browser, served)
     browser.labelled("note").replace('it\'s "so" $HOME `x` \\ ä 🙂')
-    browser.labelled("age").type("3")
+    browser.labelled("age").replace("3")
     browser.find("#run").click()
     browser.see("200 OK", "#outcome")
     sent = served.last
@@ -323,7 +415,7 @@ def test_keyboard_alone_is_enough(browser: Browser, served: Stub):
         if seen[-1].startswith("text"):
             break
     assert seen == ["Theme: auto", "Edit as JSON", "/slow", seen[-1]]
-    browser.active().type("hello")
+    assert browser.active().value() == "hello"
     browser.press("tab")
     assert browser.active().name == "Run"
     browser.press("enter")
@@ -415,6 +507,7 @@ return seen;
 def test_fits_and_reads_well(browser: Browser, served: Stub, tmp_path: Path, width: str, dark: bool):
     browser.size(*WIDTHS[width], dark=dark)
     visit(browser, served)
+    browser.labelled("age").replace("")
     browser.find("#run").click()
     browser.see("422", "#outcome")
     assert browser.picture(tmp_path / f"{width}.png").stat().st_size > 10_000
@@ -460,19 +553,27 @@ PREDICTOR = """
         petal: float
         colour: Literal["blue", "white"] = "blue"
 
-    def predict(flower: Flower, rows: list[list[float]], note: Optional[str] = None) -> list[dict[str, float]]:
-        "Says what it is."
-        return [{"sum": sum(row), "petal": flower.petal} for row in rows]
+    class Garden:
+        "Knows flowers."
+
+        def predict(
+            self, flower: Flower, rows: list[list[float]], note: Optional[str] = None
+        ) -> list[dict[str, float]]:
+            "Says what it is."
+            return [{"sum": sum(row), "petal": flower.petal} for row in rows]
 """
 
 
 def test_real_server(browser: Browser, start: Any):
-    server = start(PREDICTOR, CORTEN_NAME="flowers")
+    server = start(PREDICTOR, "predict:Garden", CORTEN_NAME="flowers")
     answer = server.request("GET", "/", headers={"accept": "text/html", "accept-encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
     assert "script-src 'sha256-" in answer.headers["content-security-policy"]
     browser.open(f"http://127.0.0.1:{server.port}/")
-    browser.labelled("rows").type("1, 2\n3, 4")
+    assert browser.text("#model") == "Knows flowers."
+    assert browser.text("#about") == "Says what it is."
+    browser.labelled("petal").replace("")
+    browser.labelled("rows").replace("1, 2\n3, 4")
     browser.find("#run").click()
     browser.see("422", "#outcome")
     assert browser.active().name.startswith("petal")
@@ -513,12 +614,12 @@ def test_real_server_with_several_models(browser: Browser, start: Any, tmp_path:
     address = f"http://127.0.0.1:{server.port}/"
     browser.open(address)
     browser.labelled("/b/predict").click()
-    browser.labelled("n").type("3")
+    browser.labelled("n").replace("3")
     browser.find("#run").click()
     browser.see("[0, 1, 2]", "#answer")
 
     browser.labelled("/a/tokens").click()
-    browser.labelled("text").type("one wait two")
+    browser.labelled("text").replace("one wait two")
     browser.find("#run").click()
     browser.see("one wait", "#answer")
     assert "two" not in browser.text("#answer")

@@ -103,6 +103,7 @@ def document() -> dict[str, Any]:
             "/picture": operation(PICTURE, "application/json", "image/png", bodies=bodies),
             "/tokens": operation(text, "application/json", "application/x-ndjson", "text/event-stream"),
             "/events": operation(text, "text/event-stream"),
+            "/cut": operation(NOTHING, "application/x-ndjson"),
             "/table": operation(NOTHING, answer={"type": "array"}),
             "/slow": operation(text),
             "/hostile": operation(
@@ -140,6 +141,7 @@ class Stub:
     reason: str = ""
     document: dict[str, Any] = field(default_factory=document)
     status: bool = True
+    requests: int = 40
     uptime: float = 3700.5
     seen: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
@@ -248,6 +250,15 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self.wfile.write(b"0\r\n\r\n")
 
+    def _cut(self, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "application/x-ndjson")
+        self.send_header("content-length", "100")
+        self.end_headers()
+        self.wfile.write(b'"one"\n')
+        self.stub.go.wait(20)
+        self.close_connection = True
+
     def _tokens(self, headers: dict[str, str], body: bytes) -> None:
         words = json.loads(body)["text"].split()
         self._stream("application/x-ndjson", [json.dumps(f"{word} ").encode() + b"\n" for word in words])
@@ -268,7 +279,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _status(stub: Stub) -> dict[str, Any]:
-    recent = [{"at": i, "status": 500 if i == 7 else 200, "ms": 10 + (i * 37) % 23} for i in range(40)]
+    recent = [
+        {"at": i, "status": 500 if i == 7 else 200, "ms": 10 + (i * 37) % 23} for i in range(stub.requests)
+    ]
     return {
         "name": stub.name,
         "version": "1.2.0",

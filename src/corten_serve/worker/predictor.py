@@ -59,8 +59,11 @@ class Loaded:
 
     @property
     def description(self) -> str:
-        """What the project says of its predictor: the first docstring found on `predict`, the class or function."""
-        for thing in (self.handlers[0].described, None if self._bare else type(self.subject)):
+        """What the project says of its predictor: the docstring of the class, else that of `predict` or the function."""
+        return self._told(None if self._bare else type(self.subject), self.handlers[0].described)
+
+    def _told(self, *things: Any) -> str:
+        for thing in things:
             text = getattr(thing, "__doc__", None)
             if text and thing is not Predictor and text != Predictor.__doc__:
                 return inspect.cleandoc(text)
@@ -69,7 +72,7 @@ class Loaded:
     def describe(self, handler: Handler) -> str:
         """What the project says of one endpoint."""
         if handler is self.handlers[0]:
-            return self.description
+            return self._told(handler.described, None if self._bare else type(self.subject))
         return inspect.cleandoc(getattr(handler.described, "__doc__", None) or "")
 
     def setup(self) -> None:

@@ -78,9 +78,12 @@ async function run(event) {
   if (running || !operation) return;
   let wanted;
   try {
+    sending = true;
     wanted = request();
   } catch (error) {
     return refuse(error);
+  } finally {
+    sending = false;
   }
   const { url, accept } = wanted;
   running = new AbortController();
@@ -168,7 +171,10 @@ async function streamed(response, type, begun) {
     }
     outcome(wrong ? `Broken off: ${wrong.error ?? spell(wrong)} · ${words()}` : words(), Boolean(wrong));
   } catch (error) {
-    outcome(`${error.name === "AbortError" ? "Cancelled" : "Broken off"} · ${words()}`, error.name !== "AbortError");
+    const left = error.name === "AbortError";
+    // Browsers say only that there was an error: the server, or something on the way to it, has closed the connection.
+    const why = /^(network error|failed to fetch|load failed|error in (input|body) stream)/i.test(error.message) ? "the connection was lost before the end" : error.message;
+    outcome(`${left ? "Cancelled" : `Broken off: ${why}`} · ${words()}`, !left);
   }
   place.end();
   present([["Result", () => place.node], ["JSON", () => tree(place.kept)]], "Result");

@@ -2,6 +2,9 @@
 // `read` gives the value, undefined for one that is to be left out, and throws Mistake for what cannot be sent;
 // `locate` finds the field that a path such as `items[2].name` means; `complain` shows what is wrong, or nothing.
 
+// Whether the form is read to be sent, and not to be shown as code.
+let sending = false;
+
 class Mistake extends Error {
   constructor(field, message) {
     super(message);
@@ -168,5 +171,9 @@ function fileField(context) {
       show();
     }
   };
-  return labelled(context, control, () => chosen ?? emptyOf(context), write, { after: preview });
+  const read = () => {
+    if (!chosen && sending && context.required && !context.nullable) throw new Error(`choose ${/^image\//.test(media) ? "an image" : "a file"} first`);
+    return chosen ?? emptyOf(context);
+  };
+  return labelled(context, control, read, write, { after: preview });
 }

@@ -54,19 +54,33 @@ function choose(path) {
   if (operations.length > 1) history.replaceState(null, "", `#${operation.path}`);
   $("about").textContent = operation.about;
   $("about").hidden = !operation.about;
+  const model = spec.info?.description ?? "";
+  $("model").textContent = model;
+  $("model").hidden = !model || model === operation.about;
   $("raw").checked = false;
   $("raw-label").hidden = Boolean(operation.body);
-  build();
-  const schema = resolve(operation.schema);
-  const examples = [...operation.examples, ...(Array.isArray(schema.examples) ? schema.examples.map((value, index) => [`Example ${index + 1}`, value]) : [])];
+  build(true);
+  const examples = examplesOf();
   $("examples").replaceChildren(...examples.slice(0, 12).map(([name, value]) => button(name, () => { (editor ?? top).write(value); complain([]); changed(); })));
   clearAnswer("Nothing has been asked yet.");
 }
 
-function build() {
+function examplesOf() {
+  const schema = resolve(operation.schema);
+  return [...operation.examples, ...(Array.isArray(schema.examples) ? schema.examples.map((value, index) => [`Example ${index + 1}`, value]) : [])];
+}
+
+// The form anew; `filled`: with a first example in it.
+function build(filled) {
   editor = undefined;
   top = operation.schema ? field("Input", operation.schema, { whole: true }) : undefined;
   $("fields").replaceChildren(top ? top.node : el("p", {}, "This takes no input."));
+  if (filled && top) {
+    const value = sample(operation.schema);
+    const [, example] = examplesOf()[0] ?? [];
+    const first = isObject(value) && isObject(example) ? { ...value, ...example } : example ?? value;
+    if (first !== undefined) top.write(first);
+  }
   complain([]);
   changed();
 }
@@ -189,7 +203,7 @@ function ready() {
 
 document.querySelector("main").hidden = false;
 $("form").addEventListener("submit", run);
-$("form").addEventListener("reset", (event) => { event.preventDefault(); $("raw").checked = false; build(); });
+$("form").addEventListener("reset", (event) => { event.preventDefault(); $("raw").checked = false; build(true); });
 for (const name of ["input", "change"]) $("form").addEventListener(name, changed);
 $("cancel").addEventListener("click", () => running?.abort());
 $("raw").addEventListener("change", editAsJson);

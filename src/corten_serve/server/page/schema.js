@@ -102,3 +102,55 @@ function wordsFor(schema) {
   if (schema.pattern) parts.push(`like ${schema.pattern}`);
   return parts.join(", ");
 }
+
+const SAMPLES = {
+  date: "2026-01-31", "date-time": "2026-01-31T12:00:00Z", time: "12:30:00", duration: "PT1M", decimal: "1.5", email: "someone@example.com",
+  uri: "https://example.com", uuid: "123e4567-e89b-12d3-a456-426614174000", ipv4: "192.0.2.1", ipv6: "2001:db8::1",
+};
+
+function numberSample(schema) {
+  const step = schema.multipleOf ?? (schema.type === "integer" ? 1 : 0.5);
+  const low = schema.minimum ?? (schema.exclusiveMinimum === undefined ? -Infinity : schema.exclusiveMinimum + step);
+  const high = schema.maximum ?? (schema.exclusiveMaximum === undefined ? Infinity : schema.exclusiveMaximum - step);
+  const wanted = Math.min(Math.max(schema.multipleOf ?? 1, low), high);
+  return schema.multipleOf ? Math.ceil(wanted / step) * step : wanted;
+}
+
+function textSample(schema) {
+  if (schema.format || schema.pattern) return SAMPLES[schema.format] ?? "";
+  return "hello".padEnd(schema.minLength ?? 0, " hello").slice(0, schema.maxLength ?? Infinity);
+}
+
+// A value that a form starts with, so that one click shows an answer: what the schema gives as example or default, else
+// something plain that fits. undefined is left out: a file, or what need not be there and has no default.
+function sample(raw, depth = 0) {
+  const { schema, nullable, options } = unfold(raw);
+  if (schema.default !== undefined && schema.default !== null) return schema.default;
+  if (Array.isArray(schema.examples) && schema.examples.length) return schema.examples[0];
+  if (nullable || depth > 6) return nullable ? null : undefined;
+  if (options) return sample(options[0], depth + 1);
+  const several = (least) => Array.from({ length: Math.min(Math.max(schema.minItems ?? 1, least), 20) });
+  switch (kindOf(schema)) {
+    case "constant": return schema.const;
+    case "choice": return schema.enum.find((value) => value !== null);
+    case "boolean": return false;
+    case "number": return numberSample(schema);
+    case "text": return textSample(schema);
+    case "numbers": {
+      const items = unfold(schema.items);
+      const inner = (items.options ?? [items.schema]).map(resolve).find((one) => one.type !== "array");
+      const row = (least, most) => several(least).map((_, index) => (inner ? Math.min(numberSample({ type: "integer", ...inner }) + index, inner.maximum ?? Infinity) : index)).slice(0, most);
+      if (numericDepth(schema) !== 2) return row(3, schema.maxItems);
+      return several(1).map(() => sample(schema.items, depth + 1));
+    }
+    case "list": return several(1).map(() => sample(schema.items, depth + 1)).filter((item) => item !== undefined);
+    case "tuple": return schema.prefixItems.map((item) => sample(item, depth + 1));
+    case "object": {
+      const needed = Array.isArray(schema.required) ? schema.required : [];
+      const told = (inner) => { const { schema } = unfold(inner); return schema.default; };
+      return Object.fromEntries(Object.entries(schema.properties ?? {}).map(([name, inner]) => [name, needed.includes(name) ? sample(inner, depth + 1) : told(inner)]).filter(([, value]) => value !== undefined));
+    }
+    case "table": return {};
+    case "json": return { array: [], object: {} }[schema.type] ?? null;
+  }
+}

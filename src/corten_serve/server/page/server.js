@@ -55,24 +55,35 @@ async function look() {
 
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && look());
 
-// Bars of the last requests, the newest last. Failed ones have their own colour, and are counted in words.
-function spark(recent) {
+// The latency of the last requests, a bar for each, the newest at the right end, with a scale and the median as a line.
+// Failed ones have their own colour; everything is said in words below it, too.
+const MOST_BARS = 50;
+
+function latencies(recent, median) {
   const space = "http://www.w3.org/2000/svg";
-  const make = (tag, properties) => {
+  const make = (tag, properties, ...children) => {
     const node = document.createElementNS(space, tag);
     for (const [key, value] of Object.entries(properties)) node.setAttribute(key, value);
+    node.append(...children);
     return node;
   };
   const times = recent.map((one) => Number(one.ms) || 0);
   const bad = (one) => !(one.status < 400);
   const most = Math.max(...times, 0.001);
-  const words = `The last ${recent.length} requests: slowest ${timeText(most)}, latest ${timeText(times.at(-1))}, ${recent.filter(bad).length} failed`;
-  const chart = make("svg", { class: "spark", viewBox: "0 0 250 40", preserveAspectRatio: "none", role: "img", "aria-label": words });
+  const failed = recent.filter(bad).length;
+  const words = recent.length === 1
+    ? `The last request took ${timeText(times[0])}${failed ? " and failed" : ""}`
+    : `The last ${recent.length} requests: slowest ${timeText(most)}, latest ${timeText(times.at(-1))}, ${failed || "none"} failed`;
+  const level = (ms, look) => make("line", { x1: 0, x2: MOST_BARS * 5, y1: 100 - (ms / most) * 100, y2: 100 - (ms / most) * 100, class: look });
+  const chart = make("svg", { class: "spark", viewBox: `0 0 ${MOST_BARS * 5} 100`, preserveAspectRatio: "none", role: "img", "aria-label": words }, level(most, ""), level(most / 2, ""));
   recent.forEach((one, index) => {
-    const height = Math.max(1.5, (times[index] / most) * 40);
-    chart.append(make("rect", { x: index * 5, y: 40 - height, width: 4, height, class: bad(one) ? "bad" : "" }));
+    const height = Math.max(2, (times[index] / most) * 100);
+    const told = make("title", {}, `${timeText(times[index])}, status ${one.status}`);
+    chart.append(make("rect", { x: (MOST_BARS - recent.length + index) * 5 + 0.5, y: 100 - height, width: 4, height, class: bad(one) ? "bad" : "" }, told));
   });
-  return [chart, el("small", {}, words)];
+  if (median > 0 && median < most) chart.append(level(median, "middle"));
+  const scale = el("div", { class: "scale", "aria-hidden": "true" }, [most, most / 2].map((ms) => el("span", {}, timeText(ms))), el("span", {}, "0"));
+  return el("figure", {}, el("div", { class: "chart" }, scale, chart), el("figcaption", {}, words, median > 0 && median < most && `; the line is the median, ${timeText(median)}`));
 }
 
 function drawStatus(status) {
@@ -85,7 +96,7 @@ function drawStatus(status) {
     const workers = Array.isArray(model.workers) ? model.workers : [];
     const { p50, p90, p99, count } = model.latency ?? {};
     const sum = (name) => workers.reduce((total, worker) => total + (Number(worker[name]) || 0), 0);
-    const recent = Array.isArray(model.recent) ? model.recent.filter(isObject).slice(-50) : [];
+    const recent = Array.isArray(model.recent) ? model.recent.filter(isObject).slice(-MOST_BARS) : [];
     const latency = [p50, p90, p99].every(number) && count ? `${timeText(p50)}, ${timeText(p90)}, ${timeText(p99)}` : undefined;
     return [el("div", {},
       !one && el("h3", {}, `${model.name}: ${model.state}`),
@@ -96,7 +107,7 @@ function drawStatus(status) {
         ["Workers", workers.length ? [`${workers.length} with ${counted(sum("busy"), "request")}`, bytesText(sum("rss")), sum("restarts") && counted(sum("restarts"), "restart")].filter(Boolean).join(", ") : undefined],
         ["Requests", count],
         ["p50, p90, p99", latency],
-      ])), el("div", {}, recent.length ? spark(recent) : null)];
+      ])), el("div", {}, recent.length ? latencies(recent, p50) : null)];
   });
   $("seen").replaceChildren(...(one ? [] : [el("div", {}, facts(general)), el("div")]), ...each.flat());
   $("server").hidden = false;
