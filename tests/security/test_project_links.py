@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from corten.errors import FormatError, ProjectError, UsageError
+from corten.errors import ProjectError, UsageError
 from corten.inference.batch import Job, prepare
 from corten.inference.operations import Operation
 from corten.lock.format import LOCK_NAME, encode, read_lock, write_lock
+from corten.project.regular import open_regular
 from support.locks import sample_lock
 
 
@@ -33,10 +36,48 @@ def test_a_lock_that_is_a_link_out_of_the_project_is_neither_written_nor_read(
     assert len(list(outside.iterdir())) == (before is not None)
 
 
-def test_a_lock_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / LOCK_NAME)
-    with pytest.raises(FormatError, match="not a file"):
-        read_lock(tmp_path / LOCK_NAME)
+NAMES = [
+    *(
+        ".python-version",
+        "runtime.txt",
+        "Dockerfile",
+        "uv.lock",
+        "pyproject.toml",
+        LOCK_NAME,
+        ".git",
+        ".gitignore",
+    ),
+    *("main.py", "predict.py", "app.py", "requirements.txt", "environment.yml"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "train.py").touch()
+    os.mkfifo(tmp_path / name)
+    script = (
+        "import sys, pathlib\n"
+        "from corten.errors import CortenError\n"
+        "from corten.lock.format import read_lock\n"
+        "from corten.lock.inputs import inputs_digest\n"
+        "from corten.project.files import scan\n"
+        "from corten.project.load import load\n"
+        "root = pathlib.Path(sys.argv[1])\n"
+        "for act in (load, lambda root: scan(load(root)), lambda root: inputs_digest(load(root)),\n"
+        "            lambda root: read_lock(root / 'corten.lock')):\n"
+        "    try: act(root)\n"
+        "    except CortenError: pass\n"
+    )
+    # A read that waits cannot be ended from within: another process, with time enough on a busy machine.
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60, check=True)
+
+
+def test_a_device_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="not a regular file"):
+        open_regular("/dev/full")
+    (tmp_path / "link").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="not a regular file"):
+        open_regular(tmp_path / "link")
 
 
 @pytest.mark.parametrize("ending", [".part", ".part.json"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from corten.errors import CortenError, FormatError, LockOutdated, ProjectError
 from corten.lock.document import AGAIN, DEB_KEYS, VERSION, WHEEL_KEYS, lock_of
 from corten.lock.model import DebianBase, Lock
 from corten.packages.files import Deb, Wheel
+from corten.project.regular import open_regular
 
 LOCK_NAME = "corten.lock"
 _LARGEST = 32 << 20
@@ -29,11 +29,7 @@ def read_lock(path: Path) -> Lock:
     for a link that leads out of its folder."""
     target = _in_its_folder(path)
     try:
-        # A pipe is refused, not waited for.
-        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FormatError(f"'{path}' cannot be read: it is not a file", hint=AGAIN)
+        with open_regular(target) as file:
             data = file.read(_LARGEST + 1)
     except FileNotFoundError as error:
         raise LockOutdated(

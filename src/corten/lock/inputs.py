@@ -27,6 +27,7 @@ from corten.packages.requirements import (
 )
 from corten.packages.trust import Boundary, read_trust, within
 from corten.project.model import Predictor, Project
+from corten.project.regular import open_regular
 
 _UV_KEYS = (
     "sources",
@@ -105,7 +106,7 @@ def read_pyproject(root: Path) -> dict[str, Any]:
             hint="put the file itself into the project",
         )
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return tomllib.load(file)
     except FileNotFoundError:
         return {}
@@ -196,7 +197,7 @@ def _strings(value: object) -> list[str]:
 
 def _file_hash(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ProjectError(f"'{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error

@@ -12,6 +12,7 @@ from typing import Any
 from corten.errors import LockOutdated, ProjectError
 from corten.packages.compatibility import Target
 from corten.packages.requirements import normal_name
+from corten.project.regular import open_regular
 
 _CONFLICT = re.compile(r"extra\s*(==|!=)\s*'((?:extra|group|project)-[0-9]+-[^']*)'")
 _URL = re.compile(r'url = "([^"\\]+\.whl)"')
@@ -30,7 +31,7 @@ def read_uv_lock(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             document = tomllib.load(file)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

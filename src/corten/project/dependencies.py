@@ -10,6 +10,7 @@ from typing import Any
 from corten.errors import ProjectError
 from corten.project.kinds import TABLE
 from corten.project.model import Dependencies
+from corten.project.regular import open_regular
 from corten.project.settings import Settings
 from corten.values import dataclass
 
@@ -231,7 +232,7 @@ def _normal(name: str) -> str:
 
 def _text(path: Path) -> str | None:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(_MOST_BYTES)
+        with open_regular(path) as file:
+            return file.read(_MOST_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
     except OSError:
         return None

@@ -15,6 +15,7 @@ from typing import Literal
 from corten.errors import ProjectError
 from corten.project import dockerignore, git_index
 from corten.project.patterns import Rules
+from corten.project.regular import open_regular
 from corten.project.sensitive import is_secret
 
 DEFAULT_NAMES = frozenset(
@@ -192,15 +193,16 @@ def _git_directories(folder: str) -> tuple[str, str]:
     submodule's `.git` file leads to (gitrepository-layout)."""
     path = f"{folder}/.git"
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            line = file.readline(8192)
+        with open_regular(path) as file:
+            line = os.fsdecode(file.readline(8192))
     except OSError:
         return path, path
     if not line.startswith("gitdir:"):
         return path, path
     directory = os.path.normpath(os.path.join(folder, line[7:].strip()))
     try:
-        with open(f"{directory}/commondir", encoding="utf-8", errors="surrogateescape") as file:
-            return directory, os.path.normpath(os.path.join(directory, file.readline(8192).strip()))
-    except OSError:
+        with open_regular(f"{directory}/commondir") as file:
+            common = os.fsdecode(file.readline(8192)).strip()
+        return directory, os.path.normpath(os.path.join(directory, common))
+    except (OSError, ValueError):
         return directory, directory

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from corten.errors import ProjectError
+from corten.project.regular import open_regular
 from corten.values import dataclass
 
 DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
@@ -177,7 +178,7 @@ def find_hint(root: Path) -> Hint | None:
 def read_text(path: Path) -> str | None:
     """The beginning of a small text file; None when it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MOST_BYTES)
     except OSError:
         return None

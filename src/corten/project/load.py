@@ -13,6 +13,7 @@ from corten.project import dependencies, detect, interpreter
 from corten.project import settings as written
 from corten.project.kinds import MODEL_FILES, TABLE, VARIABLE, described
 from corten.project.model import Command, Predictor, Project
+from corten.project.regular import open_regular
 from corten.project.settings import Settings
 
 NONROOT = "65532:65532"
@@ -128,7 +129,7 @@ def read_pyproject(root: Path) -> dict[str, Any] | None:
             hint="put the file itself into the project",
         )
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return None

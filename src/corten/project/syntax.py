@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 
+from corten.project.regular import open_regular
 from corten.values import dataclass
 
 _MOST_BYTES = 1_000_000
@@ -39,7 +40,7 @@ def parse(root: str, path: str, *, containing: tuple[bytes, ...]) -> Module | No
     """The module in `path` (relative to `root`), or None when it has none of the words `containing`, cannot be read,
     or is no Python of this version: whoever runs it will say so better."""
     try:
-        with open(f"{root}/{path}", "rb") as file:
+        with open_regular(f"{root}/{path}") as file:
             source = file.read(_MOST_BYTES + 1)
     except OSError:
         return None
@@ -57,7 +58,7 @@ def parse(root: str, path: str, *, containing: tuple[bytes, ...]) -> Module | No
 def fault(root: str, path: str) -> str | None:
     """Why the module in `path` is no Python: `invalid syntax in line 3`; None where it is, or cannot be read."""
     try:
-        with open(f"{root}/{path}", "rb") as file, warnings.catch_warnings():
+        with open_regular(f"{root}/{path}") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ast.parse(file.read(_MOST_BYTES))
     except SyntaxError as error:
