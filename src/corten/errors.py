@@ -25,10 +25,22 @@ Nothing below `corten.cli` prints or exits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
+
+
+MOST_NAMES = 8
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: the first few, and how many more there are."""
+    found = list(names)
+    more = len(found) - MOST_NAMES
+    return ", ".join(found[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 class CortenError(Exception):

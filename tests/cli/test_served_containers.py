@@ -90,3 +90,9 @@ def test_a_unit_asks_for_the_same_container(tmp_path: Path) -> None:
     assert set(again.named_volumes) == set(found.named_volumes)
     assert (again.devices, again.ulimits, again.rooms) == (found.devices, found.ulimits, ("/room",))
     assert (again.read_write, again.best_effort) == (True, True)
+
+
+def test_a_variables_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors on Windows write one, and the first variable had it in its name."""
+    (tmp_path / "env").write_bytes(b"\xef\xbb\xbfFIRST=1\r\nSECOND=2\r\n")
+    assert options("--env-file", str(tmp_path / "env")).environment == (("FIRST", "1"), ("SECOND", "2"))

@@ -17,6 +17,7 @@ from corten.runtime.made import Life, Made
 from corten.runtime.options import RunOptions
 from corten.runtime.processes import first_process, inside
 from corten.store.store import Store
+from corten.values import replace
 from support.command import Corten
 from support.commander import until
 from support.runner import Plain
@@ -258,3 +259,41 @@ def test_another_user_has_its_own_home_and_name(own: Corten) -> None:
     # Nobody's number has no home but the image's, which is writable.
     assert own("run", "-u", "4321:4321", *show).stdout.startswith("/home/nonroot user4321 /home/nonroot")
     assert own("run", "-u", "www-data", "-e", "HOME=/tmp", *show).stdout.startswith("/tmp www-data")
+
+
+def test_what_cannot_be_executed_is_126_and_what_is_not_there_127(own: Corten, tmp_path: Path) -> None:
+    """Also in a folder that is mounted, and `exec` blames the folder where that is what is missing."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "text").write_text("no program\n")
+    mounted = ("-v", f"{tmp_path}/tools:/tools:ro", "runner", "--")
+    assert "is not an executable file" in own("run", *mounted, "/tools/text", code=126).stderr
+    assert "no program '/tools/none'" in own("run", *mounted, "/tools/none", code=127).stderr
+    assert "is not an executable file" in own("run", "runner", "--", "/etc/hostname", code=126).stderr
+    own("run", "-d", "--name", "up", "runner", "--", "sleep", "100")
+    refused = own("exec", "-w", "/nope", "up", "--", "ls", code=127).stderr
+    assert "the container has no folder '/nope'" in refused
+    assert "program 'ls'" not in refused
+    own("rm", "--force", "up")
+
+
+def test_stop_works_on_a_full_disk(own: Corten, tmp_path: Path) -> None:
+    """The mark that keeps others from starting it again cannot be written, and nobody would."""
+    directory = ended(own, "full")
+    record = records.read(directory)
+    assert record is not None
+    place = tmp_path / "full"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "tmpfs", place], check=True)
+    try:
+        control.mark_stopped(place, record)
+        with pytest.raises(OSError, match="No space"):
+            control.mark_stopped(place, replace(record, restart=records.Restart("always")))
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_messages_say_how_many_names_they_leave_out(own: Corten) -> None:
+    for number in range(10):
+        own("tag", "runner", f"runner-{number}")
+    assert "runner-7:latest and 3 more" in own("run", "none-such", code=1).stderr
+    assert "there are no containers" in own("ps", "--all").stderr

@@ -69,7 +69,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         context.terminal.print(table(cells, ["NAME", "IMAGE", "STATE", "URL, PORTS", "COMMAND"]))
     else:
         context.terminal.say(
-            "no containers are running" if not everything else "there are no such containers"
+            "no containers are running"
+            if not everything
+            else "there are no such containers"
+            if filters
+            else "there are no containers"
         )
     return 0
 

@@ -208,7 +208,7 @@ def variables_of_files(paths: list[Path]) -> list[tuple[str, str]]:
     variables = []
     for path in paths:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"the file '{path}' of --env-file cannot be read", hint="check its path"

@@ -6,7 +6,7 @@ is asked for here can be asked for again.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import signal
 import time
 from functools import partial
@@ -42,13 +42,24 @@ def stop(store: Store, name: str, grace: float) -> Ending | None:
     if record is None:
         remove_dead(directory)
         return None
-    with contextlib.suppress(FileNotFoundError):
-        (directory / STOPPED).touch(0o600)
+    mark_stopped(directory, record)
     _end(directory, record, _signal(record.stop_signal), grace)
     ending = ending_of(directory, record)
     if not record.is_kept or record.ends_with_stop:
         remove_dead(directory)
     return ending
+
+
+def mark_stopped(directory: Path, record: Record) -> None:
+    """Write down that somebody asked it to end. Where nobody would start it again, a disk that is full keeps it from nothing. Raises
+    OSError."""
+    try:
+        (directory / STOPPED).touch(0o600)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or record.restart.policy != "no":
+            raise
 
 
 def kill(store: Store, name: str, number: int) -> None:
@@ -115,8 +126,7 @@ def remove(store: Store, name: str, *, force: bool) -> None:
     if listed is not None and not force and (listed.ending is None or listed.status == "restarting"):
         raise UsageError(f"'{name}' is running", hint=f"stop it first, or: corten rm --force {name}")
     if listed is not None:
-        with contextlib.suppress(FileNotFoundError):
-            (directory / STOPPED).touch(0o600)
+        mark_stopped(directory, listed.record)
         _end(directory, listed.record, signal.SIGKILL, 0)
     remove_dead(directory)
 

@@ -106,7 +106,7 @@ def execute(
             with contextlib.suppress(OSError):
                 path.unlink()
     if said is not None and code in (1, 125, 126, 127, 255):
-        raise _explained(said, what.command[0])
+        raise _explained(said, what)
     return code
 
 
@@ -206,7 +206,12 @@ def _below(pid: int, child: int) -> int | None:
     return child if child in tree(pid) else None
 
 
-def _explained(said: str, program: str) -> RuntimeFailure:
+def _explained(said: str, what: Execution) -> RuntimeFailure:
+    program = what.command[0]
+    if what.workdir is not None and ("chdir" in said or "cwd" in said):
+        return launch.NotFound(
+            f"the container has no folder '{what.workdir}' that its user can enter", hint="give another -w"
+        )
     if "executable file not found" in said or "No such file" in said or "no such file" in said:
         return launch.NotFound(
             f"the container has no program '{program}'", hint="give its path, or check its name"

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from corten.errors import RuntimeFailure
+from corten.errors import RuntimeFailure, listed
 from corten.oci.digest import Digest
 from corten.runtime import cgroups, launch, records
 from corten.runtime.identity import current_identity
@@ -157,9 +157,7 @@ def find(store: Store, name: str) -> Path:
         if serving:
             return store.containers_directory / serving[0].name
         hint = (
-            f"there are: {', '.join(sorted(names)[:8])}"
-            if names
-            else "'corten ps' lists them; there are none now"
+            f"there are: {listed(sorted(names))}" if names else "'corten ps' lists them; there are none now"
         )
         raise RuntimeFailure(f"there is no container '{name}'", hint=hint)
     return store.containers_directory / name

@@ -452,6 +452,18 @@ class Made:
         said = complaint(str(self.directory / "engine.log"))
         if said is None or code not in (1, 125, 126, 127, 255):
             return code
+        if 'exec: "' in said or "executable" in said:
+            # One in a folder that is mounted, which nobody could look at before.
+            program = self.record.command[0] if self.record.command else ""
+            if "ermission denied" in said:
+                raise launch.NotExecutable(
+                    f"'{program}' in the container is not an executable file",
+                    hint="run it with its interpreter",
+                )
+            if "not found" in said or "o such file" in said:
+                raise launch.NotFound(
+                    f"the container has no program '{program}'", hint="give its path, or check its name"
+                )
         hint = "run 'corten doctor' to see what this machine allows"
         if self.options.ulimits:
             hint = "the engine starts under the limits of --ulimit itself: raise them, or leave them out"

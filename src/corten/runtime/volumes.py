@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from corten.errors import RuntimeFailure, UsageError
+from corten.errors import RuntimeFailure, UsageError, listed
 from corten.runtime.identity import Identity
 from corten.runtime.mounts import VOLUME_NAME, NamedVolume, Volume
 from corten.runtime.rootfs import Root
@@ -87,7 +87,7 @@ def find(store: Store, name: str) -> Found:
     for volume in volumes:
         if volume.name == name:
             return volume
-    names = ", ".join(volume.name for volume in volumes[:8])
+    names = listed(volume.name for volume in volumes)
     raise RuntimeFailure(
         f"there is no volume '{name}'",
         hint=f"there are: {names}" if names else "'corten volume ls' lists them",

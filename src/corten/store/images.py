@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from corten.errors import CortenError, ImageNotFound, UsageError
+from corten.errors import CortenError, ImageNotFound, UsageError, listed
 from corten.oci.config import ImageConfig
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
@@ -103,7 +103,7 @@ class Images:
         found = self._by_name(name, wanted, platform is None) or self._by_digest(name, wanted)
         if found is None:
             known = sorted({image.name for image in self.all()})
-            hint = f"known images: {', '.join(known[:8])}" if known else "build one with 'corten build'"
+            hint = f"known images: {listed(known)}" if known else "build one with 'corten build'"
             raise ImageNotFound(f"there is no image '{name}'", hint=hint)
         return found
 

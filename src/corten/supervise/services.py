@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from corten.errors import RuntimeFailure, UsageError
+from corten.errors import RuntimeFailure, UsageError, listed
 from corten.oci.digest import Digest
 from corten.runtime import inventory
 from corten.runtime.inventory import Listed, is_at, is_locked, living_of, take
@@ -231,7 +231,7 @@ def find(store: Store, name: str) -> Service:
     for service in found:
         if service.name == name:
             return service
-    names = ", ".join(service.name for service in found[:8])
+    names = listed(service.name for service in found)
     raise RuntimeFailure(
         f"there is no service '{name}'",
         hint=f"there are: {names}" if names else "'corten up --detach' starts one",
@@ -252,7 +252,7 @@ def the_service(
             item for item in found if item.state and {item.state.plan.path, item.state.plan.image} & {*wanted}
         ]
         if not own and strictly:
-            names = ", ".join(service.name for service in found[:8])
+            names = listed(service.name for service in found)
             raise RuntimeFailure(
                 f"'{path if path != Path() else os.path.basename(os.getcwd())}' is not being served",
                 hint="'corten up --detach' starts it" + (f"; there are: {names}" if names else ""),
@@ -262,7 +262,7 @@ def the_service(
         return found[0]
     if not found:
         raise RuntimeFailure("no service is running", hint="'corten up --detach' starts one")
-    names = ", ".join(service.name for service in found[:8])
+    names = listed(service.name for service in found)
     raise UsageError("which service?", hint=f"there are: {names}")
 
 
