@@ -244,7 +244,8 @@ def _started(store: Store, directory: Path, work: Callable[[], int]) -> Iterator
             take(lock)
         except BlockingIOError:
             os.close(lock)
-            if inside(directory) is not None:
+            # Its monitor may be ending still, when the end is written down already.
+            if inside(directory) is not None and not (directory / "exit" / directory.name).exists():
                 raise RuntimeFailure(
                     f"the files of '{directory.name}' cannot be reached while it runs", hint="stop it first"
                 ) from None
