@@ -528,6 +528,12 @@ class OldArrays(old.BaseModel):  # type: ignore[misc]
 
     rows: numpy.ndarray
     label: str = "a"
+    kind: Literal["arrays"] = "arrays"
+
+
+class OldOther(old.BaseModel):  # type: ignore[misc]
+    kind: Literal["other"]
+    size: int
 
 
 class TestPydantic1:
@@ -551,7 +557,14 @@ class TestPydantic1:
     def test_models_of_pydantic_1_hold_arrays(self):
         result = read(OldArrays, {"rows": [[1, 2]]})
         assert result.rows.shape == (1, 2)
-        assert written(result) == {"rows": [[1.0, 2.0]], "label": "a"}
+        assert written(result) == {"rows": [[1.0, 2.0]], "label": "a", "kind": "arrays"}
+        schema = signature_of(OldArrays).definitions()["OldArrays"]
+        assert schema["required"] == ["rows"]
+        assert schema["properties"]["rows"]["format"] == "ndarray-float64"
+        assert schema["properties"]["label"]["type"] == "string"
+        union = Union[OldArrays, OldOther]
+        assert problems(union, {"kind": "other"}) == [("x.size", "field required")]
+        assert problems(union, {"kind": "none"})[0][0] == "x.kind"
         assert problems(OldArrays, {"rows": "a"})[0][0] == "x.rows"
 
     def test_fields_of_pydantic_1_are_constraints(self):

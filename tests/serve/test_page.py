@@ -570,7 +570,7 @@ def test_real_server(browser: Browser, start: Any):
     assert answer.headers["content-encoding"] == "gzip"
     assert "script-src 'sha256-" in answer.headers["content-security-policy"]
     browser.open(f"http://127.0.0.1:{server.port}/")
-    assert browser.text("#model") == "Knows flowers."
+    assert browser.see("Knows flowers.", "#model") == "Knows flowers."
     assert browser.text("#about") == "Says what it is."
     browser.labelled("petal").replace("")
     browser.labelled("rows").replace("1, 2\n3, 4")

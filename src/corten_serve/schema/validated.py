@@ -56,6 +56,7 @@ class Model(Kind):
         self._cls = cls
         self._old = not hasattr(cls, "model_validate")
         self.readers: dict[str, Kind] = {}
+        self._tags: Mapping[str, Sequence[Any]] | None = None
         root = getattr(cls, "__pydantic_root_model__", False) or (self._old and "__root__" in cls.__fields__)
         self.words = "a value" if root else "an object"
         self.reference = re.sub(r"[^\w.-]", "_", cls.__name__, flags=re.ASCII)
@@ -68,7 +69,7 @@ class Model(Kind):
 
     def definitions(self) -> dict[str, Schema]:
         """The model's schema and those that it refers to, by name."""
-        schema, nested = _old_schema(self._cls) if self._old else _schema(self._cls)
+        schema, nested = _old_schema(self._cls, self.readers) if self._old else _schema(self._cls)
         if "$ref" in schema and schema["$ref"] == _REFERENCE + self.reference and self.reference in nested:
             schema = nested.pop(self.reference)
         if self.readers:
@@ -80,10 +81,13 @@ class Model(Kind):
         return {**nested, self.reference: schema}
 
     def tags(self) -> Mapping[str, Sequence[Any]]:
+        if self._tags is not None:
+            return self._tags
         found: dict[str, Sequence[Any]] = {}
         for name, schema in self.definitions()[self.reference].get("properties", {}).items():
             if "const" in schema or "enum" in schema:
                 found[name] = schema.get("enum", [schema.get("const")])
+        self._tags = found  # A schema takes longer to write than a request to read.
         return found
 
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
@@ -166,20 +170,29 @@ def _schema(cls: Any) -> tuple[Schema, dict[str, Schema]]:
     return schema, schema.pop("$defs", {})
 
 
-def _old_schema(cls: Any) -> tuple[Schema, dict[str, Schema]]:
-    """The schema that pydantic 1 writes, in the words of JSON Schema 2020-12."""
+def _old_schema(cls: Any, read_first: Mapping[str, Kind]) -> tuple[Schema, dict[str, Schema]]:
+    """The schema that pydantic 1 writes, in the words of JSON Schema 2020-12. It has none for the fields that are read first,
+    and then for no other either: it is asked for the others alone, and if that fails too, only their names are told."""
+    fields = cls.__fields__.values()
+    order = [field.alias for field in fields]
+    template = _REFERENCE + "{model}"
+    base = _base(cls)
+    make: Any = sys.modules[base.__module__].create_model
+    plain = {
+        field.name: (field.annotation, field.field_info) for field in fields if field.alias not in read_first
+    }
     try:
-        schema: Any = _modern(cls.schema(ref_template=_REFERENCE + "{model}"))
-    except ValueError:  # It has a field that pydantic 1 has no schema for.
-        fields = cls.__fields__.values()
-        schema = {
-            "title": cls.__name__,
-            "type": "object",
-            "properties": {field.alias: {} for field in fields},
-        }
-        required = [field.alias for field in fields if field.required]
-        if required:
-            schema["required"] = required
+        if read_first:
+            rest: Any = make(cls.__name__, **plain).schema(ref_template=template)
+            properties: Any = {name: {} for name in order} | rest.get("properties", {})
+            schema: Any = _modern({**rest, "properties": properties})
+        else:
+            schema = _modern(cls.schema(ref_template=template))
+    except ValueError:
+        schema = {"title": cls.__name__, "type": "object", "properties": {name: {} for name in order}}
+    required = [field.alias for field in fields if field.required]
+    if required:
+        schema["required"] = required
     return schema, schema.pop("definitions", {})
 
 
