@@ -234,3 +234,30 @@ def test_logs_of_several_are_followed_together(corten: Corten, runner: str) -> N
         assert "there is no container 'nobody'" in corten("logs", "-f", "said-a", "nobody", code=1).stderr
     finally:
         corten("rm", "-f", *names, code=None)
+
+
+def test_a_container_says_how_it_is_stopped(corten: Corten, runner: str) -> None:
+    script = "trap 'echo asked; exit 5' USR1; trap '' TERM; echo ready; while :; do sleep 0.05; done"
+    try:
+        corten(
+            "run",
+            "-d",
+            "--name",
+            "stopped",
+            "--stop-signal",
+            "USR1",
+            "--stop-timeout",
+            "30",
+            runner,
+            "sh",
+            "-c",
+            script,
+        )
+        until(lambda: "ready" in corten("logs", "stopped").stdout)
+        corten("restart", "stopped")
+        until(lambda: corten("logs", "stopped").stdout.count("ready") == 2)
+        corten("stop", "stopped")
+        assert corten("logs", "stopped").stdout.split() == ["ready", "asked", "ready", "asked"]
+        assert "'NONE' is not a signal" in corten("run", "--stop-signal", "NONE", runner, code=2).stderr
+    finally:
+        corten("rm", "-f", "stopped", code=None)

@@ -242,6 +242,7 @@ def test_nothing_of_the_command_writes_past_the_terminals_edge() -> None:
     own = {
         "terminal": "the edge",
         "logs": "a container's own output",
+        "cp": "an archive, never to a terminal",
         "save": "an archive",
         "predict": "an answer, escaped on a terminal",
         "login": "a question of Corten's own",

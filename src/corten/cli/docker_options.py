@@ -67,6 +67,12 @@ def add_docker_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--replace", action="store_true", help="with --name: remove a container of that name first"
     )
+    group.add_argument(
+        "--stop-signal", metavar="SIGNAL", help="what 'corten stop' sends (default: the image's)"
+    )
+    group.add_argument(
+        "--stop-timeout", type=float, metavar="SECONDS", help="until 'corten stop' kills it (default: 10)"
+    )
     group.add_argument("--sig-proxy", nargs="?", const="true", default="true", help=argparse.SUPPRESS)
 
 
@@ -83,6 +89,13 @@ def with_docker_options(options: RunOptions, arguments: argparse.Namespace) -> R
         options = replace(options, groups=tuple(arguments.group_add))
     if arguments.ipc == "host":
         options = replace(options, ipc="host")
+    if arguments.stop_signal is not None:
+        from corten.runtime.control import parse_signal
+
+        parse_signal(arguments.stop_signal)
+        options = replace(options, stop_signal=arguments.stop_signal)
+    if arguments.stop_timeout is not None:
+        options = replace(options, stop_timeout=max(0.0, arguments.stop_timeout))
     if arguments.privileged:
         options = _privileged(options)
     return options

@@ -17,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("containers", nargs="+", metavar="container", help="its name")
     parser.add_argument(
-        "-t", "--time", type=float, default=10.0, metavar="SECONDS", help="until it is killed (default: 10)"
+        "-t",
+        "--time",
+        type=float,
+        default=None,
+        metavar="SECONDS",
+        help="until it is killed (default: its --stop-timeout, else 10)",
     )
 
 

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time",
         "--timeout",
         type=float,
-        default=10.0,
+        default=None,
         metavar="SECONDS",
-        help="until it is killed (default: 10)",
+        help="until it is killed (default: its --stop-timeout, else 10)",
     )
 
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     def act(name: str) -> None:
         service = service_of(context.store, name)
         if service is not None:
-            end(context.store, service, arguments.time)
+            end(context.store, service, 10.0 if arguments.time is None else arguments.time)
         elif not arguments.all or (context.store.containers_directory / name).exists():
             stop(context.store, name, arguments.time)
         context.terminal.print(name)

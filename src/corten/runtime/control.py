@@ -32,10 +32,11 @@ from corten.store.store import Store
 
 _PAUSE = 0.02
 _KILL_MONITOR_AFTER = 3.0
+_GRACE = 10.0
 
 
-def stop(store: Store, name: str, grace: float) -> Ending | None:
-    """Ask a container to end, and kill it after `grace` seconds; what `up` started is removed then. Returns how it
+def stop(store: Store, name: str, grace: float | None) -> Ending | None:
+    """Ask a container to end, and kill it after `grace` seconds (None: what it was started with, else 10); what `up` started is removed then. Returns how it
     ended, where that is known. Raises RuntimeFailure when there is none."""
     directory = find(store, name)
     record = records.read(directory)
@@ -43,6 +44,8 @@ def stop(store: Store, name: str, grace: float) -> Ending | None:
         remove_dead(directory)
         return None
     mark_stopped(directory, record)
+    if grace is None:
+        grace = _GRACE if record.stop_timeout is None else record.stop_timeout
     _end(directory, record, _signal(record.stop_signal), grace)
     ending = ending_of(directory, record)
     if not record.is_kept or record.ends_with_stop:

@@ -130,7 +130,8 @@ class Made:
             timeout=life.timeout,
             terminal=life.terminal,
             stdin=life.stdin,
-            stop_signal=image.config.stop_signal,
+            stop_signal=options.stop_signal or image.config.stop_signal,
+            stop_timeout=options.stop_timeout,
         )
         records.write(self.directory, self.record, options)
         if again is None:

@@ -60,7 +60,8 @@ class RunOptions:
     file systems; they are kept in memory then. `rooms` are folders of its root that are writable and go with it, `groups` those
     that its user is in beside its own, by number or by the image's names. `ipc`: `host` is this machine's shared memory and
     System V IPC. `privileged`: every device and capability, and no filter. `log_size`: the bytes at which the log of a
-    detached one begins anew; without `log` it has none."""
+    detached one begins anew; without `log` it has none. `stop_signal` comes before the image's own, and `stop_timeout` are the seconds between
+    that and a kill."""
 
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
@@ -100,6 +101,8 @@ class RunOptions:
     privileged: bool = False
     log_size: int | None = None
     log: bool = True
+    stop_signal: str | None = None
+    stop_timeout: float | None = None
 
     @property
     def every_volume(self) -> tuple[NamedVolume, ...]:

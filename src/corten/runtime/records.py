@@ -77,6 +77,7 @@ class Record:
     terminal: bool = False
     stdin: bool = False
     stop_signal: str | None = None
+    stop_timeout: float | None = None
     ports: tuple[str, ...] = ()
 
     @property

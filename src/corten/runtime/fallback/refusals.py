@@ -36,6 +36,8 @@ _ALWAYS = {
     "cdi_directories",
     "log",
     "log_size",
+    "stop_signal",
+    "stop_timeout",
 }
 _CAN = {"bwrap": _ALWAYS | {"hostname", "init", "shm_size"}, "proot": _ALWAYS}
 _SPELLED = {
