@@ -17,7 +17,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from corten.runtime.forwarder import Probe
+from corten.runtime.forwarder import TCP, Probe
+from corten.runtime.http_requests import Refused, Requests
 from corten.runtime.readiness import Failed, Upstream, say
 
 _PIECE = 1 << 16
@@ -43,6 +44,55 @@ async def pump(
         writer.transport.abort()
 
 
+async def _pump_requests(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter, passing: _Passing
+) -> None:
+    """`pump` for what a client sends to the program: requests of HTTP/1 say who sent them, and in an update the next one on a
+    connection is the last. `back` leads to the client."""
+    try:
+        while data := await reader.read(_PIECE):
+            passing.question()
+            try:
+                data = passing.requests.feed(data, passing.is_last)
+            except Refused as refused:
+                back.write(refused.args[0])
+                back.close()
+                writer.transport.abort()
+                return
+            if data:
+                writer.write(data)
+                await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+    except OSError:
+        writer.transport.abort()
+
+
+async def _pump_answers(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    inside: asyncio.StreamWriter,
+    passing: _Passing,
+) -> None:
+    """`pump` for what the program answers. `inside` leads to the program."""
+    requests = passing.requests
+    try:
+        while data := await reader.read(_PIECE):
+            passing.answer()
+            if requests.asks:
+                requests.answered(data)
+                try:
+                    inside.write(requests.feed(b"", passing.is_last))
+                except Refused:
+                    inside.transport.abort()
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+    except OSError:
+        writer.transport.abort()
+
+
 async def _connect(upstream: Upstream, attempts: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     for attempt in range(attempts):
         try:
@@ -59,6 +109,7 @@ class _Passing:
     def __init__(self, traffic: _Traffic) -> None:
         self._traffic = traffic
         self.asked, self.last = True, time.monotonic()
+        self.requests = Requests("")
 
     def question(self) -> None:
         self.asked, self.last = True, time.monotonic()
@@ -67,6 +118,11 @@ class _Passing:
     def answer(self) -> None:
         self.asked, self.last = False, time.monotonic()
         self._traffic.moved = True
+
+    @property
+    def is_last(self) -> bool:
+        """Whether a request that comes now is the last on this connection."""
+        return self._traffic.ending
 
     @property
     def is_busy(self) -> bool:
@@ -78,7 +134,7 @@ class _Traffic:
 
     def __init__(self, notify: int | None) -> None:
         self.connections: dict[_Passing, object] = {}
-        self.moved = False
+        self.moved = self.ending = False
         self._notify = notify
 
     async def tell(self) -> None:
@@ -133,6 +189,7 @@ async def forward(
     server = await asyncio.start_server(serve, sock=listener, backlog=4096)
     regular = [telling, asyncio.ensure_future(traffic.tell()), asyncio.ensure_future(upstream.watch())]
     await ending.wait()
+    traffic.ending = True
     server.close()
     await traffic.settle()
     for task in regular:
@@ -168,9 +225,17 @@ async def _pass(
         writer.transport.abort()
         return
     passing.answer()
-    await asyncio.gather(
-        pump(reader, inner_writer, passing.question), pump(inner_reader, writer, passing.answer)
-    )
+    if attempts > 1 and upstream.probe.ready != TCP:
+        name = writer.get_extra_info("peername")
+        passing.requests = Requests(name[0] if isinstance(name, tuple) else "")
+        await asyncio.gather(
+            _pump_requests(reader, inner_writer, writer, passing),
+            _pump_answers(inner_reader, writer, inner_writer, passing),
+        )
+    else:
+        await asyncio.gather(
+            pump(reader, inner_writer, passing.question), pump(inner_reader, writer, passing.answer)
+        )
     for stream in (writer, inner_writer):
         stream.close()
         with contextlib.suppress(OSError):
