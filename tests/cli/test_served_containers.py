@@ -32,6 +32,7 @@ def test_up_takes_what_run_takes(tmp_path: Path) -> None:
     found = options(
         *("-v", "data:/app/data", "-v", f"{tmp_path}:/in:ro", "--mount", "type=tmpfs,target=/scratch"),
         *("--model-cache", "--read-write", "--best-effort", "--ulimit", "nofile=64:128"),
+        *("--secret", "token=/etc/hostname"),
         *("--device", "/dev/null:/dev/nothing:r"),
     )
     assert found.volumes == (Volume(os.path.realpath(tmp_path), "/in", writable=False),)
@@ -40,6 +41,7 @@ def test_up_takes_what_run_takes(tmp_path: Path) -> None:
     assert (found.read_write, found.best_effort) == (True, True)
     assert (found.ulimits[0].soft, found.devices[0].target) == (64, "/dev/nothing")
     assert dict(found.environment)["HF_HOME"] == "/model-cache/huggingface"
+    assert found.secrets == (("token", os.path.realpath("/etc/hostname")),)
     # An update without words changes nothing.
     assert options(before=found) == found
     assert options("-v", "other:/app/data", before=found).named_volumes == (
@@ -56,6 +58,9 @@ def test_up_takes_what_run_takes(tmp_path: Path) -> None:
         ("--device", "/dev/none-such"),
         ("--ulimit", "files=3"),
         ("--memory", "much"),
+        ("--secret", "token"),
+        ("--secret", "token=/none-such"),
+        ("--secret", "../x=/etc/hostname"),
         ("--idle", "soon"),
         ("--start-timeout", "soon"),
         ("-v", "a:/x", "-v", "b:/x"),
@@ -80,7 +85,15 @@ def test_a_unit_asks_for_the_same_container(tmp_path: Path) -> None:
             "/room",
         ),
         *("--mount", "type=volume,source=raw,target=/raw,volume-nocopy", "--model-cache", "--read-write"),
-        *("--ulimit", "core=0:-1", "--device", "/dev/null:/dev/nothing:r", "--best-effort"),
+        *(
+            "--ulimit",
+            "core=0:-1",
+            "--secret",
+            "id=token,src=/etc/hostname",
+            "--device",
+            "/dev/null:/dev/nothing:r",
+            "--best-effort",
+        ),
     )
     words = export.words_of(Plan("iris", "iris", "", None, found, "127.0.0.1", 8000))
     variables = [word for name, value in found.environment for word in ("-e", f"{name}={value}")]
@@ -88,6 +101,7 @@ def test_a_unit_asks_for_the_same_container(tmp_path: Path) -> None:
     assert dict(again.environment) == dict(found.environment)
     assert set(again.volumes) == set(found.volumes)
     assert set(again.named_volumes) == set(found.named_volumes)
+    assert again.secrets == found.secrets
     assert (again.devices, again.ulimits, again.rooms) == (found.devices, found.ulimits, ("/room",))
     assert (again.read_write, again.best_effort) == (True, True)
 

@@ -297,3 +297,39 @@ def test_messages_say_how_many_names_they_leave_out(own: Corten) -> None:
         own("tag", "runner", f"runner-{number}")
     assert "runner-7:latest and 3 more" in own("run", "none-such", code=1).stderr
     assert "there are no containers" in own("ps", "--all").stderr
+
+
+def test_a_secret_is_a_file_of_the_containers_user_alone(own: Corten, plain_runner: Plain) -> None:
+    """It is in no variable and in none of the records, and each start reads it anew."""
+    script = "stat -c '%a %u' /run/secrets/token; id -u; cat /run/secrets/token; touch /run/secrets/token"
+    secret = own.home.parent / "secret"
+    secret.write_text("hunter2\n")
+    secret.chmod(0o600)
+    done = own("run", "--secret", f"token={secret}", "runner", "--", "sh", "-c", script, code=1)
+    assert done.stdout == "400 65532\n65532\nhunter2\n"
+    assert "cannot touch" in done.stderr
+    own(
+        "run",
+        "-d",
+        "--name",
+        "keeps",
+        "--secret",
+        f"token={secret}",
+        "runner",
+        "--",
+        "cat",
+        "/run/secrets/token",
+    )
+    own("wait", "keeps")
+    files = [own.home / "containers/keeps" / name for name in ("state.json", "bundle/config.json")]
+    assert all(b"hunter2" not in file.read_bytes() for file in files)
+    secret.write_text("hunter3\n")
+    own("restart", "keeps")
+    own("wait", "keeps")
+    assert own("logs", "keeps").stdout == "hunter2\nhunter3\n"
+    plain = plain_runner.home / "plain-secret"
+    plain.write_text("plain\n")
+    os.chown(plain, plain_runner.user.pw_uid, plain_runner.user.pw_gid)
+    plain.chmod(0o600)
+    found = plain_runner("run", "--secret", f"token={plain}", "runner", "--", "cat", "/run/secrets/token")
+    assert (found.returncode, found.stdout) == (0, "plain\n"), found.stderr

@@ -56,6 +56,13 @@ def add_volume_arguments(parser: argparse.ArgumentParser) -> None:
         help="type=bind|volume|tmpfs,source=…,target=…[,readonly], as docker has it",
     )
     parser.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a file that its user alone can read, as /run/secrets/NAME; it is not in the image, and read at each start",
+    )
+    parser.add_argument(
         "--model-cache",
         action="store_true",
         help="keep what Hugging Face, torch hub and pip download in the volume 'model-cache'",
@@ -163,6 +170,8 @@ def with_container_options(options: RunOptions, arguments: argparse.Namespace) -
         dns=tuple(spelled.parse_dns(text) for text in arguments.dns),
         shm_size=spelled.parse_shm_size(arguments.shm_size) if arguments.shm_size is not None else None,
     )
+    if arguments.secret:
+        options = replace(options, secrets=secrets_of(arguments))
     if arguments.publish:
         from corten.runtime.network.ports import parse_ports
 
@@ -175,6 +184,13 @@ def with_container_options(options: RunOptions, arguments: argparse.Namespace) -
         options = replace(options, init=find_init())
     rights = (arguments.ulimit, arguments.cap_add, arguments.cap_drop, arguments.security_opt)
     return _with_rights(options, arguments) if any(rights) else options
+
+
+def secrets_of(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
+    """The secrets that `--secret` names, each name once. Raises UsageError."""
+    from corten.runtime.options import parse_secret
+
+    return tuple(dict(parse_secret(text) for text in arguments.secret).items())
 
 
 def _with_mounts(options: RunOptions, arguments: argparse.Namespace) -> RunOptions:

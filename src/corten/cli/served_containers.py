@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from corten.cli.container_options import add_volume_arguments
+from corten.cli.container_options import add_volume_arguments, secrets_of
 from corten.cli.devices import split_devices
 from corten.values import replace
 
@@ -67,6 +67,8 @@ def with_served_container(options: RunOptions, arguments: argparse.Namespace) ->
         vendors, paths = split_devices(arguments.device)
         devices = tuple(device for text in paths for device in mounts.parse_device(text))
         options = replace(options, devices=devices, vendor_devices=vendors)
+    if arguments.secret:
+        options = replace(options, secrets=secrets_of(arguments))
     if arguments.ulimit:
         options = replace(options, ulimits=tuple(privileges.parse_ulimit(text) for text in arguments.ulimit))
     return replace(
@@ -100,6 +102,8 @@ def words_of_container(options: RunOptions) -> list[str]:
             words += ["--mount", ",".join(fields)]
     for room in options.rooms:
         words += ["--volume", room]
+    for name, path in options.secrets:
+        words += ["--secret", f"{name}={path}"]
     for device in options.devices:
         words += ["--device", f"{device.source}:{device.target}:{device.access}"]
     for name in options.vendor_devices:

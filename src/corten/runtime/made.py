@@ -34,7 +34,7 @@ from corten.runtime.probe import find_engine
 from corten.runtime.processes import INSIDE
 from corten.runtime.records import NEVER, Health, Kind, Record, Restart
 from corten.runtime.spec import runtime_spec
-from corten.store.disk import explained, private_directory, write_atomically
+from corten.store.disk import explained, private_directory, remove_tree, write_atomically
 from corten.store.images import Image
 from corten.store.store import Store
 from corten.values import dataclass, replace
@@ -42,6 +42,7 @@ from corten.values import dataclass, replace
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits
     from corten.runtime.network.preparing import Prepared
+    from corten.runtime.users import User
 
 PARTS = ("upper", "work", "rootfs", "names", "bundle", "engine", "exit")
 """The directories of a container. `upper` holds what it wrote."""
@@ -312,6 +313,8 @@ class Made:
                     self.store,
                     self.options.rooms,
                 )
+            if self.options.secrets:
+                container = replace(container, files=(*container.files, *self._secrets(container.user)))
             spec = json.dumps(runtime_spec(container)).encode()
             # It has the container's variables.
             write_atomically(self.directory / "bundle" / "config.json", spec, 0o600)
@@ -441,6 +444,28 @@ class Made:
             (own / name).write_text(text, encoding="utf-8")
             os.chmod(own / name, 0o644)
         return tuple((str(own / name), f"/etc/{name}") for name in texts)
+
+    def _secrets(self, user: User) -> tuple[tuple[str, str], ...]:
+        """The files of `--secret`, which the container's user alone may read, with where they are inside. Raises RuntimeFailure."""
+        own = self.directory / "secrets"
+        remove_tree(own)
+        own.mkdir(mode=0o700)
+        found = []
+        for name, path in self.options.secrets:
+            try:
+                data = Path(path).read_bytes()
+            except OSError as error:
+                raise RuntimeFailure(
+                    f"the file '{path}' of the secret '{name}' cannot be read: {(error.strerror or '').lower()}",
+                    hint="check its path",
+                ) from error
+            place = own / name
+            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchown(descriptor, user.uid, user.gid)
+                file.write(data)
+            found.append((str(place), f"/run/secrets/{name}"))
+        return tuple(found)
 
     def report(self, code: int, observe: Observer) -> None:
         """Say when the memory limit ended the container."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ _VARIABLE = re.compile(r"[^=\x00]+")
 MEMORY_FLOOR = 6 << 20
 """Below this many bytes an engine cannot even start the process (docker's floor too)."""
 ANY_NUMBER = -1
+SECRET_LIMIT = 1 << 20
+"""The most bytes of a secret."""
 HOST_GATEWAY = "host-gateway"
 """docker's word for this machine's address, as a container's network reaches it."""
 
@@ -59,7 +62,8 @@ class RunOptions:
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
     file systems; they are kept in memory then. `rooms` are folders of its root that are writable and go with it, `groups` those
     that its user is in beside its own, by number or by the image's names. `ipc`: `host` is this machine's shared memory and
-    System V IPC. `privileged`: every device and capability, and no filter. `log_size`: the bytes at which the log of a
+    System V IPC. `secrets` are files of this machine as (name, path), read at each start. `privileged`: every device and
+    capability, and no filter. `log_size`: the bytes at which the log of a
     detached one begins anew; without `log` it has none. `stop_signal` comes before the image's own, and `stop_timeout` are the seconds between
     that and a kill."""
 
@@ -76,6 +80,7 @@ class RunOptions:
     name: str | None = None
     named_volumes: tuple[NamedVolume, ...] = ()
     project_volumes: tuple[NamedVolume, ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     devices: tuple[Device, ...] = ()
     hostname: str | None = None
@@ -187,6 +192,34 @@ def parse_size(text: str, what: str) -> int:
     if not 4096 <= value < 1 << 62 or len(text) > 32:
         raise UsageError(f"'{text[:40]}' is not a size for {what}", hint="write it as 256m or 2g")
     return value
+
+
+def parse_secret(text: str) -> tuple[str, str]:
+    """`NAME=FILE`, or `id=NAME,src=FILE` as `docker build` has it: a file to show as /run/secrets/NAME. Raises UsageError where it
+    cannot be read."""
+    name, equals, path = text.partition("=")
+    if name == "id" and ",src=" in path:
+        name, _, path = path.partition(",src=")
+    if not equals or not path or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{text[:80]}' is not a secret", hint="write NAME=FILE; it is /run/secrets/NAME inside"
+        )
+    place = os.path.realpath(os.path.expanduser(path))
+    try:
+        if not os.path.isfile(place):
+            raise FileNotFoundError(2, "there is no such file")
+        with open(place, "rb") as file:
+            if len(file.read(SECRET_LIMIT + 1)) > SECRET_LIMIT:
+                raise UsageError(
+                    f"the secret '{name}' is longer than {SECRET_LIMIT >> 10} KiB",
+                    hint="mount a large file with -v",
+                )
+    except OSError as error:
+        raise UsageError(
+            f"the file '{path}' of the secret '{name}' cannot be read: {(error.strerror or '').lower()}",
+            hint="check its path",
+        ) from error
+    return name, place
 
 
 def parse_hostname(text: str) -> str:

@@ -48,6 +48,7 @@ _SPELLED = {
     "ports": "-p",
     "storage": "--storage-size",
     "hosts": "--add-host",
+    "secrets": "--secret",
     "groups": "--group-add",
     "rooms": "-v with a path alone",
 }
