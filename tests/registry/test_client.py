@@ -26,6 +26,7 @@ from corten.registry.client import (
     open_repository,
 )
 from corten.registry.credentials import Credential, Given
+from corten.registry.failures import Unsupported
 from support.embedded import serving
 from support.faults import (
     Action,
@@ -475,16 +476,20 @@ def test_an_upload_that_is_too_large_goes_in_pieces(
     assert pulled(through, data) == data
 
 
+@pytest.mark.parametrize(
+    ("why", "kind", "hint"),
+    [("push", AccessDenied, "login"), ("quota", Unsupported, "space for this is used up")],
+)
 def test_an_upload_that_is_refused_is_reported_as_that_and_cancelled(
-    through: Repository, proxy: FaultProxy
+    through: Repository, proxy: FaultProxy, why: str, kind: type[RegistryError], hint: str
 ) -> None:
-    body = b'{"errors": [{"code": "DENIED", "message": "quota\\u001b[31m exceeded\\n"}]}'
+    body = b'{"errors": [{"code": "DENIED", "message": "%b\\u001b[31m refused\\n"}]}' % why.encode()
     proxy.on("PUT", "/uploads/", Answer(403, {"Content-Type": "application/json"}, body, early=True))
     data = blob(21, 20 << 20)
-    with pytest.raises(AccessDenied) as caught:
+    with pytest.raises(kind) as caught:
         through.push_blob(streamed(data), **known(data))
-    assert "quota [31m exceeded" in caught.value.message
-    assert "login" in str(caught.value.hint)
+    assert f"{why} [31m refused" in caught.value.message
+    assert hint in str(caught.value.hint)
     assert proxy.asked("DELETE", "/uploads/")
 
 

@@ -218,6 +218,7 @@ def test_a_helper_that_is_missing_or_fails_is_done_without_and_told(
     said: list[Event] = []
     chain = Keychain(environment, said.append)
     assert chain.find("registry.example/a") == Credential("listed", SECRET)
+    assert chain.find("registry.example/b") == Credential("listed", SECRET), "and it is told once for a host"
     assert chain.find("public.example/a") is None
     assert [type(event) for event in said] == [Warned, Warned]
     for event in said:

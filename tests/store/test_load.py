@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Iterable
@@ -410,6 +411,19 @@ def test_layers_with_another_media_type_than_bytes_and_no_platform(store: Store,
         f"'iris:1' does not say its platform, and is taken for {Platform.host()}"
     ]
     assert (store.layers.tree(image.config.diff_ids[1]) / "b").read_bytes() == b"2"
+
+
+def test_a_layer_that_umoci_inserted(store: Store, tmp_path: Path) -> None:
+    """Its tar ends with the file's last byte."""
+    (tmp_path / "greeting").write_text("hi\n")
+    for command in (
+        "init --layout oci",
+        "new --image oci:a",
+        "insert --rootless --image oci:a greeting /greeting",
+    ):
+        subprocess.run(["umoci", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    (image,) = load(store, tmp_path / "oci", "oci", ignore, name="greeter")
+    assert (store.layers.tree(image.config.diff_ids[0]) / "greeting").read_text() == "hi\n"
 
 
 def test_artifacts_and_foreign_layers_are_refused_with_a_reason(store: Store, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +63,7 @@ class Keychain:
     def __init__(self, environment: Mapping[str, str], observe: Observer = ignore) -> None:
         self._environment = dict(environment)
         self._observe = observe
+        self._answers: dict[tuple[str, str], tuple[str, str] | None] = {}
 
     def __repr__(self) -> str:
         return "Keychain()"
@@ -75,10 +76,21 @@ class Keychain:
         """The credentials for `name` and the file that leads to them."""
         for path in credential_files(self._environment):
             document = read_document(path)
-            found = document and _in_document(document, name, path, self._environment, self._observe)
+            found = document and _in_document(document, name, path, self._ask)
             if found:
                 return path, found
         return None, None
+
+    def _ask(self, helper: str, host: str, path: Path) -> tuple[str, str] | None:
+        """What a helper has for a host; it is asked once, and what fails is told once."""
+        key = (helper, host)
+        if key not in self._answers:
+            self._answers[key] = None
+            try:
+                self._answers[key] = ask_helper(helper, key_of(host), self._environment, path, self._observe)
+            except RegistryError as error:
+                self._observe(Warned(f"{error.message}; going on without it", error.hint))
+        return self._answers[key]
 
 
 def credential_files(environment: Mapping[str, str]) -> list[Path]:
@@ -158,16 +170,15 @@ def helper_for(document: Mapping[str, Any], host: str, path: Path) -> str | None
 
 
 def _in_document(
-    document: Mapping[str, Any], name: str, path: Path, environment: Mapping[str, str], observe: Observer
+    document: Mapping[str, Any],
+    name: str,
+    path: Path,
+    ask: Callable[[str, str, Path], tuple[str, str] | None],
 ) -> Credential | None:
     host = name.partition("/")[0]
     helper = helper_for(document, host, path)
     if helper is not None:
-        answer = None
-        try:
-            answer = ask_helper(helper, key_of(host), environment, path, observe)
-        except RegistryError as error:
-            observe(Warned(f"{error.message}; going on without it", error.hint))
+        answer = ask(helper, host, path)
         if answer is not None:
             user, secret = answer
             return Credential(identity_token=secret) if user == _IDENTITY else Credential(user, secret)

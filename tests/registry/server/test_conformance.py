@@ -127,6 +127,9 @@ def test_tags_of_the_query_that_are_none(pusher: Pusher, query: str) -> None:
     place = pusher.place(f"manifests/{name}?{query}")
     assert pusher.client("PUT", place, content, {"Content-Type": media.MANIFEST}).status == 400
     assert pusher.client("GET", pusher.place("manifests/ok")).status == 404
+    assert pusher.client("GET", pusher.place(f"blobs/{digest(b'x')}?{query}")).status == 404, (
+        "nothing to a blob"
+    )
 
 
 @ALGORITHMS

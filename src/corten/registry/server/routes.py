@@ -64,7 +64,8 @@ def route(target: str) -> Route:
             name, last = found[1], found[2] if found.lastindex == 2 else ""
             if kind == "upload" and not _UPLOAD.fullmatch(last):
                 raise Refusal(404, "BLOB_UPLOAD_UNKNOWN", "that is not the address of an upload")
-            tags = tuple(dict.fromkeys(map(tag_of, fields.get("tag", ()))))
+            asked = fields.get("tag", []) if kind == "manifest" else []
+            tags = tuple(dict.fromkeys(map(tag_of, asked)))
             return Route(kind, repository_name(name), last, query, tags)  # type: ignore[arg-type]
     raise Refusal(404, "UNSUPPORTED", "that is not an address of the distribution specification")
 
