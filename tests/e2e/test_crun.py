@@ -33,7 +33,10 @@ def test_a_life_under_crun(crun: Commander) -> None:
     done = crun("exec", "-i", "-e", "X=y", "-w", "/tmp", "life-a", "--", "sh", "-c", "cat; pwd; echo $X; exit 7",
                 code=7, stdin=None, input="in\n")  # fmt: skip
     assert done.stdout == "in\n/tmp\ny\n"
-    assert "has no program 'nosuch'" in crun("exec", "life-a", "--", "nosuch", code=127).stderr
+    for flags in ((), ("-d",)):
+        assert "has no program 'nosuch'" in crun("exec", *flags, "life-a", "nosuch", code=127).stderr
+    crun("exec", "-d", "life-a", "sh", "-c", "sleep 0.1; touch /tmp/later")
+    until(lambda: crun("exec", "life-a", "ls", "/tmp").stdout == "later\n")
     crun("stop", "life-a")
     assert crun.list()["life-a"]["exit_code"] in (137, 143)
     crun("restart", "life-a")
@@ -65,6 +68,20 @@ def test_volumes_and_networks_under_crun(crun: Commander) -> None:
     crun("run", "-v", "kept:/kept", "runner", "--", "sh", "-c", "echo 42 > /kept/x")
     assert crun("run", "-v", "kept:/kept:ro", "runner", "--", "cat", "/kept/x").stdout == "42\n"
     crun("volume", "rm", "kept")
+    shared = crun(
+        "run",
+        "--ipc",
+        "host",
+        "--privileged",
+        "-v",
+        "/work",
+        "runner",
+        "sh",
+        "-c",
+        "touch /work/x && grep -c mqueue /proc/mounts",
+        code=1,
+    )
+    assert shared.stdout == "0\n"
     names = "import socket; print(sorted(n for _, n in socket.if_nameindex()))"
     assert crun("run", "runner", "--", "python", "-c", names).stdout == "['lo']\n"
     assert "lo" in crun("run", "--network", "host", "runner", "--", "python", "-c", names).stdout

@@ -228,7 +228,8 @@ def notes(arguments: argparse.Namespace) -> Iterator[str]:
     for text in arguments.security_opt:
         if text.startswith(("apparmor", "label")):
             yield f"--security-opt {text.partition('=')[0]} changes nothing: no AppArmor profile and no label is set"
-    yield from _volume_notes(arguments.volume)
+    if arguments.volume:
+        yield from _volume_notes(arguments.volume)
 
 
 def _volume_notes(volumes: Sequence[str]) -> Iterator[str]:
