@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,24 @@ def test_an_update_that_does_not_get_ready_changes_nothing(run: Run, adder: Path
         assert len(service.status["containers"]) == 1
     assert load.failures == []
     assert set(load.differences) == {1}
+
+
+def test_a_setup_that_hangs_is_given_up_with_what_it_said(run: Run, project: Callable[..., Path]) -> None:
+    setup = (
+        "    def setup(self):\n        print('loading', flush=True)\n        import time; time.sleep(600)\n"
+    )
+    app = project({"predict.py": PREDICT.format(1).replace("    def", setup + "    def", 1)}, "hang")
+    failed = run("up", app, "--detach", "--port", "0", "--start-timeout", "2s", code=1)
+    assert "\nloading\n" in failed.stderr
+    assert "'hang' was not ready after 2 s\n" in failed.stderr
+    assert "importing it and its 'setup' took longer" in failed.stderr
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(run, "up", app, "--detach", "--port", "0", code=1)
+        end = time.monotonic() + 30
+        while "starting" not in run("status").stdout:
+            assert time.monotonic() < end
+        run("down", "hang", code=0)
+        assert "error: 'hang' was stopped before it was ready\n" in waiting.result().stderr
 
 
 def test_an_update_that_is_interrupted_changes_nothing(corten: Corten, run: Run, adder: Path) -> None:
@@ -185,6 +204,7 @@ def test_a_command_is_ready_when_it_answers_wherever_it_listens(
     assert "working on it" in failed.stderr
     assert "was not ready after 1 s: it listens on no TCP port; $PORT says 8080" in failed.stderr
     assert "raise --start-timeout" in failed.stderr
+    assert "monitor" not in failed.stderr
     # Gradio's own port and address.
     (web / "main.py").write_text(WEB.format("one").replace('int(os.environ["PORT"])', "7860"))
     with kept(run, web) as service, Load(service.port, "/", clients=2, keep=False) as load:

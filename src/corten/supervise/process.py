@@ -153,6 +153,8 @@ def _supervise(store: Store, house: House, listener: socket.socket, tell: Callab
     image = replace(store.images.get(state.plan.image_id), name=state.plan.image)
     around = Surroundings(store, house, listener, starter(store, observe), 1, True, say, ready)
     Supervisor(state.plan, image, around).run()
+    if waiting:
+        tell(failed=f"'{house.name}' was stopped before it was ready", hint=None)
 
 
 def main(root: str, name: str, *descriptors: str) -> None:
