@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
+import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -55,12 +58,38 @@ def test_the_rest_of_a_refused_body_is_not_awaited_for_ever():
 
 
 def test_a_server_ends_although_a_refused_client_is_silent(start):
-    import signal
-    import socket
-
     server = start("def predict(x: int) -> int: return x", CORTEN_BODY_LIMIT="1Ki")
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\nhalf")
         assert b" 413 " in client.recv(1000)
         server.signal(signal.SIGTERM)
         assert server.wait(15) == 0
+
+
+def test_a_server_ends_although_a_client_falls_silent_in_its_body(start):
+    server = start("def predict(x: int) -> int: return x", CORTEN_BODY_SECONDS="4")
+    bodies = (
+        b"Content-Length: 50\r\n\r\nhalf",
+        b"Content-Length: 500000\r\n\r\nhalf",
+        b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    )
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+    *silent, slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(4)]
+    for client, body in zip(silent, bodies, strict=True):
+        client.sendall(head + body)
+    slow.sendall(head + b'Transfer-Encoding: chunked\r\n\r\n7\r\n{"x": 1\r\n')
+    time.sleep(0.2)
+    server.signal(signal.SIGTERM)
+    waiting = list(silent)
+    while waiting:
+        slow.sendall(b"1\r\n \r\n")
+        for client in select.select(waiting, [], [], 0.1)[0]:
+            assert b" 408 " in client.recv(1000)
+            waiting.remove(client)
+            client.close()
+    slow.sendall(b"1\r\n}\r\n0\r\n\r\n")
+    answer = slow.recv(1000)
+    assert b" 200 " in answer, "who goes on sending is waited for"
+    assert answer.endswith(b"\r\n\r\n1")
+    slow.close()
+    assert server.wait(15) == 0

@@ -191,7 +191,10 @@ class App:
             return status
         except Refused as refused:
             status = self._refuse(exchange, refused)
-            await body.discard(_DISCARD_SECONDS)
+            if not (
+                self.draining and status == 408
+            ):  # That client sends nothing, and the end is not to wait for it.
+                await body.discard(_DISCARD_SECONDS)
             return status
         finally:
             bodies.release(body)

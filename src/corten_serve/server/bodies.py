@@ -28,7 +28,9 @@ _STEP = 256 << 10
 _MEMBERS = 10_000
 """Members that a gzip stream may have: empty ones are 20 bytes each, and cost more than they bring."""
 _PACKINGS = ("gzip", "x-gzip", "deflate")
-_TOO_LATE = -1.0
+_SILENT = 3.0
+"""Seconds, or a quarter of what a body may take, for which the end of the server waits for a client that sends nothing more of its body. Whoever ends a server kills
+it after ten or so, and everybody with it who is still waiting for an answer."""
 
 
 class Body:
@@ -125,7 +127,9 @@ class Bodies:
         self._seconds = settings.body_seconds
         self._after = after
         self._spool = _Spool(settings.spool)
-        self._reading: dict[asyncio.Task[Any], float] = {}
+        self._reading: dict[asyncio.Task[Any], _Reading] = {}
+        self._hurried = 0.0
+        self._silent = min(_SILENT, settings.body_seconds / 4)
 
     async def read(self, body: Body, encoding: str | None) -> None:
         """Fill `body`, a large one into a file. Raises Refused instead of keeping more than one body, or all
@@ -141,7 +145,7 @@ class Bodies:
             )
         task = asyncio.current_task()
         assert task is not None
-        self._reading[task] = time.monotonic()
+        reading = self._reading[task] = _Reading(body)
         try:
             if announced is not None and announced <= _SMALL and encoding is None:
                 await body.at_once()
@@ -149,8 +153,8 @@ class Bodies:
             else:
                 await self._pieces(body, encoding and encoding.lower())
         except asyncio.CancelledError:
-            if self._reading[task] == _TOO_LATE:
-                raise Refused(408, f"the body took longer than {self._seconds:g} s") from None
+            if reading.late:
+                raise Refused(408, reading.late) from None
             raise
         finally:
             del self._reading[task]
@@ -163,12 +167,22 @@ class Bodies:
             with suppress(OSError):
                 os.unlink(body.path)
 
+    def hurry(self) -> None:
+        """The server ends: clients that send nothing are waited for no longer. `sweep` should be called every second."""
+        self._hurried = time.monotonic()
+
     def sweep(self) -> None:
         """Drop clients that have been sending their body for too long. To be called every few seconds."""
-        limit = time.monotonic() - self._seconds
-        for task, begun in list(self._reading.items()):
-            if begun < limit and begun != _TOO_LATE:
-                self._reading[task] = _TOO_LATE
+        now = time.monotonic()
+        for task, reading in self._reading.items():
+            reading.look(now)
+            if reading.late:
+                continue
+            if reading.begun < now - self._seconds:
+                reading.late = f"the body took longer than {self._seconds:g} s"
+            elif self._hurried and max(reading.moved, self._hurried) < now - self._silent:
+                reading.late = f"the server ends, and nothing of the body came for {self._silent:g} s"
+            if reading.late:
                 task.cancel()
 
     def close(self) -> None:
@@ -217,6 +231,21 @@ class Bodies:
 
     def _too_large(self) -> Refused:
         return Refused(413, f"the body is larger than {_size(self._limit)}")
+
+
+class _Reading:
+    """A body that is being read: since when, when something of it came last (as far as that is known), and why it was dropped."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._size = 0
+        self.begun = self.moved = time.monotonic()
+        self.late = ""
+
+    def look(self, now: float) -> None:
+        """See whether more has come."""
+        if self._body.size != self._size:
+            self._size, self.moved = self._body.size, now
 
 
 class _Gzip:

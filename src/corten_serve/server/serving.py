@@ -234,6 +234,7 @@ async def _drain(
     until they have seen that we are not ready. A socket that was passed in lives on elsewhere and loses nothing, but clients
     keep connections: whoever is busy on one is told with its next answer that it is the last."""
     app.draining = True
+    app.bodies.hurry()
     if not settings.inherited and not urgent:
         await asyncio.sleep(settings.drain)
     elif not urgent:
@@ -245,8 +246,12 @@ async def _drain(
             await asyncio.sleep(_PARTING)
     front.stop()  # type: ignore[no-untyped-call]
     listener.close()
+    swept = time.monotonic()
     while app.active:
         await asyncio.sleep(0.01)
+        if time.monotonic() - swept > 1.0:
+            swept = time.monotonic()
+            app.bodies.sweep()
     await asyncio.wait({accepting}, timeout=_LAST_WORDS)
 
 
