@@ -29,6 +29,7 @@ from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.monitor import Monitor, become, begin
 from corten.runtime.overlay import enter_mount_namespace, mount_limited, mount_overlay
 from corten.runtime.processes import note_inside
+from corten.runtime.streams import Streams, replaced_files
 from corten.sandbox import kernel
 from corten.store.disk import remove_tree
 from corten.values import dataclass, replace
@@ -213,6 +214,7 @@ def _enter_user_namespace(identity: Identity, tell: int, waits: int, shared: Wir
 
 def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     directory = launch.directory
+    streams = _streams(launch)
     wire = _wire(launch)
     alone = launch.forward is not None and not launch.open
     extra = kernel.CLONE_NEWPID | (kernel.CLONE_NEWNET if alone else 0)
@@ -240,7 +242,9 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     # First, so that it is process 1: a forwarder that ends must not take the container with it.
     engine = os.fork()
     if engine == 0:
+        streams.take()
         _engine(launch, tell, wire)
+    streams.release()
     if wire is not None:
         wire.connect()
     forwarder = None
@@ -253,6 +257,7 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     own = launch.detached and not os.path.islink(f"{directory}/output.log")
     log = f"{directory}/output.log" if own else None
     code = attend(engine, forwarder, log=log)
+    streams.finish()
     shorten_log(log)
     if forwarder is not None:
         with contextlib.suppress(ProcessLookupError):
@@ -260,6 +265,13 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     if _memory_ran_out(launch, code):
         Path(directory, RAN_OUT_OF_MEMORY).touch()
     return code
+
+
+def _streams(launch: Launch) -> Streams:
+    """Pipes in place of files among the standard streams. runc makes its own, and a container's own terminal or log is none."""
+    if launch.engine.name == "runc" or launch.detached or launch.output is not None or launch.monitor:
+        return Streams()
+    return replaced_files()
 
 
 def _wire(launch: Launch) -> Wire | None:

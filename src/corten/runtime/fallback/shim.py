@@ -34,6 +34,7 @@ from corten.runtime.engine import Engine
 from corten.runtime.enter import enter_network
 from corten.runtime.forwarder import Probe, start_forwarder
 from corten.runtime.processes import children, first_process, handles, note_inside, read_proc
+from corten.runtime.streams import Streams, replaced_files
 from corten.sandbox import kernel
 from corten.store.disk import remove_tree
 from corten.values import dataclass
@@ -145,11 +146,16 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     alive, here = os.pipe2(os.O_CLOEXEC)
     # The engine starts when nobody else has the other end open: when the guard is ready.
     waits, go = os.pipe2(os.O_CLOEXEC)
+    # PRoot isolates nothing, and what it leaves behind would hold the pipes.
+    passed = traced or watched.detached or watched.output is not None
+    streams = Streams() if passed else replaced_files()
     engine = os.fork()
     if engine == 0:
         os.close(go)
         os.read(waits, 1)
+        streams.take()
         _engine(watched, prepared, tell)
+    streams.release()
     guard = _Guard(engine, alive, watched.directory, go) if traced else None
     os.close(alive)
     os.close(waits)
@@ -166,6 +172,7 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
         receiver=partial(_receiver, engine, traced),
         stand_in=(guard.pid, partial(_end, engine)) if guard is not None else None,
     )
+    streams.finish()
     if guard is not None:
         found = guard.result()
         code = code if found is None else found
