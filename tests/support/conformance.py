@@ -171,6 +171,16 @@ def _no_layers(data: Data) -> None:
     data.tagged(data.manifest(data.image(layers=0)), "no-layers")
 
 
+def _sparse(data: Data) -> None:
+    config, layers = data.image()
+    del data.blobs[layers[0]["digest"]]
+    data.tagged(data.manifest((config, layers)), "sparse-image")
+    absent = data.descriptor(data.random.randbytes(1024), media.MANIFEST, platform=PLATFORMS[1])
+    data.tagged(
+        data.index([{**data.manifest(data.image()), "platform": PLATFORMS[0]}, absent]), "sparse-index"
+    )
+
+
 def _by_digest_alone(data: Data) -> None:
     data.index(data.images())
 
@@ -205,11 +215,13 @@ SETS: dict[str, Made] = {
     "tag-param-sha256": (_by_tag_parameter, {"tag_parameter": True}),
     "tag-param-sha512": (_by_tag_parameter, {"tag_parameter": True, "algorithm": "sha512"}),
 }
-"""What is pushed, by the suite's names; sparse manifests, which it leaves out unless asked, are not among it."""
+"""What is pushed, by the suite's names."""
+SPARSE = "sparse"
+"""What the suite leaves out unless asked."""
 
 
 def made(name: str) -> Data:
-    make, options = SETS[name]
+    make, options = (_sparse, {}) if name == SPARSE else SETS[name]
     data = Data(**options)
     make(data)
     return data

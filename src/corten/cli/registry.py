@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--read-only", action="store_true", help="refuse every push and deletion")
     parser.add_argument(
+        "--allow-sparse",
+        action="store_true",
+        help="take manifests whose blobs or platforms are not all there, as for mirrors of one platform",
+    )
+    parser.add_argument(
         "--allow-anyone", action="store_true", help="let other machines push and pull without a password"
     )
     parser.add_argument(
@@ -104,6 +109,7 @@ def _serve(root: Path, arguments: argparse.Namespace, context: Context) -> int:
         passwords=Passwords.read(arguments.htpasswd) if arguments.htpasswd else None,
         read_only=arguments.read_only,
         anyone=arguments.allow_anyone,
+        sparse=arguments.allow_sparse,
         tls=(arguments.tls_cert, arguments.tls_key) if arguments.tls_cert else None,
     )
 

@@ -13,8 +13,10 @@ from urllib.parse import quote
 import pytest
 
 from corten.oci import media
-from support.conformance import EXAMPLE, OTHER, SETS, Data, Pusher, digest, made, seen
-from support.embedded import Client
+from corten.registry.server.collection import Collected, collect
+from corten.registry.server.contents import Contents
+from support.conformance import EXAMPLE, OTHER, SETS, SPARSE, Data, Pusher, digest, made, seen, type_of
+from support.embedded import Client, serving
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 DATA = random.Random(512).randbytes(3 * 1024 - 5)
@@ -47,6 +49,25 @@ def test_a_set_is_pushed_listed_pulled_and_deleted(pusher: Pusher, name: str) ->
     for name in data.blobs:
         assert client("DELETE", pusher.place(f"blobs/{name}")).status == 202
         assert client("HEAD", pusher.place(f"blobs/{name}")).status == 404
+
+
+def test_sparse_manifests_are_taken_where_that_is_asked_for(pusher: Pusher, tmp_path: Path) -> None:
+    data = made(SPARSE)
+    for name, content in data.blobs.items():
+        pusher.blob(name, content)
+    for name, content in list(data.manifests.items())[::2]:
+        said = pusher.client(
+            "PUT", pusher.place(f"manifests/{name}"), content, {"Content-Type": type_of(content)}
+        )
+        assert said.code == "MANIFEST_BLOB_UNKNOWN"
+    with serving(tmp_path / "sparse", sparse=True) as client:
+        sparse = Pusher(client, "conformance/repo1")
+        sparse.all(data)
+        sparse.look(data)
+        assert collect(Contents(client.root), spared=0) == Collected(0, 0, 0, 0), (
+            "what is missing is no damage"
+        )
+        sparse.look(data)
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)

@@ -30,10 +30,11 @@ from corten.store.locks import Busy, locked
 
 
 class Contents:
-    """The contents below `root`. With `fixed`, nothing is ever written there, not even a lock."""
+    """The contents below `root`. With `fixed`, nothing is ever written there, not even a lock. With `sparse`, a manifest may
+    lead to what is not there."""
 
-    def __init__(self, root: Path, *, fixed: bool = False) -> None:
-        self.root, self.fixed = root, fixed
+    def __init__(self, root: Path, *, fixed: bool = False, sparse: bool = False) -> None:
+        self.root, self.fixed, self.sparse = root, fixed, sparse
         self.blobs = Blobs(root)
         self.repositories_directory = root / "repositories"
         # Manifests and tags of one repository change one after the other.

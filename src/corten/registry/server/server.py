@@ -37,13 +37,15 @@ _BUSY = (
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How to serve. `host` is a name or an address, `port` 0 picks one. `tls` are a certificate's chain and its key. Without
-    `passwords`, a host that other machines reach is refused unless `anyone` may use it."""
+    `passwords`, a host that other machines reach is refused unless `anyone` may use it. `sparse`: a manifest may lead to
+    what is not there."""
 
     host: str = "127.0.0.1"
     port: int = 5000
     passwords: Passwords | None = None
     read_only: bool = False
     anyone: bool = False
+    sparse: bool = False
     tls: tuple[Path, Path] | None = None
     most_connections: int = MOST_CONNECTIONS
 
@@ -161,7 +163,7 @@ class Server:
 def listening(root: Path, settings: Settings, observe: Observer = ignore) -> Iterator[Server]:
     """A server over `root` that listens, and answers once it is `run`. Raises UsageError for settings that are not safe or
     cannot be used, RegistryError when the port cannot be had, and StoreError for the root."""
-    contents = Contents(root, fixed=settings.read_only)
+    contents = Contents(root, fixed=settings.read_only, sparse=settings.sparse)
     family, address = _resolve(settings)
     loopback = ipaddress.ip_address(address[0].partition("%")[0]).is_loopback
     if not loopback and settings.passwords is None and not settings.anyone:

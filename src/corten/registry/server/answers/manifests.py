@@ -46,7 +46,7 @@ def push(contents: Contents, request: Request) -> Answer:
     name = request.route.name
     with contents.ordered(name):
         repository = contents.repository(name)
-        _require(repository, found)
+        _require(repository, found, sparse=contents.sparse)
         contents.put_document(data, digest)
         repository.put_manifest(digest, found, len(data))
         for tag in tags:
@@ -59,15 +59,19 @@ def push(contents: Contents, request: Request) -> Answer:
     return Answer(201, headers)
 
 
-def _require(repository: Repository, found: Contained) -> None:
-    """Raise Refusal if the repository lacks something that a manifest leads to, or has it in another size."""
+def _require(repository: Repository, found: Contained, *, sparse: bool) -> None:
+    """Raise Refusal if the repository lacks something that a manifest leads to, which a `sparse` one may, or has it in another
+    size."""
     for blob in found.blobs:
-        _same(repository.blob_size(blob.digest), blob.size, "blob", blob.digest)
+        there = repository.blob_size(blob.digest)
+        if there is not None or not sparse:
+            _same(there, blob.size, "blob", blob.digest)
     for child in found.manifests:
         size = repository.manifest_size(child.digest)
         # An index may also list what is not a manifest (image-index.md).
         size = repository.blob_size(child.digest) if size is None else size
-        _same(size, child.size, "manifest", child.digest)
+        if size is not None or not sparse:
+            _same(size, child.size, "manifest", child.digest)
 
 
 def _same(there: int | None, said: int, what: str, digest: Digest) -> None:
