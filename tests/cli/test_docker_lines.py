@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from corten.cli.context import Context
+from corten.cli.docker_options import say_volume_notes
 from corten.cli.living import life_of
 from corten.cli.main import _own_and_command, parser_of
 from corten.cli.run import options_of, platform_of, reachable
@@ -92,3 +93,14 @@ def test_a_line_of_docker_is_accepted_or_refused_with_the_way(here: Path, line: 
 def test_the_list_is_long_and_few_lines_are_refused() -> None:
     assert len(LINES) >= 100
     assert sum(expected.startswith("=") for _, expected in LINES) >= 80
+
+
+def test_options_of_volumes_that_change_nothing_are_told_once(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = Context(Terminal.standard())
+    for _ in range(2):
+        say_volume_notes(["./a:/a:z", "./b:/b:ro,z,cached", "/c"], context)
+    said = capsys.readouterr().err
+    assert said.count("':z' of a volume changes nothing") == 1
+    assert said.count("':cached' of a volume changes nothing") == 1

@@ -205,6 +205,14 @@ def say_notes(arguments: argparse.Namespace, context: Context) -> None:
         say_once(text, text, context)
 
 
+def say_volume_notes(volumes: Sequence[str], context: Context) -> None:
+    """The same of the options of volumes alone."""
+    from corten.cli.isolation import say_once
+
+    for text in _volume_notes(volumes):
+        say_once(text, text, context)
+
+
 def notes(arguments: argparse.Namespace) -> Iterator[str]:
     """What is told about the arguments."""
     if arguments.privileged:

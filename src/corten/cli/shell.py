@@ -100,6 +100,10 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         engine=arguments.engine,
     )
     options = of_project(options, arguments.path, context)
+    if arguments.volume:
+        from corten.cli.docker_options import say_volume_notes
+
+        say_volume_notes(arguments.volume, context)
     context.terminal.close()
     try:
         return container.run(image, options, context.store, context.observe)

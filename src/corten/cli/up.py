@@ -79,6 +79,10 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
     if arguments.name is not None:
         _check_name(arguments.name, context)
     check_values(arguments)
+    if arguments.volume:
+        from corten.cli.docker_options import say_volume_notes
+
+        say_volume_notes(arguments.volume, context)
     with _listener(arguments, context, path) as listener:
         if arguments.name is None and path.is_dir():
             _check_only_one(path, context)
