@@ -37,8 +37,9 @@ def listening() -> list[Socket]:
     """The TCP sockets that listen in this process's network namespace."""
     found: list[Socket] = []
     for name in ("tcp", "tcp6"):
-        with suppress(OSError), open(f"/proc/self/net/{name}", encoding="ascii") as file:
-            found += parse(file.read())
+        # As bytes: another codec than UTF-8 is a module, which a forwarder that has become nobody may not be able to read.
+        with suppress(OSError), open(f"/proc/self/net/{name}", "rb") as file:
+            found += parse(file.read().decode(errors="replace"))
     return sorted(set(found), key=lambda item: (item.port, item.address))
 
 

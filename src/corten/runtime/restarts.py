@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from corten.runtime.processes import read_proc
-
 
 class Restarts:
     """Counts, from one look to the next, the processes that ended and whose parent, which is the same program, lives on: the
@@ -45,10 +43,11 @@ def _numbers() -> list[int]:
 def _read(pid: int) -> tuple[int, str, str] | None:
     """Parent, start time and program of a process: the first word of its command line, `gunicorn:` or an interpreter's path."""
     with suppress(OSError, ValueError, IndexError):
-        with read_proc(pid, "stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        with read_proc(pid, "cmdline") as file:
-            program = file.read(4096).split("\0", 1)[0].split(" ", 1)[0]
+        # As bytes, which need no codec (see listening.py).
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].decode().split()
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            program = file.read(4096).split(b"\0", 1)[0].split(b" ", 1)[0].decode(errors="replace")
         # A zombie has ended.
         return None if fields[0] in "ZX" else (int(fields[1]), fields[19], program)
     return None
