@@ -103,8 +103,12 @@ def lock_project(
     resolving_indexes(project, environment)  # what the user has to confirm is asked before anything is done
     wanted = sorted(set(project.platforms))
     sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once
-    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
-        platforms = tuple(pool.map(locking.platform, wanted))
+    if len(wanted) == 1:
+        # In this thread Ctrl-C ends it at once; another one is waited for.
+        platforms: tuple[PlatformLock, ...] = (locking.platform(wanted[0]),)
+    else:
+        with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+            platforms = tuple(pool.map(locking.platform, wanted))
     return Lock(
         corten=__version__,
         project=digest,

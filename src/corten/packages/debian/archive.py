@@ -205,12 +205,20 @@ class DebianArchive:
         task = f"packages of debian:{suite} for {architecture}"
         observe(TaskStarted("resolve", task))
         parts = parts_of(suite)
-        with ThreadPoolExecutor(len(parts)) as pool:
+        pool = ThreadPoolExecutor(len(parts))
+        waits = True
+        try:
             work = [
                 pool.submit(self.mirrors.index, name, archive, architecture, observe)
                 for name, archive in parts
             ]
             indexes = [item.result() for item in work]
+        except KeyboardInterrupt:
+            # Reading an index takes seconds, and whoever interrupts it does not want it any more.
+            waits = False
+            raise
+        finally:
+            pool.shutdown(wait=waits, cancel_futures=not waits)
         self.mirrors.remember()
         observe(TaskFinished("resolve", task))
         return Catalogue(indexes)
