@@ -93,3 +93,34 @@ def test_a_server_ends_although_a_client_falls_silent_in_its_body(start):
     assert answer.endswith(b"\r\n\r\n1")
     slow.close()
     assert server.wait(15) == 0
+
+
+def test_a_server_ends_although_clients_do_not_read_their_answers(start):
+    code = """
+        from collections.abc import Iterator
+        from corten_serve import endpoint
+
+        class Model:
+            def predict(self) -> str:
+                return "x" * 30_000_000
+
+            @endpoint
+            def stream(self) -> Iterator[str]:
+                for _ in range(300):
+                    yield "x" * 100_000
+    """
+    server = start(code, "predict:Model")
+    clients = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(3)]
+    for client, path in zip(clients, (b"/predict", b"/predict", b"/stream"), strict=True):
+        head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson, */*;q=0.5\r\n" % path
+        client.sendall(head + b"Content-Length: 2\r\n\r\n{}")
+        assert b" 200 " in client.recv(100)
+    server.signal(signal.SIGTERM)
+    received = 0
+    while data := clients[0].recv(1 << 20):
+        received += len(data)
+    assert received > 30_000_000, "who reads gets the whole of it"
+    clients[0].close()
+    assert server.wait(30) == 0, "before the minute that a client may otherwise take"
+    for client in clients[1:]:
+        client.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ def _tells_its_end(meta: bytes) -> bool:
 
 
 class Writer:
-    """Writes large answers to one client. `patience` is for how many seconds a client may not read at all. `shared`, for HTTP/2,
+    """Writes large answers to one client. `patience` tells for how many seconds a client may not read at all, which changes when the server ends. `shared`, for HTTP/2,
     has the connections on which several answers may be written at once, by address: those live on when one answer is broken
     off."""
 
@@ -101,7 +102,7 @@ class Writer:
         self,
         proto: HTTPProtocol,
         client: str,
-        patience: float,
+        patience: Callable[[], float],
         shared: dict[str, Connection] | None = None,
     ) -> None:
         self._shared = shared
@@ -165,10 +166,10 @@ class Writer:
             await _send(transport, data)
             return
         if more:
-            await connection.settled(0, self._patience)
+            await connection.settled(0, self._patience())
         if data and await _send(transport, data):
             connection.sent += len(data)
-            await connection.settled(len(data), self._patience)
+            await connection.settled(len(data), self._patience())
 
     async def _give(self, transport: Transport, data: bytes) -> bool:
         """Send the next bytes. False for a client that has left, or does not read; its connection ends."""

@@ -206,7 +206,7 @@ class App:
     def _writer(self, exchange: _Exchange) -> Writer:
         scope = exchange.scope
         shared = self._shared if scope.http_version == "2" else None
-        return Writer(exchange.proto, scope.client, self._settings.body_seconds, shared)
+        return Writer(exchange.proto, scope.client, lambda: self.bodies.patience, shared)
 
     async def _large(
         self, exchange: _Exchange, body: Body, status: int, headers: Headers, data: bytes

@@ -167,8 +167,13 @@ class Bodies:
             with suppress(OSError):
                 os.unlink(body.path)
 
+    @property
+    def patience(self) -> float:
+        """For how many seconds a client may not read its answer."""
+        return self._silent if self._hurried else self._seconds
+
     def hurry(self) -> None:
-        """The server ends: clients that send nothing are waited for no longer. `sweep` should be called every second."""
+        """The server ends: clients that neither send nor read are waited for no longer. `sweep` should be called every second."""
         self._hurried = time.monotonic()
 
     def sweep(self) -> None:

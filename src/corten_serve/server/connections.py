@@ -9,7 +9,7 @@ import os
 import socket
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 _LAST_SENT, _LAST_RECEIVED = slice(44, 48), slice(52, 56)
@@ -43,7 +43,7 @@ class Connection:
             return 1 << 62  # It is gone: sending will say so.
         return int.from_bytes(information[_ACKED], "little")
 
-    async def taken(self, all_but: int, seconds: float) -> bool:
+    async def taken(self, all_but: int, seconds: Callable[[], float]) -> bool:
         """Wait until the client has taken all but so many of the bytes that were sent. False as soon as it took nothing at
         all for `seconds`, or only other answers for several times as long. What was on its way when the handle was made counts as
         taken, too."""
@@ -52,9 +52,9 @@ class Connection:
             if acked != before:
                 waited, pause, before = 0.0, _SOON, acked
                 stuck = stuck if self.writers > 1 else 0.0
-            elif waited >= seconds:
+            elif waited >= seconds():
                 return False
-            if stuck >= _OTHERS * seconds:
+            if stuck >= _OTHERS * seconds():
                 return False
             await asyncio.sleep(pause)
             waited += pause
