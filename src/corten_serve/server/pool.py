@@ -108,7 +108,7 @@ class Pool:
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         now = self._loop.time()
         request = Request(lane, meta, body, path, answer, now, now + timeout if timeout else 0.0, watch)
-        if path is None and self._suspects.may_be(len(body)):
+        if path is None and self._suspects.may_be(body):
             self._check(request, now)
         queue.add(request)
         self._dispatch.soon()
@@ -255,7 +255,7 @@ class Pool:
                 _settle(again[0], (502, b"", error_body(f"{reason}; {_TURNS} workers have ended that way")))
         for request in begun:
             if len(begun) == 1 and request.path is None and worker.why is None:
-                self._suspects.accuse(request.key or _key(request), len(request.body), now)
+                self._suspects.accuse(request.key or _key(request), request.body, now)
             if request.stream is not None:
                 _break_off(request.stream, reason)
             _settle(request, (502, b"", error_body(reason)))
