@@ -270,7 +270,8 @@ def test_bursts_far_beyond_the_bound_are_refused_and_their_memory_is_given_back(
             after = sum(map(memory, processes)) - before
         record_property("5,000 at once, three times: most memory more, MB", most // 10**6)
         record_property("the same: kept afterwards, MB", after // 10**6)
-        assert most < 110 << 20
+        # An open connection, which may become HTTP/1.1 or HTTP/2, costs up to 28 KiB.
+        assert most < 170 << 20
         assert after < 45 << 20, "an allocator that keeps it all has 120 MB by now"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
