@@ -28,7 +28,7 @@ from corten.packages.fetch import fetch_wheels
 from corten.project.load import load
 from corten.project.model import Project
 from corten.store.store import Store
-from debian_parts import NOW, Archive, public, quick_http, signing_key, sources
+from debian_parts import NOW, Archive, Mirror, public, quick_http, signing_key, sources
 from debian_parts import serving as mirroring
 from support.index import publish
 from support.web import Web, serving
@@ -50,13 +50,16 @@ BASE = [
 ]
 PYTHON = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib")
 ARCHITECTURES = ("amd64", "arm64")
+HERE = Platform.host().architecture
+(OTHER,) = {*ARCHITECTURES} - {HERE}
 
 
 class World:
     """An index, a Debian mirror, a store and a project."""
 
-    def __init__(self, web: Web, mirror: str, archive: Archive, root: Path) -> None:
-        self.web, self.mirror, self.archive, self.root = web, mirror, archive, root
+    def __init__(self, web: Web, mirror: Mirror, archive: Archive, root: Path) -> None:
+        self.web, self.archive, self.root = web, archive, root
+        self.mirror, self.asked = mirror.url, mirror.requests
         self.pool = root / "pool"
         self.folder = root / "project"
         self.folder.mkdir()
@@ -123,7 +126,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         archive.add("libglx0", "1.6", architecture=architecture)
     archive.publish()
     with serving() as web, mirroring(tmp_path / "mirror") as mirror:
-        yield World(web, mirror.url, archive, tmp_path)
+        yield World(web, mirror, archive, tmp_path)
 
 
 def versions(lock: Lock, platform: str = "linux/amd64") -> dict[str, str]:
@@ -150,11 +153,35 @@ def test_a_whole_project(world: World) -> None:
     assert lock.project == inputs_digest(project)
     assert lock.serving == serving_digest()
     assert lock.compilers == {}
-    one = world.lock(replace(project, platforms=project.platforms[:1]))
-    assert {deb.name for deb in one.compilers["arm64"]} == {"python3.11-minimal", "libpython3.11-minimal"}
     assert "Python packages for linux/amd64" in {
         item.name for item in world.events if isinstance(item, TaskFinished)
     }
+
+
+def test_a_lock_for_this_machine_asks_for_no_index_of_another_architecture(world: World) -> None:
+    world.write("main.py", "print('hello')\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "main.py"]\n')
+    project = load(world.folder)
+    here = replace(project, platforms=(Platform.host(),))
+    assert world.lock(here).compilers == {}
+    assert [path for path in world.asked if f"binary-{HERE}" in path]
+    assert not [path for path in world.asked if f"binary-{OTHER}" in path]
+
+
+def test_a_lock_for_another_platform_has_the_compiler_of_the_machines_that_made_it(world: World) -> None:
+    world.write("main.py", "print('hello')\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "main.py"]\n')
+    project = load(world.folder)
+    other = world.lock(replace(project, platforms=(Platform("linux", OTHER),)))
+    assert set(other.compilers) == {HERE}
+    assert {deb.name for deb in other.compilers[HERE]} == {"python3.11-minimal", "libpython3.11-minimal"}
+    # One that a machine of the other architecture has added stays until everything is chosen again.
+    here = replace(project, platforms=(Platform.host(),))
+    base = other.platforms[0].base
+    assert isinstance(base, DebianBase)
+    theirs = replace(world.lock(here), compilers={OTHER: base.debs})
+    assert world.lock(here, theirs).compilers == theirs.compilers
+    assert world.lock(here, theirs, upgrade=True).compilers == {}
 
 
 def test_without_a_predictor_there_is_no_server(world: World) -> None:
@@ -492,7 +519,6 @@ def test_everything_can_be_gathered_in_a_directory(world: World) -> None:
     assert {path.name for path in (target / "wheels").iterdir()} == {wheel.file for wheel in wheels}
     assert {path.name for path in (target / "debs").iterdir()} == {deb.file for deb in debs}
     assert {"granian", "alpha", "beta"} == {wheel.name for wheel in wheels}
-    assert any(deb.architecture == "arm64" for deb in debs)  # the compiler of the other kind of builder
     damaged = target / "wheels" / wheels[0].file
     untouched = target / "debs" / debs[0].file
     stamp = untouched.stat().st_mtime_ns

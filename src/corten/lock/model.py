@@ -64,7 +64,7 @@ class PlatformLock:
 class Lock:
     """`project` is the hash of the normalised inputs that the lock was made from (see `corten.lock.inputs`);
     `serving` the content hash of `corten_serve` (None without a predictor); `compilers` maps an architecture that the
-    lock has no platform for to the interpreter packages with which a builder of that architecture compiles bytecode."""
+    lock has no platform for, and on whose machines it was made, to the interpreter packages that compile bytecode there."""
 
     corten: str
     project: Digest

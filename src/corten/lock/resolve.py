@@ -25,7 +25,7 @@ from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.packages.compatibility import Target
-from corten.packages.debian.archive import ARCHITECTURES, DebianArchive, check_python
+from corten.packages.debian.archive import DebianArchive, check_python
 from corten.packages.files import STRICT, Accepted, Deb, Wheel
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.requirements import normal_name
@@ -257,7 +257,8 @@ class _Locking:
             return resolver.resolve(wanted, before, upgrade=self.upgrade, again=again)
 
     def compilers(self, platforms: Sequence[PlatformLock]) -> dict[str, tuple[Deb, ...]]:
-        """The interpreters for builders whose architecture the lock has no platform for."""
+        """The interpreter for this machine, where the lock has no platform of its architecture. Builders of another architecture need
+        that one's index of packages, so they add it when they lock; what the last lock has for them stays."""
         base = platforms[0].base
         if not isinstance(base, DebianBase):
             return {}
@@ -267,10 +268,11 @@ class _Locking:
             for part in self.previous.platforms
         ):
             kept = self.previous.compilers
-        missing = sorted(set(ARCHITECTURES) - {part.platform.architecture for part in platforms})
+        here = Platform.host().architecture
+        wanted = {*kept, here} - {part.platform.architecture for part in platforms}
         return {
             name: kept[name] if name in kept else self.debian.compiler(base.suite, name, self.observe)
-            for name in missing
+            for name in sorted(wanted)
         }
 
     def _watched(self, name: str) -> _Watched:
