@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from support.commander import Commander, until
-from support.escapes import program
+from support.escapes import HOSTILE_TO_STREAMS, program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("whole", ["subuids", "none"], indirect=True)]
 
@@ -62,6 +63,34 @@ def test_nothing_that_is_tried_works_under_crun(crun: Commander, options: tuple[
     outcome = json.loads(done.stdout)
     assert len(outcome) > 50
     assert {name for name, said in outcome.items() if said == "worked"} == set()
+
+
+def test_a_file_that_is_a_stream_is_read_or_written_under_crun(crun: Commander) -> None:
+    given, printed = crun.folder / "given", crun.folder / "printed"
+    owner = crun.folder.stat()
+    for path, text in ((given, "0123456789" * 10_000), (printed, "")):
+        path.write_text(text)
+        path.chmod(0o600)
+        os.chown(path, owner.st_uid, owner.st_gid)
+    crun("run", "-d", "-u", "0", "--name", "life-a", "runner", "--", "sleep", "100")
+    for start in (("exec", "-i", "life-a"), ("run", "-u", "0", "runner")):
+        with given.open() as source, printed.open("w") as target:
+            argv = crun.argv(*start, "--", "python", "-c", HOSTILE_TO_STREAMS)
+            done = subprocess.run(
+                argv,
+                stdin=source,
+                stdout=target,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=crun.folder,
+                env=crun.environment or None,
+                timeout=60,
+            )
+        assert done.returncode == 3, done.stderr
+        assert "was" not in done.stderr
+        assert given.read_text() == printed.read_text() == "0123456789" * 10_000
+        assert [path.stat().st_mode & 0o7777 for path in (given, printed)] == [0o600, 0o600]
+    crun("rm", "--force", "life-a")
 
 
 def test_volumes_and_networks_under_crun(crun: Commander) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.command import Corten
+from support.escapes import HOSTILE_TO_STREAMS
 
 SCRIPT = """
 import os, sys
@@ -23,18 +24,6 @@ streams.release()
 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 streams.finish()
 sys.exit(code)
-"""
-HOSTILE = """
-import os, sys
-def tried(name, action):
-    try: action()
-    except OSError: return
-    print(name, file=sys.stderr)
-sys.stdout.write(sys.stdin.read())
-tried("stdin was written", lambda: open("/proc/self/fd/0", "r+").write("changed"))
-os.fchmod(0, 0o777); os.fchmod(1, 0o4777)
-tried("stdout was read", lambda: open("/proc/self/fd/1", "r+").read())
-sys.exit(3)
 """
 
 
@@ -61,7 +50,17 @@ def check(command: list[str], tmp_path: Path, environment: dict[str, str], size:
 
 
 def test_a_program_gets_pipes_in_place_of_files(tmp_path: Path) -> None:
-    check([sys.executable, "-c", SCRIPT], tmp_path, {**os.environ, "INNER": HOSTILE}, 3_000_000)
+    check([sys.executable, "-c", SCRIPT], tmp_path, {**os.environ, "INNER": HOSTILE_TO_STREAMS}, 3_000_000)
+
+
+def test_only_the_streams_that_are_asked_for_are_read(tmp_path: Path) -> None:
+    """A loop of a shell over the lines of a file keeps its file."""
+    (tmp_path / "list").write_text("one\ntwo\n")
+    script = "from corten.runtime.streams import replaced_files; print(replaced_files((1, 2)).ends)"
+    with (tmp_path / "list").open() as source:
+        done = subprocess.run([sys.executable, "-c", script], stdin=source, capture_output=True, check=True)
+        assert os.lseek(source.fileno(), 0, os.SEEK_CUR) == 0
+    assert done.stdout == b"()\n"
 
 
 def test_output_and_errors_in_one_file_keep_their_order(tmp_path: Path) -> None:
@@ -77,5 +76,19 @@ def test_output_and_errors_in_one_file_keep_their_order(tmp_path: Path) -> None:
 def test_a_container_can_do_nothing_else_to_a_file_that_is_its_stream(
     corten: Corten, runner: str, tmp_path: Path, engine: str
 ) -> None:
-    command = corten.command("run", "-q", "--engine", engine, runner, "--", "python", "-c", HOSTILE)
+    command = corten.command(
+        "run", "-q", "--engine", engine, runner, "--", "python", "-c", HOSTILE_TO_STREAMS
+    )
     check(command, tmp_path, corten.variables(), 300_000)
+
+
+@pytest.mark.e2e
+def test_a_command_in_a_container_can_do_nothing_else_to_it(
+    corten: Corten, runner: str, tmp_path: Path
+) -> None:
+    corten("run", "-d", "-q", "--engine", "runc", "--name", "streams", runner, "--", "sleep", "100")
+    try:
+        command = corten.command("exec", "-i", "-u", "0", "streams", "python", "-c", HOSTILE_TO_STREAMS)
+        check(command, tmp_path, corten.variables(), 300_000)
+    finally:
+        corten("rm", "--force", "streams")

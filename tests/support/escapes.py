@@ -6,6 +6,20 @@ from __future__ import annotations
 
 import inspect
 
+HOSTILE_TO_STREAMS = """
+import os, sys
+def tried(name, action):
+    try: action()
+    except OSError: return
+    print(name, file=sys.stderr)
+sys.stdout.write(sys.stdin.read())
+tried("stdin was written", lambda: open("/proc/self/fd/0", "r+").write("changed"))
+os.fchmod(0, 0o777); os.fchmod(1, 0o4777)
+tried("stdout was read", lambda: open("/proc/self/fd/1", "r+").read())
+sys.exit(3)
+"""
+"""Copies its standard input to its output, tries what else can be done to the files that they are, and exits with 3."""
+
 
 def attempts() -> None:
     """The program."""

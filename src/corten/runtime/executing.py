@@ -21,6 +21,7 @@ from corten.runtime.identity import current_identity
 from corten.runtime.monitor import default_signals
 from corten.runtime.probe import find_engine
 from corten.runtime.processes import handle, inside, tree
+from corten.runtime.streams import Streams, replaced_files
 from corten.runtime.terminals import kept_terminal
 from corten.runtime.users import resolve_user
 from corten.store.store import Store
@@ -88,12 +89,18 @@ def execute(
         # The caller gives its terminal back itself, unless it is killed.
         with kept_terminal(what.terminal):
             flags = ["--detach"] if what.detached else []
-            return _attend(engine, directory.name, directory, files, flags, stdin, output, caller)
+            return _attend(engine, directory.name, directory, files, flags, streams, stdin, output, caller)
 
     waited = {*FORWARDED, signal.SIGCHLD, signal.SIGALRM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    streams = Streams()
     try:
-        middle, told = enter.fork_inside(first, act)
+        # Here, with signals blocked: what writes to files must not end before the process, and Ctrl-C is for that one.
+        streams = _streams(engine, what, stdin, output)
+        try:
+            middle, told = enter.fork_inside(first, act)
+        finally:
+            streams.release()
         if timeout is not None:
             signal.setitimer(signal.ITIMER_REAL, timeout)
         code = _wait(middle, waited)
@@ -105,9 +112,17 @@ def execute(
         for path in files:
             with contextlib.suppress(OSError):
                 path.unlink()
+    streams.finish()
     if said is not None and code in (1, 125, 126, 127, 255):
         raise _explained(said, what)
     return code
+
+
+def _streams(engine: Engine, what: Execution, stdin: bool, output: int | None) -> Streams:
+    """Pipes in place of files among the streams that the process gets of this one's. runc makes its own, and so does a terminal."""
+    if engine.name == "runc" or what.terminal:
+        return Streams()
+    return replaced_files((*([0] if stdin else []), *([1, 2] if output is None else [])))
 
 
 def process_of(own: dict[str, Any], what: Execution, root: str) -> dict[str, Any]:
@@ -151,6 +166,7 @@ def _attend(
     directory: Path,
     files: tuple[Path, Path],
     flags: list[str],
+    streams: Streams,
     stdin: bool,
     output: int | None,
     caller: int,
@@ -161,6 +177,7 @@ def _attend(
     pid = os.fork()
     if pid == 0:
         try:
+            streams.take()
             if not stdin:
                 null = os.open(os.devnull, os.O_RDONLY)
                 os.dup2(null, 0)
@@ -172,6 +189,7 @@ def _attend(
             os.execve(command[0], command, {"PATH": path, "XDG_RUNTIME_DIR": state})
         finally:
             os._exit(125)
+    streams.release()
     return _wait(pid, {*FORWARDED, signal.SIGCHLD}, caller)
 
 

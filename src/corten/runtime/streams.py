@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Sequence
 
 from corten.runtime.descriptors import close_others
 from corten.sandbox import kernel
@@ -44,13 +45,13 @@ class Streams:
                 os.waitpid(pid, 0)
 
 
-def replaced_files() -> Streams:
-    """Pipes for those of this process's standard streams that are files. Call it before there is a new process namespace: what
-    writes to files must outlive the container."""
+def replaced_files(numbers: Sequence[int] = (0, 1, 2)) -> Streams:
+    """Pipes for those of this process's standard streams `numbers` that are files; nothing is read from another one. Call it
+    before there is a new process namespace: what writes to files must outlive the container."""
     ends: list[tuple[int, int]] = []
     writers: list[int] = []
     files: dict[tuple[int, int], int] = {}
-    for number in (0, 1, 2):
+    for number in numbers:
         try:
             status = os.fstat(number)
         except OSError:
