@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from corten.runtime.processes import children
 from corten.store.store import Store
 from support.command import Corten
 from support.commander import Commander, processes, start, until
+from support.file_systems import cuts_heads
 
 pytestmark = pytest.mark.e2e
 LOG_SIZE = 10 << 20
@@ -151,7 +153,16 @@ def test_a_long_log_is_bounded(command: Commander, monitor: str) -> None:
     assert sum(path.stat().st_size for path in folder.glob("output.log*")) <= 2 * LOG_SIZE + (1 << 20)
     assert command("logs", "--tail", "2", "life-a").stdout == "end\nlate\n"
     kept = [int(line) for line in command("logs", "life-a").stdout.splitlines() if line.isdigit()]
-    assert kept == list(range(150000 - len(kept), 150000))
+    if monitor == "conmon" or cuts_heads(folder):
+        assert kept == list(range(150000 - len(kept), 150000))
+    else:
+        # The log was copied and emptied, once at most for each time that it was full: lines in between may be lost, and a cut line
+        # may look like another number.
+        whole = [int(line) for line in command("logs", "life-a").stdout.splitlines() if len(line) == 79]
+        gaps = sum(1 for one, next_one in pairwise(whole) if next_one != one + 1)
+        assert whole == sorted(set(whole))
+        assert whole[-1] == 149999
+        assert gaps <= 2
     if monitor == "conmon":
         # With their times they fill one log and a part of the next, and the first is kept whole.
         assert len(kept) == 150000

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from corten.runtime.attend import LOG_SIZE, shorten_log
 from corten.runtime.log_keeper import FORMER, LOG, prepare, settle
 from corten.runtime.logs import LOST, entries, follow
+from support.file_systems import cuts_heads
 
 STAMP = "2026-01-31T10:00:00.000000000+00:00 stdout F "
 
@@ -97,23 +102,63 @@ def test_who_follows_too_slowly_is_told(tmp_path: Path) -> None:
     assert found == [b"0\n", b"1\n", b"2\n", LOST, *(f"{number}\n".encode() for number in range(9, 15))]
 
 
-def test_who_follows_a_log_that_is_made_shorter_goes_on_where_it_was(tmp_path: Path) -> None:
-    """As Corten's own monitor does it: the program holds the file, so it is copied and emptied."""
-    log = tmp_path / LOG
-    line = "x" * 1000
-    log.write_text("".join(f"{number} {line}\n" for number in range(100)))
+LINE = "x" * 1000
+
+
+@pytest.fixture(params=["a disk", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that cuts heads off files, where the machine has one, and on one that cannot."""
+    if request.param == "a disk":
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        yield Path(place)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 30])
+def test_who_follows_a_log_that_is_made_shorter_goes_on_where_it_was(folder: Path, behind: int) -> None:
+    """As Corten's own monitor does it: the program holds the file. The reader has seen all of it, all but a line, or less."""
+    log = folder / LOG
+    log.write_text("".join(f"{number} {LINE}\n" for number in range(100)))
     turns = iter(range(100))
     wanted = LOG_SIZE // 1007 + 50
 
     def alive() -> bool:
         turn = next(turns)
-        if turn == 1:
-            with open(log, "a", encoding="ascii") as file:
-                file.writelines(f"{number} {line}\n" for number in range(100, wanted))
+        with open(log, "a", encoding="ascii") as file:
+            if turn == 1:
+                file.writelines(f"{number} {LINE}\n" for number in range(100, wanted - behind))
+            if turn == 2:
+                file.writelines(f"{number} {LINE}\n" for number in range(wanted - behind, wanted))
+        if turn == 2:
             shorten_log(str(log))
+            assert log.stat().st_size < 1 << 20
             with open(log, "a", encoding="ascii") as file:
-                file.write(f"{wanted} {line}\n")
-        return turn < 4
+                file.write(f"{wanted} {LINE}\n")
+        return turn < 5
 
-    found = [int(entry.text.split()[0]) for entry in follow(log, alive, since=None, tail=None)]
-    assert found == list(range(wanted + 1))
+    said = b"".join(entry.text for entry in follow(log, alive, since=None, tail=None))
+    assert [int(line.split()[0]) for line in said.splitlines()] == list(range(wanted + 1))
+    assert {line.split()[1] for line in said.splitlines()} == {LINE.encode()}
+
+
+def test_a_log_that_is_made_shorter_loses_no_line_that_is_printed_meanwhile(tmp_path: Path) -> None:
+    if not cuts_heads(tmp_path):
+        pytest.skip("the file system cannot cut the head off a file")
+    log = tmp_path / LOG
+    script = (
+        "import sys\n"
+        "with open(sys.argv[1], 'ab', 0) as log:\n"
+        "    for n in range(30000): log.write(b'%07d %s\\n' % (n, b'x' * 1000))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(log)]) as program:
+        while program.poll() is None:
+            shorten_log(str(log))
+    shorten_log(str(log))
+    assert (tmp_path / FORMER).exists()
+    text = b"".join(entry.text for entry in entries(log)).splitlines()
+    assert [int(line.split()[0]) for line in text] == list(range(30000 - len(text), 30000))
+    assert {len(line) for line in text} == {1008}
+    last = [entry.text for entry in entries(log, tail=1)]
+    assert b"".join(last) == b"0029999 " + b"x" * 1000 + b"\n"
+    assert sum(path.stat().st_size for path in tmp_path.glob(f"{LOG}*")) <= 3 * LOG_SIZE

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from corten.runtime.processes import children, handles, read_proc
 from corten.values import dataclass
@@ -22,6 +25,8 @@ FORWARDED = (
 )
 """The signals that people send to a program to tell it something."""
 SI_KERNEL = 0x80
+_COLLAPSE_RANGE = 0x08
+"""FALLOC_FL_COLLAPSE_RANGE of <linux/falloc.h>."""
 _GRACE = 10.0
 _LOG_EVERY = 1.0
 """Seconds between two looks at the size of a log."""
@@ -113,21 +118,52 @@ def _receiver(engine: int, number: int) -> Receiver:
 
 
 def shorten_log(log: str | None) -> None:
-    """Move a log that has grown too long to `LOG.1` where it lies, as the program holds it open, and begin it anew. What is
-    printed in the very moment of this may be lost."""
+    """Move the end of a log that has grown too long to `LOG.1`, and begin the log anew in the same file, which the program holds
+    open for appending. Where the file system can cut the head off a file (ext4, xfs), no line that is printed meanwhile is lost, and a line
+    may begin in one file and end in the other. Elsewhere the log is emptied, and what is printed in that moment is lost."""
     if log is None:
         return
     with contextlib.suppress(OSError):
-        if os.stat(log).st_size <= LOG_SIZE:
+        size = os.stat(log).st_size
+        if size <= LOG_SIZE:
             return
-        with open(log, "rb") as file, open(f"{log}.1", "wb") as older:
-            file.seek(-LOG_SIZE, os.SEEK_END)
-            file.readline()
+        with open(log, "r+b") as file, open(f"{log}.1.new", "wb") as older:
+            # The kernel cuts whole blocks, and never all of a file.
+            block = os.fstatvfs(file.fileno()).f_bsize
+            cut = (size - 1) // block * block
+            file.seek(cut - LOG_SIZE if cut > LOG_SIZE else 0)
+            if file.tell() or os.path.exists(f"{log}.1"):
+                # The line began before.
+                file.readline()
+            begins = file.tell()
+            _copy(file, older, cut - begins)
             # Whoever reads on goes on from there.
-            Path(f"{log}.1.begins").write_text(str(file.tell()), encoding="ascii")
-            while piece := file.read(1 << 20):
-                older.write(piece)
-            os.truncate(log, 0)
+            Path(f"{log}.1.begins").write_text(str(begins), encoding="ascii")
+            os.rename(f"{log}.1.new", f"{log}.1")
+            try:
+                cut_head(file.fileno(), cut)
+            except OSError:
+                _copy(file, older, sys.maxsize)
+                os.truncate(log, 0)
+
+
+def _copy(source: BinaryIO, target: BinaryIO, length: int) -> None:
+    while length > 0 and (piece := source.read(min(length, 1 << 20))):
+        target.write(piece)
+        length -= len(piece)
+    target.flush()
+
+
+def cut_head(descriptor: int, length: int) -> None:
+    """Remove the first `length` bytes of a file, in one step for all who have it open. Raises OSError where the file system cannot."""
+    import ctypes
+
+    fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    while fallocate(descriptor, _COLLAPSE_RANGE, 0, length) != 0:
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
 
 
 def _is_handled(number: int) -> bool:

@@ -21,7 +21,7 @@ import sys
 LOG, FORMER = "output.log", "output.log.1"
 NOW, NEXT = "kept/now", "kept/next"
 BEGINS = "output.log.1.begins"
-"""Where in the log `output.log.1` began, when that was copied and the log made shorter, as it is without conmon."""
+"""Where in the log `output.log.1` began, when that was copied and the log made shorter, as it is without conmon (`attend.shorten_log`)."""
 _TEMPORARY = f"{LOG}.tmp"
 _LATEST = 5.0
 """Seconds between two looks where the kernel tells nothing."""

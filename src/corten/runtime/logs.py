@@ -2,7 +2,8 @@
 
 conmon writes lines as `TIME STREAM TAG TEXT`: TIME is RFC 3339 with nanoseconds, STREAM `stdout` or `stderr`, TAG `F` for a
 whole line and `P` for the beginning of one (the Kubernetes log format of the Container Runtime Interface). Without conmon a log is what was printed, as it
-was, with no times. A log that grew too long begins anew under the same name, and the former one is kept (`log_keeper.py`).
+was, with no times. A log that grew too long begins anew under the same name, and the former one is kept (`log_keeper.py`). Without conmon a line
+may begin at the end of the former one (`attend.shorten_log`): its pieces follow each other.
 """
 
 from __future__ import annotations
@@ -112,14 +113,17 @@ def _after(file: BinaryIO, found: list[BinaryIO], path: Path) -> tuple[list[Bina
         return found, len(found) > 1
     if places[0] + 1 < len(found):
         return found[places[0] + 1 :], False
-    # A log without conmon: it was made shorter, and what it had is copied.
+    # A log without conmon: it was made shorter, and its head is copied.
     try:
         begins = int((path.parent / BEGINS).read_text(encoding="ascii"))
     except (OSError, ValueError):
         begins = file.tell() + 1
     if len(found) < 2 or file.tell() < begins:
         return found, True
-    found[0].seek(file.tell() - begins)
+    # Its end stayed in the log where the file system could cut the head off.
+    copied = os.fstat(found[0].fileno()).st_size
+    found[0].seek(min(file.tell() - begins, copied))
+    found[-1].seek(max(file.tell() - begins - copied, 0))
     return found, False
 
 
