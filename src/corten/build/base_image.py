@@ -14,6 +14,7 @@ from corten.build.base_python import check_places, find_glibc, find_python
 from corten.build.bytecode import Interpreter
 from corten.errors import BuildError, CortenError, FormatError, NotInRegistry
 from corten.events import Note, Observer, TaskFinished, TaskStarted
+from corten.lock.base_places import check_registry, open_layout
 from corten.lock.bundled_base import bundled_base
 from corten.lock.model import ImageBase, Lock, PlatformLock
 from corten.lock.resolve import ResolvedImage, lasting_name
@@ -65,7 +66,7 @@ class BaseImages:
         self, reference: str, root: Path, platform: Platform, pinned: Digest | None = None
     ) -> ResolvedImage:
         """The image that `reference` names, with its Python; the one that a lock has `pinned`, while its registry has it.
-        Raises ProjectError, UsageError, FormatError, RegistryError."""
+        Raises ProjectError, UsageError, FormatError, RegistryError, and NotConfirmed for a place that only the user can name."""
         with self._store.lock("store", shared=True):
             image = self._resolve(reference, root, platform, pinned)
             self._fetch(image, reference, root, platform)
@@ -82,7 +83,7 @@ class BaseImages:
             if kept := self._kept(pinned):
                 return kept
             try:
-                return self._asked(reference, platform, pinned)
+                return self._asked(reference, root, platform, pinned)
             except NotInRegistry:
                 note = f"the base '{reference}' is not in its registry any more as it was locked; taking what is there now"
                 self._observe(Note(note))
@@ -90,7 +91,7 @@ class BaseImages:
 
     def ensure(self, base: ImageBase, project: Project, platform: Platform) -> BaseImage:
         """The image that a lock names, taken from the store, or again from where the project says it is. Raises
-        BuildError when another one, or none, lies there by now."""
+        BuildError when another one, or none, lies there by now, NotConfirmed as `resolve`."""
         if kept := self._kept(base.digest):
             return kept
         hint = "run 'corten lock --upgrade' to take the new one"
@@ -98,7 +99,7 @@ class BaseImages:
             return self._laid_out(*bundled_base(self._offline, base.digest, platform), project.base)
         if not project.base.startswith(_LAYOUT):
             try:
-                return self._asked(project.base, platform, base.digest)
+                return self._asked(project.base, project.root, platform, base.digest)
             except NotInRegistry as error:
                 raise BuildError(
                     f"the base '{project.base}' is not in its registry any more as it was locked, '{base.digest.short}'",
@@ -140,7 +141,7 @@ class BaseImages:
     def _found(self, reference: str, root: Path, platform: Platform) -> BaseImage:
         """What lies at the reference now."""
         if not reference.startswith(_LAYOUT):
-            return self._asked(reference, platform)
+            return self._asked(reference, root, platform)
         return self._laid_out(*self._layout(reference, root, platform), reference)
 
     def _laid_out(self, layout: Layout, item: Descriptor, reference: str) -> BaseImage:
@@ -154,11 +155,14 @@ class BaseImages:
         self._store.blobs.put(data, item.digest.algorithm)
         return BaseImage(item.digest, config)
 
-    def _asked(self, reference: str, platform: Platform, digest: Digest | None = None) -> BaseImage:
+    def _asked(
+        self, reference: str, root: Path, platform: Platform, digest: Digest | None = None
+    ) -> BaseImage:
         """What the registry has, at the reference or by digest beside it."""
         from corten.registry.remote import pull_config
 
         parsed = Reference.parse(reference)
+        check_registry(parsed.registry, root)
         place = parsed.at(digest) if digest else parsed
         found, manifest, config = pull_config(place, platform, self._store, self._settings())
         _check_layers(manifest, config, reference)
@@ -170,12 +174,7 @@ class BaseImages:
         return self._registries()
 
     def _layout(self, reference: str, root: Path, platform: Platform) -> tuple[Layout, Descriptor]:
-        place = reference.removeprefix(_LAYOUT)
-        directory, tag = root / place, None
-        if not directory.exists() and ":" in place:
-            path, _, tag = place.rpartition(":")
-            directory = root / path
-        layout = Layout(directory)
+        layout, tag = open_layout(reference.removeprefix(_LAYOUT), root)
         return layout, layout.find(tag, platform)
 
     def _kept(self, digest: Digest) -> BaseImage | None:
@@ -206,7 +205,7 @@ class BaseImages:
         from corten.registry.pull import ensure_layers
 
         # What is noted of its places may be old: the project says where the image is now.
-        self._asked(reference, platform, image.digest)
+        self._asked(reference, root, platform, image.digest)
         ensure_layers(self._store, missing, self._settings(), self._observe)
 
     def _unpack(self, image: BaseImage, layout: Layout, item: Descriptor) -> None:

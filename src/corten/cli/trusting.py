@@ -19,7 +19,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="HOST",
         help="let this project send your credentials to HOST, HOST:PORT or https://HOST:PORT, and ask there for packages "
-        "where it is this machine; remembered; can be repeated",
+        "or its base where it is this machine; remembered; can be repeated",
     )
     parser.add_argument(
         "--trust-path",
