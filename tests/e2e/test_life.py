@@ -23,18 +23,25 @@ pytestmark = pytest.mark.e2e
 
 
 def test_a_life_from_run_to_rm(command: Commander) -> None:
-    start(
-        command,
-        "life-a",
-        "sh",
-        "-c",
-        "echo out; echo err >&2; sleep 0.5; exit 4",
-        options=("--label", "team=blue"),
-    )
+    script = "rm -f /tmp/end; echo out; echo err >&2; while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 4"
+    start(command, "life-a", "sh", "-c", script, options=("--label", "team=blue"))
     listed = command.list()["life-a"]
     assert (listed["status"], listed["exit_code"], listed["labels"]) == ("running", None, {"team": "blue"})
-    followed = command("logs", "--follow", "life-a")
-    assert (followed.stdout, followed.stderr) == ("out\n", "err\n")
+    with subprocess.Popen(
+        command.argv("logs", "--follow", "life-a"),
+        cwd=command.folder,
+        env=command.environment or None,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        assert (following.stdout.readline(), following.stderr.readline()) == ("out\n", "err\n")
+        command("exec", "life-a", "--", "touch", "/tmp/end")
+        assert (following.stdout.read(), following.stderr.read()) == ("", "")
+        assert following.wait(60) == 0
     assert command("wait", "life-a").stdout == "4\n"
     ended = command.list()["life-a"]
     assert (ended["status"], ended["exit_code"], ended["reason"]) == ("exited", 4, None)
@@ -329,13 +336,20 @@ def test_stats_and_inspect(command: Commander) -> None:
     assert "layers" in json.loads(command("inspect", "runner").stdout)
 
 
-def test_restarts(command: Commander) -> None:
+def test_restarts(command: Commander, open_directory: Path) -> None:
     start(command, "life-n", "sh", "-c", "echo again; exit 3", options=("--restart", "on-failure:2"))
     assert command("wait", "life-n").stdout == "3\n"
     assert command.list()["life-n"]["restarts"] == 2
     assert command("logs", "life-n").stdout == "again\n" * 3
-    start(command, "life-o", "true", options=("--restart", "always"))
-    until(lambda: command.list()["life-o"]["restarts"] >= 2)
+    # The third life stays until it is stopped.
+    state = open_directory / f"lives-{command.kind}"
+    state.mkdir()
+    state.chmod(0o777)
+    script = "echo life >> /state/lives; test $(wc -l < /state/lives) -lt 3 || exec sleep 100"
+    options = ("--restart", "always", "-v", f"{state}:/state")
+    start(command, "life-o", "sh", "-c", script, options=options)
+    until(lambda: command.list()["life-o"]["restarts"] == 2)
+    command("wait", "--condition", "running", "life-o")
     command("stop", "life-o")
     assert command.list()["life-o"]["status"] == "exited"
     start(command, "life-p", "sleep", "100", options=("--restart", "on-failure"))
