@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -45,10 +46,19 @@ def test_a_life_under_crun(crun: Commander) -> None:
     crun("rm", "--force", "life-a")
 
 
-def test_exit_codes_under_crun(crun: Commander) -> None:
+def test_exit_codes_under_crun(crun: Commander, open_directory: Path) -> None:
     crun("run", "runner", "--", "sh", "-c", "exit 9", code=9)
     assert "no program" in crun("run", "runner", "--", "nosuch", code=127).stderr
     assert "not an executable" in crun("run", "-d", "runner", "--", "/etc/passwd", code=126).stderr
+    folder = open_directory / f"tools-{crun.kind}"
+    folder.mkdir()
+    (folder / "text").write_text("echo hello\n")
+    for path in (folder, folder / "text"):
+        path.chmod(0o755)
+    crun("run", "-d", "--name", "life-f", "-v", f"{folder}:/tools", "runner", "--", "sleep", "100")
+    said = crun("exec", "life-f", "--", "/tools/text", code=126).stderr
+    assert "neither a program for this machine" in said
+    crun("rm", "--force", "life-f")
     refused = crun("run", "--memory", "64m", "runner", "--", "true", code=125)
     assert "--memory cannot be enforced" in refused.stderr
     assert crun.list() == {}

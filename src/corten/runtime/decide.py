@@ -16,6 +16,7 @@ from corten.errors import RuntimeFailure, UsageError
 from corten.oci.platform import Platform
 from corten.runtime import launch
 from corten.runtime.bounds import machine_memory, throttle_files
+from corten.runtime.formats import HEAD, is_unknown
 from corten.runtime.identity import Identity, check_ids
 from corten.runtime.initial import INSIDE
 from corten.runtime.options import RunOptions
@@ -292,8 +293,11 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
     )
     if any((os.path.normpath(place) + "/").startswith(targets) for place in places):
         # It may be in a folder that is mounted only later: the engine will say.
+        if len(places) == 1:
+            _check_mounted(places[0], options, targets)
         return arguments
-    found = [status for place in places if (status := inside.status(place)) is not None]
+    there = [(place, status) for place in places if (status := inside.status(place)) is not None]
+    found = [status for _, status in there]
     if not found:
         raise launch.NotFound(
             f"the image has no program '{program}'",
@@ -301,12 +305,45 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
             if program.startswith("-")
             else "'corten run IMAGE ls /opt/venv/bin' lists scripts",
         )
-    if not any(stat.S_ISREG(status.st_mode) and status.st_mode & 0o111 for status in found):
+    if not any(_may_execute(status) for status in found):
         raise launch.NotExecutable(
             f"'{program}' in the image is not an executable file",
             hint="run it with its interpreter: -- python FILE",
         )
+    _check_format(*next(each for each in there if _may_execute(each[1])), inside)
     return arguments
+
+
+def _may_execute(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
+
+
+def _check_mounted(place: str, options: RunOptions, targets: Sequence[str]) -> None:
+    """`_check_format` for a program in a folder, or a file, of this machine that is shown inside."""
+    place = os.path.normpath(place)
+    nearest = max((target for target in targets if f"{place}/".startswith(target)), key=len)
+    for volume in options.volumes:
+        if f"{volume.target}/" == nearest:
+            folder, rest = volume.source, f"{place}/".removeprefix(nearest).rstrip("/")
+            if not rest:
+                folder, rest = os.path.split(volume.source)
+            root = Root(folder)
+            status = root.status(rest)
+            if status is not None and _may_execute(status):
+                _check_format(rest, status, root, place)
+
+
+def _check_format(place: str, status: os.stat_result, root: Root, name: str | None = None) -> None:
+    """Raise NotExecutable for a program that the kernel cannot run."""
+    try:
+        head = root.read(place, HEAD)
+    except OSError:
+        return
+    if is_unknown(head) and (head or status.st_size == 0):
+        raise launch.NotExecutable(
+            f"'{name or place}' is neither a program for this machine nor a script that begins with #!",
+            hint="run it with its interpreter, such as -- sh FILE; a program must be built for this processor",
+        )
 
 
 def check_workdir(workdir: str, inside: Root) -> None:

@@ -238,6 +238,11 @@ def _explained(said: str, what: Execution) -> RuntimeFailure:
         return launch.NotExecutable(
             f"'{program}' in the container is not an executable file", hint="run it with its interpreter"
         )
+    if "xec format error" in said:
+        return launch.NotExecutable(
+            f"'{program}' is neither a program for this machine nor a script that begins with #!",
+            hint="run it with its interpreter",
+        )
     return RuntimeFailure(
         f"the engine says: {said}", hint="run 'corten doctor' to see what this machine allows"
     )

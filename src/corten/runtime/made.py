@@ -478,6 +478,10 @@ class Made:
         said = complaint(str(self.directory / "engine.log"))
         if said is None or code not in (1, 125, 126, 127, 255):
             return code
+        if "xec format error" in said:
+            raise launch.NotExecutable(
+                f"the engine says: {said}", hint="it is no program for this machine, or a script without #!"
+            )
         if 'exec: "' in said or "executable" in said:
             # One in a folder that is mounted, which nobody could look at before.
             program = self.record.command[0] if self.record.command else ""
