@@ -27,17 +27,11 @@ from corten.runtime.emulation import REGISTERED, is_emulated
 from corten.runtime.processes import children
 from corten.store.store import Store
 from support.command import Corten
-from support.commander import Commander, processes, start, until
+from support.commander import Commander, processes, start, until, without_conmon
 from support.file_systems import cuts_heads
 
 pytestmark = pytest.mark.e2e
 LOG_SIZE = 10 << 20
-
-
-def without_conmon(command: Commander) -> Commander:
-    """The command on a machine that has no conmon."""
-    hide = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null "$(command -v conmon)" && exec "$@"', "sh"]
-    return replace(command, prefix=(*hide, *command.prefix))
 
 
 def test_without_conmon_the_shim_is_the_monitor(command: Commander) -> None:

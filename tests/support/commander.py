@@ -69,6 +69,12 @@ class Commander:
         return int((self.home / "containers" / name / "inside").read_text().split()[0])
 
 
+def without_conmon(command: Commander) -> Commander:
+    """The command on a machine that has no conmon."""
+    hide = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null "$(command -v conmon)" && exec "$@"', "sh"]
+    return replace(command, prefix=(*hide, *command.prefix))
+
+
 @pytest.fixture(scope="session", params=["root", "subuids", "none"])
 def whole(request: pytest.FixtureRequest, corten: Corten, base_home: Path, open_directory: Path) -> Commander:
     """The command as each kind of user."""

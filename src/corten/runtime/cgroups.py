@@ -77,6 +77,37 @@ def memory_ran_out(name: str, code: int, base: str = PREFIX, root: str = ROOT) -
         return False
 
 
+def watch_memory(name: str, base: str = PREFIX, root: str = ROOT) -> int | None:
+    """A descriptor (eventfd(2)) that counts how often memory ran out in the group `name` or below it, with version 1, whose own counter
+    is in the group that the engine removes. None where there is nothing to watch."""
+    if version(root) == "v2":
+        return None
+    group = _memory_group(name, base, root)
+    events = None
+    try:
+        with open(f"{group}/memory.oom_control", "rb") as control:
+            events = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            with open(f"{group}/cgroup.event_control", "w", encoding="ascii") as file:
+                file.write(f"{events} {control.fileno()}")
+    except OSError:
+        if events is not None:
+            os.close(events)
+        return None
+    return events
+
+
+def has_counted(events: int | None) -> bool:
+    """Whether memory ran out since `watch_memory`, which is asked once: the descriptor is closed."""
+    if events is None:
+        return False
+    try:
+        return os.eventfd_read(events) > 0
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(events)
+
+
 def remove(name: str, root: str = ROOT) -> None:
     """Remove the groups called `name` of a container that has ended, wherever there are any, with those that it made below them.
     The kernel may still be ending its processes, which is waited for."""

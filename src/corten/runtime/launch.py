@@ -239,6 +239,7 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     if launch.monitor is not None:
         _hand_over(launch, launch.monitor, wire)
         return 0
+    memory = cgroups.watch_memory(_group(launch)) if launch.identity.kind == "root" else None
     # First, so that it is process 1: a forwarder that ends must not take the container with it.
     engine = os.fork()
     if engine == 0:
@@ -262,7 +263,8 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     if forwarder is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(forwarder, signal.SIGKILL)
-    if _memory_ran_out(launch, code):
+    # A child may have been killed, which the exit code does not tell.
+    if cgroups.has_counted(memory) or _memory_ran_out(launch, code):
         Path(directory, RAN_OUT_OF_MEMORY).touch()
     return code
 

@@ -471,7 +471,8 @@ class Made:
         """Say when the memory limit ended the container."""
         if self.limits.memory is not None and (self.directory / launch.RAN_OUT_OF_MEMORY).exists():
             limit = self.limits.memory >> 20
-            observe(Note(f"the container was killed: it used more than its {limit} MiB of memory"))
+            what = "the container" if code == 137 else "a process of the container"
+            observe(Note(f"{what} was killed: it used more than its {limit} MiB of memory"))
 
     def explain(self, code: int) -> int:
         """The exit code, or what the engine complained about. Raises RuntimeFailure."""
