@@ -305,7 +305,7 @@ def test_a_full_disk(corten: Corten, base_home: Path, project: Make, tmp_path: P
     )
     lines = done.stdout.splitlines()
     assert lines[0] == "failed 1", done.stdout + done.stderr
-    assert len(lines) == 2, "a digest, and nothing in tmp"
+    assert len(lines) == 2, f"not a digest, or something in tmp: {done.stdout}{done.stderr}"
     assert lines[1].startswith("sha256:")
     errors = [line for line in done.stderr.splitlines() if line.startswith(("error", "hint"))]
     assert len(errors) == 2

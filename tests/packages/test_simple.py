@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corten.errors import FetchError
@@ -73,6 +73,7 @@ def test_a_local_page_may_link_to_local_files() -> None:
     )
 
 
+@example(b"<![\0")
 @given(st.binary() | st.text().map(str.encode).map(lambda data: b"<a href='" + data + b"'>"))
 def test_any_bytes_are_a_page_or_an_error(data: bytes) -> None:
     try:

@@ -16,7 +16,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -159,10 +159,15 @@ class Compiler:
             self._executor.submit(self._chunk, tree, chunk, form, advance) for chunk in chunks
         ]
         try:
-            return sum(future.result() for future in futures)
+            wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             # After a failure nothing writes into the tree any more, which its owner will remove.
             wait([future for future in futures if not future.cancel()])
+        failures = [error for future in futures if not future.cancelled() and (error := future.exception())]
+        # A failure ends its server, and with it what else that server was asked for: the disk is the cause.
+        for error in sorted(failures, key=lambda error: not isinstance(error, OSError)):
+            raise error
+        return sum(future.result() for future in futures)
 
     def _chunk(self, tree: Path, files: list[str], form: Form, advance: Callable[[int], None] | None) -> int:
         seat = self._idle.get()

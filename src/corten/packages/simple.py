@@ -9,6 +9,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Iterable
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def parse_page(data: bytes, url: str) -> list[Listed]:
     if data[:64].lstrip().startswith(b"{"):
         return list(_from_json(data, url))
     page = _Page()
-    page.feed(data.decode("utf-8", "replace"))
+    # The standard library's parser asserts what a declaration (`<![`) may be: what comes after a broken one is not read.
+    with suppress(AssertionError):
+        page.feed(data.decode("utf-8", "replace"))
     base = urllib.parse.urljoin(url, page.base) if page.base else url
     return [listed for href, yanked in page.links if (listed := _linked(base, href, yanked)) is not None]
 
