@@ -11,11 +11,12 @@ SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg gpgv qemu-user-static passt str
   docker-registry docker.io containerd podman buildah bubblewrap proot conmon tini iproute2 procps mount passwd \
   apache2-utils git curl systemd zsh fish chromium chromium-driver fonts-dejavu-core
 
-.PHONY: help demo test lint bench bench-beside bench-registry bench-runtime bench-serve clean setup system-demo system-test
+.PHONY: help demo test test-long test-all lint bench bench-beside bench-registry bench-runtime bench-serve clean setup system-demo system-test
 
 help:
 	@echo "make demo    build the iris example, train it in its own image, serve it, and ask it"
 	@echo "make test    every check: format, lint, types, imports, tests"
+	@echo "make test-long  the tests that take longest; make test-all is both"
 	@echo "make lint    the checks without the tests"
 	@echo "make bench   measure builds beside docker and buildah, where they are installed"
 	@echo "make bench-beside OTHER=../old/.venv/bin/corten  measure builds and starts beside another checkout's"
@@ -48,6 +49,12 @@ lint: setup
 	$(RUN)/lint-imports
 
 test: system-test lint
+	SELECT="not long" tools/test $(PYTEST)
+
+test-long: system-test setup
+	SELECT=long tools/test $(PYTEST)
+
+test-all: system-test lint
 	tools/test $(PYTEST)
 
 bench: setup

@@ -37,12 +37,24 @@ ALONE = (
 """Tests that count the machine's processes and mounts, change its devices, or ask how soon something answers: `make test` runs
 them after the others, one by one."""
 
+LONG = (
+    "e2e/test_anywhere.py::test_the_demo",
+    "e2e/test_archive_round_trips.py",
+    "e2e/test_kill.py",
+    "e2e/test_killed_life.py",
+    "serve/test_faults_load.py",
+)
+"""Tests that take longest: `make test-long` and `make test-all` run them, `make test` does not, continuous integration runs all."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(ALONE):
+        name = f"{item.path.relative_to(here).as_posix()}::{item.name}"
+        if name.startswith(ALONE):
             item.add_marker("alone")
+        if name.startswith(LONG):
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")
