@@ -62,7 +62,7 @@ SECRETS = [
     ("Google OAuth secret", "GOCSPX-" + some(28)),
     ("Stripe key", "sk_live_" + some(24)),
     ("npm token", "npm_" + some(36)),
-    ("npm token", "//registry.npmjs.org/:_authToken=" + some(36)),
+    ("npm token", "//registry.example/:_authToken=" + some(36)),
     ("PyPI token", "pypi-AgEIcHlwaS5vcmc" + some(60)),
     ("SendGrid key", "SG." + some(22) + "." + some(43)),
     ("Databricks token", "dapi" + some(32, "0123456789abcdef")),

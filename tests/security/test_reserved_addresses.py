@@ -51,7 +51,7 @@ RESERVED = [
     "instance-data",
 ]
 OTHERS = [
-    "pypi.org",
+    "packages.example",
     "10.0.0.5",
     "192.168.1.1",
     "172.16.0.1",
