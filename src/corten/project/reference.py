@@ -45,7 +45,7 @@ default, and `corten run . -- COMMAND` still works.
 `requirements/*.txt` that is not for development or tests (a file with hashes wins); else
 `[project.dependencies]`. Locks of other tools ({locks}) are an error that says how to convert them.
 Requirements files are read as pip reads them. What is named, there and in `[tool.uv]`, must be wheels, in the project's folder or at an index. A file
-outside the folder, and a host that your credentials are for, need your word: `--trust-path`, `--trust-index`
+or a base's layout outside the folder, and a host that your credentials are for, need your word: `--trust-path`, `--trust-index`
 ([Offline and behind a private index](offline.md)).
 
 **Python and the base.** {pythons}. `.python-version`, `runtime.txt` and the `FROM`
