@@ -18,6 +18,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("corten", deadline=None)
 settings.load_profile("corten")
 
+collect_ignore = ["corpus"]
+"""Projects for tests: what looks like a test in them is not one of ours."""
 
 ALONE = (
     "e2e/test_anywhere.py",

@@ -14,7 +14,7 @@ from corten.errors import ProjectError
 from corten.lock.inputs import inputs_digest
 from corten.oci.platform import Platform
 from corten.project.load import load
-from corten.project.model import Command, Dependencies, Predictor, Project
+from corten.project.model import Command, Dependencies, Implied, Predictor, Project
 
 PYPROJECT = """\
 [project]
@@ -180,3 +180,11 @@ def test_looking_whether_a_lock_is_stale_imports_nothing_heavy() -> None:
         "subprocess",
     }
     assert not heavy & set(done.stdout.split())
+
+
+def test_what_corten_adds_counts(root: Path) -> None:
+    for kind in ("pyproject", "requirements", "uv.lock", "none"):
+        plain = project(root, kind)
+        added = replace(plain, implied=(Implied("gunicorn", "one reason"),))
+        other = replace(plain, implied=(Implied("gunicorn", "another reason"),))
+        assert inputs_digest(plain) != inputs_digest(added) == inputs_digest(other)

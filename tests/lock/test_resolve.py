@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from corten.oci.platform import Platform
 from corten.packages.debian.archive import DebianArchive
 from corten.packages.fetch import fetch_wheels
 from corten.project.load import load
-from corten.project.model import Project
+from corten.project.model import Implied, Project
 from corten.store.store import Store
 from debian_parts import NOW, Archive, Mirror, public, quick_http, signing_key, sources
 from debian_parts import serving as mirroring
@@ -606,3 +607,49 @@ def test_a_wrong_password_is_said(world: World) -> None:
     error = world.fails(CortenError)
     assert error.message == f"the index at '{world.web.host}' refused access"
     assert "wrong-wrong" not in str(error.hint)
+
+
+def added(world: World, *requirements: str) -> Project:
+    return replace(load(world.folder), implied=tuple(Implied(item, "a test") for item in requirements))
+
+
+def names(lock: Lock) -> list[tuple[str, str]]:
+    return [(wheel.name, wheel.version) for wheel in lock.platforms[0].wheels]
+
+
+def test_what_corten_adds_is_locked_with_every_kind_of_dependencies(world: World) -> None:
+    world.make("gamma", "1.0", "alpha")
+    world.make("alpha", "2.0")
+    world.write("main.py", "")
+    assert names(world.lock(added(world, "gamma"))) == [("alpha", "2.0"), ("gamma", "1.0")]
+    world.write("requirements.txt", "alpha<2\n")
+    first = world.lock(added(world, "gamma"))
+    assert names(first) == [("alpha", "1.0"), ("gamma", "1.0")]
+    world.make("gamma", "2.0")
+    assert names(world.lock(added(world, "gamma"), previous=first)) == names(first)
+    assert names(world.lock(added(world, "beta", "gamma>1"), previous=first))[1:] == [
+        ("beta", "1.0"),
+        ("gamma", "2.0"),
+    ]
+    assert names(world.lock(previous=first)) == [("alpha", "1.0")]
+    (world.folder / "requirements.txt").unlink()
+    world.write("pyproject.toml", '[project]\nname = "demo"\nversion = "1"\ndependencies = ["alpha"]\n')
+    assert names(world.lock(added(world, "beta"))) == [("alpha", "2.0"), ("beta", "1.0")]
+
+
+def test_what_corten_adds_leaves_pinned_packages_as_they_are(world: World) -> None:
+    world.make("gamma", "1.0", "alpha", "beta")
+    world.make("alpha", "2.0")
+    world.write("main.py", "")
+    (alpha,) = (path for path in world.pool.glob("alpha-1.0-*.whl"))
+    digest = hashlib.sha256(alpha.read_bytes()).hexdigest()
+    world.write("requirements.txt", f"alpha==1.0 --hash=sha256:{digest}\n")
+    found = world.lock(added(world, "gamma"))
+    assert names(found) == [("alpha", "1.0"), ("beta", "1.0"), ("gamma", "1.0")]
+    assert found.platforms[0].wheels[0].sha256 == digest
+    assert names(world.lock(added(world, "gamma"), previous=found)) == names(found)
+    (world.folder / "requirements.txt").unlink()
+    uv_lock(world, '["alpha<2"]')
+    assert names(world.lock(added(world, "gamma"))) == [("alpha", "1.0"), ("beta", "1.0"), ("gamma", "1.0")]
+    error = world.fails(ResolutionError, project=added(world, "alpha>1"))
+    assert "alpha" in error.message

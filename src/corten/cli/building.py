@@ -11,7 +11,7 @@ from corten.build.build import Built, build
 from corten.build.findings import examine
 from corten.build.job import BuildOptions
 from corten.build.sources import stamps
-from corten.cli.building_notes import tell_findings, tell_left_out
+from corten.cli.building_notes import tell_findings, tell_implied, tell_left_out
 from corten.errors import LockOutdated, UsageError
 from corten.events import Note, Observer, Warned, ignore
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
@@ -176,6 +176,7 @@ def current_lock(
     from corten.lock.diff import changes, summary
     from corten.lock.resolve import lock_project
 
+    tell_implied(project, observe)
     asked = replace(project, platforms=tuple(sorted(wanted)))
     with store.lock("store", shared=True):
         images = BaseImages(store, observe, reach)

@@ -33,6 +33,15 @@ def tell_left_out(project: Project, files: SourceFiles, observe: Observer) -> No
         )
 
 
+def tell_implied(project: Project, observe: Observer) -> None:
+    """What a lock of `project` gets beyond what the project writes: one line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for item in project.implied:
+        by_reason.setdefault(item.reason, []).append(item.requirement)
+    for reason, requirements in by_reason.items():
+        observe(Note(f"adds {', '.join(requirements)}: {reason}"))
+
+
 def tell_findings(found: Findings, observe: Observer) -> None:
     """What of the project is another in the image, and what it should not have."""
     if found.logins:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from corten.cli.building_notes import tell_implied
 from corten.cli.context import Context
 from corten.cli.finding import add_accepted
 from corten.cli.terminal import size_text
@@ -90,6 +91,7 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
         previous = read_lock(path) if path.exists() else None
     except LockOutdated:  # of an older layer format: there is nothing in it to hold on to
         previous = None
+    tell_implied(project, context.observe)
     with context.store.lock("store", shared=True):
         lock = lock_project(
             project,

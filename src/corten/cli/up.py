@@ -179,8 +179,8 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> so
 
 
 def _check_entry(path: Path) -> None:
-    from corten.project.detect import WOULD_SERVE
     from corten.project.load import load
+    from corten.project.recognize.scripts import WOULD_SERVE
 
     project = load(path)
     if project.entry is None:

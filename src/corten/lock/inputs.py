@@ -19,6 +19,7 @@ from corten.lock.serving import serving_digest
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.packages.requirements import (
+    Requirement,
     Requirements,
     normal_name,
     parse_requirement,
@@ -81,7 +82,14 @@ def inputs(project: Project) -> dict[str, Any]:
         document["uv.lock"] = [_file_hash(path) for path in dependencies.files]
     if dependencies.kind in {"uv.lock", "pyproject"}:
         document |= _pyproject(project)
+    if project.implied:
+        document["implied"] = sorted({item.text for item in implied_requirements(project)})
     return document
+
+
+def implied_requirements(project: Project) -> tuple[Requirement, ...]:
+    """What Corten adds to the project's own requirements. Raises ProjectError for what is no requirement."""
+    return tuple(parse_requirement(item.requirement, "what Corten adds") for item in project.implied)
 
 
 def requirements_of(project: Project, environment: Mapping[str, str] | None = None) -> Requirements:

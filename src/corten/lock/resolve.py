@@ -20,7 +20,7 @@ from corten.lock.inputs import inputs_digest, read_pyproject
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
-from corten.lock.wanted import refuse_links_out, resolving_indexes, wanted_wheels
+from corten.lock.wanted import refuse_links_out, resolving_indexes, wanted_beside, wanted_wheels
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
@@ -205,14 +205,24 @@ class _Locking:
         return self.debian.system(base.suite, platform.architecture, names, base.debs, self.observe)
 
     def _wheels(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
-        dependencies = self.project.dependencies
-        if dependencies.kind == "none":
+        dependencies, implied = self.project.dependencies, self.project.implied
+        if dependencies.kind == "none" and not implied:
             return ()
         with self._watched(f"Python packages for {target.platform}"):
             if dependencies.kind == "uv.lock":
-                return self._from_uv_lock(target, before)
+                own = self._from_uv_lock(target, before)
+                return self._beside(target, own, before) if implied else own
             wanted = wanted_wheels(self.project, target, self.environment)
-            return self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
+            own = self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
+            return self._beside(target, own, before) if implied and wanted.hashed else own
+
+    def _beside(self, target: Target, own: tuple[Wheel, ...], before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        """`own`, which is pinned, with what Corten adds and what that needs."""
+        wanted = wanted_beside(self.project, target, own)
+        there = {wheel.name for wheel in own}
+        found = self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
+        added = [wheel for wheel in found if wheel.name not in there]
+        return tuple(sorted((*own, *added), key=lambda wheel: wheel.name))
 
     def _from_uv_lock(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         dependencies = self.project.dependencies

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from corten.errors import ProjectError, ResolutionError
 from corten.lock.inputs import (
     boundary_of,
+    implied_requirements,
     inputs_extras,
     read_pyproject,
     requirements_of,
@@ -18,6 +19,7 @@ from corten.lock.inputs import (
 )
 from corten.lock.uvlock import wheel_addresses
 from corten.packages.compatibility import Target
+from corten.packages.files import Wheel
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.requirements import (
     Requirement,
@@ -64,18 +66,21 @@ def wanted_wheels(project: Project, target: Target, environment: Mapping[str, st
     """What the project's requirements files or pyproject.toml ask for on `target`, as lines for uv. Raises ProjectError for a
     file that cannot be read, ResolutionError for what Corten cannot install."""
     dependencies = project.dependencies
+    added = implied_requirements(project)
     if dependencies.kind == "requirements":
         read = requirements_of(project, environment)
-        lines = tuple(map(bare_line, read.requirements))
+        # What has no hashes cannot stand beside what has: it is resolved apart.
+        added = () if read.hashed else added
+        lines = tuple(map(bare_line, (*read.requirements, *added)))
         return Wanted(
             Request(target, lines=lines, constraints=tuple(map(bare_line, read.constraints))),
             gpu=project.gpu,
             allowed=_allowed(read),
             hashed=read.hashed,
-            named=_named(read.requirements),
+            named=_named((*read.requirements, *added)),
         )
     if dependencies.kind == "pyproject":
-        requirements = _pyproject_requirements(project)
+        requirements = (*_pyproject_requirements(project), *added)
         lines = tuple(map(bare_line, requirements))
         sources = _chosen_sources(project)
         return Wanted(
@@ -84,7 +89,16 @@ def wanted_wheels(project: Project, target: Target, environment: Mapping[str, st
             named=_named(requirements),
             scattered=bool(sources),
         )
-    return Wanted(Request(target), gpu=project.gpu)
+    lines = tuple(map(bare_line, added))
+    return Wanted(Request(target, lines=lines), gpu=project.gpu, named=_named(added))
+
+
+def wanted_beside(project: Project, target: Target, own: Sequence[Wheel]) -> Wanted:
+    """The same for what Corten adds to packages that are pinned already (`own`): they stay as they are."""
+    added = implied_requirements(project)
+    pinned = tuple(f"{wheel.name}=={wheel.version}" for wheel in own)
+    request = Request(target, lines=tuple(map(bare_line, added)), constraints=pinned)
+    return Wanted(request, gpu=project.gpu, named=_named(added))
 
 
 def refuse_links_out(project: Project, environment: Mapping[str, str] | None = None) -> None:

@@ -9,10 +9,14 @@ from typing import Any
 
 from corten.errors import ProjectError
 from corten.oci.platform import Platform
-from corten.project import dependencies, detect, interpreter
+from corten.project import dependencies, interpreter
 from corten.project import settings as written
 from corten.project.kinds import MODEL_FILES, TABLE, VARIABLE, described
-from corten.project.model import Command, Predictor, Project
+from corten.project.model import Command, Implied, Predictor, Project
+from corten.project.recognize.candidates import Candidate
+from corten.project.recognize.choose import choose
+from corten.project.recognize.facts import Facts
+from corten.project.recognize.folder import Folder
 from corten.project.regular import open_regular
 from corten.project.settings import Settings
 
@@ -61,23 +65,26 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
     requires = table.get("requires-python")
     hint = interpreter.find_hint(root) if settings.python is None and settings.base is None else None
     chosen = interpreter.choose(settings.python, settings.base, requires, hint)
-    scripts = detect.names_of_scripts(table)
+    scripts = _names_of_scripts(table)
     notes = [*found.notes, *chosen.notes]
+    candidate = None
     entry: Predictor | Command | None
     if settings.predict is not None:
         entry = _predictor(settings.predict)
     elif settings.command is not None:
         entry = Command(settings.command)
     else:
-        names = [name for name, _ in scripts]
-        looked = detect.find(
-            str(root),
-            names,
-            settings.models,
-            lambda: dependencies.package_names(found.dependencies, pyproject, root),
-        )
-        entry = looked.entry
-        notes.insert(0, looked.note)
+        with Folder(str(root), settings.exclude) as folder:
+            facts = Facts(
+                folder,
+                tuple(name for name, _ in scripts),
+                settings.models,
+                lambda: dependencies.package_names(found.dependencies, pyproject, root),
+            )
+            candidate = choose(facts)
+        entry = candidate.entry if candidate else None
+        notes.insert(0, candidate.note if candidate else "nothing runs by default")
+    implied = _implied(candidate)
     _refuse_shell_without_one(entry, chosen.base)
     return Project(
         root=root,
@@ -93,14 +100,14 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         include=settings.include,
         exclude=settings.exclude,
         allow_secrets=settings.allow_secrets,
-        env=settings.env,
+        env={**candidate.env, **settings.env} if candidate else settings.env,
         user=_user(settings.user, chosen.base),
-        workdir=settings.workdir or "/app",
+        workdir=settings.workdir or _workdir(candidate),
         gpu=settings.gpu or "auto",
         network=settings.network or "none",
         shm_size=settings.shm_size,
         volumes=settings.volumes,
-        ready=_ready(settings.ready, entry),
+        ready=_ready(settings.ready, entry) or (candidate.ready if candidate else None),
         labels=settings.labels,
         strict=settings.strict,
         scripts=scripts,
@@ -108,7 +115,25 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         compression=settings.compression or "gzip",
         notes=tuple(notes),
         unmet=chosen.unmet,
+        implied=implied,
+        kind=candidate.kind if candidate else _kind(entry),
     )
+
+
+def _kind(entry: Predictor | Command | None) -> str:
+    """What a project that says itself what runs has."""
+    return "predictor" if isinstance(entry, Predictor) else "command" if entry is not None else ""
+
+
+def _workdir(candidate: Candidate | None) -> str:
+    return f"/app/{candidate.cwd}" if candidate is not None and candidate.cwd else "/app"
+
+
+def _implied(candidate: Candidate | None) -> tuple[Implied, ...]:
+    """What the candidate needs beyond the project's dependencies."""
+    if candidate is None:
+        return ()
+    return tuple(Implied(requirement, candidate.reason) for requirement in candidate.requires)
 
 
 def _ready(ready: str | None, entry: Predictor | Command | None) -> str | None:
@@ -244,3 +269,21 @@ def _refuse_shell_without_one(entry: Predictor | Command | None, base: str) -> N
             f"the command needs a shell, and '{base}' has none: {' '.join(entry.argv)}",
             hint=f'use base = "{base.removesuffix("-minimal")}", or a command without variables and pipes',
         )
+
+
+def _names_of_scripts(table: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """`[project.scripts]` as (name, "module:function"). Raises ProjectError for anything else (entry points
+    specification, "name" and "object reference")."""
+    scripts = table.get("scripts") or {}
+    for name, target in scripts.items():
+        usable = re.fullmatch(r"[\w.-]+", name) and isinstance(target, str)
+        if not usable or not re.fullmatch(r"\s*[\w.]+\s*:\s*[\w.]+\s*(?:\[.*\])?\s*", target):
+            raise ProjectError(
+                f"'{name}' in [project.scripts] must lead to a 'module:function', not {target!r}",
+                hint='for example predict = "package.cli:main"',
+            )
+    return tuple(
+        (name, re.sub(r"\s|\[.*\]", "", target))
+        for name, target in scripts.items()
+        if name not in (".", "..")
+    )

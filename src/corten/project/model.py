@@ -48,6 +48,14 @@ class Dependencies:
 
 
 @dataclass(frozen=True, slots=True)
+class Implied:
+    """A requirement (PEP 508) that Corten adds to the project's own, and why: `no server is among the dependencies`."""
+
+    requirement: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """A project that can be locked and built. Every value is final: detection and defaults are done.
 
@@ -55,6 +63,8 @@ class Project:
     `debian:bookworm`, `debian:trixie` (each also with `-minimal`), `oci:PATH[:TAG]` or `registry/name@sha256:…`.
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
+    `kind` is what the entry is: `predictor`, `web`, `ui`, `worker`, `command`, `script` and others (`corten.project.recognize.candidates`).
+    `implied` are requirements beyond those that the project writes; they are locked and hashed like these.
     `scripts` are `[project.scripts]` as (name, "module:function"). `ready` is the path that a command is asked until it answers,
     or `tcp`; None: `/`."""
 
@@ -86,6 +96,8 @@ class Project:
     compression: str = "gzip"
     notes: tuple[str, ...] = ()
     unmet: Unmet | None = None
+    implied: tuple[Implied, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from corten.project import dependencies, files, ignoring, interpreter, kinds, predictors, sensitive
+from corten.project import dependencies, files, ignoring, interpreter, kinds, sensitive
+from corten.project.recognize import predictors
 from corten.project.settings import KEYS
 
 _HEAD = """\

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ast
-import os
 import warnings
 from collections.abc import Iterator
 
-from corten.project.regular import open_regular
 from corten.values import dataclass
-
-_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +32,9 @@ class Module:
         return names
 
 
-def parse(root: str, path: str, *, containing: tuple[bytes, ...]) -> Module | None:
-    """The module in `path` (relative to `root`), or None when it has none of the words `containing`, cannot be read,
-    or is no Python of this version: whoever runs it will say so better."""
-    try:
-        with open_regular(f"{root}/{path}") as file:
-            source = file.read(_MOST_BYTES + 1)
-    except OSError:
-        return None
-    if len(source) > _MOST_BYTES or not any(word in source for word in containing):
-        return None
+def parse_source(path: str, source: bytes) -> Module | None:
+    """The module whose file `path` has `source`, or None when that is no Python of this version: whoever runs it will say so
+    better."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -55,15 +44,15 @@ def parse(root: str, path: str, *, containing: tuple[bytes, ...]) -> Module | No
     return Module(path, module_name(path), tree)
 
 
-def fault(root: str, path: str) -> str | None:
-    """Why the module in `path` is no Python: `invalid syntax in line 3`; None where it is, or cannot be read."""
+def fault_of(source: bytes) -> str | None:
+    """Why `source` is no Python: `invalid syntax in line 3`; None where it is."""
     try:
-        with open_regular(f"{root}/{path}") as file, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(file.read(_MOST_BYTES))
+            ast.parse(source)
     except SyntaxError as error:
         return f"{error.msg} in line {error.lineno}" if error.lineno else error.msg
-    except (OSError, ValueError, RecursionError, MemoryError):
+    except (ValueError, RecursionError, MemoryError):
         pass
     return None
 
@@ -107,8 +96,3 @@ def dotted(node: ast.expr) -> str | None:
     if not isinstance(node, ast.Name):
         return None
     return ".".join([node.id, *reversed(parts)])
-
-
-def files_of(root: str, names: tuple[str, ...]) -> list[str]:
-    """Those of the paths `names` that are files in `root`, in that order."""
-    return [name for name in names if os.path.isfile(f"{root}/{name}")]

@@ -10,6 +10,10 @@ from typing import Literal
 from corten.errors import ProjectError
 from corten.project import syntax
 from corten.project.kinds import TABLE
+from corten.project.model import Command
+from corten.project.recognize.candidates import APPLICATION, Candidate
+from corten.project.recognize.facts import Facts
+from corten.project.recognize.folder import Folder
 from corten.project.syntax import Module
 from corten.values import dataclass
 
@@ -77,41 +81,62 @@ class WebApp:
     path: str
 
 
-def find(root: str) -> list[WebApp]:
+def find(facts: Facts) -> list[Candidate]:
+    """The applications, each with the command that serves it. Raises ProjectError where no server for one is among the
+    dependencies."""
+    apps = _served(_applications(facts.folder), facts)
+    found = []
+    for app in apps:
+        try:
+            argv = command(app, facts.packages)
+        except ProjectError:
+            if len(apps) == 1:
+                raise
+            argv = ("gunicorn" if app.interface == "wsgi" else "uvicorn", app.target)
+        note = f"'{app.path}' has the {app.interface.upper()} application '{app.target}'"
+        found.append(Candidate("web", Command(argv), app.path, note, APPLICATION, target=app.target))
+    return found
+
+
+def _served(apps: list[WebApp], facts: Facts) -> list[WebApp]:
+    """Of the two doors of one application (Django's `wsgi.py` and `asgi.py`), the one that there is a server for."""
+    folders = {os.path.dirname(app.path) for app in apps}
+    if len(apps) == 2 and len(folders) == 1 and {app.interface for app in apps} == {"wsgi", "asgi"}:
+        for app in sorted(apps, key=lambda app: app.interface, reverse=True):
+            try:
+                command(app, facts.packages)
+            except ProjectError:
+                continue
+            return [app]
+        return apps[:1]
+    return apps
+
+
+def _applications(folder: Folder) -> list[WebApp]:
     """Every application in the usual files of the project's folder, of `src`, and of the packages in them. Those in
     `wsgi.py` and `asgi.py`, whose purpose it is, win over others."""
     found: list[WebApp] = []
     entries: list[WebApp] = []
-    for path in _candidates(root):
-        is_entry = os.path.basename(path) in _ENTRY_FILES
-        words = (*_WORDS, b"app") if is_entry else _WORDS
-        module = syntax.parse(root, path, containing=words)
-        if module is None:
-            continue
+    for module in folder.modules(*_WORDS, b"app", under=tuple(_usual(folder))):
         apps = list(_in(module))
-        if is_entry:
+        if os.path.basename(module.path) in _ENTRY_FILES:
             entries += apps or list(_handed_on(module))
         else:
             found += apps
     return entries or found
 
 
-def _candidates(root: str) -> Iterator[str]:
+def _usual(folder: Folder) -> Iterator[str]:
     """The files that may hold an application: one level of packages deep."""
-    for above in ("", "src/"):
-        try:
-            with os.scandir(f"{root}/{above}") as listing:
-                children = sorted(listing, key=lambda entry: entry.name)
-        except OSError:
+    for path in folder.files(".py"):
+        *above, name = path.removeprefix("src/").split("/")
+        if name not in (_FILES if above else _FILES[:-1]) and name not in _ENTRY_FILES:
             continue
-        names = {child.name for child in children}
-        yield from (above + name for name in (*_ENTRY_FILES, *_FILES[:-1]) if name in names)
-        for child in children:
-            if child.name in _SKIPPED or child.name.startswith((".", "_")) or not child.name.isidentifier():
-                continue
-            if os.path.isdir(child.path) and not (above == "" and child.name == "src"):
-                inner = (f"{above}{child.name}/{name}" for name in (*_ENTRY_FILES, *_FILES))
-                yield from syntax.files_of(root, tuple(inner))
+        if len(above) > 1 or any(
+            part in _SKIPPED or part.startswith((".", "_")) or not part.isidentifier() for part in above
+        ):
+            continue
+        yield path
 
 
 def _in(module: Module) -> Iterator[WebApp]:

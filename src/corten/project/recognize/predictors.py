@@ -6,6 +6,9 @@ import ast
 
 from corten.errors import ProjectError
 from corten.project import syntax
+from corten.project.model import Predictor
+from corten.project.recognize.candidates import APPLICATION, Candidate
+from corten.project.recognize.facts import Facts
 from corten.project.syntax import Module
 
 FILES = ("predict.py", "predictor.py", "src/predict.py", "src/predictor.py")
@@ -14,19 +17,25 @@ FILES = ("predict.py", "predictor.py", "src/predict.py", "src/predictor.py")
 _BASES = {"Predictor", "BasePredictor"}
 
 
-def find(root: str) -> list[tuple[str, str]]:
-    """Every predictor in the known files as (`module:name`, the file). Raises ProjectError for one of those that is no Python: it
-    would count as a script otherwise."""
-    found: list[tuple[str, str]] = []
-    for path in syntax.files_of(root, FILES):
-        module = syntax.parse(root, path, containing=(b"predict",))
-        if module is None and (fault := syntax.fault(root, path)) is not None:
+def find(facts: Facts) -> list[Candidate]:
+    """Every predictor in the known files. Raises ProjectError for one of those that is no Python: it would count as a script
+    otherwise."""
+    folder = facts.folder
+    found: list[Candidate] = []
+    for path in FILES:
+        data = folder.data(path) if folder.has_file(path) else None
+        if data is None or b"predict" not in data:
+            continue
+        module = folder.module(path)
+        if module is None:
             raise ProjectError(
-                f"'{path}' is not Python: {fault}",
+                f"'{path}' is not Python: {folder.fault(path)}",
                 hint="correct it; or name what runs by `predict` or `command` in [tool.corten]",
             )
-        if module is not None:
-            found += [(f"{module.name}:{name}", path) for name in names(module)]
+        for name in names(module):
+            target = f"{module.name}:{name}"
+            note = f"'{path}' has the predictor '{name}'"
+            found.append(Candidate("predictor", Predictor(target), path, note, APPLICATION, target=target))
     return found
 
 

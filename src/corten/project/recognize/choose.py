@@ -1,0 +1,49 @@
+"""From what the recognisers found to the one thing that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corten.errors import ProjectError
+from corten.project.kinds import TABLE
+from corten.project.recognize.candidates import Candidate
+from corten.project.recognize.facts import Facts
+from corten.project.recognize.order import ORDER, Recognizer
+
+
+def choose(facts: Facts, order: Sequence[Recognizer] = ORDER) -> Candidate | None:
+    """The strongest candidate; None where nothing was found. Raises ProjectError for several of the same strength."""
+    found: list[Candidate] = []
+    for recognizer in sorted(order, key=lambda item: -item.strength):
+        if found and max(item.strength for item in found) > recognizer.strength:
+            break
+        found += recognizer.find(facts)
+    best = strongest(found)
+    if len(best) > 1:
+        raise ambiguous(best)
+    return best[0] if best else None
+
+
+def every(facts: Facts, order: Sequence[Recognizer] = ORDER) -> list[Candidate]:
+    """What all recognisers found, the strongest first."""
+    found = [item for recognizer in order for item in recognizer.find(facts)]
+    return sorted(found, key=lambda item: -item.strength)
+
+
+def strongest(found: Sequence[Candidate]) -> list[Candidate]:
+    """Those with the greatest strength."""
+    most = max((item.strength for item in found), default=0)
+    return [item for item in found if item.strength == most]
+
+
+def ambiguous(found: Sequence[Candidate]) -> ProjectError:
+    """The error for several candidates of the same strength."""
+    kinds = {item.kind for item in found}
+    what = {frozenset({"predictor"}): "predictors", frozenset({"web"}): "web applications"}.get(
+        frozenset(kinds), "things to run"
+    )
+    named = ", ".join(f"'{item.target or item.path}' in '{item.path}'" for item in found)
+    return ProjectError(
+        f"the project has {len(found)} {what}: {named}",
+        hint=f"write one into {TABLE}: " + "  or  ".join(item.line for item in found if item.line),
+    )

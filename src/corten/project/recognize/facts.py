@@ -1,0 +1,33 @@
+"""What a recogniser may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from corten.project.recognize.folder import Folder
+
+
+class Facts:
+    """The project's folder and what its own tables say: `scripts`, the names of `[project.scripts]`; `models`, the patterns of
+    its declared weights; `packages`, the normalised names of its dependencies, with extras as `name[extra]`, read when first
+    asked for."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        scripts: tuple[str, ...] = (),
+        models: tuple[str, ...] = (),
+        packages: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        self.folder = folder
+        self.scripts = scripts
+        self.models = models
+        self._read = packages
+        self._packages: frozenset[str] | None = None
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """The names of the dependencies."""
+        if self._packages is None:
+            self._packages = self._read()
+        return self._packages

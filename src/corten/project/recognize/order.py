@@ -1,0 +1,68 @@
+"""Every recogniser, in the order in which they are asked, with the words of the documentation.
+
+A recogniser is a module of this package with `find(facts) -> Sequence[Candidate]`. It is imported when it is asked, and only where
+nothing stronger was found before: `strength` is the most that its candidates have.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import cast
+
+from corten.project.recognize.candidates import APPLICATION, DECLARED, SCRIPT, Candidate
+from corten.project.recognize.facts import Facts
+from corten.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Recognizer:
+    """`module` of this package finds it; `finds` says what, `runs` what runs then, and `say` how a project says it itself."""
+
+    module: str
+    strength: int
+    finds: str
+    runs: str
+    say: str
+
+    def find(self, facts: Facts) -> Sequence[Candidate]:
+        """Its candidates."""
+        found = importlib.import_module(f"corten.project.recognize.{self.module}").find(facts)
+        return cast(Sequence[Candidate], found)
+
+
+ORDER: tuple[Recognizer, ...] = (
+    Recognizer(
+        "predictors",
+        DECLARED,
+        "In `predict.py`, `predictor.py`, `src/predict.py` or `src/predictor.py`, a class with a method `predict` or "
+        "`predict_batch`, or a function `predict`. A class that derives from `Predictor` wins over others; names that begin with `_` "
+        "do not count.",
+        "Corten's model server",
+        '`predict = "predict:Iris"`',
+    ),
+    Recognizer(
+        "webapps",
+        APPLICATION + 1,
+        "A web application (Flask, FastAPI, Starlette, Django, Quart, Litestar, Falcon, Bottle), or a function that makes one, in files "
+        "such as `app.py`, `main.py`, `wsgi.py` and `asgi.py`.",
+        "gunicorn, waitress, hypercorn or granian for WSGI; uvicorn, hypercorn, granian or daphne for ASGI: the first that is "
+        "among the dependencies",
+        '`command = "gunicorn --bind 0.0.0.0:$PORT app:app"`',
+    ),
+    Recognizer(
+        "scripts",
+        SCRIPT + 9,
+        "The only command of `[project.scripts]`, else `main.py`, else the only script in the folder.",
+        "that command, or the script",
+        '`command = "python main.py"`',
+    ),
+    Recognizer(
+        "models",
+        SCRIPT + 5,
+        "The only model among `models` that can be served without code, with scikit-learn, a library of its kind, or onnxruntime among "
+        "the dependencies.",
+        "Corten's model server",
+        '`predict = "model.joblib"`',
+    ),
+)

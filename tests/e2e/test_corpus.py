@@ -1,0 +1,45 @@
+"""Projects as people write them come up at the first command and answer a real request, or say why they do not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support import corpus
+from support.command import Corten
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        pytest.param(project, id=project.name, marks=[pytest.mark.long] if project.long else [])
+        for project in corpus.projects()
+        if project.asks or project.error
+    ],
+)
+def test_a_project_comes_up(corten: Corten, tmp_path: Path, project: corpus.Project) -> None:
+    folder = project.copy(tmp_path)
+    name = f"corpus-{project.name}"
+    done = corten(
+        "up", folder, "--detach", "--port", "0", "--name", name, *project.arguments, code=None, timeout=1200
+    )
+    try:
+        for line in project.said:
+            assert line in done.stderr
+        if project.error:
+            assert done.returncode != 0, done.stderr
+            assert project.error["message"] in done.stderr
+            assert project.error.get("hint", "") in done.stderr
+            return
+        assert done.returncode == 0, done.stderr
+        url = re.match(r"http://\S+", done.stdout)
+        assert url is not None, done.stdout
+        for wanted in project.asks:
+            corpus.ask(url[0], wanted)
+    finally:
+        if done.returncode == 0:
+            corten("down", name)
