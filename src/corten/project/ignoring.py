@@ -101,7 +101,7 @@ class Ignoring:
             if parent == folder:
                 return frozenset()
             folder, way = parent, f"{name}/{way}"
-        own, common = _git_directories(folder)
+        own, common = git_directories(folder)
         return frozenset(path[len(way) :] for path in git_index.tracked(own, common) if path.startswith(way))
 
     def brings_back(self, name: str, path: str, folder: bool) -> bool:
@@ -167,7 +167,7 @@ def _rules_above(root: str) -> list[tuple[str, Rules]]:
         rules = _read(f"{folder}/.gitignore")
         if rules:
             found.append((way, rules))
-    rules = _read(f"{_git_directories(folder)[1]}/info/exclude")
+    rules = _read(f"{git_directories(folder)[1]}/info/exclude")
     if rules:
         found.append((way, rules))
     return [] if _ignored_itself(found) else found
@@ -188,7 +188,7 @@ def _ignored_itself(found: list[tuple[str, Rules]]) -> bool:
     return False
 
 
-def _git_directories(folder: str) -> tuple[str, str]:
+def git_directories(folder: str) -> tuple[str, str]:
     """The directory that has the index, and the one that has `config` and `info`: both `.git`, or what a worktree's or
     submodule's `.git` file leads to (gitrepository-layout)."""
     path = f"{folder}/.git"
