@@ -177,7 +177,7 @@ def _by_line(text: str, path: str) -> Iterator[Import]:
                     yield Import(name, path, number, place)
             continue
         bare = match[2].lstrip(".")
-        if bare and not _DOTTED.fullmatch(bare):
+        if not _DOTTED.fullmatch(bare) if bare else not match[2]:
             continue
         names = [part.split(" as ")[0].strip() for part in match[3].split(",")]
         for name in names:
@@ -312,6 +312,8 @@ class _Project:
             for _ in range(item.level - 1):
                 folder = folder.rpartition("/")[0]
             return self._module(folder, parts)
+        if not parts:
+            return None
         places = [folder]
         while folder:
             folder = folder.rpartition("/")[0]
