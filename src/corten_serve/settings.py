@@ -13,6 +13,7 @@ LEVELS = ("debug", "info", "warning", "error", "off")
 AUTO = 0
 """As a number of workers: as many as this machine has processors, memory and accelerators for."""
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,252})")
+_OUTER = re.compile(r"(?:\[[0-9a-f:.%a-z]{2,60}\]|[0-9.]{7,15}):[0-9]{1,5}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -29,7 +30,8 @@ class SettingsError(Exception):
 class Settings:
     """What the image and the platform ask of the server. Sizes are bytes, times seconds.
 
-    `host` and `port` count only when no listening socket was passed in. `log` is one of LEVELS: `info` writes a line
+    `host` and `port` count only when no listening socket was passed in. `forwarded` is the address at which Corten's forwarder takes
+    connections for the server, where it does: only the forwarder and the container itself can connect then. `log` is one of LEVELS: `info` writes a line
     for every request but probes, `debug` for those too, `warning` only for answers of 400 and above, `error` of 500 and
     above. `drain` is for how long a server that owns its socket goes on accepting connections after SIGTERM, so that
     load balancers have the time to see that it is not ready.
@@ -59,6 +61,7 @@ class Settings:
     log: str = "info"
     drain: float = 3.0
     inherited: bool = False
+    forwarded: str = ""
     workers: int = 1
     concurrency: int = 0
     batch_size: int = 64
@@ -106,6 +109,7 @@ class Settings:
             log=level,
             drain=_seconds(environment, "CORTEN_DRAIN", 3.0),
             inherited=_inherited(environment),
+            forwarded=_forwarded(environment),
             workers=_workers(environment),
             concurrency=_whole(environment, "CORTEN_CONCURRENCY", 0, 1, 10_000),
             batch_size=_whole(environment, "CORTEN_BATCH_SIZE", 64, 1, 10_000),
@@ -196,6 +200,16 @@ def _inherited(environment: Mapping[str, str]) -> bool:
             f"'LISTEN_FDS' is '{count[:20]}', and one socket is expected", hint="pass one socket"
         )
     return True
+
+
+def _forwarded(environment: Mapping[str, str]) -> str:
+    text = environment.get("CORTEN_FORWARDED", "")
+    if text and not _OUTER.fullmatch(text):
+        raise SettingsError(
+            f"'CORTEN_FORWARDED' is '{text[:60]}', which is no address and port",
+            hint="unset it: Corten's forwarder sets it",
+        )
+    return text
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -14,6 +14,7 @@ class Runs:
     """What serves, and does not end."""
 
     name = "demo"
+    forwarded = False
 
     def poll(self) -> int | None:
         return None

@@ -44,7 +44,7 @@ class ProcessServed:
     """A served project that is a process of this machine."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process, self.name = process, "demo"
+        self.process, self.name, self.forwarded = process, "demo", False
 
     def poll(self) -> int | None:
         code = self.process.poll()

@@ -8,12 +8,16 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from corten.runtime.passed_socket import let_only_accept
+from corten.runtime.descriptors import Passed
+from corten.runtime.passed_socket import forwarded, let_only_accept
+from support.kept import kept, running_as
 from support.plain_user import as_user, interpreter, plain_user
+from support.runner import Plain
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _ADDRESSES = ["127.0.0.1", "0.0.0.0", "::1", "::"]
@@ -153,8 +157,8 @@ def test_the_filter_cannot_be_taken_off(listener: socket.socket) -> None:
                     held.setsockopt(socket.SOL_SOCKET, option, value)
 
 
-def test_where_a_plain_user_may_not_confine_it_that_is_told() -> None:
-    """Newer kernels want CAP_NET_ADMIN for a filter of a TCP socket: a plain user hears of the missing protection."""
+def plain_user_may_confine() -> bool:
+    """Whether this kernel lets a plain user give a TCP socket a filter: newer ones want CAP_NET_ADMIN."""
     python, variables = interpreter()
     script = (
         "import socket; from corten.runtime.passed_socket import let_only_accept\n"
@@ -164,3 +168,60 @@ def test_where_a_plain_user_may_not_confine_it_that_is_told() -> None:
     command = as_user(plain_user(), [*python, "-c", script], variables)
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout.split()
     assert said in (["True", "True"], ["False", "True"])
+    return said[0] == "True"
+
+
+# Answers with the sockets of the server that are not of the container's own network.
+LOOK = """
+import os
+def predict(x: int) -> list[str]:
+    own = set()
+    for name, column in (("tcp", 9), ("tcp6", 9), ("unix", 6), ("netlink", 9)):
+        with open(f"/proc/net/{name}") as file:
+            own |= {line.split()[column] for line in file.read().splitlines()[1:]}
+    found = {os.readlink(f"/proc/1/fd/{name}") for name in os.listdir("/proc/1/fd")}
+    return [text for text in found if text.startswith("socket:") and text[8:-1] not in own]
+"""
+
+
+@pytest.mark.e2e
+def test_where_a_plain_user_may_not_confine_it_the_container_gets_none(
+    plain_runners: Callable[[str], Plain],
+) -> None:
+    plain = plain_runners("subuids")
+    root = plain.home / "look"
+    root.mkdir()
+    (root / "predict.py").write_text(LOOK)
+    subprocess.run(["chown", "-R", f"{plain.user.pw_uid}", root], check=True)
+    with kept(running_as(plain), root) as service:
+        request = urllib.request.Request(f"http://127.0.0.1:{service.port}/predict", b'{"x": 1}')
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            foreign = answer.read()
+        logged = running_as(plain)("logs", service.name, code=0)
+    # The socket that a plain user could confine is the only one.
+    assert (foreign == b"[]") is not plain_user_may_confine()
+    assert "POST /predict 200" in logged.stdout + logged.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [
+        ((), 8080),
+        (("PORT=9000",), 9000),
+        (("PORT=no",), 8080),
+        (("PORT=9000", "AIP_HTTP_PORT=7000", "SAGEMAKER_BIND_TO_PORT="), 9000),
+    ],
+)
+def test_behind_the_forwarder_all_variables_name_the_port_that_it_leads_to(
+    given: tuple[str, ...], port: int, address: str
+) -> None:
+    with socket.create_server((address, 0), family=family_of(address)) as listener:
+        serving, variables = forwarded(Passed(listener.fileno(), notify=4), given)
+        outer = listener.getsockname()[1]
+    assert serving == Passed(serving.listener, port, 4, "/readyz", drains=True)
+    told = dict(variables)
+    assert told.pop("CORTEN_FORWARDED") == (
+        f"[{address}]:{outer}" if ":" in address else f"{address}:{outer}"
+    )
+    assert set(told.values()) == {str(port)}
+    assert set(told) == {"PORT"} | {item.partition("=")[0] for item in given if item.partition("=")[2]}

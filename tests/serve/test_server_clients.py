@@ -106,3 +106,24 @@ def test_a_partial_is_a_predictor_with_the_parameters_that_are_left():
     signature = Signature(functools.partial(scaled, 2.0, power=3))
     assert [field.name for field in signature.request.fields] == ["x", "power"]
     assert signature.bind({"x": 3})[1] == {"x": 3.0}
+
+
+def test_behind_cortens_forwarder_the_outer_address_counts_and_the_log_shows_the_client(start):
+    """CORTEN_FORWARDED is where the forwarder takes connections: here, so only local names are answered."""
+    server = start(ADD, CORTEN_FORWARDED="127.0.0.1:8000", CORTEN_HOST="0.0.0.0", CORTEN_DRAIN="60")
+    headers = {"content-type": "application/json"}
+    assert server.predict({"a": 1}, headers={**headers, "x-forwarded-for": "6.6.6.6, 10.1.2.3"}).status == 200
+    assert server.predict({"a": 2}, headers={**headers, "x-forwarded-for": "fe80::1"}).status == 200
+    assert server.predict({"a": 3}).status == 200
+    assert server.predict({"a": 4}, headers={**headers, "host": "rebound.example"}).status == 403
+    page = {**headers, "sec-fetch-site": "cross-site", "origin": "https://foreign.example"}
+    assert server.predict({"a": 5}, headers=page).status == 403
+    # Nobody connects any more when the server is told to end: it does not wait for load balancers.
+    assert server.stop() == 0
+    clients = [line.split()[4] for line in server.log().splitlines() if line.startswith("POST /predict")]
+    assert clients == ["10.1.2.3", "[fe80::1]", "-", "-", "-"]
+
+
+def test_behind_cortens_forwarder_on_every_address_every_name_is_answered(start):
+    server = start(ADD, CORTEN_FORWARDED="0.0.0.0:80")
+    assert server.predict({"a": 1}, headers={"host": "model.example"}).status == 200

@@ -25,6 +25,7 @@ class Silent:
     """A container that runs for ever. `pipe` is its end of the pipe."""
 
     name = "iris"
+    forwarded = False
 
     def __init__(self, notify: int) -> None:
         self.pipe = os.dup(notify)

@@ -23,6 +23,8 @@ IMAGE = Image("iris:latest", Digest.of(b""), Digest.of(b""), ImageConfig(Platfor
 class Container:
     """A container without processes: it says on its pipe and ends with what a test wants."""
 
+    forwarded = False
+
     def __init__(self, name: str, notify: int) -> None:
         self.name, self.pipe = name, os.dup(notify)
         self.code: int | None = None

@@ -18,16 +18,25 @@ SOURCE = Path(__file__).parents[2] / "src"
 # The forwarder is a sibling of the program, as in a container, and the namespace has nothing but its loopback.
 _HELPER = """
 import os, signal, subprocess, sys
-from corten.runtime.forwarder import Probe, start_forwarder
+from corten.runtime.forwarder import Forwarder, Probe, start_forwarder
 from corten.runtime.network.loopback import raise_loopback
 from corten.sandbox import kernel
-listener, notify, ready, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] or None, sys.argv[4]
+listener, notify, ready, drains = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] or None, sys.argv[4] == "drains"
 kernel.unshare(kernel.CLONE_NEWNET if os.geteuid() == 0 else kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
 raise_loopback()
-child = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PORT": "8080"})
-forwarder = start_forwarder(listener, Probe(8080, ready, True), notify)
-signal.signal(signal.SIGTERM, lambda *_: os.kill(forwarder, signal.SIGTERM))
-os.waitpid(forwarder, 0)
+child = subprocess.Popen([sys.executable, "-c", sys.argv[5]], env={**os.environ, "PORT": "8080"})
+probe = Probe(8080, ready, True, drains)
+forwarder = Forwarder(lambda: start_forwarder(listener, probe, notify), notify)
+told = []
+def end(*_):
+    told.append(1)
+    # As the shim: the forwarder first, and the program when the forwarder says so.
+    os.kill(forwarder.pid if len(told) == 1 else child.pid, signal.SIGTERM)
+signal.signal(signal.SIGTERM, end)
+current = forwarder.pid
+while current is not None:
+    _, status = os.waitpid(current, 0)
+    current = None if told else forwarder.ended(status)
 """
 
 
@@ -53,6 +62,15 @@ class Forwarded:
                 *lines, self._rest = (self._rest + os.read(self._heard, 1 << 16)).split(b"\n")
                 self.words += [line.decode() for line in lines]
 
+    def forwarder(self) -> int:
+        """The process ID of the forwarder."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return next(
+            int(pid)
+            for pid in children
+            if b"corten.runtime.forward" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+
     def connect(self) -> socket.socket:
         """A connection to the forwarder."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
@@ -72,13 +90,22 @@ class Forwarded:
 
 
 @contextlib.contextmanager
-def forwarded(program: str, ready: str = "") -> Iterator[Forwarded]:
-    """Run the Python code `program`, whose $PORT is 8080, behind the forwarder."""
+def forwarded(program: str, ready: str = "", *, drains: bool = False) -> Iterator[Forwarded]:
+    """Run the Python code `program`, whose $PORT is 8080, behind the forwarder. `drains`: as Corten's model server, it ends its
+    connections itself."""
     heard, notify = os.pipe()
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         given = (listener.fileno(), notify)
         process = subprocess.Popen(
-            [sys.executable, "-c", _HELPER, *map(str, given), ready, textwrap.dedent(program)],
+            [
+                sys.executable,
+                "-c",
+                _HELPER,
+                *map(str, given),
+                ready,
+                "drains" if drains else "",
+                textwrap.dedent(program),
+            ],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE)},
             pass_fds=given,
             start_new_session=True,
@@ -87,6 +114,7 @@ def forwarded(program: str, ready: str = "") -> Iterator[Forwarded]:
         try:
             yield Forwarded(listener, heard, process)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             os.close(heard)

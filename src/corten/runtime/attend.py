@@ -46,12 +46,14 @@ def attend(
     engine: int,
     forwarder: int | None = None,
     *,
+    renew: Callable[[int], int | None] | None = None,
     receiver: Callable[[int], Receiver] | None = None,
     stand_in: tuple[int, Callable[[], None]] | None = None,
     log: str | None = None,
 ) -> int:
     """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway. SIGTERM goes
-    to the forwarder first, which ends when it has passed all answers on, and then to the container.
+    to the forwarder first, which ends when it has passed all answers on, and then to the container. Where the forwarder ends unasked,
+    `renew` gets its wait status and returns the process ID of a new one, or None.
 
     The kernel drops a signal that the first process of a container neither handles nor blocks, even one that would end it anywhere
     else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code.
@@ -82,6 +84,8 @@ def attend(
                     forwarder = None
                     if parting:
                         number, cause = signal.SIGTERM, 0
+                    elif renew is not None:
+                        forwarder = renew(status)
                 if pid == engine:
                     return 128 + ended_by if ended_by else shell_code(status)
             if number == signal.SIGCHLD:

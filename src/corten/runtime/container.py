@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
-from corten.events import Note, Observer, Warned
+from corten.events import Note, Observer
 from corten.oci.config import ImageConfig
 from corten.oci.digest import Digest
 from corten.runtime import attend, records
+from corten.runtime.decide import network_of
 from corten.runtime.descriptors import Passed
 from corten.runtime.emulation import check_platform
 from corten.runtime.engine import FALLBACKS
@@ -33,8 +34,8 @@ from corten.values import replace
 class Running:
     """A container that was started here and is not waited for yet."""
 
-    def __init__(self, name: str, pid: int) -> None:
-        self.name = name
+    def __init__(self, name: str, pid: int, forwarded: bool = False) -> None:
+        self.name, self.forwarded = name, forwarded
         self._pid = pid
         self._code: int | None = None
 
@@ -88,10 +89,12 @@ def start(
     check_platform(image.config.platform)
     if serving.listener is not None and serving.forward is None:
         # Whoever runs a command has no socket to serve on, and every start would pay for this.
-        from corten.runtime.passed_socket import let_only_accept
+        from corten.runtime.passed_socket import forwarded, let_only_accept
 
-        if not let_only_accept(serving.listener):
-            _say_open(store, observe)
+        if not let_only_accept(serving.listener) and not _has_network_of_machine(options, store):
+            _say_forwarded(store, observe)
+            serving, variables = forwarded(serving, (*image.config.env, *map("=".join, options.environment)))
+            options = replace(options, environment=(*options.environment, *variables))
     detached = log is not None
     made = Made(
         image,
@@ -109,7 +112,7 @@ def start(
         if log is not None:
             (made.directory / "output.log").symlink_to(log)
         pid = made.start(store, observe, serving=serving, output=output, session=True)
-        return Running(made.name, pid)
+        return Running(made.name, pid, serving.forward is not None)
     except BaseException:
         _undo(made, store)
         raise
@@ -117,15 +120,20 @@ def start(
         made.release()
 
 
-def _say_open(store: Store, observe: Observer) -> None:
-    """A protection that is missing is told once."""
+def _has_network_of_machine(options: RunOptions, store: Store) -> bool:
+    """Whether the container reaches this machine's network anyway, so that no socket gives it more."""
+    engine = find_engine(store, current_identity(), options.engine)
+    return engine.name == "proot" or network_of(options) == "host"
+
+
+def _say_forwarded(store: Store, observe: Observer) -> None:
+    """What it costs is told once."""
     said = store.cache_directory("engine") / f"said-socket-{os.geteuid()}"
     if not said.exists():
         observe(
-            Warned(
-                "this kernel lets only root confine the socket that is served: code in the container can use it to connect to "
-                "this machine's loopback",
-                "serve images that you do not trust as root, or on a machine without services on its loopback",
+            Note(
+                "this kernel lets only root confine a listening socket, so the container gets none: requests go through Corten's "
+                "forwarder, which takes some processor time for each"
             )
         )
         said.touch()

@@ -13,12 +13,14 @@ from corten.values import dataclass
 class Passed:
     """A listening socket for a container. `forward` is the port inside that `listener` leads to; without it the listener
     becomes descriptor 3 of its process. `notify`: a pipe for the word that it is ready (forward.py, corten_serve's notify.py).
-    `ready`: the path that is asked to find that out, `tcp`, or None (readiness.py)."""
+    `ready`: the path that is asked to find that out, `tcp`, or None (readiness.py). `drains`: at SIGTERM the program answers what it
+    has and closes its connections itself, as Corten's model server does."""
 
     listener: int | None = None
     forward: int | None = None
     notify: int | None = None
     ready: str | None = None
+    drains: bool = False
 
 
 NOTHING_PASSED = Passed()

@@ -1,16 +1,19 @@
-"""`python -m corten.runtime.forward LISTENER NOTIFY ENCLOSED PORT [READY]`: what arrives at a listening socket goes to the program
-in the network namespace that this process is in. The socket was made elsewhere, which is the point.
+"""`python -m corten.runtime.forward LISTENER NOTIFY open|enclosed|drains PORT [READY]`: what arrives at a listening socket goes to the
+program in the network namespace that this process is in. The socket was made elsewhere, which is the point.
 
 Whoever made it may hold it for others as well, and then gives a pipe, NOTIFY (else `-`): nothing is accepted before the program
 answers (readiness.py), when `READY=1` is written there; `BUSY=1` follows once a second while bytes pass. `STATUS=` says why it
 is not ready, `NOTE=` what is to be told once, `FAILED=` that it never will be. At SIGTERM nothing more is accepted, and the
-process ends when every connection has had its answer.
+process ends when every connection has had its answer. Corten's model server knows best when that is (`Probe.drains`): it gets
+SIGTERM as soon as nothing more is accepted, and the process ends when the server has closed every connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
 import signal
 import socket
 import sys
@@ -23,6 +26,8 @@ from corten.runtime.readiness import Failed, Upstream, say
 
 _PIECE = 1 << 16
 _ATTEMPTS = 600
+_PARTING = 60.0
+"""Seconds that a client has to take the rest of an answer after the program has closed the connection."""
 _LULL = 0.5
 """Seconds of silence after an answer's last bytes, or on a new connection, after which nothing more is expected on it."""
 
@@ -108,6 +113,7 @@ class _Passing:
 
     def __init__(self, traffic: _Traffic) -> None:
         self._traffic = traffic
+        self.connected = False
         self.asked, self.last = True, time.monotonic()
         self.requests = Requests("")
 
@@ -151,11 +157,21 @@ class _Traffic:
         while any(passing.is_busy for passing in self.connections):
             await asyncio.sleep(0.02)
 
+    async def part(self) -> None:
+        """Tell the program to end as soon as all that was accepted is connected to it, and wait until it has closed that."""
+        await asyncio.sleep(_LULL / 10)
+        while not all(passing.connected for passing in self.connections):
+            await asyncio.sleep(0.01)
+        # The shim passes it on; in the container's process namespace the engine is the first process, and does.
+        os.kill(os.getppid() or 1, signal.SIGTERM)
+        while self.connections:
+            await asyncio.sleep(0.01)
+
 
 async def forward(
     listener: socket.socket, probe: Probe, *, patient: bool = True, notify: int | None = None
 ) -> None:
-    """Serve for ever; with `notify` until SIGTERM. `patient`: clients wait for a program that is still starting; otherwise
+    """Serve for ever; with `notify`, and for a program that drains, until SIGTERM. `patient`: clients wait for a program that is still starting; otherwise
     they are refused."""
     traffic = _Traffic(notify)
     upstream = Upstream(probe)
@@ -171,7 +187,7 @@ async def forward(
         finally:
             del traffic.connections[passing]
 
-    if notify is None:
+    if notify is None and not probe.drains:
         server = await asyncio.start_server(serve, sock=listener, backlog=4096)
         await server.serve_forever()
     ending = asyncio.Event()
@@ -191,7 +207,7 @@ async def forward(
     await ending.wait()
     traffic.ending = True
     server.close()
-    await traffic.settle()
+    await (traffic.part() if probe.drains else traffic.settle())
     for task in regular:
         task.cancel()
 
@@ -224,34 +240,52 @@ async def _pass(
     except OSError:
         writer.transport.abort()
         return
+    passing.connected = True
     passing.answer()
     if attempts > 1 and upstream.probe.ready != TCP:
         name = writer.get_extra_info("peername")
         passing.requests = Requests(name[0] if isinstance(name, tuple) else "")
-        await asyncio.gather(
-            _pump_requests(reader, inner_writer, writer, passing),
-            _pump_answers(inner_reader, writer, inner_writer, passing),
-        )
+        questions = asyncio.ensure_future(_pump_requests(reader, inner_writer, writer, passing))
+        answers = asyncio.ensure_future(_pump_answers(inner_reader, writer, inner_writer, passing))
     else:
-        await asyncio.gather(
-            pump(reader, inner_writer, passing.question), pump(inner_reader, writer, passing.answer)
-        )
+        questions = asyncio.ensure_future(pump(reader, inner_writer, passing.question))
+        answers = asyncio.ensure_future(pump(inner_reader, writer, passing.answer))
+    await answers
+    if upstream.probe.drains:
+        # It closes a connection for both directions: whatever the client says now has no receiver.
+        questions.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await questions
     for stream in (writer, inner_writer):
         stream.close()
-        with contextlib.suppress(OSError):
-            await stream.wait_closed()
+        try:
+            async with asyncio.timeout(_PARTING):
+                await stream.wait_closed()
+        except TimeoutError:
+            stream.transport.abort()
+        except OSError:
+            pass
 
 
-def main(listener: str, notify: str, enclosed: str, port: str, ready: str | None = None) -> None:
+def main(listener: str, notify: str, where: str, port: str, ready: str | None = None) -> None:
     """Forward with what the caller has opened."""
+    _raise_limit()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
             forward(
                 socket.socket(fileno=int(listener)),
-                Probe(int(port), ready, enclosed == "enclosed"),
+                Probe(int(port), ready, enclosed=where != "open", drains=where == "drains"),
                 notify=None if notify == "-" else int(notify),
             )
         )
+
+
+def _raise_limit() -> None:
+    """Every connection is two open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Starting the process of `forward.py`, which every `up` of a command has."""
+"""Starting the process of `forward.py`, which every `up` of a command has, and starting it again when it ends by itself."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from corten.sandbox import kernel
 from corten.values import dataclass
 
 TCP = "tcp"
 """Instead of a path: an accepted connection is enough."""
+_MOST, _WITHIN = 3, 10.0
+"""So often the forwarder is started again within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """How a program is asked. `port` is $PORT; `ready` the path that is requested, TCP, or None for `/`. `enclosed`: the network
-    namespace is the container's own, so everything that listens there is its program's."""
+    namespace is the container's own, so everything that listens there is its program's. `drains`: the program is Corten's model
+    server, which listens on `port` and nowhere else, and at SIGTERM answers what it has and closes its connections."""
 
     port: int
     ready: str | None = None
     enclosed: bool = False
+    drains: bool = False
 
     @property
     def request(self) -> bytes:
@@ -64,10 +70,49 @@ def start_forwarder(
             "corten.runtime.forward",
             "3",
             "4" if notify is not None else "-",
-            "enclosed" if probe.enclosed else "open",
+            "drains" if probe.drains else "enclosed" if probe.enclosed else "open",
             str(probe.port),
             *([probe.ready] if probe.ready is not None else []),
         ]
         os.execve(sys.executable, command, environment)
     finally:
         os._exit(125)
+
+
+class Forwarder:
+    """A container's forwarder, in the process that waits for both. `start` returns its process ID."""
+
+    def __init__(self, start: Callable[[], int], notify: int | None) -> None:
+        """Start it. Raises OSError."""
+        self._start, self._notify = start, notify
+        self._ends: list[float] = []
+        self.pid = start()
+
+    def ended(self, status: int) -> int | None:
+        """It has ended by itself, with the wait status `status`: start it again. Returns its new process ID; None where it ends again
+        and again. The pipe is told either way."""
+        now = time.monotonic()
+        self._ends = [*(before for before in self._ends if now - before < _WITHIN), now]
+        code = os.waitstatus_to_exitcode(status)
+        how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
+        if len(self._ends) <= _MOST:
+            with suppress(OSError):
+                self.pid = self._start()
+                self._say(
+                    "NOTE",
+                    f"has a new forwarder, because the old one ended ({how}); its connections were lost",
+                )
+                return self.pid
+        self._say("FAILED", f"cannot be reached: its forwarder ended again and again ({how})")
+        return None
+
+    def kill(self) -> None:
+        """End it. It is no error when it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _say(self, word: str, text: str) -> None:
+        if self._notify is not None:
+            # Whoever listened may be gone, or not be reading.
+            with suppress(OSError):
+                os.write(self._notify, f"{word}={text}\n".encode())

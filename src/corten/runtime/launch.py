@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,7 +25,7 @@ from corten.runtime import cgroups, log_keeper
 from corten.runtime.attend import FORWARDED, attend, shorten_log
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
-from corten.runtime.forwarder import Probe, start_forwarder
+from corten.runtime.forwarder import Forwarder, Probe, start_forwarder
 from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.monitor import Monitor, become, begin
 from corten.runtime.overlay import enter_mount_namespace, mount_limited, mount_overlay
@@ -64,7 +65,7 @@ class Launch:
     """What the shim needs. `directory` is the container's own, with `rootfs`, `upper`, `work`, `names`, `bundle`; `layers`
     are trees from bottom to top. `forward` is the port inside that `listener` leads to; without it the listener becomes
     descriptor 3 of the container's process. `notify` is a pipe, descriptor 4 there or the forwarder's, for the word that it is
-    ready, and `ready` what the forwarder asks for that. `output`: the descriptor for its standard output and error. `lock`: the
+    ready, and `ready` what the forwarder asks for that; `drains` is as in `Passed`. `output`: the descriptor for its standard output and error. `lock`: the
     descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
     ends when the container has started. `scope`: the name of systemd's scope that is to be started for it. `wiring`: how its
     network is made, where that is not the engine's affair; `open`: the container has this machine's."""
@@ -86,6 +87,7 @@ class Launch:
     wiring: Wiring | None = None
     notify: int | None = None
     ready: str | None = None
+    drains: bool = False
     open: bool = False
 
 
@@ -250,19 +252,23 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         wire.connect()
     forwarder = None
     if launch.forward is not None and launch.listener is not None:
-        probe = Probe(launch.forward, launch.ready, enclosed=alone)
-        forwarder = start_forwarder(launch.listener, probe, launch.notify)
+        probe = Probe(launch.forward, launch.ready, enclosed=alone, drains=launch.drains)
+        forwarder = Forwarder(partial(start_forwarder, launch.listener, probe, launch.notify), launch.notify)
     elif wire is not None:
         forwarder = wire.forwarder
     os.close(tell)
     own = launch.detached and not os.path.islink(f"{directory}/output.log")
     log = f"{directory}/output.log" if own else None
-    code = attend(engine, forwarder, log=log)
+    code = attend(
+        engine,
+        forwarder.pid if forwarder is not None else None,
+        renew=forwarder.ended if forwarder is not None else None,
+        log=log,
+    )
     streams.finish()
     shorten_log(log)
     if forwarder is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(forwarder, signal.SIGKILL)
+        forwarder.kill()
     # A child may have been killed, which the exit code does not tell.
     if cgroups.has_counted(memory) or _memory_ran_out(launch, code):
         Path(directory, RAN_OUT_OF_MEMORY).touch()

@@ -273,6 +273,7 @@ class Made:
             forward=serving.forward,
             notify=serving.notify,
             ready=serving.ready,
+            drains=serving.drains,
             output=output,
             session=session,
             detached=self.life.kind != "foreground",
@@ -367,6 +368,7 @@ class Made:
             kept=(self._lock,),
             notify=serving.notify,
             ready=serving.ready,
+            drains=serving.drains,
         )
 
         return begin(

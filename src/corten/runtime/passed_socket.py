@@ -8,6 +8,9 @@ can take off again:
 
 - what is not sent to its own port and address is dropped;
 - what would complete a connection that began here is dropped, and so is the refusal of one: nothing is learned of who listens.
+
+Newer kernels let only CAP_NET_ADMIN do that to a TCP socket. There a plain user's container gets no socket of this machine's network,
+connected ones neither, which could be dissolved as well: Corten's forwarder connects to the server in the container's own network.
 """
 
 from __future__ import annotations
@@ -16,9 +19,12 @@ import ctypes
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from corten.errors import RuntimeFailure
+from corten.runtime.descriptors import Passed
+from corten.values import replace
 
 _SO_ATTACH_FILTER, _SO_LOCK_FILTER = 26, 44
 _NETWORK_HEADER = -0x100000 & 0xFFFFFFFF
@@ -94,3 +100,22 @@ def let_only_accept(descriptor: int) -> bool:
                 f"the port cannot be passed into a container safely: {(error.strerror or '').lower()}",
                 hint="'corten run -p' publishes a port without passing a socket on",
             ) from error
+
+
+def forwarded(serving: Passed, environment: Iterable[str]) -> tuple[Passed, tuple[tuple[str, str], ...]]:
+    """The same served by Corten's model server without the socket: on the port that `environment` (`NAME=VALUE`) names, behind the
+    forwarder. Also the variables that tell it so."""
+    assert serving.listener is not None
+    given = dict(item.partition("=")[::2] for item in environment)
+    text = given.get("PORT", "")
+    port = (
+        int(text) if text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536 else 8080
+    )
+    with socket.socket(fileno=os.dup(serving.listener)) as listener:
+        host, outer = listener.getsockname()[:2]
+    variables = {name: str(port) for name in ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT") if given.get(name)}
+    variables |= {
+        "PORT": str(port),
+        "CORTEN_FORWARDED": f"[{host}]:{outer}" if ":" in host else f"{host}:{outer}",
+    }
+    return replace(serving, forward=port, ready="/readyz", drains=True), tuple(variables.items())

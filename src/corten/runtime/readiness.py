@@ -92,6 +92,9 @@ class Upstream:
                 self.notes.append(f"listens on {expected[0]} now, which $PORT says; requests go there")
 
     def _sockets(self) -> list[Socket]:
+        if self.probe.drains:
+            # What else listens there is the business of the model's own code, and not the server's.
+            return [Socket("::", self.probe.port)]
         return listening() if self.probe.enclosed else [Socket("127.0.0.1", self.probe.port)]
 
     async def _ask_each(self, candidates: list[Socket]) -> bool:
@@ -124,7 +127,9 @@ class Upstream:
             writer.transport.abort()
 
     def _judge(self, found: list[Socket]) -> None:
-        """Say what is so, and give up on a server that only restarts its processes."""
+        """Say what is so, and give up on a server that only restarts its processes. Corten's own says so itself."""
+        if self.probe.drains:
+            return
         how = (
             "accepts no connection"
             if self.probe.ready == TCP

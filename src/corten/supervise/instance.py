@@ -17,7 +17,7 @@ _PAUSE = 0.5
 
 
 class Words:
-    """What a command's forwarder says: `status`, why the command is not ready; `failed`, why it never will be; `notes`, what is
+    """What a forwarder says: `status`, why the command is not ready; `failed`, why it never will be; `notes`, what is
     to be told once."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Words:
 
 class Instance:
     """A container that was started by this process. Times are monotonic seconds. `ready`: it has said so; `busy`: when it
-    last said that it worked; `deadline`: when it is killed, once it was asked to end. Of a command its forwarder says more:
+    last said that it worked; `deadline`: when it is killed, once it was asked to end. A forwarder says more:
     `words`."""
 
     def __init__(self, plan: Plan, image: Image, starter: Starter, how: Start) -> None:
@@ -100,8 +100,8 @@ class Instance:
             self.busy = time.monotonic()
         if b"BUSY=1" in said:
             self.busy = time.monotonic()
-        if self.plan.forward is not None:
-            # A predictor's own container has the pipe, and is not believed.
+        if self.served.forwarded:
+            # Otherwise the container itself has the pipe, and is not believed.
             self.words.hear(said)
 
     def is_late(self, seconds: float) -> bool:

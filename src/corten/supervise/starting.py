@@ -46,6 +46,10 @@ class Served(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def forwarded(self) -> bool:
+        """Whether Corten's forwarder has the pipe of its `Start`, and not the container."""
+
     def poll(self) -> int | None:
         """Its exit code as a shell gives it, or None while it runs."""
 

@@ -15,7 +15,7 @@ from corten_serve.server.bodies import Bodies, Body
 from corten_serve.server.connections import Connection
 from corten_serve.server.log import Log
 from corten_serve.server.models import Models, Page, Route
-from corten_serve.server.origins import Origins
+from corten_serve.server.origins import Origins, forwarded_client
 from corten_serve.server.own import Own
 from corten_serve.server.requests import Refused, Stream
 from corten_serve.server.tracing import Ids, valid_trace
@@ -110,6 +110,8 @@ class App:
                 model = pool.name
                 pool.meter.active -= 1
                 pool.meter.answered(route.path, status, took)
+            if self._settings.forwarded:
+                client = forwarded_client(exchange.headers.get("x-forwarded-for"))
             self._log.request(
                 scope.method, scope.path, status, took, client, exchange.id, exchange.given, model
             )

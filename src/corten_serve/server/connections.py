@@ -18,6 +18,8 @@ _ACKED, _RECEIVED = slice(120, 128), slice(128, 136)
 what TCP_INFO gives (tcp(7), linux/tcp.h, since Linux 4.1)."""
 _PREFACE = 24
 """Bytes with which a connection of HTTP/2 begins (RFC 9113, 3.4)."""
+_OVER = ("06", "07", "0A")
+"""TIME_WAIT, CLOSE and LISTEN, as /proc/net/tcp writes the states of sockets."""
 _QUIET = 0.02
 """Seconds without a byte after which the HTTP library has written what it was given: it has nothing else to do."""
 _OTHERS = 4.0
@@ -151,6 +153,17 @@ class IdleConnections:
             first = self._first.setdefault(client, time.monotonic())
             return time.monotonic() - first >= self._seconds and client not in self._busy
         return sent >= limit and received >= limit and client not in self._busy
+
+
+def has_connections(port: int) -> bool:
+    """Whether a TCP connection of this network namespace to `port` here is not closed on both sides yet (proc(5), /proc/net/tcp)."""
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError, ValueError), open(f"/proc/self/net/{name}", encoding="ascii") as file:
+            for line in file.read().splitlines()[1:]:
+                fields = line.split()
+                if int(fields[1].rpartition(":")[2], 16) == port and fields[3] not in _OVER:
+                    return True
+    return False
 
 
 def find(client: str) -> Connection | None:

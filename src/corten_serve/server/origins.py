@@ -92,15 +92,20 @@ class Origins:
         return headers
 
 
-def is_loopback(listener: socket.socket) -> bool:
+def is_loopback(listener: socket.socket, forwarded: str = "") -> bool:
     """Whether only this machine reaches a socket. It knows its address wherever it was bound, in another network namespace,
-    too. What a Unix socket brings, a program sends."""
+    too. What a Unix socket brings, a program sends. `forwarded`: the address and port outside that lead to it."""
+    if forwarded:
+        return _is_local(forwarded.rpartition(":")[0].strip("[]"))
     if listener.family == socket.AF_INET:
-        return str(listener.getsockname()[0]).startswith("127.")
+        return _is_local(str(listener.getsockname()[0]))
     if listener.family == socket.AF_INET6:
-        address = str(listener.getsockname()[0])
-        return address == "::1" or address.startswith("::ffff:127.")
+        return _is_local(str(listener.getsockname()[0]))
     return False
+
+
+def _is_local(address: str) -> bool:
+    return address == "::1" or address.startswith(("127.", "::ffff:127."))
 
 
 def _name(host: str) -> str:
@@ -122,3 +127,12 @@ def _is_address(name: str) -> bool:
 def _is_simple(method: str, kind: str | None) -> bool:
     """Whether a page may send it to another origin without a preflight."""
     return method in _SIMPLE_METHODS and (kind or "").partition(";")[0].strip().lower() in _SIMPLE
+
+
+def forwarded_client(header: str | None) -> str:
+    """The address (and a port, which nobody knows) of a client of Corten's forwarder, which writes it behind those that the client
+    names. A hyphen where it could not: it looks at HTTP/1 alone."""
+    last = (header or "").rpartition(",")[2].strip()
+    if not 0 < len(last) <= 60 or not last.isascii() or not last.isprintable():
+        return "-:0"
+    return f"[{last}]:0" if ":" in last else f"{last}:0"

@@ -19,7 +19,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server as GranianServer
 
 from corten_serve.server.app import App
-from corten_serve.server.connections import IdleConnections
+from corten_serve.server.connections import IdleConnections, has_connections
 from corten_serve.server.files import connections
 from corten_serve.server.listener import BACKLOG, accept_no_more
 from corten_serve.server.log import Log, take_over
@@ -92,7 +92,7 @@ async def serve(
     log = Log(settings.log, settings.log_format)
     take_over(log, loop)
     models = Models(settings, environment, log, Meter())
-    app = App(settings, models, log, is_loopback(listener))
+    app = App(settings, models, log, is_loopback(listener, settings.forwarded))
     ending: asyncio.Future[int] = loop.create_future()
     _on_signals(loop, ending, models)
     models.adopt(workers)
@@ -232,14 +232,17 @@ async def _drain(
 ) -> None:
     """Finish what is in flight. A socket of our own is kept open for a while first, because load balancers send requests
     until they have seen that we are not ready. A socket that was passed in lives on elsewhere and loses nothing, but clients
-    keep connections: whoever is busy on one is told with its next answer that it is the last."""
+    keep connections: whoever is busy on one is told with its next answer that it is the last. Corten's forwarder has connected all that
+    it has accepted before it lets us end, and accepts nothing more; it ends with us, so it needs the time to pass everything on."""
     app.draining = True
     app.bodies.hurry()
-    if not settings.inherited and not urgent:
+    port = listener.getsockname()[1] if settings.forwarded else 0
+    if not (settings.inherited or settings.forwarded) and not urgent:
         await asyncio.sleep(settings.drain)
     elif not urgent:
-        with suppress(OSError):
-            accept_no_more(listener)
+        if settings.inherited:
+            with suppress(OSError):
+                accept_no_more(listener)
         before = app.taken
         await asyncio.sleep(_SILENCE)
         if notice.lately or app.taken != before:
@@ -253,6 +256,9 @@ async def _drain(
             swept = time.monotonic()
             app.bodies.sweep()
     await asyncio.wait({accepting}, timeout=_LAST_WORDS)
+    end = time.monotonic() + _LAST_WORDS
+    while settings.forwarded and time.monotonic() < end and has_connections(port):
+        await asyncio.sleep(0.005)
 
 
 def run(

@@ -32,7 +32,7 @@ from corten.runtime.attend import FORWARDED, Receiver, attend
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.enter import enter_network
-from corten.runtime.forwarder import Probe, start_forwarder
+from corten.runtime.forwarder import Forwarder, Probe, start_forwarder
 from corten.runtime.processes import children, first_process, handles, note_inside, read_proc
 from corten.runtime.streams import Streams, replaced_files
 from corten.sandbox import kernel
@@ -72,6 +72,7 @@ class Watched:
     notify: int | None = None
     ready: str | None = None
     enclosed: bool = False
+    drains: bool = False
 
 
 def start_shim(
@@ -163,12 +164,15 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
     forwarder = None
     if watched.forward is not None and watched.listener is not None:
         inside = partial(_enter_network, engine) if watched.enclosed else None
-        probe = Probe(watched.forward, watched.ready, watched.enclosed)
-        forwarder = start_forwarder(watched.listener, probe, watched.notify, inside)
+        probe = Probe(watched.forward, watched.ready, watched.enclosed, watched.drains)
+        forwarder = Forwarder(
+            partial(start_forwarder, watched.listener, probe, watched.notify, inside), watched.notify
+        )
     os.close(tell)
     code = attend(
         engine,
-        forwarder,
+        forwarder.pid if forwarder is not None else None,
+        renew=forwarder.ended if forwarder is not None else None,
         receiver=partial(_receiver, engine, traced),
         stand_in=(guard.pid, partial(_end, engine)) if guard is not None else None,
     )
@@ -177,8 +181,7 @@ def _contain(watched: Watched, prepared: Prepared, tell: int) -> int:
         found = guard.result()
         code = code if found is None else found
     if forwarder is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(forwarder, signal.SIGKILL)
+        forwarder.kill()
     os.close(here)
     return code
 

@@ -74,17 +74,23 @@ class _Datagrams:
 
 
 async def serve(
-    taken: Sequence[Taken], *, patient: bool, notify: int | None = None, ready: str | None = None
+    taken: Sequence[Taken],
+    *,
+    patient: bool,
+    notify: int | None = None,
+    ready: str | None = None,
+    drains: bool = False,
 ) -> None:
     """Pass on what arrives at each of `taken`, whose sockets are bound. `patient` and `notify` are as in `forward`: with the
-    latter this returns when everything has been answered after SIGTERM, otherwise never. `ready` is as in `Probe`."""
+    latter this returns when everything has been answered after SIGTERM, otherwise never. `ready` and `drains` are as in `Probe`, for a
+    program that is served (`patient`)."""
     streams, datagrams = [], []
     for item in taken:
         assert item.listener is not None
         bound = socket.socket(fileno=item.listener)
         bound.setblocking(False)
         if item.port.protocol == "tcp":
-            probe = Probe(item.port.inside, ready, enclosed=patient)
+            probe = Probe(item.port.inside, ready, enclosed=patient, drains=drains)
             streams.append(forward(bound, probe, patient=patient, notify=notify))
         else:
             datagrams.append(_Datagrams(bound, item.port.inside))
@@ -92,8 +98,13 @@ async def serve(
 
 
 def run(
-    taken: Sequence[Taken], *, patient: bool = False, notify: int | None = None, ready: str | None = None
+    taken: Sequence[Taken],
+    *,
+    patient: bool = False,
+    notify: int | None = None,
+    ready: str | None = None,
+    drains: bool = False,
 ) -> None:
     """The same, in a process that does nothing else."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(taken, patient=patient, notify=notify, ready=ready))
+        asyncio.run(serve(taken, patient=patient, notify=notify, ready=ready, drains=drains))

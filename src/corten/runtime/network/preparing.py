@@ -58,7 +58,14 @@ def prepare(
         forwards = (*forwards, Taken(Port(0, serving.forward), os.dup(serving.listener)))
         notify = serving.notify
     wiring = Wiring(
-        way.pasta, by_pasta, forwards_names, forwards, patient=served, notify=notify, ready=serving.ready
+        way.pasta,
+        by_pasta,
+        forwards_names,
+        forwards,
+        patient=served,
+        notify=notify,
+        ready=serving.ready,
+        drains=serving.drains,
     )
     return Prepared(wiring, found, text)
 

@@ -22,6 +22,7 @@ import stat
 from pathlib import Path
 
 from corten.errors import RuntimeFailure
+from corten.runtime.forwarder import Forwarder
 from corten.runtime.identity import Identity
 from corten.runtime.network import forwarding, pasta
 from corten.runtime.network.loopback import raise_loopback
@@ -40,7 +41,7 @@ _FREE_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 class Wiring:
     """How a container gets its network. `pasta` is its program's path, with `ports`; None: no way out. `forwards` are bound
     sockets that Corten passes on, for `patient` clients where they wait for a program that is still starting; `notify` is a pipe
-    on which the forwarder says that they can be answered, and `ready` what it asks for that. `shared`: the directory of the container whose network it shares, instead of all of that."""
+    on which the forwarder says that they can be answered, and `ready` what it asks for that; `drains` is as in `Passed`. `shared`: the directory of the container whose network it shares, instead of all of that."""
 
     pasta: str | None = None
     ports: tuple[Port, ...] = ()
@@ -49,6 +50,7 @@ class Wiring:
     patient: bool = False
     notify: int | None = None
     ready: str | None = None
+    drains: bool = False
     shared: str | None = None
 
     @property
@@ -75,7 +77,7 @@ class Wire:
         """`open`. Raises RuntimeFailure, OSError."""
         self._wiring = wiring
         self._user: int | None = None
-        self.forwarder: int | None = None
+        self.forwarder: Forwarder | None = None
         if wiring.shared is not None:
             self._network = _network_of(wiring.shared)
         elif identity.kind == "root":
@@ -102,7 +104,7 @@ class Wire:
         if self._wiring.pasta is not None:
             self._start_pasta(self._wiring.pasta)
         if self._wiring.forwards:
-            self._start_forwarder()
+            self.forwarder = Forwarder(self._start_forwarder, self._wiring.notify)
         os.write(self._go, b"r")
         os.close(self._go)
 
@@ -156,10 +158,10 @@ class Wire:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execve(command[0], command, {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")})
 
-    def _start_forwarder(self) -> None:
-        self.forwarder = os.fork()
-        if self.forwarder:
-            return
+    def _start_forwarder(self) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
         try:
             kernel.setns(self._network, kernel.CLONE_NEWNET)
             raise_loopback()
@@ -178,7 +180,13 @@ class Wire:
             os.closerange(start, os.sysconf("SC_OPEN_MAX"))
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             wiring = self._wiring
-            forwarding.run(wiring.forwards, patient=wiring.patient, notify=notify, ready=wiring.ready)
+            forwarding.run(
+                wiring.forwards,
+                patient=wiring.patient,
+                notify=notify,
+                ready=wiring.ready,
+                drains=wiring.drains,
+            )
         finally:
             os._exit(125)
 
