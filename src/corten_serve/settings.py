@@ -43,7 +43,8 @@ class Settings:
     worker is replaced (0: none). `health` is the pause between two questions to an idle worker (0: none are asked).
     `idle` is for how long a connection may say nothing between two requests, or take for a request's header. `cors` are
     the origins whose pages may call, or a star; `hosts` the host names that the server answers to beside its own machine's
-    (empty: all, but none where it listens on loopback). `spool` is where large bodies wait (empty: a place is chosen)."""
+    (empty: all, but none where it listens on loopback). `spool` is where large bodies wait (empty: a place is chosen). `cog` says
+    that the project was written for Cog, before a worker can say it. `follow` are the hosts of which URLs in requests are followed."""
 
     predict: str
     models: tuple[tuple[str, str], ...] = ()
@@ -75,6 +76,8 @@ class Settings:
     hosts: tuple[str, ...] = ()
     log_format: str = "text"
     spool: str = ""
+    cog: bool = False
+    follow: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -123,6 +126,8 @@ class Settings:
             hosts=_hosts(environment),
             log_format=form,
             spool=environment.get("CORTEN_SPOOL", ""),
+            cog=bool(environment.get("CORTEN_COG")),
+            follow=_hosts(environment, "CORTEN_FOLLOW_URLS"),
         )
 
 
@@ -169,12 +174,12 @@ def _origins(environment: Mapping[str, str]) -> tuple[str, ...]:
     return origins
 
 
-def _hosts(environment: Mapping[str, str]) -> tuple[str, ...]:
-    hosts = tuple(environment.get("CORTEN_HOSTS", "").replace(",", " ").lower().split())
+def _hosts(environment: Mapping[str, str], name: str = "CORTEN_HOSTS") -> tuple[str, ...]:
+    hosts = tuple(environment.get(name, "").replace(",", " ").lower().split())
     for host in hosts:
         if host != "*" and not _HOST.fullmatch(host):
             raise SettingsError(
-                f"'CORTEN_HOSTS' has '{host[:60]}', which is no host name",
+                f"'{name}' has '{host[:60]}', which is no host name",
                 hint="use '*', or names without scheme and port, such as 'model.example.com' or '*.example.com'",
             )
     return tuple(host.rstrip(".") for host in hosts)

@@ -32,6 +32,10 @@ class Desk:
         self._plain = Plain(model)
         inference, kserve, hosted = Inference(model), KServe(model), Hosted(model)
         self._protocols: tuple[WireProtocol, ...] = (self._plain, inference, kserve, hosted)
+        if model.cog is not None:
+            from corten_serve.protocols.cog import Cog
+
+            self._protocols += (Cog(model),)
         self._documents = [*inference.documents(), *kserve.documents(), *hosted.documents()]
         self._routes: list[Route] = []
         self._by_route: dict[str, WireProtocol] = {}

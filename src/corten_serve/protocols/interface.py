@@ -143,7 +143,8 @@ class Endpoint:
 @dataclasses.dataclass(frozen=True)
 class Model:
     """What a worker serves: the endpoint `predict` first, then further ones. `prefix` is empty, or `/NAME` where a
-    server has several models, whose names are then all in `names`. `first` is the model that unnamed routes belong to."""
+    server has several models, whose names are then all in `names`. `first` is the model that unnamed routes belong to. `cog` is set
+    (`protocols.cog.Facts`) for a predictor that was written for Cog."""
 
     name: str
     version: str
@@ -153,6 +154,7 @@ class Model:
     names: tuple[str, ...] = ()
     first: bool = True
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    cog: Any = None
 
 
 class WireProtocol(Protocol):

@@ -304,6 +304,12 @@ def _special(cls: Any) -> Kind | None:
         return dataframes.Frame()
     if dataframes.is_column(cls):
         return dataframes.Column()
+    if getattr(cls, "__module__", "")[:3] == "cog":
+        from corten_serve.schema import cog_types
+
+        found = cog_types.kind_of(cls)
+        if found is not None:
+            return found
     return dataframes.moment(cls) or address(cls)
 
 

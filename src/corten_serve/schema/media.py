@@ -39,7 +39,7 @@ class Media(Kind, abc.ABC):
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
         if type(value) is str:
             try:
-                data, content_type = _unwrapped(value)
+                data, content_type = unwrapped(value)
             except ValueError:
                 pass
             else:
@@ -166,7 +166,7 @@ def _remove(name: str, owner: int) -> None:
             os.unlink(name)
 
 
-def _unwrapped(text: str) -> tuple[bytes, str]:
+def unwrapped(text: str) -> tuple[bytes, str]:
     """The bytes and the content type (empty where unknown) of base64 or a base64 data URL. Raises ValueError."""
     content_type = ""
     if text[:5].lower() == "data:":

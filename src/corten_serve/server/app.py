@@ -17,6 +17,7 @@ from corten_serve.server.log import Log
 from corten_serve.server.models import Models, Page, Route
 from corten_serve.server.origins import Origins, forwarded_client
 from corten_serve.server.own import Own
+from corten_serve.server.predictions import Predictions, Wanted, responds_later
 from corten_serve.server.requests import Refused, Stream
 from corten_serve.server.tracing import Ids, valid_trace
 from corten_serve.settings import Settings
@@ -67,6 +68,7 @@ class App:
         self._origins = Origins(settings.cors, settings.hosts, local)
         self._waiting = 0
         self._shared: dict[str, Connection] = {}
+        self._predictions = Predictions(settings, models, log)
         own = Own(settings, models, self, log)
         log.leave_out(own.watching)
         self._own: dict[str, Callable[[Scope], Any]] = own.routes
@@ -144,8 +146,10 @@ class App:
             found = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
             if isinstance(found, Route):
                 return await self._call(exchange, found)
-            if found is not None:
+            if isinstance(found, Page):
                 return self._page(exchange, found)
+            if found is not None:
+                return await self._predict(exchange, found.route)
         return await self._otherwise(exchange, method, path)
 
     async def _stranger(self, exchange: _Exchange, host: str) -> int:
@@ -157,13 +161,16 @@ class App:
 
     # Requests for a model.
 
-    async def _call(self, exchange: _Exchange, route: Route) -> int:
+    async def _call(self, exchange: _Exchange, route: Route, named: bool | None = None) -> int:
+        """`named` is for calls of Cog's protocol: whether the path has the prediction's id."""
         exchange.route = route
         route.pool.meter.active += 1
         get = exchange.headers.get
         length = get("content-length")
         body = Body(exchange.proto, length, trailers=length is None and get("trailer") is not None)
         bodies, pool = self.bodies, route.pool
+        later: Wanted | None = None
+        kept = False
         try:
             foreign = self._origins.foreign(exchange.scope.method, get)
             if foreign is not None:
@@ -172,14 +179,18 @@ class App:
             pool.check()  # Before its body takes memory, too.
             timeout = self._timeout(get("x-request-timeout"))
             await bodies.read(body, get("content-encoding"))
+            watch: Callable[[], Any] | None = exchange.proto.client_disconnect
+            if named is not None and responds_later(get("prefer")):
+                later = self._wanted(exchange, body, named)
+                watch, timeout = None, 0.0
             answer = pool.submit(
-                route.lane,
-                _meta(route, exchange.id, get),
-                body.data,
-                body.path,
-                timeout,
-                exchange.proto.client_disconnect,
+                route.lane, _meta(route, exchange.id, get), body.data, body.path, timeout, watch
             )
+            if named is not None:
+                self._predictions.began(exchange.id, answer, route)
+            if later is not None:
+                kept = True
+                return self._later(exchange, later, answer, body)
             outcome = await answer
             if isinstance(outcome, Stream):
                 return await self._stream(exchange, outcome)
@@ -199,7 +210,71 @@ class App:
                 await body.discard(_DISCARD_SECONDS)
             return status
         finally:
-            bodies.release(body)
+            if not kept:
+                bodies.release(body)
+
+    # Predictions of Cog's protocol.
+
+    async def _predict(self, exchange: _Exchange, route: Route, identity: str = "") -> int:
+        """Make a prediction, or tell of the one that is being made under the id that the path names."""
+        if not identity:
+            return await self._call(exchange, route, False)
+        exchange.id = identity
+        exchange.extra[0] = ("x-request-id", identity)
+        if self._predictions.is_running(identity):
+            return self._give(exchange, 202, [JSON], self._predictions.begun(identity))
+        return await self._call(exchange, route, True)
+
+    def _wanted(self, exchange: _Exchange, body: Body, named: bool) -> Wanted:
+        """What a prediction is asked for that nobody waits for. From here on the request has its id."""
+        if body.path is not None:
+            raise Refused(413, "a prediction that nobody waits for takes a body of at most 1 MiB")
+        later = self._predictions.wanted(body.data, exchange.id, named)
+        if self._predictions.is_running(later.id):
+            raise Refused(409, f"the prediction '{later.id}' is being made already")
+        exchange.id = later.id
+        exchange.extra[0] = ("x-request-id", later.id)
+        return later
+
+    def _later(self, exchange: _Exchange, later: Wanted, answer: Any, body: Body) -> int:
+        """Answer now; the end of the server waits for the prediction."""
+        self.active += 1
+
+        def release() -> None:
+            self.active -= 1
+            self.bodies.release(body)
+
+        self._predictions.follow(later, answer, release)
+        return self._give(exchange, 202, [JSON], self._predictions.begun(later.id))
+
+    async def _prediction(self, exchange: _Exchange, method: str, path: str) -> int | None:
+        """The answer below `/predictions/`, None where there is nothing."""
+        place, route = self._predictions.place(path), self._predictions.route()
+        if place is None or route is None:
+            return None
+        identity, cancels = place
+        allowed = ("POST",) if cancels else ("GET", "PUT")
+        if method not in allowed and not (method == "HEAD" and not cancels):
+            message = f"'{path[:100]}' takes {', '.join(allowed)}, not {method[:20]}"
+            return self._error(exchange, 405, message, [("allow", ", ".join(allowed))])
+        foreign = self._origins.foreign(method, exchange.headers.get)
+        if foreign is not None:
+            return self._error(exchange, 403, f"pages of '{foreign[:100]}' may not call this server")
+        if cancels:
+            return self._give(exchange, 200 if self._predictions.cancel(identity) else 404, [JSON], b"{}")
+        if method == "PUT":
+            return await self._predict(exchange, route, identity)
+        status, body = self._predictions.told(identity)
+        return self._give(exchange, status, [JSON], body)
+
+    def _healthy(self, _: Scope) -> tuple[int, Headers, bytes]:
+        """Cog's `/health-check`, also before a worker has said that there is one."""
+        busy = all(
+            pool.queue.handed >= pool.at_once and pool.queue.handed > 0
+            for pool in self._models.pools.values()
+        )
+        body = self._predictions.health(busy, self.draining, self._settings.version)
+        return 200, [JSON, ("cache-control", "no-store")], body
 
     async def _stream(self, exchange: _Exchange, stream: Stream) -> int:
         writer = self._writer(exchange)
@@ -245,7 +320,13 @@ class App:
     # Everything else.
 
     async def _otherwise(self, exchange: _Exchange, method: str, path: str) -> int:
+        if path.startswith("/predictions/"):
+            status = await self._prediction(exchange, method, path)
+            if status is not None:
+                return status
         own = self._own.get(path)
+        if path == "/health-check" and own is None and (self._settings.cog or self._models.cog is not None):
+            own = self._healthy
         methods = self._models.table.get(path, {})
         allowed = sorted(
             {*methods, *(("GET",) if own else ()), *(("HEAD",) if own or "GET" in methods else ())}

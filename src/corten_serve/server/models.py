@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from corten_serve.server.log import Log
 from corten_serve.server.meter import Meter
@@ -14,6 +15,7 @@ from corten_serve.server.queueing import Lane
 from corten_serve.server.tables import Document, merged
 from corten_serve.settings import Settings
 
+_COG = "cog:"
 _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
@@ -41,13 +43,25 @@ class Page:
         self.document = document
 
 
+class Deferrable:
+    """A route of Cog's protocol, whose calls may be answered before they are worked on."""
+
+    __slots__ = ("route",)
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+
+
+Entry = Route | Page | Deferrable
+
+
 class Models:
     """The pools by name. `first` completes when every model is ready for the first time, and fails when one cannot be.
     `table` has what the workers announced, path → method → what answers; it is replaced, never changed."""
 
     def __init__(self, settings: Settings, environment: Mapping[str, str], log: Log, meter: Meter) -> None:
         self.meter = meter
-        self.table: dict[str, dict[str, Route | Page]] = {}
+        self.table: dict[str, dict[str, Entry]] = {}
         self.openapi: bytes | None = None
         self._settings = settings
         loop = asyncio.get_running_loop()
@@ -73,6 +87,12 @@ class Models:
     def reason(self) -> str | None:
         """Why a model failed."""
         return next((pool.reason for pool in self.pools.values() if pool.reason), None)
+
+    @property
+    def cog(self) -> dict[str, Any] | None:
+        """What the first model tells of its start, where it was written for Cog."""
+        table = next(iter(self.pools.values())).table
+        return None if table is None else table.cog
 
     def adopt(self, spawned: list[Spawned]) -> None:
         """Take over the workers that have been started."""
@@ -135,7 +155,7 @@ class Models:
             self.first.set_result(None)
 
     def _published(self, _: Pool) -> None:
-        table: dict[str, dict[str, Route | Page]] = {}
+        table: dict[str, dict[str, Entry]] = {}
         for pool in self.pools.values():
             if pool.table is None:
                 continue
@@ -143,7 +163,8 @@ class Models:
             for operation in pool.table.operations:
                 lane = pool.queue.lane(operation.route, size if operation.batch and size > 1 else 0)
                 route = Route(pool, lane, operation.route, operation.path, operation.headers)
-                table.setdefault(operation.path, {}).setdefault(operation.method, route)
+                entry: Entry = Deferrable(route) if operation.route.startswith(_COG) else route
+                table.setdefault(operation.path, {}).setdefault(operation.method, entry)
             for document in pool.table.documents:
                 table.setdefault(document.path, {}).setdefault("GET", Page(pool, document))
         self.table = table

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 Given = tuple[int, list[tuple[str, str]], bytes]
 _JSON = ("content-type", "application/json")
+_DISCOVERY = {
+    "cog_version": "0.21.0",
+    "openapi_url": "/openapi.json",
+    "healthcheck_url": "/health-check",
+    "predictions_url": "/predictions",
+    "predictions_idempotent_url": "/predictions/{prediction_id}",
+    "predictions_cancel_url": "/predictions/{prediction_id}/cancel",
+}
+"""What Cog's clients ask a server's root for. There is no URL that ends the server: whoever may ask it may not end it."""
 
 
 class Own:
@@ -109,7 +118,9 @@ class Own:
     def _page(self, scope: Scope) -> Given:
         """The page for browsers, which ask for HTML. Who does not asks whether the server lives, in KServe's first protocol."""
         if "html" not in (scope.headers.get("accept") or "").lower():
-            alive = {"status": "alive", "name": self._settings.name}
+            alive: dict[str, Any] = {"status": "alive", "name": self._settings.name}
+            if self._models.cog is not None or self._settings.cog:
+                alive |= _DISCOVERY
             return 200, [_JSON, ("vary", "accept"), ("cache-control", "no-cache")], _compact(alive)
         accepts = scope.headers.get("accept-encoding") or ""
         headers, body = page(self._settings.name, self._settings.predict, self._models.state, accepts)

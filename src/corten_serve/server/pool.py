@@ -331,6 +331,26 @@ class Pool:
         if not group.wanted:
             worker.stop([member.id for member in group.members if member.id in worker.hand])
 
+    def find(self, answer: asyncio.Future[Outcome]) -> Request | None:
+        """The request that waits for `answer`, queued or in a worker's hand."""
+        for lane in self.queue.lanes.values():
+            for request in lane.waiting:
+                if request.answer is answer:
+                    return request
+        for worker in self.fleet.all:
+            for request in worker.hand.values():
+                if request.answer is answer:
+                    return request
+        return None
+
+    def give_up(self, answer: asyncio.Future[Outcome], outcome: tuple[int, bytes, bytes]) -> None:
+        """Whoever waits for `answer` gets `outcome`, and nothing is worked on for it any longer."""
+        request = self.find(answer)
+        if request is None or answer.done():
+            return
+        self.abandon(request)
+        _settle(request, outcome)
+
     def _chase(self, worker: Worker) -> None:
         grace = self._settings.grace
         if worker.overdue() <= grace or worker.reason is not None:

@@ -41,12 +41,13 @@ class Predictor:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All that a worker announced."""
+    """All that a worker announced. `cog` is what a predictor that was written for Cog tells of its start, None for any other."""
 
     predictor: Predictor
     operations: tuple[Operation, ...]
     documents: tuple[Document, ...]
     openapi: dict[str, Any]
+    cog: dict[str, Any] | None = None
 
 
 def read_table(body: bytes) -> Table:
@@ -65,6 +66,7 @@ def read_table(body: bytes) -> Table:
         tuple(each for each in operations if each is not None),
         tuple(each for each in documents if each is not None),
         openapi if isinstance(openapi, dict) else {},
+        value["cog"] if isinstance(value.get("cog"), dict) else None,
     )
 
 

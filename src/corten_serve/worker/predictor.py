@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from corten_serve.errors import PredictorError
 from corten_serve.worker.handlers import Handler, handlers_of
 from corten_serve.worker.loop import Loop
 from corten_serve.worker.model_files import is_model_file, open_model
+
+_COG = "corten_serve.worker.cog_models"
 
 
 class Predictor:
@@ -51,6 +54,7 @@ class Loaded:
         self.handlers = handlers
         self.loop = loop or Loop()
         self._bare = any(subject is handler.call for handler in handlers)
+        self.cog = getattr(subject, "cog", None) if type(subject).__module__ == _COG else None
 
     @property
     def asynchronous(self) -> bool:
@@ -121,7 +125,7 @@ class Loaded:
 
 
 def load(target: str) -> Loaded:
-    """Import `module:name` (or `module:name.attribute`) and make it callable; or open the file of a model.
+    """Import `module:name` (or `module:name.attribute`, or `folder/file.py:name`) and make it callable; or open the file of a model.
 
     What the project's own code raises while it is imported or constructed passes through; PredictorError says what is
     wrong with the target itself: its form, a module or name that does not exist, something that cannot be called, or
@@ -130,11 +134,12 @@ def load(target: str) -> Loaded:
         model = open_model(target, os.environ.get("CORTEN_APP", "/app"))
         return Loaded(target, model, handlers_of(model, target))
     module_name, colon, path = target.partition(":")
+    is_file = module_name.endswith(".py")
     if not colon or not module_name or not path or not all(part.isidentifier() for part in path.split(".")):
         raise PredictorError(
             f"'{target}' does not name a predictor", hint="write it as 'module:Class' or 'module:function'"
         )
-    subject: Any = _import(module_name, target)
+    subject: Any = _import(module_name, target) if not is_file else _from_file(module_name, target)
     for part in path.split("."):
         try:
             subject = getattr(subject, part)
@@ -148,6 +153,11 @@ def load(target: str) -> Loaded:
                 if names
                 else f"define '{path}' in '{module_name}'",
             ) from error
+    if _is_cog(subject):
+        from corten_serve.worker.cog_models import CogModel
+
+        model = CogModel(subject() if inspect.isclass(subject) else subject, target)
+        return Loaded(target, model, handlers_of(model, target))
     if inspect.isclass(subject):
         if not any(callable(getattr(subject, name, None)) for name in ("predict", "predict_batch")):
             raise PredictorError(
@@ -156,6 +166,32 @@ def load(target: str) -> Loaded:
             )
         subject = subject()
     return Loaded(target, subject, handlers_of(subject, target))
+
+
+def _is_cog(subject: Any) -> bool:
+    if not os.environ.get("CORTEN_COG") and "cog" not in sys.modules:
+        return False
+    from corten_serve.worker.cog_models import is_cog
+
+    return is_cog(subject, os.environ)
+
+
+def _from_file(path: str, target: str) -> Any:
+    """The module in a file of the project, whose name need not be one of Python's."""
+    import importlib.util
+
+    place = os.path.join(os.environ.get("CORTEN_APP", "/app"), path)
+    name = os.path.basename(path)[: -len(".py")]
+    spec = importlib.util.spec_from_file_location(name, place)
+    if spec is None or spec.loader is None or not os.path.isfile(place):
+        raise PredictorError(
+            f"there is no file '{path}' for the predictor '{target}'",
+            hint="the file has to be in the project's folder",
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Pickles look for its classes there.
+    spec.loader.exec_module(module)
+    return module
 
 
 def _import(name: str, target: str) -> Any:

@@ -54,7 +54,8 @@ def concurrency(answering: Answering, environment: Mapping[str, str]) -> int:
         raise PredictorError(f"'CORTEN_CONCURRENCY' is '{text[:40]}'", "use a whole number from 1 to 10000")
     if not answering.loaded.asynchronous:
         return 1
-    return int(text) if text else _CONCURRENCY
+    cog = answering.loaded.subject.concurrency if answering.loaded.cog is not None else 0
+    return int(text) if text else cog or _CONCURRENCY
 
 
 def ready_document(answering: Answering, most: int) -> bytes:
@@ -87,14 +88,18 @@ def ready_document(answering: Answering, most: int) -> bytes:
             for document in desk.documents()
         ],
         "openapi": desk.openapi(),
+        **({"cog": answering.loaded.subject.facts()} if answering.loaded.cog is not None else {}),
     }
     return json.dumps(document, ensure_ascii=False, default=str).encode(errors="replace")
 
 
 def prepare_path(app: str) -> None:
-    """Put the project's folder and its `src` first on `sys.path`, as `python` in that folder would."""
+    """Put the project's folder and its `src` first on `sys.path`, as `python` in that folder would, and Corten's stand-ins for
+    packages of other tools last."""
     places = [place for place in (app, os.path.join(app, "src")) if os.path.isdir(place)]
-    sys.path[:] = [*places, *(place for place in sys.path if place and place not in places)]
+    # Last, so that a project's own package of the same name is found first.
+    stand_ins = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "compat")
+    sys.path[:] = [*places, *(place for place in sys.path if place and place not in places), stand_ins]
 
 
 def _about(environment: Mapping[str, str]) -> dict[str, Any]:
