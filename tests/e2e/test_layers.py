@@ -55,6 +55,30 @@ def inside(home: Path, built: dict[str, Any], *command: str) -> str:
     return done.stdout
 
 
+def test_a_changed_line_of_code_needs_nothing_that_makes_packages(corten: Corten, project: Make) -> None:
+    """Importing what unpacks wheels and Debian packages takes longer than to compile a line."""
+    root = project({"main.py": "print(1)\n"})
+    before = corten.build(root)
+    (root / "main.py").write_text("print(2)\n")
+    heavy = "installer zipfile logging corten.build.make corten.build.workshop corten.packages.debian.deb"
+    script = (
+        "import sys; from corten.cli.main import run\n"
+        "try: run(['build', '--json', sys.argv[1]])\n"
+        "finally: print([name for name in sys.argv[2:] if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, root, *heavy.split()],
+        env=corten.variables(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+    after = json.loads(done.stdout)
+    assert [layer["title"] for layer in after["layers"] if not layer["reused"]] == ["code"]
+    assert after["id"] != before["id"]
+
+
 def test_wheels_in_layers_of_their_own_make_one_environment(
     corten: Corten, project: Make, tmp_path: Path
 ) -> None:

@@ -16,10 +16,9 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from corten.errors import BuildError, NoSandbox
 from corten.oci.inside import Inside
@@ -27,6 +26,9 @@ from corten.oci.platform import Platform
 from corten.sandbox.confinement import Confinement, Limits
 from corten.sandbox.process import Confined, start
 from corten.values import dataclass
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Form = Literal["unchecked", "checked"]
 
@@ -118,7 +120,8 @@ class Compiler:
         self._interpreter, self._own, self._say = interpreter, own, say
         self._magic = _MAGIC.get(".".join(interpreter.version.split(".")[:2]))
         self._idle: queue.SimpleQueue[_Seat] = queue.SimpleQueue()
-        self._executor = ThreadPoolExecutor(jobs * _IN_FLIGHT, thread_name_prefix="compile")
+        self._jobs = jobs
+        self._threads: ThreadPoolExecutor | None = None
         self._servers: list[_Server] = []
         self._guard = threading.Lock()
         self._isolation: Literal["namespaces", "filter"] = "namespaces"
@@ -133,7 +136,8 @@ class Compiler:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
-        self._executor.shutdown(wait=True)
+        if self._threads is not None:
+            self._threads.shutdown(wait=True)
         for server in self._servers:
             server.close()
 
@@ -141,10 +145,21 @@ class Compiler:
         """Compile nothing more: what is under way fails. Nothing of a sandbox is left when this comes back."""
         with self._guard:
             self._stopped = True
-            servers = list(self._servers)
+            servers, threads = list(self._servers), self._threads
         for server in servers:
             server.end()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _executor(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._guard:
+            if self._threads is None:
+                if self._stopped:
+                    raise BuildError("the build was stopped")
+                self._threads = ThreadPoolExecutor(self._jobs * _IN_FLIGHT, thread_name_prefix="compile")
+            return self._threads
 
     def compile(
         self, tree: Path, files: Sequence[str], form: Form, advance: Callable[[int], None] | None = None
@@ -155,8 +170,14 @@ class Compiler:
         BuildError when the compiler itself fails, OSError when the disk refuses."""
         ordered = sorted(files)
         chunks = [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
+        if len(chunks) <= 1:
+            # A project's code: one server, and no threads, whose import takes longer than a small file.
+            return sum(self._chunk(tree, chunk, form, advance) for chunk in chunks)
+        from concurrent.futures import FIRST_EXCEPTION, wait
+
+        executor = self._executor()
         futures: list[Future[int]] = [
-            self._executor.submit(self._chunk, tree, chunk, form, advance) for chunk in chunks
+            executor.submit(self._chunk, tree, chunk, form, advance) for chunk in chunks
         ]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from corten.values import dataclass
 
 if TYPE_CHECKING:
     from corten.build.base_image import BaseImages
+    from corten.build.interpreters import Interpreters
     from corten.build.make import Supply
     from corten.build.workshop import Workshop
     from corten.oci.reference import Reference
@@ -60,21 +62,38 @@ class Job:
     created: str
 
     def workshop(self) -> Workshop:
-        """Where layers are made. It is closed by whoever asks for it."""
+        """Where package layers are made."""
         # Imported when there is something to make: a build that finds everything never needs it.
         from corten.build.workshop import Workshop
 
         return Workshop(
             self.store,
             self.known,
+            self.interpreters(),
+            self.supply,
+            self.observe,
+            jobs=self.jobs,
+            server=self.options.server,
+        )
+
+    def interpreters(self) -> Interpreters:
+        """What compiles bytecode for the image."""
+        from corten.build.interpreters import Interpreters
+
+        return Interpreters(
+            self.store,
+            self.known,
             self.lock,
             self.part,
             self.supply,
             self.observe,
-            jobs=self.options.jobs,
-            server=self.options.server,
             foreign=lambda: self.bases().interpreter(self.project, self.lock, self.part),
         )
+
+    @property
+    def jobs(self) -> int:
+        """How many processes compile at a time."""
+        return self.options.jobs or len(os.sched_getaffinity(0))
 
     def bases(self) -> BaseImages:
         """Where base images that come from elsewhere are found."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from corten.build.job import Job
@@ -134,10 +134,11 @@ def _make_code(job: Job) -> str:
     from corten.build.code import place_code
     from corten.build.environment import Environment
 
-    with closing(job.workshop()) as workshop, workshop.directory() as directory:
+    with job.store.temporary_directory("layer") as directory:
         environment = Environment(VENV, job.part.python)
-        place_code(job.project, job.files.code, environment, directory / "fs", workshop.compiler())
-        workshop.close()  # before anything that it had a part in is hashed
+        # It has ended before anything that it had a part in is hashed.
+        with job.interpreters().compiler(job.jobs) as compiler:
+            place_code(job.project, job.files.code, environment, directory / "fs", compiler)
         key = _code_key(job, directory / "fs" / "app")
         job.store.layers.commit(directory, key)
     return key

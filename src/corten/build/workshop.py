@@ -6,7 +6,6 @@ its own.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from corten.build import make
-from corten.build.bytecode import Compiler, Interpreter, interpreter_in
+from corten.build.bytecode import Compiler, interpreter_in
+from corten.build.interpreters import Interpreters
 from corten.build.known import Known
 from corten.build.plan import (
     BaseLayer,
@@ -26,14 +26,10 @@ from corten.build.plan import (
     ServingLayer,
     SystemLayer,
     WheelLayer,
-    compiler_identity,
 )
 from corten.errors import BuildError, CortenError
 from corten.events import Note, Observer, Phase, TaskAdvanced, TaskFinished, TaskStarted
-from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, Lock, PlatformLock
-from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
-from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
 from corten.store.disk import explained
 from corten.store.locks import Busy
@@ -46,25 +42,22 @@ _POLL = 0.05
 
 
 class Workshop:
-    """Makes layers for one platform of one lock. `foreign` finds the Python of a base that is an image.
-    `made` holds the keys of those that were not there before."""
+    """Makes layers for one platform of a lock, whose bytecode `interpreters` compile. `made` holds the keys of those that were not
+    there before."""
 
     def __init__(
         self,
         store: Store,
         known: Known,
-        lock: Lock,
-        part: PlatformLock,
+        interpreters: Interpreters,
         supply: make.Supply,
         observe: Observer,
         *,
-        jobs: int = 0,
+        jobs: int,
         server: Sequence[tuple[str, Path]] = (),
-        foreign: Callable[[], Interpreter] | None = None,
     ) -> None:
-        self._store, self._known, self._lock, self._part = store, known, lock, part
-        self._supply, self._observe, self._foreign = supply, observe, foreign
-        self._jobs = jobs or len(os.sched_getaffinity(0))
+        self._store, self._known, self._interpreters = store, known, interpreters
+        self._supply, self._observe, self._jobs = supply, observe, jobs
         self._server = server
         self._guard = threading.Lock()
         self._files: dict[str, Path] = {}
@@ -265,8 +258,8 @@ class Workshop:
             if tree is None:
                 return
             make.make_base(layer, self._files, tree)
-            interpreter = interpreter_in(tree, layer.base.python) if self._base_runs_here() else self._cross()
-            with Compiler(interpreter, self._jobs, own=True, say=self._say) as compiler:
+            own = partial(interpreter_in, tree, layer.base.python)
+            with self._interpreters.base_compiler(self._jobs, own) as compiler:
                 self._base_compiler = compiler
                 compiler.compile(tree, make.base_sources(layer, tree), "unchecked")
 
@@ -305,63 +298,8 @@ class Workshop:
 
     def _started_compiler(self) -> Compiler:
         if self._compiler is None:
-            self._compiler = Compiler(self._interpreter(), self._jobs, say=self._say)
+            self._compiler = self._interpreters.compiler(self._jobs)
         return self._compiler
-
-    def _interpreter(self) -> Interpreter:
-        if isinstance(self._part.base, ImageBase):
-            if self._foreign is None:
-                raise BuildError("the base is an image, and nobody has said where its Python is")
-            return self._foreign()
-        if self._base_runs_here():
-            base = BaseLayer(self._part.base, compiler_identity(self._part))
-            tree = self._known.tree(base.key, base.title)
-            return interpreter_in(tree, self._part.base.python)
-        return self._cross()
-
-    def _say(self, text: str) -> None:
-        self._observe(Note(text))
-
-    def _base_runs_here(self) -> bool:
-        return isinstance(self._part.base, DebianBase) and self._part.platform == Platform.host()
-
-    def _cross(self) -> Interpreter:
-        """The same Debian package for this machine's processor, unpacked beside the layers (DECISIONS 9)."""
-        key = self._compiler_key()
-        found = self._store.layers.find(key)
-        if found is None:
-            with self._store.temporary_directory("compiler") as directory:
-                tree = _fresh(directory)
-                files = self._supply.debs(self._compiler_debs())
-                chosen = [(deb, files[deb.sha256]) for deb in self._compiler_debs()]
-                make.make_compiler(chosen, tree, self._part.python)
-                found = self._store.layers.commit(directory, key).diff_id
-        return interpreter_in(self._store.layers.tree(found), self._part.base.python)
-
-    def _compiler_key(self) -> str:
-        inputs: dict[str, object] = {
-            "layer-format": LAYER_FORMAT,
-            "kind": "compiler",
-            "debs": [deb.sha256 for deb in self._compiler_debs()],
-        }
-        if self._part.unauthenticated:
-            inputs["unauthenticated"] = self._part.unauthenticated
-        return canonical_json(inputs).decode()
-
-    def _compiler_debs(self) -> tuple[Deb, ...]:
-        host = Platform.host()
-        if debs := self._lock.compilers.get(host.architecture):
-            return debs
-        for part in self._lock.platforms:
-            same = compiler_identity(part) == compiler_identity(self._part)
-            if same and part.platform == host and isinstance(part.base, DebianBase):
-                return part.base.debs
-        if self._base_runs_here():
-            return ()
-        raise BuildError(
-            f"the lock has no Python {self._part.base.python} for {host}, with which bytecode is compiled here",
-            hint=f"run 'corten lock' on this machine, or add \"{host}\" to `platforms`",
-        )
 
 
 _Work = tuple[PackageLayer, Callable[[Path], None]]

@@ -20,12 +20,12 @@ from typing import Self
 
 from corten.errors import NoSandbox
 from corten.sandbox.confinement import Confinement, encode
-from corten.sandbox.enter import LATE
 from corten.values import dataclass
 
 _SOURCES = str(Path(__file__).parents[2])
 _ENTER = f"import sys; sys.path.insert(0, {_SOURCES!r}); from corten.sandbox.enter import main; main()"
 _PIECE = 1 << 16
+_LATE = 124  # as `enter` has it, which is never imported here: it brings what only a process of its own needs
 
 
 class Confined:
@@ -138,7 +138,7 @@ def run(confinement: Confinement, data: bytes = b"", *, most: int = 16 << 20) ->
         output, errors, overlong = _collected(confined.process, data, most)
         code = confined.end() if overlong else confined.process.wait()
     seconds = confinement.limits.seconds
-    late = code == LATE and seconds is not None and time.monotonic() - started >= seconds
+    late = code == _LATE and seconds is not None and time.monotonic() - started >= seconds
     return Finished(code, output, errors, late, overlong)
 
 
