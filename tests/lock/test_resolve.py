@@ -13,11 +13,11 @@ import pytest
 from uv import find_uv_bin
 
 from corten.errors import CortenError, LockOutdated, ProjectError, ResolutionError
-from corten.events import Event, TaskFinished
+from corten.events import Event, Note, TaskFinished, Warned
 from corten.lock.bundle import download, files_of
 from corten.lock.diff import changes
 from corten.lock.format import decode, encode
-from corten.lock.inputs import inputs_digest
+from corten.lock.inputs import inputs_digest, open_imports
 from corten.lock.model import DebianBase, ImageBase, Lock
 from corten.lock.resolve import ResolvedImage, lasting_name, lock_project
 from corten.lock.serving import serving_digest
@@ -653,3 +653,107 @@ def test_what_corten_adds_leaves_pinned_packages_as_they_are(world: World) -> No
     assert names(world.lock(added(world, "gamma"))) == [("alpha", "1.0"), ("beta", "1.0"), ("gamma", "1.0")]
     error = world.fails(ResolutionError, project=added(world, "alpha>1"))
     assert "alpha" in error.message
+
+
+def said(world: World) -> list[str]:
+    return [event.message for event in world.events if isinstance(event, Note | Warned)]
+
+
+def test_imports_are_the_requirements_where_nothing_lists_any(world: World) -> None:
+    for name in ("six", "toml", "pyyaml"):
+        world.make(name)
+    world.write("main.py", "import six, yaml\nfrom inner import x\nimport nobody_knows\n")
+    world.write("inner.py", "try:\n    import toml\nexcept ImportError:\n    toml = None\nx = 1\n")
+    project = load(world.folder)
+    assert [item.requirement for item in project.implied] == ["pyyaml", "six"]
+    assert project.unknown == ("nobody_knows (main.py:3)",)
+    assert versions(world.lock(project)) == {"pyyaml": "1.0", "six": "1.0"}
+
+
+def test_an_import_that_nothing_lists_is_added(world: World) -> None:
+    """But not where another package brings it, and not for what may be missing."""
+    for name in ("six", "toml", "pillow", "emoji"):
+        world.make(name)
+    world.make("gamma", "1.0", "toml")
+    world.write("requirements.txt", "alpha\ngamma\n")
+    world.write("main.py", "import alpha, toml, helper\ndef late():\n    import emoji\n")
+    world.write("helper.py", "import os\n\nfrom PIL import Image\n")
+    first = world.lock()
+    assert versions(first) == {"alpha": "1.0", "gamma": "1.0", "toml": "1.0", "pillow": "1.0"}
+    assert said(world) == ["adds pillow: 'helper.py:3' imports PIL, and no requirement brings it"]
+    assert open_imports(load(world.folder), first.platforms[0]) == ()
+    world.write("main.py", "import alpha, six, helper\n")
+    (asked,) = open_imports(load(world.folder), first.platforms[0])
+    assert (asked.requirement, asked.where) == ("six", "main.py:1")
+    assert "six" in versions(world.lock(previous=first))
+
+
+def test_an_import_that_cannot_be_had_is_said_once(world: World) -> None:
+    world.write("requirements.txt", "alpha\n")
+    world.write("main.py", "import six\n")
+    made = world.lock()
+    assert versions(made) == {"alpha": "1.0"}
+    assert made.platforms[0].without == ("six",)
+    (message,) = said(world)
+    assert message.startswith(
+        "'main.py:1' imports six, and no requirement brings it; it is not added: no index has"
+    )
+    assert open_imports(load(world.folder), made.platforms[0]) == ()
+
+
+def test_nothing_is_added_beside_hashes(world: World) -> None:
+    world.make("six")
+    digest = hashlib.sha256(next(world.pool.glob("alpha*")).read_bytes()).hexdigest()
+    world.write("requirements.txt", f"alpha==1.0 --hash=sha256:{digest}\n")
+    world.write("main.py", "import six\n")
+    assert versions(world.lock()) == {"alpha": "1.0"}
+    assert "it is not added: the requirements have hashes" in said(world)[0]
+
+
+def commit(folder: Path, day: str) -> None:
+    who = {f"GIT_{role}_{what}": "a" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {
+        **os.environ,
+        **who,
+        "GIT_COMMITTER_DATE": f"{day}T10:00:00 +0000",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+    }
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "x"]):
+        subprocess.run(["git", "-C", folder, *words], check=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("day", "version", "message"),
+    [
+        ("2024-06-01", "2.0", "versions are those of 2024-06-01, the day of the last commit"),
+        ("2019-06-01", "1.0", "versions are those of 2023-04-01, since Python 3.11 is younger than the last commit (2019-06-01)"),
+        ("2030-01-01", "3.0", "versions are those of 2030-01-01, the day of the last commit"),
+    ],
+)  # fmt: skip
+def test_versions_without_requirements_are_those_of_the_last_commit(
+    world: World, day: str, version: str, message: str
+) -> None:
+    files = {"1.0": "2023-01-01", "2.0": "2024-01-01", "3.0": "2025-01-01"}
+    for number in files:
+        make_wheel(world.pool, "six", number)
+    publish(
+        world.web,
+        world.pool,
+        form="json",
+        days={f"six-{number}-py3-none-any.whl": when for number, when in files.items()},
+    )
+    world.write("main.py", "import six\n")
+    commit(world.folder, day)
+    assert versions(world.lock()) == {"six": version}
+    assert said(world) == [message]
+
+
+def test_an_index_without_days_gives_the_newest(world: World) -> None:
+    world.make("six", "1.0")
+    world.make("six", "2.0")
+    world.write("main.py", "import six\n")
+    commit(world.folder, "2024-06-01")
+    assert versions(world.lock()) == {"six": "2.0"}
+    assert said(world) == [
+        "the newest versions are taken: those of 2024-06-01 do not fit together or are not known"
+    ]

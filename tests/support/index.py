@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from support.web import Web
 
 
 def publish(
-    web: Web, folder: Path, root: str = "/simple", form: str = "html", others: Iterable[str] = ()
+    web: Web,
+    folder: Path,
+    root: str = "/simple",
+    form: str = "html",
+    others: Iterable[str] = (),
+    days: Mapping[str, str] | None = None,
 ) -> str:
     """Serve the wheels in `folder` on `web` as an index and return its address. `others` are names of files that are
-    listed and not there, such as sdists. The pages are made now."""
+    listed and not there, such as sdists. `days` are the days of upload by file (with the form `json`). The pages are made now."""
     pages: dict[str, list[tuple[str, str]]] = {}
     for path in sorted(folder.glob("*.whl")):
         data = path.read_bytes()
@@ -38,6 +43,7 @@ def publish(
                     "url": f"/files/{file}",
                     "hashes": {"sha256": digest},
                     "size": len(web.files.get(f"/files/{file}", b"")),
+                    **({"upload-time": f"{days[file]}T12:00:00Z"} if days and file in days else {}),
                 }
                 for file, digest in files
             ]

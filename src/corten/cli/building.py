@@ -15,7 +15,7 @@ from corten.cli.building_notes import tell_findings, tell_implied, tell_left_out
 from corten.errors import LockOutdated, UsageError
 from corten.events import Note, Observer, Warned, ignore
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
-from corten.lock.inputs import inputs_digest
+from corten.lock.inputs import inputs_digest, open_imports
 from corten.lock.model import Lock
 from corten.lock.serving import serving_files
 from corten.oci.platform import Platform
@@ -162,6 +162,8 @@ def current_lock(
         reason = f"{LOCK_NAME} does not belong to the project's dependencies any more"
     elif not wanted <= {part.platform for part in lock.platforms}:
         reason = f"{LOCK_NAME} has no packages for {min(wanted - {part.platform for part in lock.platforms})}"
+    elif asked_for := [item for part in lock.platforms for item in open_imports(project, part)]:
+        reason = f"{LOCK_NAME} has no '{asked_for[0].requirement}', which '{asked_for[0].where}' imports"
     if lock is not None and reason is None:
         for part in lock.platforms:
             interpreter.check(interpreter.unmet(project.requires_python, part.base.python, project.base))

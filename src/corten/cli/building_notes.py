@@ -40,6 +40,13 @@ def tell_implied(project: Project, observe: Observer) -> None:
         by_reason.setdefault(item.reason, []).append(item.requirement)
     for reason, requirements in by_reason.items():
         observe(Note(f"adds {', '.join(requirements)}: {reason}"))
+    if project.unknown:
+        observe(
+            Warned(
+                f"no file lists the dependencies, and it is not known which package has {_listed(project.unknown, observe)}",
+                "write it into a requirements.txt, with the others: 'corten init' starts one",
+            )
+        )
 
 
 def tell_findings(found: Findings, observe: Observer) -> None:

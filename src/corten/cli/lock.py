@@ -13,7 +13,7 @@ from corten.cli.trusting import add_trust, remember_trust
 from corten.errors import LockOutdated, UsageError
 from corten.events import Note
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
-from corten.lock.inputs import inputs_digest
+from corten.lock.inputs import inputs_digest, open_imports
 from corten.lock.model import Lock
 from corten.project.load import load
 from corten.project.model import Project
@@ -76,7 +76,11 @@ def _checked(project: Project) -> Lock:
             f"{LOCK_NAME} does not belong to the project's dependencies any more", hint="run 'corten lock'"
         )
     for platform in project.platforms:
-        lock.for_platform(platform)
+        for item in open_imports(project, lock.for_platform(platform)):
+            raise LockOutdated(
+                f"{LOCK_NAME} has no '{item.requirement}', which '{item.where}' imports",
+                hint="run 'corten lock'",
+            )
     return lock
 
 

@@ -79,7 +79,7 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
 
 def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
     where = str(platform)
-    _only(table, {"base", "debs", "system-names", "system", "wheels", "serving"}, where)
+    _only(table, {"base", "debs", "system-names", "system", "wheels", "serving", "without"}, where)
     return PlatformLock(
         platform=platform,
         base=_base(table, where),
@@ -87,6 +87,7 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
         wheels=_wheels(table, "wheels", where),
         serving=_wheels(table, "serving", where),
         system_names=_names(table, "system-names", where),
+        without=_names(table, "without", where),
     )
 
 

@@ -108,6 +108,8 @@ def encode(lock: Lock) -> str:
             lines.append(f"base = {_inline(base)}")
         if part.system_names:
             lines.append(f"system-names = [{', '.join(map(_quoted, part.system_names))}]")
+        if part.without:
+            lines.append(f"without = [{', '.join(map(_quoted, part.without))}]")
         lines += _array("system", (_deb(deb) for deb in part.system))
         lines += _array("wheels", (_wheel(wheel) for wheel in part.wheels))
         lines += _array("serving", (_wheel(wheel) for wheel in part.serving))
@@ -182,7 +184,7 @@ _FAST_DEB = re.compile(
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in DEB_KEYS)
     + " \\},"
 )
-_NAMES = re.compile(rf"system-names = \[({_S}(?:, {_S})*)\]")
+_NAMES = re.compile(rf"(system-names|without) = \[({_S}(?:, {_S})*)\]")
 _TABLE = re.compile(rf"\[(platform|compiler)\.{_S}\]")
 
 
@@ -226,11 +228,11 @@ def _lines(text: str) -> dict[str, Any] | None:
             if name not in {"debs", "system", "wheels", "serving"} or name in table:
                 return None
             array = table[name] = []
-        elif line.startswith("system-names = ["):
+        elif line.startswith(("system-names = [", "without = [")):
             names = _NAMES.fullmatch(line)
-            if names is None or "system-names" in table:
+            if names is None or names[1] in table:
                 return None
-            table["system-names"] = re.findall(_S, names[1])
+            table[names[1]] = re.findall(_S, names[2])
         elif line.startswith("base = { ") and line.endswith(" }"):
             if "base" in table:
                 return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import ProjectError
+from corten.lock.model import DebianBase, PlatformLock
 from corten.lock.serving import serving_digest
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
@@ -27,7 +28,7 @@ from corten.packages.requirements import (
     without_credentials,
 )
 from corten.packages.trust import Boundary, read_trust, within
-from corten.project.model import Predictor, Project
+from corten.project.model import Predictor, Project, Unlisted
 from corten.project.regular import open_regular
 
 _UV_KEYS = (
@@ -90,6 +91,14 @@ def inputs(project: Project) -> dict[str, Any]:
 def implied_requirements(project: Project) -> tuple[Requirement, ...]:
     """What Corten adds to the project's own requirements. Raises ProjectError for what is no requirement."""
     return tuple(parse_requirement(item.requirement, "what Corten adds") for item in project.implied)
+
+
+def open_imports(project: Project, part: PlatformLock) -> tuple[Unlisted, ...]:
+    """What the project imports as it starts and `part` neither has nor was made without."""
+    if not isinstance(part.base, DebianBase):  # an image may have it
+        return ()
+    names = {wheel.name for wheel in part.wheels} | {*part.without}
+    return tuple(item for item in project.unlisted if not names & {*item.distributions})
 
 
 def requirements_of(project: Project, environment: Mapping[str, str] | None = None) -> Requirements:

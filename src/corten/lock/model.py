@@ -44,7 +44,7 @@ class PlatformLock:
     """Everything that an image for one platform is made of, but the project's own files.
 
     `system` is the closure of the Debian packages `system_names` beyond the base. `serving` holds the model server's own
-    packages; it is empty where the project has no predictor. `unauthenticated` is set by `Lock.apart` and in no file."""
+    packages; it is empty where the project has no predictor. `without` names what imports ask for and no wheel was found for. `unauthenticated` is set by `Lock.apart` and in no file."""
 
     platform: Platform
     base: Base
@@ -52,6 +52,7 @@ class PlatformLock:
     wheels: tuple[Wheel, ...] = ()
     serving: tuple[Wheel, ...] = ()
     system_names: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     unauthenticated: str = ""
 
     @property

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from corten import __version__
-from corten.errors import ProjectError, ResolutionError
-from corten.events import Observer, TaskFinished, TaskStarted, ignore
-from corten.lock.inputs import inputs_digest, read_pyproject
+from corten.errors import FetchError, ProjectError, ResolutionError
+from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned, ignore
+from corten.lock.inputs import inputs_digest, read_pyproject, requirements_of
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
@@ -32,9 +32,10 @@ from corten.packages.requirements import normal_name
 from corten.packages.uv import Request
 from corten.packages.wheels import Wanted, WheelResolver
 from corten.project import interpreter
-from corten.project.model import Predictor, Project
+from corten.project.last_commit import last_commit, newest_fitting
+from corten.project.model import Implied, Predictor, Project, Unlisted
 from corten.store.store import Store
-from corten.values import dataclass
+from corten.values import dataclass, replace
 
 _SERVING = {re.split(r"[^a-z0-9-]", line)[0]: (line,) for line in REQUIREMENTS}
 _GLIBC = {"bookworm": 36, "trixie": 41}
@@ -141,9 +142,11 @@ class _Locking:
         system = self._system(platform, base, before if kept else None)
         target = Target(platform, base.python, glibc)
         same_python = before is not None and before.python == target.minor
-        wheels = self._wheels(target, before.wheels if before and same_python else ())
+        held = before.wheels if before and same_python else ()
+        wheels, without = self._with_imports(base, target, self._wheels(target, held), held)
         serving = self._serving(target, before.serving if before and same_python else ())
-        return PlatformLock(platform, base, system, wheels, serving, tuple(sorted(set(self.project.system))))
+        names = tuple(sorted(set(self.project.system)))
+        return PlatformLock(platform, base, system, wheels, serving, names, without)
 
     def check_names(self) -> None:
         """Raises ProjectError when a package to upgrade is in no part of the last lock: it is misspelt."""
@@ -213,8 +216,70 @@ class _Locking:
                 own = self._from_uv_lock(target, before)
                 return self._beside(target, own, before) if implied else own
             wanted = wanted_wheels(self.project, target, self.environment)
-            own = self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
+            indexes = resolving_indexes(self.project, self.environment)
+            if dependencies.kind == "none":
+                return self._as_of_commit(indexes, wanted, before)
+            own = self._resolve(indexes, wanted, before)
             return self._beside(target, own, before) if implied and wanted.hashed else own
+
+    def _as_of_commit(self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        """What imports ask for names no versions: those of the time when the project was written fit it better than the newest."""
+        bound = last_commit(str(self.project.root))
+        day = newest_fitting(bound, wanted.request.target.minor) if bound else None
+        if bound is None or day is None or "exclude-newer" in indexes.settings:
+            return self._resolve(indexes, wanted, before)
+        settings = {"exclude-newer": f"{day}T23:59:59Z", **indexes.settings}
+        try:
+            wheels = self._resolve(replace(indexes, settings=settings), wanted, before)
+        except (ResolutionError, FetchError):
+            self.observe(
+                Note(f"the newest versions are taken: those of {day} do not fit together or are not known")
+            )
+            return self._resolve(indexes, wanted, before)
+        why = (
+            "the day of the last commit"
+            if day == bound
+            else f"since Python {wanted.request.target.minor} is younger than the last commit ({bound})"
+        )
+        self.observe(Note(f"versions are those of {day}, {why}"))
+        return wheels
+
+    def _with_imports(
+        self, base: Base, target: Target, own: tuple[Wheel, ...], before: Sequence[Wheel]
+    ) -> tuple[tuple[Wheel, ...], tuple[str, ...]]:
+        """`own`, with what the project imports as it starts and nothing among them has; and what of that cannot be had."""
+        if not isinstance(base, DebianBase):
+            return own, ()
+        there = {wheel.name for wheel in own}
+        asked = [item for item in self.project.unlisted if not there & {*item.distributions}]
+        without: list[str] = []
+        for item in asked:
+            if self._is_hashed:
+                self._tell_without(item, "the requirements have hashes")
+                without.append(normal_name(_bare(item.requirement)))
+                continue
+            try:
+                added = replace(self, project=replace(self.project, implied=(Implied(item.requirement, ""),)))
+                own = added._beside(target, own, before)
+            except (ResolutionError, FetchError, ProjectError) as error:
+                self._tell_without(item, error.message.partition("\n")[0].rstrip(":"))
+                without.append(normal_name(_bare(item.requirement)))
+            else:
+                self.observe(Note(f"adds {item.requirement}: {item.reason}"))
+        return own, tuple(sorted(without))
+
+    @property
+    def _is_hashed(self) -> bool:
+        dependencies = self.project.dependencies
+        return dependencies.kind == "requirements" and requirements_of(self.project, self.environment).hashed
+
+    def _tell_without(self, item: Unlisted, why: str) -> None:
+        self.observe(
+            Warned(
+                f"{item.reason}; it is not added: {why}",
+                f"add a line to the project's dependencies: {item.requirement}",
+            )
+        )
 
     def _beside(self, target: Target, own: tuple[Wheel, ...], before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         """`own`, which is pinned, with what Corten adds and what that needs."""
@@ -302,6 +367,11 @@ class _Watched:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
             self._observe(TaskFinished("resolve", self._name))
+
+
+def _bare(requirement: str) -> str:
+    """The name in a requirement of Corten's own table."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement)[0]
 
 
 def _debs(part: PlatformLock) -> tuple[Deb, ...]:

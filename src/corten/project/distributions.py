@@ -26,7 +26,9 @@ _PYTHON_2 = (
 PYTHON_2 = frozenset(_PYTHON_2.split())
 """Modules of Python 2: no distribution has them."""
 
-_SURROUNDINGS = frozenset(("google.colab", "kaggle_secrets", "js", "pyodide", "micropip", "machine"))
+_SURROUNDINGS = frozenset(
+    ("corten_serve", "cog", "google.colab", "kaggle_secrets", "js", "pyodide", "micropip", "machine")
+)
 """Modules that only their surroundings have: Colab, Kaggle, a browser, a microcontroller."""
 
 

@@ -8,7 +8,6 @@ or `if TYPE_CHECKING` guards is optional and asks for nothing.
 from __future__ import annotations
 
 import ast
-import json
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -114,6 +113,23 @@ def unlisted(sources: Sources, listed: Collection[str], entry: Sequence[str]) ->
             if need is not None and need.certain and need.requirement and not names & {*need.distributions}:
                 found.setdefault(distributions.normal(need.requirement), need)
     return tuple(sorted(found.values(), key=lambda need: need.requirement.lower()))
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What the imports of a project ask for that lists nothing: `requirements`, and the modules `unknown` with their places."""
+
+    requirements: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def derived(sources: Sources) -> Derived:
+    """What the project's files need, where no file lists it."""
+    found = needs(sources)
+    return Derived(
+        tuple(need.requirement for need in found if need.requirement),
+        tuple(f"{need.module} ({need.where})" for need in found if not need.requirement),
+    )
 
 
 def uses(sources: Sources, module: str) -> str | None:
@@ -417,6 +433,8 @@ def _catches(kind: ast.expr | None) -> bool:
 
 def _cell_lines(text: str) -> list[str]:
     """The lines of a notebook's code cells."""
+    import json
+
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):

@@ -15,6 +15,15 @@ from contextlib import suppress
 from corten.project.ignoring import git_directories
 from corten.project.regular import open_regular
 
+_USUAL = {
+    "3.9": "2021-04-01",
+    "3.10": "2022-04-01",
+    "3.11": "2023-04-01",
+    "3.12": "2024-04-01",
+    "3.13": "2025-04-01",
+    "3.14": "2026-04-01",
+}
+"""Half a year after each Python's release."""
 _MOST_BYTES = 1 << 20
 _MOST_REFS = 4 << 20
 _MOST_PACKS = 200
@@ -41,6 +50,12 @@ def last_commit(root: str) -> str | None:
         if match is not None:
             return _day(int(match[1]))
     return None
+
+
+def newest_fitting(day: str, python: str) -> str:
+    """`day`, or the first one on which packages for the Python `python` (`3.11`) were usual, where that is later: before it,
+    few have a wheel for it."""
+    return max(day, _USUAL.get(python, day))
 
 
 def _day(seconds: int) -> str | None:

@@ -13,6 +13,7 @@ from corten.project import dependencies, interpreter
 from corten.project import settings as written
 from corten.project.kinds import MODEL_FILES, TABLE, VARIABLE, described
 from corten.project.model import Command, Implied, Predictor, Project
+from corten.project.needed import Needed
 from corten.project.recognize.candidates import Candidate
 from corten.project.recognize.choose import choose
 from corten.project.recognize.facts import Facts
@@ -69,22 +70,25 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
     notes = [*found.notes, *chosen.notes]
     candidate = None
     entry: Predictor | Command | None
-    if settings.predict is not None:
-        entry = _predictor(settings.predict)
-    elif settings.command is not None:
-        entry = Command(settings.command)
-    else:
-        with Folder(str(root), settings.exclude) as folder:
+    with Folder(str(root), settings.exclude) as folder:
+        needed = Needed(found.dependencies, pyproject, root, folder)
+        if settings.predict is not None:
+            entry = _predictor(settings.predict)
+        elif settings.command is not None:
+            entry = Command(settings.command)
+        else:
             facts = Facts(
                 folder,
                 tuple(name for name, _ in scripts),
                 settings.models,
-                lambda: dependencies.package_names(found.dependencies, pyproject, root),
+                needed.names,
             )
             candidate = choose(facts)
-        entry = candidate.entry if candidate else None
-        notes.insert(0, candidate.note if candidate else "nothing runs by default")
-    implied = _implied(candidate)
+            entry = candidate.entry if candidate else None
+            notes.insert(0, candidate.note if candidate else "nothing runs by default")
+        implied = needed.implied(_implied(candidate))
+        unlisted = needed.unlisted(entry, implied)
+    notes += needed.notes
     _refuse_shell_without_one(entry, chosen.base)
     return Project(
         root=root,
@@ -117,6 +121,8 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         unmet=chosen.unmet,
         implied=implied,
         kind=candidate.kind if candidate else _kind(entry),
+        unlisted=unlisted,
+        unknown=needed.unknown,
     )
 
 

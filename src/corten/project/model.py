@@ -56,6 +56,22 @@ class Implied:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlisted:
+    """A module that the program imports as it starts, and that nothing among the dependencies is known to have. One of
+    `distributions` (normal names) may come with another package; where none does, `requirement` is added. `where`: `app.py:3`."""
+
+    requirement: str
+    distributions: tuple[str, ...]
+    module: str
+    where: str
+
+    @property
+    def reason(self) -> str:
+        """Why it is added, in words."""
+        return f"'{self.where}' imports {self.module}, and no requirement brings it"
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """A project that can be locked and built. Every value is final: detection and defaults are done.
 
@@ -64,7 +80,8 @@ class Project:
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
     `kind` is what the entry is: `predictor`, `web`, `ui`, `worker`, `command`, `script` and others (`corten.project.recognize.candidates`).
-    `implied` are requirements beyond those that the project writes; they are locked and hashed like these.
+    `implied` are requirements beyond those that the project writes; they are locked and hashed like these. `unlisted` are imports
+    that may need more. `unknown` are modules, each with its place, of which it is not known where they come from.
     `scripts` are `[project.scripts]` as (name, "module:function"). `ready` is the path that a command is asked until it answers,
     or `tcp`; None: `/`."""
 
@@ -98,6 +115,8 @@ class Project:
     unmet: Unmet | None = None
     implied: tuple[Implied, ...] = ()
     kind: str = ""
+    unlisted: tuple[Unlisted, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

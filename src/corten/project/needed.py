@@ -1,0 +1,77 @@
+"""Which packages a project needs beyond those that it lists: all that it imports where it lists none, else what it imports as it
+starts and nothing lists."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from corten.project import imports
+from corten.project.dependencies import package_names
+from corten.project.distributions import normal
+from corten.project.model import Command, Dependencies, Implied, Predictor, Unlisted
+from corten.project.recognize.folder import Folder
+
+DERIVED = "no file lists the dependencies, and the code imports them"
+"""The reason of requirements that are taken from imports."""
+
+
+class Needed:
+    """The packages of the project in `folder`. Its files are read when something is first asked."""
+
+    def __init__(
+        self, dependencies: Dependencies, pyproject: dict[str, Any], root: Path, folder: Folder
+    ) -> None:
+        self._dependencies = dependencies
+        self._pyproject = pyproject
+        self._root = root
+        self._folder = folder
+
+    def names(self) -> frozenset[str]:
+        """The normal names of the project's packages, an extra as `name[extra]`."""
+        if self._dependencies.kind == "none":
+            return frozenset(normal(item) for item in self._derived.requirements)
+        return self._listed
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Modules of which it is not known where they come from, where nothing is listed."""
+        return self._derived.unknown if self._dependencies.kind == "none" else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth saying about them."""
+        if self._dependencies.kind == "none" and self._derived.requirements:
+            return (f"dependencies come from the imports: {', '.join(self._derived.requirements)}",)
+        return ()
+
+    def implied(self, others: tuple[Implied, ...]) -> tuple[Implied, ...]:
+        """What Corten adds: what the imports ask for where nothing is listed, and `others`."""
+        if self._dependencies.kind != "none":
+            return others
+        there = {normal(item.requirement) for item in others}
+        own = [Implied(item, DERIVED) for item in self._derived.requirements if normal(item) not in there]
+        return (*own, *others)
+
+    def unlisted(
+        self, entry: Predictor | Command | None, implied: tuple[Implied, ...]
+    ) -> tuple[Unlisted, ...]:
+        """What `entry` imports as it starts and nothing lists."""
+        if entry is None or self._dependencies.kind == "none":
+            return ()
+        words = entry.targets if isinstance(entry, Predictor) else entry.argv
+        listed = self._listed | {normal(item.requirement) for item in implied}
+        files = imports.entry_files(words, self._folder)
+        found = imports.unlisted(self._folder, listed, files) if files else ()
+        return tuple(
+            Unlisted(need.requirement, need.distributions, need.module, need.where) for need in found
+        )
+
+    @cached_property
+    def _derived(self) -> imports.Derived:
+        return imports.derived(self._folder)
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        return package_names(self._dependencies, self._pyproject, self._root)
