@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import FormatError, NotInRegistry, RegistryError, StoreError, UsageError
-from corten.events import ignore
+from corten.events import Event, Note, ignore
 from corten.oci import media
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
@@ -180,6 +180,29 @@ def test_several_platforms_are_an_index(proxy: FaultProxy, store: Store, elsewhe
 
 
 _PLATFORMS = ((b"x", AMD64), (b"a", ARM64))
+
+
+def test_a_pulled_name_stands_for_one_image_and_keeps_only_platforms_of_its_index(
+    registry: str, store: Store, elsewhere: Store
+) -> None:
+    """A push of the name would publish a mix of two versions otherwise."""
+    said: list[Event] = []
+    reference = place(registry)
+    old = [make_image(store, "iris", [BASE, {"arch": name}], platform) for name, platform in _PLATFORMS]
+    pushed(store, old, reference)
+    pull(reference, [AMD64], elsewhere, SETTINGS, said.append)
+    pull(reference, [ARM64], elsewhere, SETTINGS, said.append)
+    kept = elsewhere.images.platforms(str(reference))
+    assert {platform: image.id for platform, image in kept.items()} == {AMD64: old[0].id, ARM64: old[1].id}
+    new = make_image(store, "iris", [BASE, CODE], AMD64)
+    pushed(store, [new], reference)
+    pull(reference, [AMD64], elsewhere, SETTINGS, said.append)
+    assert [image.id for image in elsewhere.images.platforms(str(reference)).values()] == [new.id]
+    (note,) = (event for event in said if isinstance(event, Note))
+    assert note.message == (
+        f"'{reference}' stands for what was pulled now, and no longer for another image for linux/arm64 "
+        "(--platform all pulls every platform)"
+    )
 
 
 def test_a_platform_that_is_not_there(proxy: FaultProxy, store: Store, elsewhere: Store) -> None:

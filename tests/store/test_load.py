@@ -246,6 +246,21 @@ def test_names(
         assert "--name" in str(error.value.hint)
 
 
+def test_a_loaded_name_stands_for_what_was_loaded_alone(store: Store, source: Store, tmp_path: Path) -> None:
+    """Other platforms of it could be an older version, and a push would publish a mix."""
+    said: list[Event] = []
+    path = tmp_path / "iris.tar"
+    with open(path, "wb") as file:
+        save_archive(source, [source.images.get("iris:1")], file, ignore)
+    add_image(store, "iris:1", add_layer(store, "old"), platform=ARM64)
+    with open(path, "rb") as archive:
+        (image,) = load(store, archive, str(path), said.append)
+    assert store.images.platforms("iris:1") == {AMD64: image}
+    assert [event.message for event in said if isinstance(event, Note)] == [
+        "'iris:1' stands for what was loaded now, and no longer for another image for linux/arm64"
+    ]
+
+
 def test_a_name_that_moves_is_told(store: Store, tmp_path: Path) -> None:
     notes: list[Event] = []
     for text in (b"1", b"2"):

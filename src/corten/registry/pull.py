@@ -66,7 +66,8 @@ def pull(
     name: str | None = None,
 ) -> Pulled:
     """Fetch the image at `reference` for `platforms` (None: all that there are) and name it, after its reference unless
-    `name` says otherwise. Only layers that the store lacks are fetched. Raises UsageError for a name that cannot be kept
+    `name` says otherwise. As with docker, the name stands for this image alone then: of what it stood for, only other platforms of the same
+    index stay. Only layers that the store lacks are fetched. Raises UsageError for a name that cannot be kept
     here before anything is asked, RegistryError, FormatError, StoreError; then no name has changed, and layers that
     arrived whole stay."""
     repository = open_repository(reference, settings)
@@ -93,10 +94,12 @@ def pull(
                 form = Encoding(media.COMPRESSIONS[layer.media_type], layer.digest, layer.size)
                 lacking[diff_id] = PackedLayer(diff_id, ((repository, form),))
         fetch_layers(store, list(lacking.values()), observe)
-        images = [_adopted(store, image, name) for image in found]
+        images = [_adopted(store, image) for image in found]
         for image, kept in zip(found, images, strict=True):
             for digest in dict.fromkeys((image.digest, image.root)):
                 store.repo_digests.note(kept.id, f"{repository.name}@{digest}")
+        _name(store, name, images, {f"{repository.name}@{image.root}" for image in found}, observe)
+        images = [store.images.get(name, image.config.platform) for image in images]
     fetched = sum(item.forms[0][1].size for item in lacking.values())
     return Pulled(tuple(images), fetched, reused)
 
@@ -244,7 +247,26 @@ def _check_types(image: RemoteImage) -> None:
             )
 
 
-def _adopted(store: Store, image: RemoteImage, name: str) -> Image:
+def _name(store: Store, name: str, images: Sequence[Image], roots: set[str], observe: Observer) -> None:
+    """Let `name` stand for `images`, and for what it stands for already on other platforms and was in one of the indexes `roots` too:
+    that belongs together. What else it stood for could be an older version, and a push would mix the two."""
+    digests = {
+        platform: image.digest
+        for platform, image in store.images.present(name).items()
+        if roots.intersection(store.repo_digests.of(image.id))
+    }
+    digests |= {image.config.platform: image.digest for image in images}
+    gone = store.images.replace(name, digests)
+    if gone:
+        observe(
+            Note(
+                f"'{name}' stands for what was pulled now, and no longer for another image for {', '.join(gone)} "
+                "(--platform all pulls every platform)"
+            )
+        )
+
+
+def _adopted(store: Store, image: RemoteImage) -> Image:
     sizes = [store.layers.get(diff_id).size for diff_id in image.config.diff_ids]
     annotations = [layer.annotations for layer in image.manifest.layers]
-    return adopt(store, [name], image.config_bytes, annotations, sizes)
+    return adopt(store, image.config_bytes, annotations, sizes)

@@ -43,22 +43,13 @@ def _own(annotations: Mapping[str, str]) -> dict[str, str]:
 
 
 def adopt(
-    store: Store,
-    names: Sequence[str],
-    config: bytes,
-    annotations: Sequence[Mapping[str, str]],
-    sizes: Sequence[int],
+    store: Store, config: bytes, annotations: Sequence[Mapping[str, str]], sizes: Sequence[int]
 ) -> Image:
-    """Keep the image whose configuration is exactly `config` (its digest is the image ID), and let each of `names`
-    stand for it on its platform. `annotations` and `sizes` (bytes of the tar streams) belong to its layers, bottom to
-    top; the layers themselves may be absent. Returns the image under its first name. The caller holds the store's lock
-    shared. Idempotent. Raises FormatError for a configuration that does not fit, UsageError for a name that is none."""
+    """Keep the image whose configuration is exactly `config` (its digest is the image ID). `annotations` and `sizes` (bytes of
+    the tar streams) belong to its layers, bottom to top; the layers themselves may be absent. Returns the image, which has no name
+    yet. The caller holds the store's lock shared. Idempotent. Raises FormatError for a configuration that does not fit."""
     decoded, manifest = local_manifest(config, annotations, sizes)
     store.blobs.put(config)
     digest = store.blobs.put(manifest.encode())
-    for name in names:
-        store.images.set(name, decoded.platform, digest)
-    if names:
-        return store.images.get(names[0], decoded.platform)
     written = store.blobs.path(digest).stat().st_mtime
     return Image("", manifest.config.digest, digest, decoded, sum(sizes), written)

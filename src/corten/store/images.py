@@ -171,6 +171,13 @@ class Images:
         found = [self._load(full_name(name), Digest.parse(digest), path) for digest in record.values()]
         return {image.config.platform: image for image in sorted(found, key=_platform)}
 
+    def present(self, name: str) -> dict[Platform, Image]:
+        """The same; nothing where there is no such image, or a part of it is damaged."""
+        try:
+            return self.platforms(name)
+        except CortenError:
+            return {}
+
     def index(self, images: Iterable[Image]) -> Index:
         """The canonical index of one image for several platforms: equal images give equal bytes."""
         ordered = sorted(images, key=_platform)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +53,8 @@ def load(
 ) -> list[Image]:
     """Take the images in `source`, a layout's folder or an open archive, into the store under the names that they have
     there: all platforms, or `platforms` only. `name` is for an archive of one image. `title` stands for the source in
-    messages and, where the archive tells a tag at most, its stem becomes the name. Returns every image under every name.
+    messages and, where the archive tells a tag at most, its stem becomes the name. As with docker, a name stands for what was loaded
+    alone then, not for what it was on other platforms. Returns every image under every name.
 
     Names are given when everything has arrived and was checked: after an error or a kill none has changed. Raises
     FormatError for what is damaged, incomplete or hostile, UsageError where a name or a platform is lacking, StoreError."""
@@ -65,7 +66,7 @@ def load(
     ):
         contents = contents_of(members, name, platforms, observe)
         _receive_all(store, contents, observe)
-        return [image for content in contents for image in _named(store, content, observe)]
+        return _named(store, contents, observe)
 
 
 @contextmanager
@@ -187,22 +188,34 @@ def _checked(
         raise FormatError("its bytes are not those that its digest names")
 
 
-def _named(store: Store, content: Content, observe: Observer) -> Iterable[Image]:
+def _named(store: Store, contents: Sequence[Content], observe: Observer) -> list[Image]:
+    images = [_adopted(store, content, observe) for content in contents]
+    wanted: dict[str, dict[Platform, Image]] = {}
+    for content, image in zip(contents, images, strict=True):
+        for name in content.names:
+            wanted.setdefault(name, {})[image.config.platform] = image
+    for name, found in wanted.items():
+        before = store.images.present(name)
+        gone = store.images.replace(name, {platform: image.digest for platform, image in found.items()})
+        for platform, image in found.items():
+            if platform in before and before[platform].id != image.id:
+                observe(Note(f"'{name}' was '{before[platform].id.short}' until now"))
+        if gone:
+            observe(
+                Note(
+                    f"'{name}' stands for what was loaded now, and no longer for another image for {', '.join(gone)}"
+                )
+            )
+    return [
+        store.images.get(name, image.config.platform)
+        for content, image in zip(contents, images, strict=True)
+        for name in content.names
+    ]
+
+
+def _adopted(store: Store, content: Content, observe: Observer) -> Image:
     if not content.config.platform_told:
         title = content.names[0] if content.names else Digest.of(content.config_bytes).short
         observe(Note(f"'{title}' does not say its platform, and is taken for {content.config.platform}"))
     sizes = [store.layers.get(diff_id).size for diff_id in content.config.diff_ids]
-    annotations = [blob.annotations for blob in content.layers]
-    before = {name: _present(store, name, content.config.platform) for name in content.names}
-    image = adopt(store, content.names, content.config_bytes, annotations, sizes)
-    for name, old in before.items():
-        if old and old.id != image.id:
-            observe(Note(f"'{name}' was '{old.id.short}' until now"))
-    return [store.images.get(name, content.config.platform) for name in content.names]
-
-
-def _present(store: Store, name: str, platform: Platform) -> Image | None:
-    try:
-        return store.images.platforms(name).get(platform)
-    except CortenError:
-        return None
+    return adopt(store, content.config_bytes, [blob.annotations for blob in content.layers], sizes)
