@@ -19,7 +19,7 @@ from corten.lock.diff import changes
 from corten.lock.format import decode, encode
 from corten.lock.inputs import inputs_digest, open_imports
 from corten.lock.model import DebianBase, ImageBase, Lock
-from corten.lock.resolve import ResolvedImage, lasting_name, lock_project
+from corten.lock.resolve import ResolvedImage, fitting_compilers, lasting_name, lock_project
 from corten.lock.serving import serving_digest
 from corten.lock.wanted import fetching_indexes
 from corten.oci.digest import Digest
@@ -32,6 +32,7 @@ from corten.store.store import Store
 from debian_parts import NOW, Archive, Mirror, public, quick_http, signing_key, sources
 from debian_parts import serving as mirroring
 from support.index import publish
+from support.locks import sample_deb, sample_lock
 from support.web import Web, serving
 from support.wheels import make_wheel
 
@@ -183,6 +184,39 @@ def test_a_lock_for_another_platform_has_the_compiler_of_the_machines_that_made_
     theirs = replace(world.lock(here), compilers={OTHER: base.debs})
     assert world.lock(here, theirs).compilers == theirs.compilers
     assert world.lock(here, theirs, upgrade=True).compilers == {}
+
+
+def test_a_compiler_that_no_longer_fits_the_base_is_dropped(world: World) -> None:
+    """A base with a newer Python, or in place of it another suite or an image: a build elsewhere would refuse the old compiler."""
+    world.write("main.py", "print('hello')\n")
+    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "main.py"]\n')
+    here = replace(load(world.folder), platforms=(Platform.host(),))
+    cross = replace(here, platforms=(Platform("linux", OTHER),))
+    old = world.lock(cross)
+    theirs = replace(world.lock(here), compilers={OTHER: old.platforms[0].base.debs})  # type: ignore[union-attr]
+    for architecture in ARCHITECTURES:
+        for name in PYTHON:
+            needs = {} if name.startswith("lib") else {"depends": "libpython3.11-minimal"}
+            world.archive.add(name, "3.11.4-1", architecture=architecture, **needs)
+    world.archive.publish()
+    fresh = world.lock(here, theirs, upgrade_packages=["python3.11-minimal"])
+    assert fresh.platforms[0].base.python == "3.11.4"
+    assert fresh.compilers == {}
+    # This machine's own is chosen anew.
+    fresh = world.lock(cross, old, upgrade_packages=["python3.11-minimal"])
+    assert [deb.version for deb in fresh.compilers[HERE]] == ["3.11.4-1", "3.11.4-1"]
+
+
+def test_compilers_are_kept_for_architectures_that_are_no_platform() -> None:
+    lock = sample_lock(platforms=1)
+    python = replace(sample_deb(0, "arm64", "3.11.2-6+deb12u5"), name="python3.11-minimal")
+    lock = replace(lock, compilers={"arm64": (python,), "amd64": (python,)})
+    assert fitting_compilers(lock, lock.platforms) == {"arm64": (python,)}
+    assert fitting_compilers(lock, sample_lock().platforms) == {}
+    (part,) = lock.platforms
+    newer = replace(part, base=replace(part.base, python="3.11.21"))
+    assert fitting_compilers(lock, (newer,)) == {}
+    assert fitting_compilers(replace(lock, compilers={"arm64": (sample_deb(0),)}), lock.platforms) == {}
 
 
 def test_without_a_predictor_there_is_no_server(world: World) -> None:

@@ -38,6 +38,7 @@ from corten.store.store import Store
 from corten.values import dataclass, replace
 
 _SERVING = {re.split(r"[^a-z0-9-]", line)[0]: (line,) for line in REQUIREMENTS}
+_INTERPRETER = re.compile(r"python3\.[0-9]+-minimal")
 _GLIBC = {"bookworm": 36, "trixie": 41}
 _GLIBC_OF_UNKNOWN = 28
 
@@ -92,14 +93,15 @@ def lock_project(
         project,
         store,
         None if upgrade else previous,
-        frozenset(normal_name(name) for name in upgrade_packages),
+        # Debian's names have dots and plus signs that count.
+        frozenset(spelled for name in upgrade_packages for spelled in (name, normal_name(name))),
         observe,
         images,
         environment,
         debian or DebianArchive(store, accepted=accepted),
         upgrade,
     )
-    locking.check_names()
+    locking.check_names(upgrade_packages)
     refuse_links_out(project, environment)
     resolving_indexes(project, environment)  # what the user has to confirm is asked before anything is done
     wanted = sorted(set(project.platforms))
@@ -148,13 +150,13 @@ class _Locking:
         names = tuple(sorted(set(self.project.system)))
         return PlatformLock(platform, base, system, wheels, serving, names, without)
 
-    def check_names(self) -> None:
+    def check_names(self, names: Sequence[str]) -> None:
         """Raises ProjectError when a package to upgrade is in no part of the last lock: it is misspelt."""
         if self.previous is None:
             return
         known = {wheel.name for part in self.previous.platforms for wheel in (*part.wheels, *part.serving)}
         known |= {deb.name for part in self.previous.platforms for deb in _debs(part)}
-        for name in sorted(self.again - known):
+        for name in (name for name in names if not {name, normal_name(name)} & known):
             raise ProjectError(
                 f"there is no package '{name}' in the lock to upgrade", hint="check its spelling"
             )
@@ -333,16 +335,11 @@ class _Locking:
 
     def compilers(self, platforms: Sequence[PlatformLock]) -> dict[str, tuple[Deb, ...]]:
         """The interpreter for this machine, where the lock has no platform of its architecture. Builders of another architecture need
-        that one's index of packages, so they add it when they lock; what the last lock has for them stays."""
+        that one's index of packages, so they add it when they lock; what the last lock has for them stays while it can compile."""
         base = platforms[0].base
         if not isinstance(base, DebianBase):
             return {}
-        kept: Mapping[str, tuple[Deb, ...]] = {}
-        if self.previous is not None and all(
-            isinstance(part.base, DebianBase) and part.base.suite == base.suite
-            for part in self.previous.platforms
-        ):
-            kept = self.previous.compilers
+        kept = fitting_compilers(self.previous, platforms) if self.previous is not None else {}
         here = Platform.host().architecture
         wanted = {*kept, here} - {part.platform.architecture for part in platforms}
         return {
@@ -372,6 +369,29 @@ class _Watched:
 def _bare(requirement: str) -> str:
     """The name in a requirement of Corten's own table."""
     return re.split(r"[^A-Za-z0-9._-]", requirement)[0]
+
+
+def fitting_compilers(previous: Lock, platforms: Sequence[PlatformLock]) -> dict[str, tuple[Deb, ...]]:
+    """The compilers of the last lock that `platforms` still need: for an architecture that is none of theirs, with exactly the
+    suite and the Python of their bases. A build on such a machine would refuse any other Python, and no 'corten lock' there would
+    help."""
+    if previous.suites != tuple(
+        sorted({part.base.suite for part in platforms if isinstance(part.base, DebianBase)})
+    ):
+        return {}
+    theirs = {part.platform.architecture for part in platforms}
+    pythons = {part.base.python for part in platforms if isinstance(part.base, DebianBase)}
+    return {
+        architecture: debs
+        for architecture, debs in previous.compilers.items()
+        if architecture not in theirs and {_python(debs)} == pythons
+    }
+
+
+def _python(debs: Sequence[Deb]) -> str:
+    """The exact version of the Python among `debs` (`3.11.2`); empty where there is none."""
+    found = (deb for deb in debs if _INTERPRETER.fullmatch(deb.name))
+    return next((deb.version.rpartition(":")[2].partition("-")[0] for deb in found), "")
 
 
 def _debs(part: PlatformLock) -> tuple[Deb, ...]:
