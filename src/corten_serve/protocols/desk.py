@@ -29,16 +29,27 @@ class Desk:
 
     def __init__(self, model: Model) -> None:
         self._model = model
+        self._routes: list[Route] = []
+        self._by_route: dict[str, WireProtocol] = {}
+        self._documents: list[Document] = []
+        own: WireProtocol | None = None if model.protocol is None else model.protocol(model)
+        if own is not None and model.alone:
+            self._protocols: tuple[WireProtocol, ...] = (own,)
+            self._plain: WireProtocol = own
+            self._add(own)
+            self._openapi = self._described()
+            return
         self._plain = Plain(model)
         inference, kserve, hosted = Inference(model), KServe(model), Hosted(model)
-        self._protocols: tuple[WireProtocol, ...] = (self._plain, inference, kserve, hosted)
+        self._protocols = (self._plain, inference, kserve, hosted)
         if model.cog is not None:
             from corten_serve.protocols.cog import Cog
 
             self._protocols += (Cog(model),)
-        self._documents = [*inference.documents(), *kserve.documents(), *hosted.documents()]
-        self._routes: list[Route] = []
-        self._by_route: dict[str, WireProtocol] = {}
+        if own is not None:
+            self._protocols += (own,)
+            self._documents += own.documents() if hasattr(own, "documents") else []
+        self._documents += [*inference.documents(), *kserve.documents(), *hosted.documents()]
         self._add(*self._protocols)
         self._openapi = self._described()
         self._add(Functions(model, self, self._documents, lambda: rendered(self._openapi)))

@@ -144,7 +144,8 @@ class Endpoint:
 class Model:
     """What a worker serves: the endpoint `predict` first, then further ones. `prefix` is empty, or `/NAME` where a
     server has several models, whose names are then all in `names`. `first` is the model that unnamed routes belong to. `cog` is set
-    (`protocols.cog.Facts`) for a predictor that was written for Cog."""
+    (`protocols.cog.Facts`) for a predictor that was written for Cog. `protocol` makes a protocol of the predictor's own, which with
+    `alone` is the only one."""
 
     name: str
     version: str
@@ -155,6 +156,8 @@ class Model:
     first: bool = True
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     cog: Any = None
+    protocol: Any = None
+    alone: bool = False
 
 
 class WireProtocol(Protocol):

@@ -6,6 +6,7 @@ Every request is awaited until its answer has been handed over; `_Exchange` is w
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ _DISCARD_SECONDS = 5.0
 answer instead of a broken connection."""
 _LONGEST = 8192
 """Characters of a header's value that are passed on to a worker."""
+_LONGEST_WHOLE = 256 << 10
+"""Characters of a request line and headers that are passed on whole."""
 _CLOSE = ("connection", "close")
 
 
@@ -183,9 +186,8 @@ class App:
             if named is not None and responds_later(get("prefer")):
                 later = self._wanted(exchange, body, named)
                 watch, timeout = None, 0.0
-            answer = pool.submit(
-                route.lane, _meta(route, exchange.id, get), body.data, body.path, timeout, watch
-            )
+            meta = _whole(route, exchange) if route.whole else _meta(route, exchange.id, get)
+            answer = pool.submit(route.lane, meta, body.data, body.path, timeout, watch)
             if named is not None:
                 self._predictions.began(exchange.id, answer, route)
             if later is not None:
@@ -327,6 +329,9 @@ class App:
         own = self._own.get(path)
         if path == "/health-check" and own is None and (self._settings.cog or self._models.cog is not None):
             own = self._healthy
+        everything = self._models.table.get("/{proxy+}", {}).get("ANY")
+        if isinstance(everything, Route) and (own is None or path == "/"):
+            return await self._call(exchange, everything)
         methods = self._models.table.get(path, {})
         allowed = sorted(
             {*methods, *(("GET",) if own else ()), *(("HEAD",) if own or "GET" in methods else ())}
@@ -409,3 +414,19 @@ def _meta(route: Route, identity: str, get: Callable[[str], str | None]) -> byte
     """What the worker learns beside the body."""
     values = [(get(name) or "")[:_LONGEST] for name in route.headers]
     return route.prefix + "\0".join((identity, *values)).encode("latin-1", "replace")
+
+
+def _whole(route: Route, exchange: _Exchange) -> bytes:
+    """The same for a worker that wants the request line and all headers. What is too long for that is left out, and seen there."""
+    scope = exchange.scope
+    asked = {
+        "method": scope.method,
+        "path": scope.path,
+        "query": scope.query_string,
+        "headers": [[name.lower(), value] for name, value in scope.headers.items()],
+        "client": scope.client,
+    }
+    text = json.dumps(asked)
+    return route.prefix + f"{exchange.id}\0{text if len(text) <= _LONGEST_WHOLE else ''}".encode(
+        "latin-1", "replace"
+    )

@@ -20,9 +20,10 @@ _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 class Route:
-    """Where the calls of one path and method go. `name` and `headers` are the worker's."""
+    """Where the calls of one path and method go. `name` and `headers` are the worker's; `whole` says that it wants the request line
+    and all headers."""
 
-    __slots__ = ("batch", "headers", "lane", "name", "path", "pool", "prefix")
+    __slots__ = ("batch", "headers", "lane", "name", "path", "pool", "prefix", "whole")
 
     def __init__(self, pool: Pool, lane: Lane, name: str, path: str, headers: tuple[str, ...]) -> None:
         self.pool = pool
@@ -31,6 +32,7 @@ class Route:
         self.path = path
         self.headers = headers
         self.prefix = name.encode() + b"\0"
+        self.whole = headers == (":request",)
 
 
 class Page:

@@ -42,7 +42,14 @@ class Answering:
             )
             for operation in self.operations.values()
         )
-        self.model = Model(endpoints=endpoints, description=loaded.description, cog=loaded.cog, **about)
+        self.model = Model(
+            endpoints=endpoints,
+            description=loaded.description,
+            cog=loaded.cog,
+            protocol=loaded.protocol,
+            alone=loaded.alone,
+            **about,
+        )
         self.desk = Desk(self.model)
         self._writing = 0.0
 

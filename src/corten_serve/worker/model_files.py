@@ -11,12 +11,14 @@ from typing import Any
 
 from corten_serve.errors import PredictorError
 
+MLMODEL = "MLmodel"
+"""The file that makes a folder a model of MLflow."""
 ENDINGS = (".joblib", ".pkl", ".pickle", ".skops", ".onnx")
 
 
 def is_model_file(target: str) -> bool:
     """Whether `target` names a file and not `module:name`."""
-    return ":" not in target and target.endswith(ENDINGS)
+    return ":" not in target and (target.endswith(ENDINGS) or os.path.basename(target) == MLMODEL)
 
 
 def open_model(target: str, app: str) -> Any:
@@ -27,6 +29,10 @@ def open_model(target: str, app: str) -> Any:
             f"there is no file '{target}' to serve",
             hint="it is named by 'predict' or 'models' in [tool.corten]; train it before the image is built",
         )
+    if os.path.basename(target) == MLMODEL:
+        from corten_serve.worker.mlflow_models import open_mlflow
+
+        return open_mlflow(path, target)
     if target.endswith(".onnx"):
         from corten_serve.worker.onnx_models import open_onnx
 

@@ -18,8 +18,6 @@ from corten_serve.worker.handlers import Handler, handlers_of
 from corten_serve.worker.loop import Loop
 from corten_serve.worker.model_files import is_model_file, open_model
 
-_COG = "corten_serve.worker.cog_models"
-
 
 class Predictor:
     """A base class for predictors. Any method may be async; `predict` may yield its results, which are then streamed.
@@ -54,7 +52,10 @@ class Loaded:
         self.handlers = handlers
         self.loop = loop or Loop()
         self._bare = any(subject is handler.call for handler in handlers)
-        self.cog = getattr(subject, "cog", None) if type(subject).__module__ == _COG else None
+        ours = type(subject).__module__.startswith("corten_serve.worker.")
+        self.cog = getattr(subject, "cog", None) if ours else None
+        self.protocol = getattr(subject, "protocol", None) if ours else None
+        self.alone: bool = getattr(subject, "alone", False) if ours else False
 
     @property
     def asynchronous(self) -> bool:
@@ -153,6 +154,11 @@ def load(target: str) -> Loaded:
                 if names
                 else f"define '{path}' in '{module_name}'",
             ) from error
+    if os.environ.get("CORTEN_LAMBDA"):
+        from corten_serve.worker.lambda_handlers import LambdaHandler
+
+        handler = LambdaHandler(subject, target)
+        return Loaded(target, handler, handlers_of(handler, target))
     if _is_cog(subject):
         from corten_serve.worker.cog_models import CogModel
 
