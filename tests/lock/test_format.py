@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten.errors import CortenError, FormatError, LockOutdated
+from corten.lock.document import MOST_FILES
 from corten.lock.format import _lines, decode, encode, read_lock, write_lock
 from corten.lock.model import ImageBase, Lock, PlatformLock
 from corten.oci.digest import Digest
@@ -40,6 +41,20 @@ def test_one_line_for_every_file() -> None:
     assert len(before) == len(after)
     assert sum(left != right for left, right in zip(before, after, strict=True)) == 1
     assert all(len(line) < 420 for line in before)
+
+
+def test_an_absurd_number_of_files_is_refused_before_any_is_looked_at() -> None:
+    (head, rest) = encode(sample_lock(wheels=1, platforms=1)).split("wheels = [\n")
+    nonsense = '  { name = "", version = "", file = "", size = 0, sha256 = "" },\n'
+    with pytest.raises(FormatError) as caught:
+        decode(f"{head}wheels = [\n{nonsense * (MOST_FILES + 1)}{rest}".encode())
+    assert (
+        caught.value.message
+        == "the lock names 10,002 files in 'wheels' of linux/amd64, and Corten takes 10,000 at most"
+    )
+    assert "corten lock" in (caught.value.hint or "")
+    lock = sample_lock(wheels=MOST_FILES, debs=1, platforms=1)
+    assert len(decode(encode(lock).encode()).platforms[0].wheels) == MOST_FILES
 
 
 def test_an_image_base_and_awkward_text() -> None:

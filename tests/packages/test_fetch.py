@@ -16,7 +16,7 @@ from corten.packages.fetch import fetch_debs, fetch_wheels
 from corten.packages.files import Deb, Wheel
 from corten.packages.http import Http, Patience
 from corten.packages.indexes import Indexes, read_indexes
-from corten.packages.locations import Hints
+from corten.packages.locations import Hints, Locator
 from corten.store.store import Store
 from support.index import publish
 from support.web import Web, serving
@@ -102,6 +102,38 @@ def test_folders_pages_and_file_indexes(web: Web, store: Store, tmp_path: Path) 
         (simple / "index.html").write_text(f'<a href="../../pool/{wheel.file}#sha256={wheel.sha256}">x</a>')
     by_file = indexes(tmp_path, PIP_INDEX_URL=(tmp_path / "index").as_uri())
     assert len(fetch_wheels(Store(tmp_path / "s3"), wheels, by_file, ignore, http=QUICK)) == 3
+
+
+class Compared(str):
+    """A file name that counts how often it is compared."""
+
+    times = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+
+def test_looking_for_many_wheels_takes_as_many_looks_as_there_are_wheels(
+    store: Store, tmp_path: Path
+) -> None:
+    """In a folder that has all of them, and among addresses of single wheels: not every wheel beside every file."""
+    count = 400
+    files = [f"pack_{number}-1.0-py3-none-any.whl" for number in range(count)]
+    (tmp_path / "links").mkdir()
+    for file in files[::2]:
+        (tmp_path / "links" / file).touch()
+    configured = indexes(tmp_path, PIP_FIND_LINKS=str(tmp_path / "links"), PIP_NO_INDEX="1")
+    configured = configured.with_direct(f"https://files.example/{file}" for file in files[1::2])
+    locator = Locator(store, configured, QUICK)
+    Compared.times = 0
+    for number, file in enumerate(files):
+        wheel = Wheel(f"pack-{number}", "1.0", Compared(file), 0, f"{number:064x}")
+        (url,) = locator.wheel(wheel)
+        assert url.endswith(f"/{file}")
+        assert url.startswith("file:" if number % 2 == 0 else "https:")
+    assert Compared.times < 8 * count
 
 
 def test_a_wheel_that_was_replaced_on_the_index(web: Web, store: Store, tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ from corten.packages.files import Deb, Wheel
 VERSION = 1
 """The number of the file's format."""
 
+MOST_FILES = 10_000
+"""Wheels of one platform, or Debian packages of one list. The largest environments that are known have some 1,500 wheels, and all
+of a desktop's packages are 5,000: more is no project, and would keep a build busy for minutes."""
+
 AGAIN = "restore it from version control, or run 'corten lock'"
 
 WHEEL_KEYS = ("name", "version", "file", "size", "sha256")
@@ -174,6 +178,11 @@ def _items(table: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
     items = table.get(key, [])
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise FormatError(f"'{key}' of {where} is not a list of files")
+    if len(items) > MOST_FILES:
+        raise FormatError(
+            f"the lock names {len(items):,} files in '{key}' of {where}, and Corten takes {MOST_FILES:,} at most",
+            hint=AGAIN,
+        )
     return items
 
 

@@ -66,7 +66,10 @@ class Locator:
         self._http = http
         self._hints = Hints(store)
         self._lock = threading.Lock()
-        self._links: dict[str, list[Listed]] = {}
+        self._links: dict[str, dict[str, list[Listed]]] = {}
+        self._direct: dict[str, list[str]] = {}
+        for url in indexes.direct:
+            self._direct.setdefault(url.rsplit("/", 1)[-1], []).append(url)
         self._default: str | None = None
 
     def wheel(self, wheel: Wheel) -> Iterator[str]:
@@ -85,9 +88,7 @@ class Locator:
         remote = [place for place in self._indexes.find_links if not _is_local(place)]
         yield from fresh(self._linked(local, wheel))
         yield from fresh(self._hints.get(wheel.sha256))
-        yield from fresh(
-            url for url in self._indexes.direct if url.rsplit("/", 1)[-1] in _spelled(wheel.file)
-        )
+        yield from fresh(url for name in _spelled(wheel.file) for url in self._direct.get(name, ()))
         for index in self._index_addresses():
             try:
                 listed = project_files(self._http, index, wheel.name)
@@ -116,8 +117,9 @@ class Locator:
         for place in self._indexes.find_links:
             found += [
                 item
-                for item in self._page(place)
-                if item.file.lower().replace("-", "_").startswith(start[:-1])
+                for file, items in self._page(place).items()
+                if file.lower().replace("-", "_").startswith(start[:-1])
+                for item in items
             ]
         return found
 
@@ -138,12 +140,16 @@ class Locator:
 
     def _linked(self, places: Iterable[str], wheel: Wheel) -> Iterator[str]:
         for place in places:
-            yield from _matching(self._page(place), wheel)
+            yield from _matching(self._page(place).get(wheel.file, ()), wheel)
 
-    def _page(self, place: str) -> list[Listed]:
+    def _page(self, place: str) -> dict[str, list[Listed]]:
+        """What a place has, by file name: every wheel of a lock is looked for in it."""
         with self._lock:
             if place not in self._links:
-                self._links[place] = linked_files(self._http, place)
+                page: dict[str, list[Listed]] = {}
+                for item in linked_files(self._http, place):
+                    page.setdefault(item.file, []).append(item)
+                self._links[place] = page
             return self._links[place]
 
 
@@ -162,9 +168,9 @@ def _is_local(place: str) -> bool:
     return "://" not in place or place.startswith("file:")
 
 
-def _spelled(file: str) -> set[str]:
+def _spelled(file: str) -> list[str]:
     """A file name as addresses may spell it: `+` is often escaped."""
-    return {file, file.replace("+", "%2B"), file.replace("+", "%2b")}
+    return list(dict.fromkeys((file, file.replace("+", "%2B"), file.replace("+", "%2b"))))
 
 
 def offline_files(directory: Path, kind: str, file: str, sha256: str) -> list[Path]:
