@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from typing import Any
 
@@ -16,7 +15,7 @@ from corten_serve.schema.kinds import (
     Problems,
     Schema,
     String,
-    Text,
+    UnknownHint,
     preview,
 )
 
@@ -27,6 +26,13 @@ _WORDS = {
     "f": "numbers",
     "U": "strings",
 }
+_INSTEAD = {
+    "c": "take the real and the imaginary parts as two arrays of floats",
+    "O": "use a list, such as list[str], whose elements have a type",
+    "S": "use list[bytes], which is base64 in JSON, or numpy.str_ for text",
+    "V": "use a list of dataclasses, or an array for each field",
+}
+"""What to write instead of elements that JSON has no form for, by NumPy's letter for them."""
 _WANTED: dict[str, set[Any]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}, "U": {str}}
 _MOST_TEXT = 256 << 20
 """Bytes of an array of strings: each takes the room of the longest, 4 bytes a character, so a few long ones among many short
@@ -57,12 +63,15 @@ def is_scalar(hint: Any) -> bool:
 
 
 def scalar(cls: Any) -> Kind:
-    """The kind of a NumPy scalar."""
+    """The kind of a NumPy scalar that is no date or duration. Raises UnknownHint for a complex one."""
     numpy = _numpy()
+    if issubclass(cls, numpy.complexfloating):
+        raise UnknownHint(
+            f"the type 'numpy.{cls.__name__}' cannot be read from JSON",
+            hint="take the real and the imaginary part as two numbers",
+        )
     if issubclass(cls, numpy.number):
         return Scalar(cls)
-    if issubclass(cls, numpy.datetime64):
-        return Moment(cls)
     return Wrapped(Boolean() if issubclass(cls, numpy.bool_) else String(), cls)
 
 
@@ -82,21 +91,6 @@ class Wrapped(Kind):
         before = len(problems.found)
         result = self._inner.read(value, path, problems)
         return self._cls(result) if len(problems.found) == before else None
-
-
-class Moment(Text):
-    """A date, or a date and time without a zone, which NumPy's has none of; to the nanosecond."""
-
-    _FORM = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
-
-    def __init__(self, cls: Any) -> None:
-        def parse(text: str) -> Any:
-            if not self._FORM.fullmatch(text):
-                raise ValueError(text)
-            return cls(text)
-
-        words = "a date and time without a zone, such as '2026-01-31T12:00:00'"
-        super().__init__(words, {"pattern": f"^{self._FORM.pattern}$"}, parse)
 
 
 class Scalar(Kind):
@@ -139,11 +133,10 @@ class Array(Kind):
     forms = frozenset({"array"})
 
     def __init__(self, args: tuple[Any, ...]) -> None:
+        """By the arguments of `numpy.ndarray[…]`. Raises UnknownHint for elements that JSON has no form for."""
         numpy = _numpy()
         self._dtype, self._kept = _dtype(numpy, args)
         self._letter = self._dtype.kind
-        if self._letter not in _WORDS:
-            self._dtype, self._letter, self._kept = numpy.dtype("float64"), "f", "iuf"
         self._limits = None if self._letter in "bU" else _limits(self._dtype)
         self.words = f"an array of {_WORDS[self._letter]}"
 
@@ -242,7 +235,7 @@ class Array(Kind):
         for position, item in enumerate(flat):
             if isinstance(item, float) and item.is_integer() and self._letter in "iu":
                 flat[position] = item = int(item)
-            self._element(item, wanted, lambda at=position: _place(at, shape, path), problems)
+            self._element(item, wanted, lambda at=position: place_of(at, shape, path), problems)
         return len(problems.found) == before
 
     def _element(self, item: Any, wanted: set[Any], place: Any, problems: Problems) -> None:
@@ -255,7 +248,8 @@ class Array(Kind):
             problems.add(place(), f"expected a number that float64 holds exactly, got {preview(item)}")
 
 
-def _place(position: int, shape: tuple[int, ...], path: Path) -> Path:
+def place_of(position: int, shape: tuple[int, ...], path: Path) -> Path:
+    """Where the element is that has this position among all of an array's."""
     indices = []
     for size in reversed(shape):
         position, index = divmod(position, size)
@@ -268,11 +262,19 @@ def _place(position: int, shape: tuple[int, ...], path: Path) -> Path:
 def _dtype(numpy: Any, args: tuple[Any, ...]) -> tuple[Any, str]:
     """The element type of `numpy.ndarray[shape, numpy.dtype[X]]`, and the kinds of element types that are kept as they are:
     none where the hint names one. Where it names none, or one that stands for several, the first is that of JSON's numbers."""
-    inner: tuple[Any, ...] = getattr(args[1], "__args__", ()) if len(args) == 2 else ()
-    named = inner[0] if len(inner) == 1 and isinstance(inner[0], type) else numpy.generic
-    if named is Any:  # It is a class since Python 3.11.
-        named = numpy.generic
+    named = element_type(args)
     if named not in _abstract(numpy):
+        concrete = named not in (numpy.flexible, numpy.character, numpy.complexfloating)
+        letter = (
+            "c" if issubclass(named, numpy.complexfloating) else numpy.dtype(named).kind if concrete else ""
+        )
+        if letter not in _WORDS:
+            raise UnknownHint(
+                f"an array of 'numpy.{named.__name__}' cannot be read from JSON",
+                hint=_INSTEAD.get(
+                    letter, "use numbers, booleans, numpy.str_, numpy.datetime64 or numpy.timedelta64"
+                ),
+            )
         return numpy.dtype(named), ""
     if named in (numpy.integer, numpy.signedinteger):
         return numpy.dtype("int64"), "iu" if named is numpy.integer else "i"
@@ -281,6 +283,26 @@ def _dtype(numpy: Any, args: tuple[Any, ...]) -> tuple[Any, str]:
     if named in (numpy.inexact, numpy.floating):
         return numpy.dtype("float64"), "f"
     return numpy.dtype("float64"), "iuf" if named is numpy.number else "biuf"
+
+
+def element_type(args: tuple[Any, ...]) -> Any:
+    """The class of elements that `numpy.ndarray[shape, numpy.dtype[X]]` names, or `numpy.ndarray[shape, numpy.dtypes.XDType]`;
+    `numpy.generic` where it leaves them open. Raises UnknownHint for elements that are none of NumPy's scalars."""
+    numpy = _numpy()
+    if len(args) != 2:
+        return numpy.generic
+    inner: tuple[Any, ...] = getattr(args[1], "__args__", ())
+    named = inner[0] if len(inner) == 1 else None
+    if isinstance(args[1], type) and issubclass(args[1], numpy.dtype) and args[1] is not numpy.dtype:
+        cls: Any = args[1]
+        named = cls.type
+        if not issubclass(named, numpy.generic):
+            raise UnknownHint(
+                f"an array of the type '{args[1].__name__}' cannot be read from JSON",
+                hint="use numpy.str_ for text",
+            )
+    # `Any` is a class since Python 3.11.
+    return named if isinstance(named, type) and issubclass(named, numpy.generic) else numpy.generic
 
 
 def _abstract(numpy: Any) -> tuple[Any, ...]:

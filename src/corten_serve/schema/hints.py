@@ -11,11 +11,10 @@ import sys
 import typing
 from typing import Any
 
-from corten_serve.errors import PredictorError
-from corten_serve.schema import arrays, dataframes, images, structs, validated
+from corten_serve.schema import arrays, dataframes, images, structs, time_arrays, validated
 from corten_serve.schema.compounds import Either, Fixed, Several, Table
 from corten_serve.schema.constraints import BadRule, Said, annotated
-from corten_serve.schema.kinds import Alias, Anything, Choice, Kind, Schema, Text
+from corten_serve.schema.kinds import Alias, Anything, Choice, Kind, Schema, Text, UnknownHint
 from corten_serve.schema.members import MISSING, Members, hints_of, is_named_tuple, members, substituted
 from corten_serve.schema.records import Field, Record
 from corten_serve.schema.texts import PLAIN, address, duration_text, whole
@@ -33,10 +32,6 @@ _ARRAYS: dict[Any, Any] = {
     collections.deque: collections.deque,
 }
 _OBJECTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping, collections.OrderedDict)
-
-
-class UnknownHint(PredictorError):
-    """A type hint has no form in JSON."""
 
 
 class Hints:
@@ -97,7 +92,7 @@ class Hints:
         if origin is typing.Union or getattr(origin, "__name__", "") == "UnionType":
             return Either([self.kind(arg) for arg in args])
         if arrays.is_array(origin):
-            return arrays.Array(args)
+            return time_arrays.array(args) or arrays.Array(args)
         if origin is tuple:
             if len(args) == 2 and args[1] is Ellipsis:
                 return Several(self.kind(args[0]), tuple)
@@ -297,7 +292,7 @@ def _special(cls: Any) -> Kind | None:
     if arrays.is_array(cls):
         return arrays.Array(())
     if arrays.is_scalar(cls):
-        return arrays.scalar(cls)
+        return time_arrays.scalar(cls) or arrays.scalar(cls)
     if images.is_image(cls):
         return images.Image()
     if dataframes.is_frame(cls):

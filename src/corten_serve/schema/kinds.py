@@ -11,10 +11,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from corten_serve.errors import PredictorError
+
 Path = Any
 """Where a value stands: None for the whole, else `(parent, key)`; rendered only when there is a problem to report."""
 Schema = dict[str, Any]
 MOST_PROBLEMS = 20
+
+
+class UnknownHint(PredictorError):
+    """A type hint has no form in JSON."""
 
 
 class Problems:
