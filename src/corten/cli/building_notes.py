@@ -34,7 +34,9 @@ def tell_left_out(project: Project, files: SourceFiles, observe: Observer) -> No
 
 
 def tell_implied(project: Project, observe: Observer) -> None:
-    """What a lock of `project` gets beyond what the project writes: one line for each reason."""
+    """What a lock of `project` gets beyond what the project writes: one line for each reason, after what files of other tools gave."""
+    for line in project.taken:
+        observe(Note(line))
     by_reason: dict[str, list[str]] = {}
     for item in project.implied:
         by_reason.setdefault(item.reason, []).append(item.requirement)

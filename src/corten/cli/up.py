@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
     path = arguments.path or Path()
     # A port in use, a name that is taken and a project that serves nothing are told before a build of minutes, not after it.
     if starter is None and path.is_dir():
-        _check_entry(path)
+        _check_entry(path, arguments, context)
     if arguments.name is not None:
         _check_name(arguments.name, context)
     check_values(arguments)
@@ -178,8 +178,10 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> so
         raise
 
 
-def _check_entry(path: Path) -> None:
-    from corten.project.load import load
+def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) -> None:
+    """Raise UsageError for a project that serves nothing; say what must be set or run beside it."""
+    from corten.cli.serving_options import environment_of
+    from corten.project.load import load, needs
     from corten.project.recognize.scripts import WOULD_SERVE
 
     project = load(path)
@@ -192,6 +194,8 @@ def _check_entry(path: Path) -> None:
         raise UsageError(
             f"'{project.name}' does not say what to serve: {script}, with a model beside it", hint=model
         )
+    for line in needs(project, [name for name, _ in environment_of(arguments)]):
+        context.terminal.say(line)
 
 
 def check_values(arguments: argparse.Namespace) -> None:

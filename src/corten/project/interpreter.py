@@ -20,17 +20,18 @@ _BOUND = re.compile(r"\s*(>=|<=|<|>)\s*3\.(\d{1,3})(?:\.0)?\s*")
 @dataclass(frozen=True, slots=True)
 class Hint:
     """A minor version (`3.11`) and the file that asks for it. `other` is set in place of one where the file asks for another
-    implementation than CPython."""
+    implementation than CPython. Not `firm`: a file that says how the project runs without Corten, such as a Dockerfile."""
 
     python: str
     source: str
     other: str | None = None
+    firm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """A request for a Python that no base found for the project can meet. It is an error, but for a Dockerfile's, which says
-    how the project is packed without Corten: that is only said."""
+    """A request for a Python that no base found for the project can meet. It is an error, but for that of a file which says
+    how the project runs without Corten, such as a Dockerfile: that is only said."""
 
     message: str
     hint: str
@@ -69,9 +70,9 @@ def choose(python: str | None, base: str | None, requires_python: str | None, hi
 def _unmet_hint(hint: Hint, fallback: str, requires_python: str | None) -> Unmet:
     named = hint.other or f"Python {hint.python}"
     ways = _ways(f"change '{hint.source}'; python = \"3.11\" in [tool.corten] stands above it")
-    if hint.source == "Dockerfile":
+    if not hint.firm:
         return Unmet(
-            f"'Dockerfile' names {named}; the image has another, that of '{fallback}'", ways, fatal=False
+            f"'{hint.source}' names {named}; the image has another, that of '{fallback}'", ways, fatal=False
         )
     if hint.other is None and requires_python and not admits(requires_python, hint.python):
         return Unmet(
@@ -128,6 +129,11 @@ def _base(requires_python: str | None) -> str:
     return f"debian:{(suites or list(DEBIAN_PYTHONS))[0]}"
 
 
+def offered(requires_python: str) -> bool:
+    """Whether a Debian release has a Python that `requires_python` admits."""
+    return any(admits(requires_python, python) for python in DEBIAN_PYTHONS.values())
+
+
 def admits(requires_python: str, python: str) -> bool:
     """Whether some patch release of the minor version `python` (`3.11`), or this very release (`3.11.2`), satisfies
     `requires_python`. A specifier that is not PEP 440 admits everything here: whoever resolves refuses it in its own words."""
@@ -158,19 +164,18 @@ def admits(requires_python: str, python: str) -> bool:
 
 
 def find_hint(root: Path) -> Hint | None:
-    """What `.python-version`, `runtime.txt`, or the last FROM of a Dockerfile say, in this order."""
+    """What `.python-version` or `runtime.txt` say, in this order."""
     for name, pattern in (
         (".python-version", r"^\s*(?:c?python[-@]?)?(3\.\d{1,2})(?:\.\d+)?\s*(?:#.*)?$"),
         ("runtime.txt", r"^\s*(?:python-)?(3\.\d{1,2})(?:\.\d+|\.x)?\s*$"),
-        ("Dockerfile", r"(?i)^\s*FROM\s+(?:--\S+\s+)*\S*python:(3\.\d{1,2})(?:[.-]\S*)?(?:\s.*)?$"),
     ):
         text = read_text(root / name)
-        found = re.findall(pattern, text, re.MULTILINE) if text else []
+        found = re.search(pattern, text, re.MULTILINE) if text else None
         if found:
-            return Hint(found[-1 if name == "Dockerfile" else 0], name)
+            return Hint(found[1], name)
         # Whatever else stands there may be the name of an environment.
         other = re.search(r"^\s*((?:pypy|graalpy)[\w.+-]*)", text or "", re.MULTILINE)
-        if other and name != "Dockerfile":
+        if other:
             return Hint("", name, other[1][:40])
     return None
 

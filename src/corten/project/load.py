@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from corten.errors import ProjectError
 from corten.oci.platform import Platform
 from corten.project import dependencies, interpreter
 from corten.project import settings as written
+from corten.project.distributions import normal
+from corten.project.hints.hint import Taken
+from corten.project.hints.sources import Hints
 from corten.project.kinds import MODEL_FILES, TABLE, VARIABLE, described
 from corten.project.model import Command, Implied, Predictor, Project
 from corten.project.needed import Needed
@@ -20,6 +24,7 @@ from corten.project.recognize.facts import Facts
 from corten.project.recognize.folder import Folder
 from corten.project.regular import open_regular
 from corten.project.settings import Settings
+from corten.values import replace
 
 NONROOT = "65532:65532"
 _USERS = {"root": 0, "daemon": 1, "bin": 2, "sys": 3, "www-data": 33, "nobody": 65534, "nonroot": 65532}
@@ -62,15 +67,16 @@ def _read(path: Path) -> tuple[Path, dict[str, Any], object]:
 def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Project:
     """The project that `settings` and the files in `root` make together. `root` is absolute, without links."""
     table = _project_table(pyproject)
-    found = dependencies.find(root, settings, pyproject)
-    requires = table.get("requires-python")
-    hint = interpreter.find_hint(root) if settings.python is None and settings.base is None else None
-    chosen = interpreter.choose(settings.python, settings.base, requires, hint)
     scripts = _names_of_scripts(table)
-    notes = [*found.notes, *chosen.notes]
     candidate = None
     entry: Predictor | Command | None
     with Folder(str(root), settings.exclude) as folder:
+        hints = Hints(folder)
+        settings, taken = _with_requirements(settings, hints)
+        found = dependencies.find(root, settings, pyproject)
+        requires = table.get("requires-python")
+        chosen, requires = _python(root, settings, requires, hints)
+        notes = [*found.notes, *chosen.notes]
         needed = Needed(found.dependencies, pyproject, root, folder)
         if settings.predict is not None:
             entry = _predictor(settings.predict)
@@ -82,11 +88,15 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
                 tuple(name for name, _ in scripts),
                 settings.models,
                 needed.names,
+                hints,
             )
             candidate = choose(facts)
             entry = candidate.entry if candidate else None
             notes.insert(0, candidate.note if candidate else "nothing runs by default")
-        implied = needed.implied(_implied(candidate))
+        beside = _beside(hints, candidate, settings, chosen.base, needed)
+        taken = [*([candidate.note] if candidate and candidate.source else []), *taken, *beside.said]
+        notes += [*taken[1 if candidate and candidate.source else 0 :], *beside.quiet]
+        implied = needed.implied(_merged(_implied(candidate), beside.implied))
         unlisted = needed.unlisted(entry, implied)
     notes += needed.notes
     _refuse_shell_without_one(entry, chosen.base)
@@ -99,15 +109,15 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         python=chosen.python,
         requires_python=requires,
         base=chosen.base,
-        system=settings.system,
+        system=settings.system or beside.system,
         models=_with_files(settings.models, entry),
         include=settings.include,
         exclude=settings.exclude,
         allow_secrets=settings.allow_secrets,
-        env={**candidate.env, **settings.env} if candidate else settings.env,
+        env={**beside.env, **(candidate.env if candidate else {}), **settings.env},
         user=_user(settings.user, chosen.base),
         workdir=settings.workdir or _workdir(candidate),
-        gpu=settings.gpu or "auto",
+        gpu=settings.gpu or beside.gpu or "auto",
         network=settings.network or "none",
         shm_size=settings.shm_size,
         volumes=settings.volumes,
@@ -120,10 +130,75 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         notes=tuple(notes),
         unmet=chosen.unmet,
         implied=implied,
+        taken=tuple(taken),
         kind=candidate.kind if candidate else _kind(entry),
         unlisted=unlisted,
         unknown=needed.unknown,
     )
+
+
+def needs(project: Project, given: Collection[str] = ()) -> list[str]:
+    """What must be set or run beside the project, by files of other tools: a line for each. Variables in `given` are set."""
+    from corten.project.hints import take
+
+    with Folder(str(project.root), project.exclude) as folder:
+        return take.needs(Hints(folder), {*project.env, *given})
+
+
+def _with_requirements(settings: Settings, hints: Hints) -> tuple[Settings, list[str]]:
+    """`settings` with the requirements files that the Dockerfile installs, where nothing is written and there is no lock."""
+    if settings.requirements is not None or settings.extras or settings.groups:
+        return settings, []
+    if not hints.of("Dockerfile"):
+        return settings, []
+    from corten.project.hints import take
+
+    installed = take.requirements_files(hints)
+    if installed is None or hints.folder.exists("uv.lock") or installed[0] == ("requirements.txt",):
+        return settings, []
+    files, place = installed
+    return replace(settings, requirements=files), [f"requirements from {place}: {', '.join(files)}"]
+
+
+def _python(
+    root: Path, settings: Settings, requires: str | None, hints: Hints
+) -> tuple[interpreter.Choice, str | None]:
+    """The Python and the base, and the range of Pythons that the project admits."""
+    if settings.python is not None or settings.base is not None:
+        return interpreter.choose(settings.python, settings.base, requires, None), requires
+    hint = interpreter.find_hint(root)
+    others = hints.of_python() if hint is None else []
+    exact = next((other for other in others if other.key == "python"), None)
+    if exact is not None:
+        hint = interpreter.Hint(exact.text, exact.source, firm=False)
+    if requires is None:
+        ranges = [other.text for other in others if other.key == "requires-python"]
+        # A range of another tool's, which no base meets, is no reason to refuse: the project may run all the same.
+        requires = next((text for text in ranges if interpreter.offered(text)), None)
+    return interpreter.choose(None, None, requires, hint), requires
+
+
+def _beside(
+    hints: Hints, candidate: Candidate | None, settings: Settings, base: str, needed: Needed
+) -> Taken:
+    """What files of other tools add beside the command."""
+    if not hints.any_beside():
+        return Taken()
+    from corten.project.hints import take
+
+    written = {
+        name: value
+        for name, value in (("system", settings.system), ("env", settings.env), ("gpu", settings.gpu))
+        if value
+    }
+    release = base.removeprefix("debian:").removesuffix("-minimal") if base.startswith("debian:") else None
+    return take.beside(hints, candidate.source if candidate else "", written, needed.listed, release)
+
+
+def _merged(one: tuple[Implied, ...], other: tuple[Implied, ...]) -> tuple[Implied, ...]:
+    """Both, with those of `other` for a package that both have: they may have a version."""
+    names = {normal(item.requirement) for item in other}
+    return (*(item for item in one if normal(item.requirement) not in names), *other)
 
 
 def _kind(entry: Predictor | Command | None) -> str:

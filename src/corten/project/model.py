@@ -80,7 +80,8 @@ class Project:
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
     `kind` is what the entry is: `predictor`, `web`, `ui`, `worker`, `command`, `script` and others (`corten.project.recognize.candidates`).
-    `implied` are requirements beyond those that the project writes; they are locked and hashed like these. `unlisted` are imports
+    `implied` are requirements beyond those that the project writes; they are locked and hashed like these. `taken` has a line for
+    each thing that files of other tools gave (`corten.project.hints`). `unlisted` are imports
     that may need more. `unknown` are modules, each with its place, of which it is not known where they come from.
     `scripts` are `[project.scripts]` as (name, "module:function"). `ready` is the path that a command is asked until it answers,
     or `tcp`; None: `/`."""
@@ -114,6 +115,7 @@ class Project:
     notes: tuple[str, ...] = ()
     unmet: Unmet | None = None
     implied: tuple[Implied, ...] = ()
+    taken: tuple[str, ...] = ()
     kind: str = ""
     unlisted: tuple[Unlisted, ...] = ()
     unknown: tuple[str, ...] = ()

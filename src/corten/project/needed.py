@@ -35,6 +35,11 @@ class Needed:
         return self._listed
 
     @property
+    def listed(self) -> frozenset[str]:
+        """The same of what a file lists; empty where none does."""
+        return frozenset() if self._dependencies.kind == "none" else self._listed
+
+    @property
     def unknown(self) -> tuple[str, ...]:
         """Modules of which it is not known where they come from, where nothing is listed."""
         return self._derived.unknown if self._dependencies.kind == "none" else ()

@@ -40,19 +40,22 @@ predict = "predict:ReadingTime"
 }
 """The files of `corten init --example`."""
 
+_BESIDE = ("system packages", "variables", "packages for", "requirements from", "left out of")
+"""How notes begin that are about neither what runs, nor the dependencies, nor the Python."""
 _SUGGESTED = ("models", "system", "env", "exclude", "platforms", "gpu")
 
 
 def render(project: Project, files: SourceFiles) -> str:
     """The table: what was found as keys that hold, with the reason; what could be wanted as comments."""
     lines = [TABLE]
-    notes = {key: note for note in project.notes for key in (_key_of(note),) if key}
+    notes = {key: note for note in reversed(project.notes) for key in (_key_of(note),) if key}
     if isinstance(project.entry, Predictor):
         lines += [f"# {notes.get('entry', '')}", f"predict = {_predict(project.entry)}"]
     elif project.entry is not None:
         lines += [f"# {notes.get('entry', '')}", f"command = {_toml(project.entry.argv)}"]
     else:
         lines += [f"# {notes.get('entry', '')}", f"# command = {KEYS['command'].metadata['example']}"]
+    lines += _given(project)
     lines += [f"# name = {_toml(project.name)}"]
     if project.python is not None:
         lines += [f"# {notes.get('python', '')}", f"python = {_toml(project.python)}"]
@@ -75,8 +78,32 @@ def render(project: Project, files: SourceFiles) -> str:
         f"# {key} = {KEYS[key].metadata['example']}"
         for key in _SUGGESTED
         if not (key == "models" and weights)
+        and not (key in ("system", "env") and getattr(project, key))
+        and not (key == "gpu" and project.gpu != "auto")
     ]
     return "\n".join(line.rstrip() for line in lines if line.strip() != "#" or line == "#") + "\n"
+
+
+def _given(project: Project) -> list[str]:
+    """What files of other tools gave beside the command, each key with the line about where it comes from."""
+    lines: list[str] = []
+    for key, value, words in (
+        ("workdir", project.workdir if project.workdir != "/app" else "", "command from"),
+        ("system", project.system, "system packages from"),
+        ("env", project.env, "variables from"),
+        ("gpu", project.gpu if project.gpu != "auto" else "", "packages for CPUs"),
+    ):
+        if not value:
+            continue
+        why = [line for line in project.taken if line.startswith(words)] if key != "workdir" else []
+        lines += [f"# {line}" for line in why]
+        written = (
+            "{ " + ", ".join(f"{name} = {_toml(text)}" for name, text in value.items()) + " }"
+            if isinstance(value, dict)
+            else _toml(value)
+        )
+        lines.append(f"{key} = {written}")
+    return lines
 
 
 def insert(text: str, table: str, *, force: bool = False) -> str:
@@ -148,7 +175,9 @@ def _key_of(note: str) -> str | None:
     """Which decision a note of the project is about."""
     if note.startswith(("dependencies", "no dependencies")):
         return "dependencies"
-    return "python" if "Python" in note else "entry"
+    if note.startswith("Python "):
+        return "python"
+    return None if note.startswith(_BESIDE) else "entry"
 
 
 def _predict(entry: Predictor) -> str:

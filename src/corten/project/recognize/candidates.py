@@ -45,6 +45,8 @@ class Candidate:
     env: dict[str, str] = field(default_factory=dict)
     ready: str | None = None
     writable: bool = False
+    source: str = ""
+    """Which hints it comes from (`corten.project.hints.sources`); empty for what the code says."""
     target: str = ""
     """What it is called in errors that list several: `app:app`."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from corten.project.hints.sources import Hints
 from corten.project.recognize.folder import Folder
 
 
 class Facts:
     """The project's folder and what its own tables say: `scripts`, the names of `[project.scripts]`; `models`, the patterns of
-    its declared weights; `packages`, the normalised names of its dependencies, with extras as `name[extra]`, read when first
+    its declared weights; `hints`, what files of other tools say; `packages`, the normalised names of its dependencies, with extras as `name[extra]`, read when first
     asked for."""
 
     def __init__(
@@ -18,8 +19,10 @@ class Facts:
         scripts: tuple[str, ...] = (),
         models: tuple[str, ...] = (),
         packages: Callable[[], frozenset[str]] = frozenset,
+        hints: Hints | None = None,
     ) -> None:
         self.folder = folder
+        self.hints = hints or Hints(folder)
         self.scripts = scripts
         self.models = models
         self._read = packages

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Sequence
 from typing import cast
 
+from corten.project.hints.sources import SOURCES
 from corten.project.recognize.candidates import APPLICATION, DECLARED, SCRIPT, Candidate
 from corten.project.recognize.facts import Facts
 from corten.values import dataclass
@@ -17,7 +18,7 @@ from corten.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Recognizer:
-    """`module` of this package finds it; `finds` says what, `runs` what runs then, and `say` how a project says it itself."""
+    """`module` of this package (or `module:function`) finds it; `finds` says what, `runs` what runs then, and `say` how a project says it itself."""
 
     module: str
     strength: int
@@ -27,11 +28,25 @@ class Recognizer:
 
     def find(self, facts: Facts) -> Sequence[Candidate]:
         """Its candidates."""
-        found = importlib.import_module(f"corten.project.recognize.{self.module}").find(facts)
-        return cast(Sequence[Candidate], found)
+        module, _, function = self.module.partition(":")
+        find = getattr(importlib.import_module(f"corten.project.recognize.{module}"), function or "find")
+        return cast(Sequence[Candidate], find(facts))
 
+
+_HINTS = tuple(
+    Recognizer(
+        f"hinted:{source.reader.replace(':', '_')}",
+        source.strength,
+        f"A command in {source.files.partition(':')[0]}.",
+        "that command, without what is for development alone",
+        '`command = "uvicorn app:app --port $PORT"`',
+    )
+    for source in SOURCES
+    if source.strength
+)
 
 ORDER: tuple[Recognizer, ...] = (
+    *_HINTS,
     Recognizer(
         "predictors",
         DECLARED,

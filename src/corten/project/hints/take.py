@@ -1,0 +1,291 @@
+"""Merging hints with what the project wrote: pure decisions, each said in one line.
+
+What `[tool.corten]` says holds, key by key; a hint counts where it says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from corten.project.hints import debian_names, programs, shell
+from corten.project.hints.hint import Hint, Taken
+from corten.project.hints.sources import Hints
+from corten.project.model import Implied
+from corten.values import dataclass
+
+_SHOWN = 6
+_NOT_FOR_RUNNING = re.compile(
+    r"(?:pytest|black|flake8|mypy|ruff|pylint|isort|tox|nox|pre-commit|debugpy|awscli|ipykernel|jupyter|jupyterlab|notebook|ipython|"
+    r"coverage|twine|build|supervisor|pip-audit|safety|bandit)(?:[-_].*)?"
+)
+_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*((?:\[[^\]]*\])?)\s*(.*)")
+_TRAINING = re.compile(
+    r"(?i)(?:^|[/_-])(?:train|training|finetune|fine_tune|evaluate|eval|preprocess|benchmark)(?:ing|r)?(?:[_-]\w+)?\.py$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A command that a file of the project gives and that can be kept running."""
+
+    hint: Hint
+    program: programs.Program
+    requires: tuple[str, ...] = ()
+
+
+def services(hints: Hints, source: str, scripts: Collection[str], packages: Collection[str]) -> list[Service]:
+    """The commands of one source that start something of the project which can be served. Why another is not taken is
+    remembered in `hints`. Of several in an editor's file, a Makefile or a README none counts, unless one alone serves."""
+    found: list[Service] = []
+    for hint in hints.with_key("command", source):
+        assert not isinstance(hint.value, str)
+        program = programs.classify(hint.value, hints.folder, hint.folder, tuple(scripts))
+        known = {_normal(name) for name in packages}
+        first = (
+            _normal(hint.value[2] if hint.value[:2] == ("python", "-m") else hint.value[0])
+            if hint.value
+            else ""
+        )
+        if program.starts == "foreign" and first in known:
+            program = programs.Program("script", program.name)
+        if program.starts == "absent":
+            hints.refuse(f"{hint.place} starts '{program.file}', which is not in the project")
+        elif program.starts == "foreign":
+            hints.refuse(
+                f"{hint.place} starts '{program.name or hint.value[0]}', which the image does not have"
+            )
+        elif program.starts == "notebook":
+            hints.refuse(f"{hint.place} opens notebooks, which is no service")
+        elif program.starts == "nothing":
+            hints.refuse(f"{hint.place} starts nothing that serves: {_short(hint)}")
+        else:
+            found.append(Service(hint, program, _missing(hint, known)))
+    if source in ("Procfile", "Dockerfile", "compose", "devcontainer"):
+        return found
+    for kinds in (("ui", "web"), ("worker",), ("script",)):
+        best = [service for service in found if service.program.starts in kinds]
+        if len(best) == 1:
+            return best
+        if best:
+            listed = " or ".join(f"'{_short(service.hint)}'" for service in best[:3])
+            hints.refuse(f"{best[0].hint.source} shows several commands: {listed}")
+            return []
+    return []
+
+
+def workers(hints: Hints, scripts: Collection[str], packages: Collection[str]) -> list[Service]:
+    """The process type of a Procfile without `web:` that is kept running: the only one, or the one named `worker` or `bot`."""
+    if hints.with_key("command", "Procfile"):
+        return []
+    known = {_normal(name) for name in packages}
+    found = []
+    for hint in hints.with_key("worker", "Procfile"):
+        assert not isinstance(hint.value, str)
+        program = programs.classify(hint.value, hints.folder, hint.folder, tuple(scripts))
+        if program.starts in ("worker", "script", "web", "ui"):
+            found.append(Service(hint, program, _missing(hint, known)))
+    named = [service for service in found if service.hint.name in ("worker", "bot")]
+    return named[:1] if len(found) > 1 else found
+
+
+def is_training(service: Service) -> bool:
+    """Whether the command is a script that trains or prepares, by its name, and ends."""
+    return service.program.starts == "script" and _TRAINING.search(service.program.file) is not None
+
+
+def beside(
+    hints: Hints,
+    chosen: str,
+    written: Mapping[str, object],
+    packages: Collection[str],
+    release: str | None,
+) -> Taken:
+    """What the hints add beside the command. `chosen` is the source of the command (`""`: none of the hints'); `written` has
+    the keys of `[tool.corten]`; `release` is the Debian release of the base, None for another one."""
+    said: list[str] = []
+    quiet = list(hints.refused)
+    system = _system(hints, written, packages, release, said, quiet)
+    env = _env(hints, chosen, written, said)
+    gpu = None
+    for hint in hints.with_key("gpu", "Dockerfile"):
+        if "gpu" not in written and hint.value == "none" and gpu is None:
+            gpu = "none"
+            said.append(f"packages for CPUs, as {hint.place} installs them")
+    implied = _implied(hints, packages)
+    for hint in hints.with_key("download", "Dockerfile"):
+        target = f" -o {hint.name}" if hint.name else ""
+        what = f"curl -L{target} {hint.text}" if "://" in hint.text else hint.text
+        said.append(f"{hint.place} downloads what is not in the project: {what}")
+    quiet.extend(
+        f"{hint.place} names an index: '--extra-index-url {hint.text}' in the requirements would use it"
+        for hint in hints.with_key("index", "Dockerfile")
+    )
+    quiet.extend(
+        f"{hint.place}: {hint.text}"
+        for hint in hints.with_key("unused", "Dockerfile", "Procfile", "packages", "app.json")
+    )
+    said.extend(
+        f"{hint.place} has a step to run first: corten run . -- {_in_folder(hint)}"
+        for hint in [*hints.with_key("release", "Procfile", "app.json")]
+    )
+    said += _other_commands(hints, chosen)
+    return Taken(tuple(system), env, gpu, tuple(implied), tuple(said), tuple(dict.fromkeys(quiet)))
+
+
+def needs(hints: Hints, env: Collection[str]) -> list[str]:
+    """Lines about what must be set or run beside the project, of variables that are not in `env`."""
+    lines: list[str] = []
+    seen: set[str] = set(env)
+    for source in ("app.json", "env", "compose", "Dockerfile"):
+        names: dict[str, list[str]] = {}
+        for hint in hints.with_key("needs-env", source):
+            if hint.name not in seen:
+                seen.add(hint.name)
+                names.setdefault(hint.source, []).append(hint.name)
+        for file, listed in names.items():
+            more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+            lines.append(
+                f"needs {', '.join(listed[:_SHOWN])}{more}, says '{file}': give them with --env-file .env"
+            )
+    kinds: dict[str, list[Hint]] = {}
+    for hint in hints.with_key("needs-service", "compose"):
+        kinds.setdefault(hint.text, []).append(hint)
+    for kind, found in kinds.items():
+        lines.append(f"needs {kind}: '{found[0].name}' in '{found[0].source}', which Corten does not start")
+    return lines
+
+
+def requirements_files(hints: Hints) -> tuple[tuple[str, ...], str] | None:
+    """The requirements files that the Dockerfile installs, and its place; None where it installs none that is there."""
+    found = hints.with_key("requirements", "Dockerfile")
+    files = tuple(dict.fromkeys(hint.text for hint in found))
+    return (files, found[-1].place) if files else None
+
+
+def _system(
+    hints: Hints,
+    written: Mapping[str, object],
+    packages: Collection[str],
+    release: str | None,
+    said: list[str],
+    quiet: list[str],
+) -> list[str]:
+    found = hints.with_key("system", "packages", "Dockerfile")
+    if not found or "system" in written:
+        return []
+    sources = ", ".join(dict.fromkeys(hint.source for hint in found))
+    if release is None:
+        quiet.append(f"packages of {sources} are not added: the base is an image")
+        return []
+    kept = {"git"} & {hint.text for hint in found} if "gitpython" in packages else set()
+    named = debian_names.for_release([hint.text for hint in found], release, kept=tuple(kept))
+    if named.packages:
+        said.append(f"system packages from {sources}: {', '.join(named.packages)}")
+    for old, new in named.renamed:
+        quiet.append(f"'{old}' is '{new}' in Debian {release}")
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in named.dropped:
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        quiet.append(f"left out of {sources}: {', '.join(names)} ({reason})")
+    return list(named.packages)
+
+
+def _env(hints: Hints, chosen: str, written: Mapping[str, object], said: list[str]) -> dict[str, str]:
+    own = written.get("env")
+    taken: dict[str, str] = {}
+    sources = ("app.json", *(("compose",) if chosen == "compose" else ()), "Dockerfile")
+    by_source: dict[str, list[str]] = {}
+    for hint in hints.with_key("env", *sources):
+        if hint.name in taken or (isinstance(own, Mapping) and hint.name in own):
+            continue
+        taken[hint.name] = hint.text
+        by_source.setdefault(hint.source, []).append(hint.name)
+    for source, names in by_source.items():
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        said.append(f"variables from {source}: {', '.join(names[:_SHOWN])}{more}")
+    return taken
+
+
+def _implied(hints: Hints, packages: Collection[str]) -> list[Implied]:
+    """Packages that the Dockerfile installs by name and that are not among the dependencies. Those of an image in FROM come
+    without a version: it may be of another Python."""
+    known = {_normal(name.partition("[")[0]) for name in packages}
+    found: list[Implied] = []
+    for hint in hints.with_key("requirement", "Dockerfile"):
+        match = _NAME.fullmatch(hint.text)
+        if match is None or "://" in hint.text or "@" in hint.text:
+            hints.refuse(f"{hint.place} installs '{hint.text[:80]}', which is no name of a package")
+            continue
+        name = _normal(match[1])
+        if name in known or _NOT_FOR_RUNNING.fullmatch(name):
+            continue
+        known.add(name)
+        found.append(Implied(hint.text.replace(" ", ""), f"{hint.source} installs it"))
+    return found
+
+
+def _other_commands(hints: Hints, chosen: str) -> list[str]:
+    """Lines about a command of the Dockerfile that starts something else than the chosen one of the Procfile."""
+    if chosen != "Procfile":
+        return []
+    mine = hints.with_key("command", "Procfile")
+    said = []
+    for hint in hints.with_key("command", "Dockerfile"):
+        assert not isinstance(hint.value, str)
+        program = programs.classify(hint.value, hints.folder, hint.folder)
+        if program.starts in ("web", "ui", "worker", "script") and mine and not _same(mine[0], hint):
+            said.append(f"not taken from {hint.place}, as the Procfile has a command: {_short(hint)}")
+    return said
+
+
+def _same(one: Hint, other: Hint) -> bool:
+    """Whether two commands start the same application: their target is the same, or the file."""
+
+    def key(hint: Hint) -> str:
+        assert not isinstance(hint.value, str)
+        target = programs.target_of(hint.value) if programs.target_in(hint.value) else None
+        files = [word.removeprefix("./") for word in hint.value if word.endswith(".py")]
+        module = (target or (files[0] if files else hint.text)).partition(":")[0]
+        return module.removesuffix(".py").replace("/", ".")
+
+    return key(one) == key(other)
+
+
+def _missing(hint: Hint, known: Collection[str]) -> tuple[str, ...]:
+    """The distributions that the command needs and that are not among the dependencies `known`."""
+    assert not isinstance(hint.value, str)
+    bundled = {"uvicorn"} if known & {"fastapi[standard]", "fastapi[all]"} else set()  # type: ignore[operator]
+    return tuple(
+        item
+        for item in programs.requirements(hint.value)
+        if _normal(item.partition("[")[0]) not in {*known, *bundled}
+        or (item == "fastapi[standard]" and not known & {item, "fastapi-cli", "fastapi[all]"})  # type: ignore[operator]
+    )
+
+
+def _in_folder(hint: Hint) -> str:
+    command = (
+        hint.text
+        if not isinstance(hint.value, tuple) or hint.value[:2] != ("/bin/sh", "-c")
+        else f"sh -c {shell.quoted(hint.value[2])}"
+    )
+    return f"sh -c {shell.quoted(f'cd {hint.folder} && {command}')}" if hint.folder else command
+
+
+def _short(hint: Hint) -> str:
+    value = hint.value
+    text = (
+        value[2]
+        if not isinstance(value, str) and tuple(value[:2]) == ("/bin/sh", "-c") and len(value) > 2
+        else " ".join(value)
+        if not isinstance(value, str)
+        else value
+    )
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _normal(name: str) -> str:
+    head, sign, tail = name.partition("[")
+    return re.sub(r"[-_.]+", "-", head).lower() + sign + tail.lower()

@@ -1,0 +1,99 @@
+"""Commands that files of other tools give: Procfile, Dockerfile, compose.yaml, … (`corten.project.hints`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from corten.project.hints.sources import strength_of
+from corten.project.model import Command
+from corten.project.recognize.candidates import Candidate, Kind
+from corten.project.recognize.facts import Facts
+
+if TYPE_CHECKING:
+    from corten.project.hints.take import Service
+
+WORKER = 45
+"""A process type of a Procfile without `web:`; an application in the code is stronger."""
+
+
+def procfile_read(facts: Facts) -> list[Candidate]:
+    """The command of `web:`, else the worker of a Procfile."""
+    found = _of(facts, "Procfile")
+    if not found and facts.hints.of("Procfile"):
+        from corten.project.hints import take
+
+        found = [
+            _candidate(service, "Procfile", WORKER, "worker")
+            for service in take.workers(facts.hints, facts.scripts, facts.packages)
+        ]
+    return found
+
+
+def docker_read(facts: Facts) -> list[Candidate]:
+    """The command of a Dockerfile's last stage."""
+    return _of(facts, "Dockerfile")
+
+
+def compose_read(facts: Facts) -> list[Candidate]:
+    """The command of each service that is built from the project."""
+    return _of(facts, "compose")
+
+
+def editors_read_devcontainer(facts: Facts) -> list[Candidate]:
+    """What a development container starts when somebody attaches."""
+    return _of(facts, "devcontainer")
+
+
+def editors_read_launch(facts: Facts) -> list[Candidate]:
+    """The program that VS Code starts."""
+    return _of(facts, "launch")
+
+
+def tool_scripts_read(facts: Facts) -> list[Candidate]:
+    """A script of a tool's in pyproject.toml."""
+    return _of(facts, "scripts")
+
+
+def makefile_read(facts: Facts) -> list[Candidate]:
+    """The target of a Makefile that starts the project."""
+    return _of(facts, "Makefile")
+
+
+def readme_read(facts: Facts) -> list[Candidate]:
+    """The command that a README shows."""
+    return _of(facts, "README")
+
+
+def _of(facts: Facts, source: str) -> list[Candidate]:
+    if not any(hint.key in ("command", "worker") for hint in facts.hints.of(source)):
+        return []
+    from corten.project.hints import take
+
+    found = take.services(facts.hints, source, facts.scripts, facts.packages)
+    return [_candidate(service, source, strength_of(source)) for service in found]
+
+
+def _candidate(service: Service, source: str, strength: int, kind: Kind = "command") -> Candidate:
+    """A script is served because a file says so, but for one that trains, by its name."""
+    from corten.project.hints import take
+
+    hint = service.hint
+    assert not isinstance(hint.value, str)
+    if service.program.starts in ("web", "ui", "worker"):
+        kind = service.program.starts
+    elif take.is_training(service) and source != "Procfile":
+        kind = "script"
+    changed = f" ({hint.note})" if hint.note else ""
+    return Candidate(
+        kind,
+        Command(hint.value),
+        hint.source,
+        f"command from {hint.place}{changed}: {' '.join(hint.value)}",
+        strength,
+        cwd=hint.folder,
+        requires=service.requires,
+        reason=f"the command from {hint.place} runs it",
+        env=dict(hint.env),
+        source=source,
+        target=hint.name or " ".join(hint.value),
+    )
