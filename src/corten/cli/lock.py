@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from corten.cli.building_notes import tell_implied
@@ -10,7 +11,7 @@ from corten.cli.context import Context
 from corten.cli.finding import add_accepted
 from corten.cli.terminal import size_text
 from corten.cli.trusting import add_trust, remember_trust
-from corten.errors import LockOutdated, UsageError
+from corten.errors import LockOutdated, ProjectError, UsageError
 from corten.events import Note
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
 from corten.lock.inputs import inputs_digest, open_imports
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     project = load(arguments.path)
     for note in project.notes:
         context.observe(Note(note, verbose=True))
+    if arguments.download is not None:
+        _check_folder(project, arguments.download)
     if arguments.check:
         if arguments.upgrade or arguments.upgrade_package:
             raise UsageError("--check changes nothing, so it cannot upgrade", hint="leave out one of them")
@@ -147,3 +150,14 @@ def _download(project: Project, lock: Lock, directory: Path, context: Context) -
         f"'{directory}' has {bundle.wheels} wheels and {bundle.debs} Debian packages{base}, {size_text(size)}; "
         f"build from it with 'corten build --offline {directory}'"
     )
+
+
+def _check_folder(project: Project, directory: Path) -> None:
+    """Raises ProjectError for a folder in the project that leads out of it by links: they come with the project."""
+    place = Path(os.path.abspath(directory))
+    inside = place.is_relative_to(os.path.abspath(project.root))
+    if inside and not Path(os.path.realpath(place)).is_relative_to(os.path.realpath(project.root)):
+        raise ProjectError(
+            f"'{directory}' leads out of the project by a link",
+            hint="name the folder itself, where the files should lie",
+        )

@@ -2,19 +2,19 @@
 
 Wheels lie in `wheels/`, Debian packages in `debs/`, under their own names. `indexes/` has the signed indexes of Debian that
 list those packages: a build from the directory verifies them again. The directory may be copied, and made again over
-itself: what is there and right is not written again, what is not of this lock stays.
+itself: what is there and right is not written again, what is not of this lock stays. A file whose name is taken by another one lies
+in a folder called by its sha256.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from corten.errors import FetchError, StoreError
+from corten.errors import FetchError
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted
+from corten.lock.bundle_folder import BundleFolder
 from corten.lock.model import DebianBase, Lock
 from corten.packages.debian.authentication import FOLDER, Authentication
 from corten.packages.debian.lists import Lists
@@ -59,7 +59,8 @@ def download(
     accepted: Accepted = STRICT,
 ) -> Bundle:
     """Put every file of `lock` into `directory`. Raises FetchError, HashMismatch, SignatureError (a package is not Debian's),
-    StoreError (the disk is full)."""
+    StoreError (the disk is full, or
+    something is in a file's place)."""
     wheels, debs = files_of(lock)
     places = fetch_wheels(store, wheels, indexes, observe)
     proofs = 0
@@ -70,13 +71,15 @@ def download(
     total = sum(wheel.size for wheel in wheels) + sum(deb.size for deb in debs)
     observe(TaskStarted("copy", f"files into {directory}", total))
     kinds: tuple[tuple[str, Sequence[Wheel | Deb]], ...] = (("wheels", wheels), ("debs", debs))
-    for kind, items in kinds:
-        taken: set[str] = set()
-        for item in items:
-            folder = directory / kind / item.sha256 if item.file in taken else directory / kind
-            taken.add(item.file)
-            _put(places[item.sha256], folder / item.file, item.sha256)
-            observe(TaskAdvanced("copy", f"files into {directory}", item.size))
+    with BundleFolder(directory) as folder:
+        for kind, items in kinds:
+            for item in items:
+                # The name may be another file's: of this lock, of an older one, or of somebody else.
+                place = f"{kind}/{item.file}"
+                if folder.hash(place) not in (None, item.sha256):
+                    place = f"{kind}/{item.sha256}/{item.file}"
+                folder.copy(places[item.sha256], place, item.sha256)
+                observe(TaskAdvanced("copy", f"files into {directory}", item.size))
     observe(TaskFinished("copy", f"files into {directory}"))
     return Bundle(len(wheels), len(debs), total + proofs)
 
@@ -84,28 +87,16 @@ def download(
 def _put_indexes(used: Sequence[tuple[Lists, Path, str]], directory: Path) -> int:
     """Put the signed indexes into `directory`. Returns their bytes."""
     size = 0
-    for lists, folder, architecture in used:
-        target = directory / FOLDER / folder.relative_to(lists.root)
-        found = lists.packages(folder, architecture)
-        if found is None:
-            raise FetchError("a fetched index has vanished from the store", hint="run the command again")
-        for source in (folder / "InRelease", found):
-            _put(source, target / source.name, _sha256(source))
-            size += source.stat().st_size
+    with BundleFolder(directory) as target:
+        for lists, folder, architecture in used:
+            found = lists.packages(folder, architecture)
+            if found is None:
+                raise FetchError("a fetched index has vanished from the store", hint="run the command again")
+            for source in (folder / "InRelease", found):
+                place = f"{FOLDER}/{folder.relative_to(lists.root)}/{source.name}"
+                target.copy(source, place, _sha256(source))
+                size += source.stat().st_size
     return size
-
-
-def _put(source: Path, target: Path, sha256: str) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        if target.is_file() and target.stat().st_size == source.stat().st_size and _sha256(target) == sha256:
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"'{target}' cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
 def _sha256(path: Path) -> str:
