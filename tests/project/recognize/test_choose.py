@@ -7,7 +7,7 @@ import pytest
 
 from corten.errors import ProjectError
 from corten.project.load import load
-from corten.project.model import Command, Predictor
+from corten.project.model import Command, Implied, Predictor
 
 Folder = Callable[..., Path]
 
@@ -110,21 +110,21 @@ def test_a_file_that_defines_no_predictor_is_a_script(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("files", "packages", "expected"),
     [
-        ({"app.py": FLASK}, "flask\ngunicorn", "gunicorn --bind 0.0.0.0:$PORT app:app"),
+        ({"app.py": FLASK}, "flask\ngunicorn", "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 app:app"),
         ({"app.py": FLASK}, "Flask==3\nwaitress>=2", "waitress-serve --host 0.0.0.0 --port $PORT app:app"),
         ({"app.py": FLASK}, "flask\nhypercorn", "hypercorn --bind 0.0.0.0:$PORT wsgi:app:app"),
-        ({"app.py": FLASK}, "gunicorn\nwaitress", "gunicorn --bind 0.0.0.0:$PORT app:app"),
+        ({"app.py": FLASK}, "gunicorn\nwaitress", "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 app:app"),
         ({"main.py": FASTAPI}, "fastapi\nuvicorn", "uvicorn --host 0.0.0.0 --port $PORT main:api"),
         ({"main.py": FASTAPI}, "fastapi[standard]", "uvicorn --host 0.0.0.0 --port $PORT main:api"),
         ({"main.py": FASTAPI}, "fastapi\nuvicorn[standard]>=0.30", "uvicorn --host 0.0.0.0 --port $PORT main:api"),
         ({"main.py": FASTAPI}, "hypercorn ; python_version > '3'", "hypercorn --bind 0.0.0.0:$PORT main:api"),
-        ({"src/shop/app.py": FLASK}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT shop.app:app"),
-        ({"shop/__init__.py": FLASK}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT shop:app"),
-        ({"app.py": "from flask import Flask as F\nweb = F('x')\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT app:web"),
+        ({"src/shop/app.py": FLASK}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 shop.app:app"),
+        ({"shop/__init__.py": FLASK}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 shop:app"),
+        ({"app.py": "from flask import Flask as F\nweb = F('x')\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 app:web"),
         (
             {"app.py": "def create_app():\n    from flask import Flask\n    return Flask('x')\n"},
             "gunicorn",
-            "gunicorn --bind 0.0.0.0:$PORT app:create_app()",
+            "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 app:create_app()",
         ),
         (
             {"app.py": "from flask import Flask\ndef create_app():\n    return Flask('x')\napp = create_app()\n"},
@@ -139,10 +139,10 @@ def test_a_file_that_defines_no_predictor_is_a_script(folder: Folder) -> None:
         (
             {"shop/__init__.py": FLASK, "wsgi.py": "from shop import app\n"},
             "gunicorn",
-            "gunicorn --bind 0.0.0.0:$PORT wsgi:app",
+            "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 wsgi:app",
         ),
-        ({"app.py": FLASK, "main.py": "from app import app\napp.run()\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT app:app"),
-        ({"app.py": FLASK, "predict.py": "MODEL = 'predict'\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT app:app"),
+        ({"app.py": FLASK, "main.py": "from app import app\napp.run()\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 app:app"),
+        ({"app.py": FLASK, "predict.py": "MODEL = 'predict'\n"}, "gunicorn", "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 app:app"),
     ],
 )  # fmt: skip
 def test_web_applications(folder: Folder, files: dict[str, str], packages: str, expected: str) -> None:
@@ -159,9 +159,12 @@ DJANGO = {
 @pytest.mark.parametrize(
     ("packages", "expected"),
     [
-        ("django\ngunicorn", "gunicorn --bind 0.0.0.0:$PORT site_.wsgi:application"),
+        ("django\ngunicorn", "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 site_.wsgi:application"),
         ("django\nuvicorn", "uvicorn --host 0.0.0.0 --port $PORT site_.asgi:application"),
-        ("django\ngunicorn\nuvicorn", "gunicorn --bind 0.0.0.0:$PORT site_.wsgi:application"),
+        (
+            "django\ngunicorn\nuvicorn",
+            "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 site_.wsgi:application",
+        ),
         ("django\ndaphne", "daphne --bind 0.0.0.0 --port $PORT site_.asgi:application"),
     ],
 )
@@ -171,16 +174,14 @@ def test_django_goes_through_the_door_that_it_has_a_server_for(
     assert " ".join(argv(folder({**DJANGO, "requirements.txt": packages}))) == expected
 
 
-def test_a_web_application_without_a_server_is_an_error_that_names_one(folder: Folder) -> None:
-    with pytest.raises(ProjectError) as caught:
-        load(folder({"app.py": FLASK, "requirements.txt": "flask\n"}))
-    assert (
-        "'app.py' has the WSGI application 'app:app', and no server for it is among" in caught.value.message
+def test_a_server_is_added_where_none_is_among_the_dependencies(folder: Folder) -> None:
+    project = load(folder({"app.py": FLASK, "requirements.txt": "flask\nuvicorn\n"}))
+    assert project.implied == (Implied("gunicorn", "no WSGI server is among the dependencies"),)
+    assert project.entry == Command(
+        ("gunicorn", "--bind", "0.0.0.0:$PORT", "--threads", "8", "--timeout", "0", "app:app")
     )
-    assert "add 'gunicorn'" in (caught.value.hint or "")
-    with pytest.raises(ProjectError) as caught:
-        load(folder({"app.py": "", "main.py": FASTAPI}))
-    assert "add 'uvicorn'" in (caught.value.hint or "")
+    project = load(folder({"app.py": "", "main.py": FASTAPI, "requirements.txt": ""}))
+    assert project.implied == (Implied("uvicorn", "no ASGI server is among the dependencies"),)
 
 
 def test_a_predictor_beside_a_web_application_is_an_error_with_both_lines(folder: Folder) -> None:
@@ -188,7 +189,9 @@ def test_a_predictor_beside_a_web_application_is_an_error_with_both_lines(folder
         load(folder({"app.py": FLASK, "predict.py": CLASS, "requirements.txt": "flask\ngunicorn\n"}))
     assert "has 2 things to run" in caught.value.message
     assert 'predict = "predict:Iris"' in (caught.value.hint or "")
-    assert 'command = "gunicorn --bind 0.0.0.0:$PORT app:app"' in (caught.value.hint or "")
+    assert 'command = "gunicorn --bind 0.0.0.0:$PORT --threads 8 --timeout 0 app:app"' in (
+        caught.value.hint or ""
+    )
 
 
 def test_the_server_is_found_in_every_kind_of_dependencies(folder: Folder) -> None:

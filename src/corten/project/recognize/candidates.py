@@ -49,6 +49,8 @@ class Candidate:
     """Which hints it comes from (`corten.project.hints.sources`); empty for what the code says."""
     target: str = ""
     """What it is called in errors that list several: `app:app`."""
+    covers: frozenset[str] = frozenset()
+    """Files of the project that it imports: what was found in them is part of it."""
 
     @property
     def line(self) -> str:

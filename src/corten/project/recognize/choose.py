@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from corten.errors import ProjectError
 from corten.project.kinds import TABLE
-from corten.project.recognize.candidates import Candidate
+from corten.project.recognize.candidates import APPLICATION, Candidate
 from corten.project.recognize.facts import Facts
 from corten.project.recognize.order import ORDER, Recognizer
 
@@ -18,7 +18,7 @@ def choose(facts: Facts, order: Sequence[Recognizer] = ORDER) -> Candidate | Non
         if found and max(item.strength for item in found) > recognizer.strength:
             break
         found += recognizer.find(facts)
-    best = strongest(found)
+    best = strongest(without_parts(found))
     if len(best) > 1:
         raise ambiguous(best)
     return best[0] if best else None
@@ -27,7 +27,24 @@ def choose(facts: Facts, order: Sequence[Recognizer] = ORDER) -> Candidate | Non
 def every(facts: Facts, order: Sequence[Recognizer] = ORDER) -> list[Candidate]:
     """What all recognisers found, the strongest first."""
     found = [item for recognizer in order for item in recognizer.find(facts)]
-    return sorted(found, key=lambda item: -item.strength)
+    return sorted(without_parts(found), key=lambda item: -item.strength)
+
+
+def without_parts(found: Sequence[Candidate]) -> list[Candidate]:
+    """Those that no other candidate imports. Two that import each other both stay; so does what only a test or an example
+    imports."""
+    return [
+        item
+        for item in found
+        if not any(
+            item.path in other.covers and other.path not in item.covers and _stands_above(other, item)
+            for other in found
+        )
+    ]
+
+
+def _stands_above(one: Candidate, other: Candidate) -> bool:
+    return one.strength >= APPLICATION - 10 or other.strength < APPLICATION - 10
 
 
 def strongest(found: Sequence[Candidate]) -> list[Candidate]:

@@ -28,6 +28,8 @@ class Recognizer:
 
     def find(self, facts: Facts) -> Sequence[Candidate]:
         """Its candidates."""
+        if not self.module:  # a row of the table: the module above finds it too
+            return ()
         module, _, function = self.module.partition(":")
         find = getattr(importlib.import_module(f"corten.project.recognize.{module}"), function or "find")
         return cast(Sequence[Candidate], find(facts))
@@ -59,11 +61,29 @@ ORDER: tuple[Recognizer, ...] = (
     Recognizer(
         "webapps",
         APPLICATION + 1,
-        "A web application (Flask, FastAPI, Starlette, Django, Quart, Litestar, Falcon, Bottle), or a function that makes one, in files "
-        "such as `app.py`, `main.py`, `wsgi.py` and `asgi.py`.",
-        "gunicorn, waitress, hypercorn or granian for WSGI; uvicorn, hypercorn, granian or daphne for ASGI: the first that is "
-        "among the dependencies",
-        '`command = "gunicorn --bind 0.0.0.0:$PORT app:app"`',
+        "A web application under any name, up to three folders deep: Flask, FastAPI, Starlette, Django, Quart, Litestar, Falcon, Bottle, Dash, "
+        "aiohttp, Sanic, FastHTML, BlackSheep, Pyramid, classes that derive from theirs, what middleware wraps, and functions that make and return "
+        "one. Of several, the one that imports the others; else `wsgi.py` and `asgi.py`, the project's own folder, and usual names such as "
+        "`app.py` win.",
+        "a server among the dependencies (gunicorn, waitress, hypercorn or granian for WSGI; uvicorn, hypercorn, granian or daphne "
+        "for ASGI); where there is none, gunicorn or uvicorn is added. Its working directory and import path are those that its "
+        "imports and the files that it names imply",
+        '`command = "gunicorn --bind 0.0.0.0:$PORT app:app"`, `workdir = "/app/backend"`',
+    ),
+    Recognizer(
+        "",
+        APPLICATION + 1,
+        "A file that starts a server in a way that another server could not replace: an application that is made, a model that is loaded, or "
+        "a function that is called only where the file itself is run; `http.server`, Tornado, gRPC, `aiohttp.web.run_app`, CherryPy, websockets.",
+        "the file itself, by `python FILE` or `python -m MODULE`",
+        '`command = "python server.py"`',
+    ),
+    Recognizer(
+        "django",
+        APPLICATION,
+        "A `manage.py` of Django without `wsgi.py` and `asgi.py`.",
+        "`python manage.py runserver`",
+        '`command = "python manage.py runserver 0.0.0.0:$PORT"`',
     ),
     Recognizer(
         "scripts",

@@ -1,223 +1,324 @@
-"""Finding a project's web application (WSGI or ASGI) and the command that serves it on `$PORT`."""
+"""Finding what of a project serves: web applications by any name and any factory, and files that start a server themselves."""
 
 from __future__ import annotations
 
 import ast
-import os
-from collections.abc import Collection, Iterator
-from typing import Literal
+import posixpath
+import re
 
-from corten.errors import ProjectError
-from corten.project import syntax
-from corten.project.kinds import TABLE
 from corten.project.model import Command
-from corten.project.recognize.candidates import APPLICATION, Candidate
+from corten.project.recognize import servers
+from corten.project.recognize.candidates import Candidate
 from corten.project.recognize.facts import Facts
 from corten.project.recognize.folder import Folder
+from corten.project.recognize.frameworks import WORDS
+from corten.project.recognize.layout import Layout, Place
+from corten.project.recognize.places import ENTRY_FILES, NO_MODULE, strength, with_manage
+from corten.project.recognize.reading import App, Reading, Start
 from corten.project.syntax import Module
-from corten.values import dataclass
+from corten.values import replace
 
-Interface = Literal["wsgi", "asgi"]
-
-FRAMEWORKS: dict[str, Interface] = {
-    "flask.Flask": "wsgi",
-    "flask.app.Flask": "wsgi",
-    "bottle.Bottle": "wsgi",
-    "falcon.App": "wsgi",
-    "django.core.wsgi.get_wsgi_application": "wsgi",
-    "fastapi.FastAPI": "asgi",
-    "fastapi.applications.FastAPI": "asgi",
-    "starlette.applications.Starlette": "asgi",
-    "quart.Quart": "asgi",
-    "litestar.Litestar": "asgi",
-    "falcon.asgi.App": "asgi",
-    "django.core.asgi.get_asgi_application": "asgi",
-}
-"""What makes an application when it is called."""
-
-_ANY = "0.0.0.0"  # noqa: S104 -- the container's own interfaces: what leaves it is decided outside
-_SERVERS: dict[Interface, dict[str, tuple[str, ...]]] = {
-    "wsgi": {
-        "gunicorn": ("gunicorn", "--bind", f"{_ANY}:$PORT"),
-        "waitress": ("waitress-serve", "--host", _ANY, "--port", "$PORT"),
-        "hypercorn": ("hypercorn", "--bind", f"{_ANY}:$PORT"),
-        "granian": ("granian", "--interface", "wsgi", "--host", _ANY, "--port", "$PORT"),
-    },
-    "asgi": {
-        "uvicorn": ("uvicorn", "--host", _ANY, "--port", "$PORT"),
-        "hypercorn": ("hypercorn", "--bind", f"{_ANY}:$PORT"),
-        "granian": ("granian", "--interface", "asgi", "--host", _ANY, "--port", "$PORT"),
-        "daphne": ("daphne", "--bind", _ANY, "--port", "$PORT"),
-    },
-}
-"""Servers by interface, in the order in which they are taken when several are among the dependencies."""
-
-_BUNDLED = {"fastapi[standard]": "uvicorn", "fastapi[all]": "uvicorn", "uvicorn[standard]": "uvicorn"}
-_ENTRY_FILES = ("wsgi.py", "asgi.py")
-_FILES = ("app.py", "main.py", "application.py", "server.py", "serve.py", "api.py", "web.py", "__init__.py")
-_WORDS = tuple({name.rsplit(".", 1)[1].encode() for name in FRAMEWORKS})
-_FACTORIES = ("create_app", "make_app")
-_SKIPPED = {
-    "tests",
-    "test",
-    "docs",
-    "examples",
-    "scripts",
-    "node_modules",
-    "notebooks",
-    "venv",
-    "env",
-    "build",
-    "dist",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class WebApp:
-    """`module:variable`, or `module:function()` for a factory."""
-
-    target: str
-    interface: Interface
-    path: str
+_NAMES = ("app", "application", "api", "server", "asgi", "wsgi")
+_LISTENING = (
+    *(
+        b"serve_forever",
+        b"HTTPServer",
+        b"run_app",
+        b"uvicorn",
+        b"grpc",
+        b"websockets",
+        b"cherrypy",
+        b"tornado",
+    ),
+    *(b"start_server", b"waitress", b"pywsgi", b"make_server", b"SocketIO", b"http.server", b"socketserver"),
+    b"make_wsgi_app",
+)
+_MOST = 60
+"""Modules that are read closely."""
 
 
 def find(facts: Facts) -> list[Candidate]:
-    """The applications, each with the command that serves it. Raises ProjectError where no server for one is among the
-    dependencies."""
-    apps = _served(_applications(facts.folder), facts)
-    found = []
-    for app in apps:
-        try:
-            argv = command(app, facts.packages)
-        except ProjectError:
-            if len(apps) == 1:
-                raise
-            argv = ("gunicorn" if app.interface == "wsgi" else "uvicorn", app.target)
-        note = f"'{app.path}' has the {app.interface.upper()} application '{app.target}'"
-        found.append(Candidate("web", Command(argv), app.path, note, APPLICATION, target=app.target))
-    return found
+    """The applications and files that serve, each with its command."""
+    layout = Layout(facts.folder)
+    found: list[Candidate] = []
+    named: list[Candidate] = []
+    for reading in _readings(facts.folder, layout):
+        texts = _by_text(reading, facts, layout)
+        named += texts
+        found += [] if texts else _of_module(reading, facts, layout)
+    # Who starts an application by its name knows where it is imported from.
+    paths = {item.path for item in named}
+    return _one_door([*named, *(item for item in found if item.path not in paths)])
 
 
-def _served(apps: list[WebApp], facts: Facts) -> list[WebApp]:
-    """Of the two doors of one application (Django's `wsgi.py` and `asgi.py`), the one that there is a server for."""
-    folders = {os.path.dirname(app.path) for app in apps}
-    if len(apps) == 2 and len(folders) == 1 and {app.interface for app in apps} == {"wsgi", "asgi"}:
-        for app in sorted(apps, key=lambda app: app.interface, reverse=True):
-            try:
-                command(app, facts.packages)
-            except ProjectError:
-                continue
-            return [app]
-        return apps[:1]
-    return apps
+# --- which modules -----------------------------------------------------------------------------------------------
 
 
-def _applications(folder: Folder) -> list[WebApp]:
-    """Every application in the usual files of the project's folder, of `src`, and of the packages in them. Those in
-    `wsgi.py` and `asgi.py`, whose purpose it is, win over others."""
-    found: list[WebApp] = []
-    entries: list[WebApp] = []
-    for module in folder.modules(*_WORDS, b"app", under=tuple(_usual(folder))):
-        apps = list(_in(module))
-        if os.path.basename(module.path) in _ENTRY_FILES:
-            entries += apps or list(_handed_on(module))
-        else:
-            found += apps
-    return entries or found
-
-
-def _usual(folder: Folder) -> Iterator[str]:
-    """The files that may hold an application: one level of packages deep."""
-    for path in folder.files(".py"):
-        *above, name = path.removeprefix("src/").split("/")
-        if name not in (_FILES if above else _FILES[:-1]) and name not in _ENTRY_FILES:
+def _readings(folder: Folder, layout: Layout) -> list[Reading]:
+    paths = [path for path in folder.files(".py") if not NO_MODULE.fullmatch(posixpath.basename(path))]
+    first = [Reading(module) for module in folder.modules(*WORDS, *_LISTENING, under=tuple(paths))][:_MOST]
+    exported = {
+        (reading.module.path, name): app
+        for reading in first
+        for name, app in (*reading.factories.items(), *reading.apps.items())
+    }
+    done = {reading.module.path: reading for reading in first}
+    names = {name.encode() for _, name in exported}
+    for path in paths:
+        data = folder.data(path)
+        if data is None or not any(name in data for name in names):
             continue
-        if len(above) > 1 or any(
-            part in _SKIPPED or part.startswith((".", "_")) or not part.isidentifier() for part in above
+        is_entry = posixpath.basename(path) in ENTRY_FILES
+        if path not in done and not (
+            is_entry or b"run(" in data or b"Middleware" in data or _calls_one(data, names)
         ):
             continue
-        yield path
-
-
-def _in(module: Module) -> Iterator[WebApp]:
-    """Applications that the module makes: `app = Flask(…)`, or a factory such as `create_app()`."""
-    imports = module.imports()
-    factories: dict[str, Interface] = {}
-    made: dict[str, Interface] = {}
-    for node in syntax.statements(module.tree.body):
-        if isinstance(node, ast.FunctionDef) and node.name in _FACTORIES and not node.args.args:
-            interface = _made_within(node, imports)
-            if interface:
-                factories[node.name] = interface
-        names, value = _assigned(node)
-        if isinstance(value, ast.Call):
-            interface = _interface(value, imports) or factories.get(syntax.dotted(value.func) or "")
-            if interface:
-                made.update(dict.fromkeys(names, interface))
-    for name, interface in made.items():
-        yield WebApp(f"{module.name}:{name}", interface, module.path)
-    if not made:
-        for name, interface in factories.items():
-            yield WebApp(f"{module.name}:{name}()", interface, module.path)
-
-
-def _handed_on(module: Module) -> Iterator[WebApp]:
-    """What `wsgi.py` or `asgi.py` imports or gets from elsewhere under a usual name."""
-    interface: Interface = "asgi" if module.path.endswith("asgi.py") else "wsgi"
-    bound = list(module.imports())
-    for node in syntax.statements(module.tree.body):
-        bound += _assigned(node)[0]
-    for name in ("application", "app"):
-        if name in bound:
-            yield WebApp(f"{module.name}:{name}", interface, module.path)
-            return
-
-
-def _assigned(node: ast.stmt) -> tuple[list[str], ast.expr | None]:
-    if isinstance(node, ast.Assign):
-        return [target.id for target in node.targets if isinstance(target, ast.Name)], node.value
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return [node.target.id], node.value
-    return [], None
-
-
-def _interface(call: ast.Call, imports: dict[str, str]) -> Interface | None:
-    name = syntax.dotted(call.func)
-    if name is None:
-        return None
-    first, _, rest = name.partition(".")
-    full = imports.get(first, first) + (f".{rest}" if rest else "")
-    return FRAMEWORKS.get(full)
-
-
-def _made_within(function: ast.FunctionDef, imports: dict[str, str]) -> Interface | None:
-    inner = dict(imports)
-    for node in ast.walk(function):
-        if isinstance(node, ast.ImportFrom):
-            inner.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
-        if isinstance(node, ast.Call) and (interface := _interface(node, inner)):
-            return interface
-    return None
-
-
-def command(app: WebApp, packages: Collection[str]) -> tuple[str, ...]:
-    """The command that serves `app` on `$PORT` with a server that is among `packages` (names as PEP 503 has them, extras
-    as `name[extra]`). Raises ProjectError when there is none."""
-    present = {*packages, *(_BUNDLED[name] for name in packages if name in _BUNDLED)}
-    for server, start in _SERVERS[app.interface].items():
-        if server not in present:
+        module = folder.module(path)
+        if module is None:
             continue
-        target = app.target
-        if target.endswith("()") and server != "gunicorn":
-            flag = {"waitress": "--call", "uvicorn": "--factory", "granian": "--factory"}.get(server)
-            if flag is None:
-                continue
-            return (*start, flag, target.removesuffix("()"))
-        if server == "hypercorn" and app.interface == "wsgi":
-            target = f"wsgi:{target}"
-        return (*start, target)
-    advised = next(iter(_SERVERS[app.interface]))
-    raise ProjectError(
-        f"'{app.path}' has the {app.interface.upper()} application '{app.target}', and no server for it is among the dependencies",
-        hint=f"add '{advised}' to the dependencies, or write a command into {TABLE}",
+        shared = {
+            local: exported[where]
+            for local, where in layout.bound(module).items()
+            if where in exported and where[0] != path
+        }
+        if shared and len(done) < 2 * _MOST:
+            done[path] = Reading(module, shared)
+    for path in paths:
+        if posixpath.basename(path) in ENTRY_FILES and path not in done:
+            module = folder.module(path)
+            if module is not None:
+                done[path] = Reading(module)
+    order = {path: index for index, path in enumerate(paths)}
+    return sorted(done.values(), key=lambda reading: order[reading.module.path])
+
+
+def _calls_one(data: bytes, names: set[bytes]) -> bool:
+    return any(name + b"(" in data for name in names)
+
+
+# --- what one module is ------------------------------------------------------------------------------------------
+
+
+def _of_module(reading: Reading, facts: Facts, layout: Layout) -> list[Candidate]:
+    module = reading.module
+    own = bool(reading.apps or reading.factories)
+    guarded = [start for start in reading.starts if start.guarded]
+    unguarded = [start for start in reading.starts if not start.guarded]
+    if reading.sockets and not _runs_sockets(module, facts):
+        if reading.apps:
+            return [_with_sockets(reading, facts, layout)]
+        return []
+    if unguarded and not own and all(start.target for start in unguarded) and _only_starts(module):
+        return []  # another module has the application
+    if any(not start.target for start in reading.starts) or unguarded or reading.lost:
+        return [_itself(reading, layout, facts)]
+    apps = _choice(reading, guarded)
+    return [_served(app, reading, facts, layout) for app in apps]
+
+
+def _choice(reading: Reading, guarded: list[Start]) -> list[App]:
+    """The applications of one module that are served: one, where it can be told which."""
+    by_origin: dict[int, App] = {}
+    for name, app in reading.apps.items():
+        known = by_origin.get(app.origin)
+        better = known is None or (known.attribute and not app.attribute)
+        if better or (known is not None and name in _NAMES and known.name not in _NAMES):
+            by_origin[app.origin] = app
+    for start in guarded:
+        name = start.target.partition(":")[2] or start.target
+        if name in reading.apps:
+            return [by_origin[reading.apps[name].origin]]
+        if name in reading.factories:
+            return [reading.factories[name]]
+        if name in reading.shared:
+            return [replace(reading.shared[name], name=name)]
+    by_origin = {origin: app for origin, app in by_origin.items() if origin not in reading.mounted}
+    # What wraps another one comes after it.
+    apps = [app for app in by_origin.values() if app.origin not in reading.wrapped]
+    if apps:
+        usual = [app for app in apps if app.name in _NAMES[:2]]
+        return usual[:1] if usual else apps
+    if reading.module.path.endswith(ENTRY_FILES):
+        return _handed_on(reading)
+    factories = [app for app in reading.factories.values() if app.alone]
+    usual = [
+        app
+        for app in factories
+        if app.name in ("create_app", "make_app", "get_app", "build_app", "app_factory")
+    ]
+    return usual[:1] or factories
+
+
+def _handed_on(reading: Reading) -> list[App]:
+    """What `wsgi.py` or `asgi.py` imports or gets from elsewhere under a usual name."""
+    interface = "asgi" if reading.module.path.endswith("asgi.py") else "wsgi"
+    names = reading.module.imports().keys() | {
+        target.id
+        for node in ast.walk(reading.module.tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for name in ("application", "app"):
+        if name in reading.shared:
+            return [replace(reading.shared[name], name=name)]
+        if name in names:
+            return [App(name, "asgi" if interface == "asgi" else "wsgi", 0)]
+    return []
+
+
+def _served(app: App, reading: Reading, facts: Facts, layout: Layout, given: str | None = None) -> Candidate:
+    """The candidate for an application that a server imports."""
+    path = reading.module.path
+    if given is None and b"django" in (facts.folder.data(path) or b""):
+        given = with_manage(path, facts.folder)
+    place = layout.place(path, given)
+    name = f"{app.name}.{app.attribute}" if app.attribute and not app.factory else app.name
+    target = f"{place.name_of(path)}:{name}"
+    served = servers.serve(
+        app.interface,
+        target,
+        facts.packages,
+        factory=app.factory,
+        coroutine=app.factory and reading.is_coroutine(app.name),
+        configured=facts.folder.has_file(posixpath.join(place.cwd, "gunicorn.conf.py")),
     )
+    shown = f"{target}()" if app.factory else target
+    kind = {"wsgi": "WSGI ", "asgi": "ASGI ", "aiohttp": "aiohttp ", "sanic": "Sanic "}.get(app.interface, "")
+    note = f"'{path}' has the {kind}application '{shown}'"
+    return Candidate(
+        "web",
+        Command(served.argv),
+        path,
+        note,
+        strength(path, facts.folder),
+        cwd=place.cwd,
+        requires=(*served.requires, *_extras(path, served.argv[0], facts, layout)),
+        reason=served.reason,
+        env=place.env,
+        target=shown,
+        covers=layout.reached(path) - {path},
+    )
+
+
+def _by_text(reading: Reading, facts: Facts, layout: Layout) -> list[Candidate]:
+    """`uvicorn.run("app.main:app")` in another file: the application there, imported from that file's folder."""
+    path = reading.module.path
+    targets = [start.target for start in reading.starts if start.guarded and ":" in start.target]
+    if not targets or reading.lost or reading.apps or reading.factories:
+        return []
+    module_name, _, variable = targets[0].partition(":")
+    for root in dict.fromkeys((posixpath.dirname(path), "", "src")):
+        target = layout.path_of(module_name, root)
+        module = facts.folder.module(target) if target and not target.endswith("/") else None
+        if module is None or target == path:
+            continue
+        inner = Reading(module)
+        app = inner.apps.get(variable) or inner.factories.get(variable)
+        if app is not None:
+            return [_served(app, inner, facts, layout, root)]
+    return []
+
+
+def _itself(reading: Reading, layout: Layout, facts: Facts) -> Candidate:
+    """The candidate for a file that is run itself."""
+    path = reading.module.path
+    place = layout.place(path)
+    call = next((start.call for start in reading.starts), "")
+    why = f"; '{reading.lost}' happens only where the file is run" if reading.lost else ""
+    note = f"'{path}' starts a server by '{call}'{why}"
+    argv = run_command(path, place, facts.folder.module(path))
+    return Candidate(
+        "web",
+        Command(argv),
+        path,
+        note,
+        strength(path, facts.folder),
+        cwd=place.cwd,
+        env=place.env,
+        requires=_extras(path, "", facts, layout),
+        target=path,
+        covers=layout.reached(path) - {path},
+    )
+
+
+def run_command(path: str, place: Place, module: Module | None) -> tuple[str, ...]:
+    """How the script in `path` is run: as a file, or as a module where its imports need that."""
+    relative = module is not None and any(
+        isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(module.tree)
+    )
+    above = posixpath.dirname(path)
+    if relative or place.root not in (above, "", "src"):
+        return ("python", "-m", place.name_of(path))
+    return ("python", posixpath.relpath(path, place.cwd or "."))
+
+
+def _only_starts(module: Module) -> bool:
+    """Whether a module imports, and starts a server, and does nothing else."""
+    allowed = (ast.Import, ast.ImportFrom)
+    return all(
+        isinstance(node, allowed)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Constant))
+        or (isinstance(node, ast.If) and not node.orelse)
+        for node in module.tree.body
+    )
+
+
+# --- SocketIO ----------------------------------------------------------------------------------------------------
+
+
+def _runs_sockets(module: Module, facts: Facts) -> bool:
+    """Whether `socketio.run` serves by itself: with Werkzeug's server it refuses to, unless it is told otherwise."""
+    source = facts.folder.data(module.path) or b""
+    return bool({"eventlet", "gevent"} & set(facts.packages)) or b"allow_unsafe_werkzeug" in source
+
+
+def _with_sockets(reading: Reading, facts: Facts, layout: Layout) -> Candidate:
+    """One worker with threads, as Flask-SocketIO's documentation has it for gunicorn."""
+    app = _choice(reading, [])[0]
+    found = _served(app, reading, facts, layout)
+    argv = (*servers.GUNICORN, "--threads", "100", "--timeout", "0", found.target)
+    needed = tuple(name for name in ("gunicorn", "simple-websocket") if name not in facts.packages)
+    reason = "Flask-SocketIO needs a server for WebSockets"
+    return replace(found, entry=Command(argv), requires=needed, reason=reason if needed else "")
+
+
+# --- one of several ----------------------------------------------------------------------------------------------
+
+
+def _one_door(candidates: list[Candidate]) -> list[Candidate]:
+    """Of the two doors of one application (Django's `wsgi.py` and `asgi.py`), the one that there is a server for, else WSGI's."""
+    by_folder: dict[str, list[Candidate]] = {}
+    for item in candidates:
+        if posixpath.basename(item.path) in ENTRY_FILES:
+            by_folder.setdefault(posixpath.dirname(item.path), []).append(item)
+    dropped: list[Candidate] = []
+    for doors in by_folder.values():
+        if len(doors) == 2:
+            wsgi = sorted(doors, key=lambda item: item.path, reverse=True)
+            kept = next((item for item in wsgi if not item.requires), wsgi[0])
+            dropped += [item for item in doors if item is not kept]
+    return [item for item in candidates if item not in dropped]
+
+
+def _extras(path: str, server: str, facts: Facts, layout: Layout) -> tuple[str, ...]:
+    """Packages that FastAPI and Starlette ask for when the code uses a feature, and that nobody imports."""
+    packages = facts.packages
+    if "fastapi[standard]" in packages or "fastapi[all]" in packages:
+        return ()
+    needed: list[str] = []
+    for reached in sorted(layout.reached(path)):
+        source = facts.folder.data(reached) or b""
+        if b"fastapi" not in source and b"starlette" not in source:
+            continue
+        if re.search(rb"\b(?:UploadFile|Form|File|OAuth2PasswordRequestForm)\b", source):
+            needed.append("python-multipart")
+        if b"Jinja2Templates" in source:
+            needed.append("jinja2")
+        if (
+            server == "uvicorn"
+            and re.search(rb"\bWebSocket\b", source)
+            and "uvicorn[standard]" not in packages
+        ):
+            needed.append("websockets")
+    return tuple(name for name in dict.fromkeys(needed) if name not in packages)
