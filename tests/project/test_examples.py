@@ -19,7 +19,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("iris", Predictor("predict:Iris"), "pyproject"),
         ("wine", Predictor("wine.joblib"), "pyproject"),
         ("embeddings", Predictor("predict:Embeddings"), "pyproject"),
-        ("flask-app", Command(("gunicorn", "--bind", "0.0.0.0:$PORT", "app:app")), "requirements"),
+        (
+            "flask-app",
+            Command(("gunicorn", "--bind", "0.0.0.0:$PORT", "--threads", "8", "--timeout", "0", "app:app")),
+            "requirements",
+        ),
         ("train-torch", Command(("python", "train.py")), "pyproject"),
     ],
 )

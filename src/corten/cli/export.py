@@ -13,11 +13,11 @@ from corten.cli.context import Context
 from corten.cli.served_containers import words_of_container
 from corten.cli.serving_options import (
     HOST,
-    NOTHING,
     PORT,
     add_project_arguments,
     add_service_arguments,
     add_socket_arguments,
+    check_served,
     kind_of,
     ready_of,
     seconds_of,
@@ -141,8 +141,7 @@ def _named(path: Path, context: Context) -> tuple[str, str]:
     from corten.project.model import Command
 
     project = load(path)
-    if project.entry is None:
-        raise UsageError(f"'{project.name}' has nothing to serve", hint=NOTHING)
+    check_served(project, path)
     return project.name, "command" if isinstance(project.entry, Command) else "predict"
 
 

@@ -14,6 +14,7 @@ from corten.errors import UsageError
 from corten.values import replace
 
 if TYPE_CHECKING:
+    from corten.project.model import Project
     from corten.runtime.options import Limits, RunOptions
     from corten.store.images import Image
 
@@ -173,6 +174,33 @@ def kind_of(image: Image) -> str:
     if kind not in ("predict", "command"):
         raise UsageError(f"'{image.name}' has nothing to serve", hint=NOTHING)
     return kind
+
+
+def check_served(project: Project, path: Path) -> None:
+    """Raise UsageError for a project that has nothing to keep running: a script that trains a model ends, and would be started
+    again and again."""
+    from corten.project.model import Command
+    from corten.project.recognize.candidates import SERVED
+    from corten.project.recognize.scripts import WOULD_SERVE
+
+    note = project.notes[0] if project.notes else ""
+    if project.entry is None:
+        why = f": {note}" if note.startswith("nothing runs by default: ") else ""
+        raise UsageError(f"'{project.name}' has nothing to serve{why}", hint=NOTHING)
+    if note.endswith(WOULD_SERVE):
+        script, _, model = note.partition("; ")
+        raise UsageError(
+            f"'{project.name}' does not say what to serve: {script}, with a model beside it", hint=model
+        )
+    if project.kind not in SERVED and isinstance(project.entry, Command):
+        import shlex
+
+        words = shlex.join(project.entry.argv)
+        raise UsageError(
+            f"'{project.name}' has nothing to serve: {note}, and nothing in it listens for requests",
+            hint=f"run it once: corten run {shlex.quote(str(path))} -- {words}; if it does serve, say so in [tool.corten]: "
+            f'command = "{words}"',
+        )
 
 
 def inner_port(image: Image, environment: tuple[tuple[str, str], ...]) -> int:

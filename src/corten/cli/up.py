@@ -13,7 +13,6 @@ from corten.cli.context import Context
 from corten.cli.finding import add_accepted
 from corten.cli.serving_options import (
     HOST,
-    NOTHING,
     PORT,
     add_project_arguments,
     add_service_arguments,
@@ -180,20 +179,11 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> so
 
 def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) -> None:
     """Raise UsageError for a project that serves nothing; say what must be set or run beside it."""
-    from corten.cli.serving_options import environment_of
+    from corten.cli.serving_options import check_served, environment_of
     from corten.project.load import load, needs
-    from corten.project.recognize.scripts import WOULD_SERVE
 
     project = load(path)
-    if project.entry is None:
-        raise UsageError(f"'{project.name}' has nothing to serve", hint=NOTHING)
-    guessed = next((note for note in project.notes if note.endswith(WOULD_SERVE)), None)
-    if guessed is not None:
-        # The script has trained the model, most likely: to start it as a server would fail, or train again.
-        script, _, model = guessed.partition("; ")
-        raise UsageError(
-            f"'{project.name}' does not say what to serve: {script}, with a model beside it", hint=model
-        )
+    check_served(project, path)
     for line in needs(project, [name for name, _ in environment_of(arguments)]):
         context.terminal.say(line)
 

@@ -85,7 +85,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         else:
             facts = Facts(
                 folder,
-                tuple(name for name, _ in scripts),
+                dict(scripts),
                 settings.models,
                 needed.names,
                 hints,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from corten.project.hints.sources import Hints
 from corten.project.recognize.folder import Folder
 
 
 class Facts:
-    """The project's folder and what its own tables say: `scripts`, the names of `[project.scripts]`; `models`, the patterns of
+    """The project's folder and what its own tables say: `scripts`, `[project.scripts]` by name; `models`, the patterns of
     its declared weights; `hints`, what files of other tools say; `packages`, the normalised names of its dependencies, with extras as `name[extra]`, read when first
     asked for."""
 
     def __init__(
         self,
         folder: Folder,
-        scripts: tuple[str, ...] = (),
+        scripts: Mapping[str, str] = MappingProxyType({}),
         models: tuple[str, ...] = (),
         packages: Callable[[], frozenset[str]] = frozenset,
         hints: Hints | None = None,

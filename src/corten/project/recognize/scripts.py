@@ -7,8 +7,9 @@ import re
 from corten.project.kinds import TABLE
 from corten.project.model import Command
 from corten.project.recognize import models
-from corten.project.recognize.candidates import SCRIPT, Candidate
+from corten.project.recognize.candidates import SCRIPT, Candidate, Kind
 from corten.project.recognize.facts import Facts
+from corten.project.recognize.layout import Layout
 
 WOULD_SERVE = "would serve the model"
 """The end of a note about a model beside a script, of which the script was chosen."""
@@ -17,25 +18,44 @@ _NO_SCRIPT = re.compile(
 )
 
 
+_LISTENS = re.compile(
+    rb"\b(?:uvicorn|gunicorn|waitress|hypercorn|serve_forever|bind_port)\b|\b0\.0\.0\.0\b|\b(?:streamlit|flask)\W+run\b"
+)
+"""What the source of a file has that starts a server in another way than `webapps` reads."""
+
+
 def find(facts: Facts) -> list[Candidate]:
     """The only command of `[project.scripts]`, `main.py`, and the only script of the project's folder. Several scripts are
     one candidate that runs nothing and names them."""
     found: list[Candidate] = []
+    layout = Layout(facts.folder)
     if len(facts.scripts) == 1:
-        name = facts.scripts[0]
+        name = next(iter(facts.scripts))
         note = f"[project.scripts] has the command '{name}'"
-        found.append(Candidate("command", Command((name,)), "pyproject.toml", note, SCRIPT + 9))
+        kind = _kind(facts.scripts[name].partition(":")[0], facts, layout)
+        found.append(Candidate(kind, Command((name,)), "pyproject.toml", note, SCRIPT + 9))
     files = [path for path in facts.folder.files(".py") if "/" not in path and not _NO_SCRIPT.fullmatch(path)]
     if "main.py" in files:
         note = "'main.py' is the script"
-        found.append(Candidate("script", Command(("python", "main.py")), "main.py", note, SCRIPT + 8))
+        kind = _kind("main", facts, layout)
+        found.append(Candidate(kind, Command(("python", "main.py")), "main.py", note, SCRIPT + 8))
     elif len(files) == 1:
         beside = [] if facts.models else models.readable(facts, models.UNNAMED)
         model = f'; models = ["{beside[0]}"] in {TABLE} {WOULD_SERVE}' if beside else ""
         note = f"'{files[0]}' is the only script{model}"
-        found.append(Candidate("script", Command(("python", files[0])), files[0], note, SCRIPT))
+        kind = _kind(files[0].removesuffix(".py"), facts, layout)
+        found.append(Candidate(kind, Command(("python", files[0])), files[0], note, SCRIPT))
     elif files:
         shown = ", ".join(f"'{name}'" for name in files[:6]) + (", …" if len(files) > 6 else "")
         note = f"nothing runs by default: {shown} could, and 'command' in {TABLE} would say which"
         found.append(Candidate("script", None, files[0], note, SCRIPT))
     return found
+
+
+def _kind(module: str, facts: Facts, layout: Layout) -> Kind:
+    """`web` for a script of which something listens, as far as its source says."""
+    path = layout.path_of(module, "") or layout.path_of(module, "src")
+    if path is None or path.endswith("/"):
+        return "script"
+    listens = any(_LISTENS.search(facts.folder.data(reached) or b"") for reached in layout.reached(path))
+    return "web" if listens else "script"

@@ -131,7 +131,9 @@ def _choice(reading: Reading, guarded: list[Start]) -> list[App]:
         if name in reading.factories:
             return [reading.factories[name]]
         if name in reading.shared:
-            return [replace(reading.shared[name], name=name)]
+            # Imported where the file is run: its own module has it.
+            top = reading.module.imports()
+            return [replace(reading.shared[name], name=name)] if name in top else []
     by_origin = {origin: app for origin, app in by_origin.items() if origin not in reading.mounted}
     # What wraps another one comes after it.
     apps = [app for app in by_origin.values() if app.origin not in reading.wrapped]
