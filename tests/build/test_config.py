@@ -73,6 +73,34 @@ def test_a_platforms_port_goes_before_the_images_own(platform: dict[str, str], p
     assert Settings.from_environment({**values, **platform}).port == port
 
 
+@pytest.mark.parametrize(
+    ("platform", "port"),
+    [
+        ({}, "8080"),
+        ({"PORT": "9000"}, "9000"),
+        ({"SAGEMAKER_BIND_TO_PORT": "9001", "AIP_HTTP_PORT": "9002"}, "9001"),
+        ({"AIP_HTTP_PORT": "9002", "AIP_PREDICT_ROUTE": "/p"}, "9002"),
+        ({"AIP_HTTP_PORT": "", "PORT": "9000"}, "9000"),
+    ],
+)
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("sh", "-c", 'echo "$1 $(printenv PORT)"', "x", "$PORT"),
+        ("/bin/sh", "-c", 'exec sh -c "echo ${PORT:-none} $(printenv PORT)"'),
+    ],
+)
+def test_a_platforms_port_goes_before_the_images_own_in_a_command(
+    argv: tuple[str, ...], platform: dict[str, str], port: str
+) -> None:
+    """The command sees one port, in its words and in its environment; run with the image's own."""
+    config = image_config(replace(PROJECT, entry=Command(argv)), PART, LAYERS, "x")
+    done = subprocess.run(
+        config.cmd, env={**environment(config), **platform}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [port, port]
+
+
 def test_what_a_command_is_asked_is_a_label() -> None:
     command = replace(PROJECT, entry=Command(("python", "main.py")))
     assert "dev.corten.ready" not in image_config(command, PART, LAYERS, "x").labels

@@ -208,8 +208,8 @@ def test_where_a_plain_user_may_not_confine_it_the_container_gets_none(
     [
         ((), 8080),
         (("PORT=9000",), 9000),
-        (("PORT=no",), 8080),
-        (("PORT=9000", "AIP_HTTP_PORT=7000", "SAGEMAKER_BIND_TO_PORT="), 9000),
+        (("PORT=9000", "AIP_HTTP_PORT=7000", "SAGEMAKER_BIND_TO_PORT="), 7000),
+        (("PORT=9000", "AIP_HTTP_PORT=7000", "SAGEMAKER_BIND_TO_PORT=7001"), 7001),
     ],
 )
 def test_behind_the_forwarder_all_variables_name_the_port_that_it_leads_to(

@@ -22,6 +22,8 @@ PORT = 8080
 SERVE = ("/opt/corten/bin/python", "-I", "-m", "corten_serve")
 _OF_THE_BASE = ("org.opencontainers.image.", "dev.corten.", "com.amazonaws.sagemaker.")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PORT = re.compile(r"\$(?:PORT(?![A-Za-z0-9_])|\{PORT[:}?+=-])")
+_PLATFORMS_PORT = 'export PORT="${SAGEMAKER_BIND_TO_PORT:-${AIP_HTTP_PORT:-$PORT}}"; '
 _VARIABLE = re.compile(r"(\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}))")
 
 
@@ -118,8 +120,12 @@ def _served(entry: Predictor) -> str:
 
 def expandable(argv: Sequence[str]) -> tuple[str, ...]:
     """`argv` as it is, or through a shell where it names variables (`--bind=0.0.0.0:$PORT`): an image's command is in
-    exec form, which expands nothing. A command that is a shell's already expands its own."""
-    if tuple(argv[:2]) == ("/bin/sh", "-c") or not any(_VARIABLE.search(word) for word in argv):
+    exec form, which expands nothing. A command that is a shell's already expands its own. Where it names `$PORT`, the variables
+    of SageMaker and Vertex AI go before that: the image sets PORT, and those platforms do not."""
+    port = _PLATFORMS_PORT if any(_PORT.search(word) for word in argv) else ""
+    if tuple(argv[:2]) == ("/bin/sh", "-c"):
+        return (*argv[:2], port + argv[2], *argv[3:]) if argv[2:] else tuple(argv)
+    if not any(_VARIABLE.search(word) for word in argv):
         return tuple(argv)
     words = []
     for word in argv:
@@ -128,7 +134,7 @@ def expandable(argv: Sequence[str]) -> tuple[str, ...]:
             f'"{piece}"' if index % 2 else shlex.quote(piece) for index, piece in enumerate(pieces) if piece
         ]
         words.append("".join(quoted) or "''")
-    return ("/bin/sh", "-c", "exec " + " ".join(words))
+    return ("/bin/sh", "-c", f"{port}exec {' '.join(words)}")
 
 
 def _history_of(beneath: ImageConfig | None) -> list[dict[str, Any]]:

@@ -204,12 +204,16 @@ def check_served(project: Project, path: Path) -> None:
 
 
 def inner_port(image: Image, environment: tuple[tuple[str, str], ...]) -> int:
-    """The `$PORT` that the command will see: the caller's, else the image's."""
-    values = dict(item.partition("=")[::2] for item in image.config.env) | dict(environment)
-    text = values.get("PORT", "8080")
-    if not text.isascii() or not text.isdigit() or len(text) > 5 or not 0 < int(text) < 65536:
-        raise UsageError(f"'PORT' is '{text[:20]}', which is not a port", hint="use a number from 1 to 65535")
-    return int(text)
+    """The port that the command is told: the caller's, else the image's."""
+    from corten.runtime.port_variables import told_port, variables
+
+    values = variables(image.config.env) | dict(environment)
+    name, port = told_port(values)
+    if port is None:
+        raise UsageError(
+            f"'{name}' is '{values[name][:20]}', which is not a port", hint="use a number from 1 to 65535"
+        )
+    return port
 
 
 def environment_of(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:

@@ -256,11 +256,11 @@ class Made:
         elif serving.forward is not None and inner == "host":
             # The port is one of this machine's then.
             from corten.runtime.network.ports import free_port
+            from corten.runtime.port_variables import telling_port
 
-            serving = replace(serving, forward=free_port(serving.forward))
-            self.options = replace(
-                self.options, environment=(*self.options.environment, ("PORT", str(serving.forward)))
-            )
+            port = free_port(serving.forward)
+            serving = replace(serving, forward=port)
+            self.options = telling_port(self.options, port, self.image)
         elif serving.forward is not None:
             inner = "given"
         plan = launch.Launch(

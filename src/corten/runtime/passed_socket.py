@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from corten.errors import RuntimeFailure
 from corten.runtime.descriptors import Passed
+from corten.runtime.port_variables import telling, told_port, variables
 from corten.values import replace
 
 _SO_ATTACH_FILTER, _SO_LOCK_FILTER = 26, 44
@@ -106,16 +107,12 @@ def forwarded(serving: Passed, environment: Iterable[str]) -> tuple[Passed, tupl
     """The same served by Corten's model server without the socket: on the port that `environment` (`NAME=VALUE`) names, behind the
     forwarder. Also the variables that tell it so."""
     assert serving.listener is not None
-    given = dict(item.partition("=")[::2] for item in environment)
-    text = given.get("PORT", "")
-    port = (
-        int(text) if text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536 else 8080
-    )
+    environment = tuple(environment)
+    _, told = told_port(variables(environment))
+    # The server refuses what is no port with a sentence of its own, wherever it is looked for.
+    port = told or 8080
     with socket.socket(fileno=os.dup(serving.listener)) as listener:
         host, outer = listener.getsockname()[:2]
-    variables = {name: str(port) for name in ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT") if given.get(name)}
-    variables |= {
-        "PORT": str(port),
-        "CORTEN_FORWARDED": f"[{host}]:{outer}" if ":" in host else f"{host}:{outer}",
-    }
-    return replace(serving, forward=port, ready="/readyz", drains=True), tuple(variables.items())
+    place = f"[{host}]:{outer}" if ":" in host else f"{host}:{outer}"
+    saying = (*(telling(port, environment) if told else ()), ("CORTEN_FORWARDED", place))
+    return replace(serving, forward=port, ready="/readyz", drains=True), saying

@@ -19,6 +19,7 @@ from corten.runtime.fallback.shim import Prepared, Watched, start_shim
 from corten.runtime.identity import Identity
 from corten.runtime.network.ports import free_port
 from corten.runtime.options import Limits, RunOptions
+from corten.runtime.port_variables import telling_port
 from corten.runtime.rootfs import Root
 from corten.runtime.spec import Container
 from corten.runtime.volumes import with_volumes
@@ -60,7 +61,7 @@ def begin(
         elif watched.forward is not None:
             port = free_port(watched.forward)
             watched = replace(watched, forward=port)
-            options = replace(options, environment=(*options.environment, ("PORT", str(port))))
+            options = telling_port(options, port, image)
         served = watched.listener is not None and watched.forward is None
 
         def prepare() -> Prepared:
