@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from corten.errors import ProjectError
 from corten.oci.platform import Platform
-from corten.project import dependencies, interpreter
+from corten.project import dependencies, interpreter, locate
 from corten.project import settings as written
 from corten.project.distributions import normal
 from corten.project.hints.hint import Taken
@@ -34,38 +34,78 @@ _MOST_BYTES = 10_000_000
 
 
 def load(path: Path) -> Project:
-    """The project in the folder `path`, complete and validated. Nothing of the project is imported or run, and nothing is
-    written. Raises ProjectError."""
-    root, pyproject, table = _read(path)
-    return complete(root, written.read(table), pyproject)
+    """The project in the folder `path`, complete and validated; where that has none, the only one below it. Nothing of the
+    project is imported or run, and nothing is written. Raises ProjectError."""
+    return _loaded(path, lambda table: written.read(table))
 
 
 def find(path: Path) -> Project:
     """The same without what `[tool.corten]` says: only what is found."""
-    root, pyproject, _ = _read(path)
-    return complete(root, Settings(), pyproject)
+    return _loaded(path, lambda _: Settings())
 
 
-def _read(path: Path) -> tuple[Path, dict[str, Any], object]:
+def _loaded(path: Path, read: Callable[[object], Settings]) -> Project:
+    root, pyproject, table = _read(path)
+    below = "" if pyproject is not None or _is_project(root) else _only_below(path, root, read)
+    if below:
+        project = _loaded(root / below, read)
+        return _moved(project, f"the project is in '{below}'")
+    settings = read(table)
+    project = complete(root, settings, pyproject or {}, str(path))
+    if project.dependencies.kind == "none" and "/" in project.source and settings.requirements is None:
+        with Folder(str(root), settings.exclude) as folder:
+            inner = locate.home(folder, project.source)
+        if inner:
+            project = _loaded(root / inner, read)
+            return _moved(project, f"the project is in '{inner}', which lists its requirements")
+    return project
+
+
+def _moved(project: Project, note: str) -> Project:
+    return replace(project, notes=(*project.notes, note), taken=(note, *project.taken))
+
+
+def _only_below(path: Path, root: Path, read: Callable[[object], Settings]) -> str:
+    """The folder below `root` that has the only project, or the only one that serves something. Raises ProjectError."""
+    from corten.project.recognize.candidates import SERVED
+
+    with Folder(str(root)) as folder:
+        found = locate.projects_below(folder)
+    serving: list[str] = []
+    for below in found if len(found) > 1 else ():
+        try:
+            serves = _loaded(root / below, read).kind in SERVED
+        except ProjectError:
+            serves = True  # of several things that it could serve, or in a way that has to be said
+        if serves:
+            serving.append(below)
+    found = serving or found
+    if not found:
+        raise ProjectError(
+            f"there is no Python project in '{path}'",
+            hint="go to the project's folder, or start one with 'corten init --example NAME'",
+        )
+    if len(found) > 1:
+        raise locate.several(str(path), found)
+    return found[0]
+
+
+def _read(path: Path) -> tuple[Path, dict[str, Any] | None, object]:
     """The project's folder (absolute, without links), its pyproject.toml, and `[tool.corten]` as it is written."""
     root = Path(os.path.realpath(path))
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise ProjectError(f"'{path}' {what}", hint="give the folder that has the project's pyproject.toml")
     pyproject = read_pyproject(root)
-    if pyproject is None and not _is_project(root):
-        raise ProjectError(
-            f"there is no Python project in '{path}'",
-            hint="go to the project's folder, or start one with 'corten init --example NAME'",
-        )
     tool = (pyproject or {}).get("tool", {})
     if not isinstance(tool, dict):
         raise ProjectError("'tool' in pyproject.toml must be a table")
-    return root, pyproject or {}, tool.get("corten", {})
+    return root, pyproject, tool.get("corten", {})
 
 
-def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Project:
-    """The project that `settings` and the files in `root` make together. `root` is absolute, without links."""
+def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: str = ".") -> Project:
+    """The project that `settings` and the files in `root` make together. `root` is absolute, without links; `shown` is how the
+    user wrote it."""
     table = _project_table(pyproject)
     scripts = _names_of_scripts(table)
     candidate = None
@@ -90,7 +130,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
                 needed.names,
                 hints,
             )
-            candidate = choose(facts)
+            candidate = choose(facts, shown=shown)
             entry = candidate.entry if candidate else None
             notes.insert(0, candidate.note if candidate else "nothing runs by default")
         beside = _beside(hints, candidate, settings, chosen.base, needed)
@@ -132,6 +172,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Proje
         implied=implied,
         taken=tuple(taken),
         kind=candidate.kind if candidate else _kind(entry),
+        source=candidate.path if candidate else "",
         unlisted=unlisted,
         unknown=needed.unknown,
     )

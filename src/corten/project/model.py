@@ -80,6 +80,7 @@ class Project:
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
     `kind` is what the entry is: `predictor`, `web`, `ui`, `worker`, `command`, `script` and others (`corten.project.recognize.candidates`).
+    `source` is the file in which the entry was found; empty where the project says it itself.
     `implied` are requirements beyond those that the project writes; they are locked and hashed like these. `taken` has a line for
     each thing that files of other tools gave (`corten.project.hints`). `unlisted` are imports
     that may need more. `unknown` are modules, each with its place, of which it is not known where they come from.
@@ -117,6 +118,7 @@ class Project:
     implied: tuple[Implied, ...] = ()
     taken: tuple[str, ...] = ()
     kind: str = ""
+    source: str = ""
     unlisted: tuple[Unlisted, ...] = ()
     unknown: tuple[str, ...] = ()
 

@@ -60,5 +60,6 @@ class Candidate:
         if isinstance(self.entry, Predictor):
             return f"predict = {json.dumps(self.entry.target, ensure_ascii=False)}"
         if isinstance(self.entry, Command):
-            return f"command = {json.dumps(' '.join(self.entry.argv), ensure_ascii=False)}"
+            command = f"command = {json.dumps(' '.join(self.entry.argv), ensure_ascii=False)}"
+            return f'{command} with workdir = "/app/{self.cwd}"' if self.cwd else command
         return ""

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from corten.errors import ProjectError
+from corten.project import locate
 from corten.project.kinds import TABLE
-from corten.project.recognize.candidates import APPLICATION, Candidate
+from corten.project.recognize.candidates import APPLICATION, SERVED, Candidate
 from corten.project.recognize.facts import Facts
 from corten.project.recognize.order import ORDER, Recognizer
 
 
-def choose(facts: Facts, order: Sequence[Recognizer] = ORDER) -> Candidate | None:
-    """The strongest candidate; None where nothing was found. Raises ProjectError for several of the same strength."""
+def choose(facts: Facts, order: Sequence[Recognizer] = ORDER, *, shown: str = ".") -> Candidate | None:
+    """The strongest candidate; None where nothing was found. What serves wins over what only runs. Raises ProjectError for several
+    of the same strength; `shown` is how the user wrote the project's folder."""
     found: list[Candidate] = []
     for recognizer in sorted(order, key=lambda item: -item.strength):
-        if found and max(item.strength for item in found) > recognizer.strength:
+        if max((item.strength for item in found if item.kind in SERVED), default=0) > recognizer.strength:
             break
         found += recognizer.find(facts)
-    best = strongest(without_parts(found))
+    kept = without_parts(found)
+    best = strongest([item for item in kept if item.kind in SERVED] or kept)
     if len(best) > 1:
-        raise ambiguous(best)
+        raise ambiguous(best, facts, shown)
     return best[0] if best else None
 
 
@@ -53,14 +56,16 @@ def strongest(found: Sequence[Candidate]) -> list[Candidate]:
     return [item for item in found if item.strength == most]
 
 
-def ambiguous(found: Sequence[Candidate]) -> ProjectError:
-    """The error for several candidates of the same strength."""
+def ambiguous(found: Sequence[Candidate], facts: Facts, shown: str = ".") -> ProjectError:
+    """The error for several candidates of the same strength, with the line or the command that chooses each."""
     kinds = {item.kind for item in found}
     what = {frozenset({"predictor"}): "predictors", frozenset({"web"}): "web applications"}.get(
         frozenset(kinds), "things to run"
     )
     named = ", ".join(f"'{item.target or item.path}' in '{item.path}'" for item in found)
-    return ProjectError(
-        f"the project has {len(found)} {what}: {named}",
-        hint=f"write one into {TABLE}: " + "  or  ".join(item.line for item in found if item.line),
-    )
+    homes = [locate.home(facts.folder, item.path) for item in found]
+    if all(homes) and len(set(homes)) == len(homes):
+        hint = f"name one of them: {locate.commands(shown, homes)}"
+    else:
+        hint = f"write one into {TABLE}: " + "  or  ".join(item.line for item in found if item.line)
+    return ProjectError(f"the project has {len(found)} {what}: {named}", hint=hint)

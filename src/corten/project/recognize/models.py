@@ -26,6 +26,8 @@ UNNAMED = tuple(f"{folder}*{ending}" for folder in ("", "models/") for ending in
 
 def find(facts: Facts) -> list[Candidate]:
     """The only model among the declared weights that can be served; several are named with the line that serves them all."""
+    if len(facts.scripts) == 1 or facts.folder.has_file("main.py"):
+        return []  # that runs, as it does without models
     served = readable(facts, facts.models) if facts.models else []
     if len(served) == 1:
         note = f"'{served[0]}' is the model that is served, without code"
