@@ -45,6 +45,7 @@ LONG = (
     "e2e/test_kill.py",
     "e2e/test_killed_life.py",
     "serve/test_faults_load.py",
+    "serve/test_memory.py::test_five_thousand",
 )
 """Tests that take longest: `make test-long` and `make test-all` run them, `make test` does not, continuous integration runs all."""
 

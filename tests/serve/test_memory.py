@@ -67,3 +67,15 @@ def test_slow_large_answers_leave_nothing_behind(start):
     server = start(SLOW, "predict:Model", CORTEN_LOG="off")
     for path in ("/predict", "/stream"):
         assert growth(server, path) < 40 << 20, path  # They have 90 MB together.
+
+
+def test_five_thousand_slow_large_answers_leave_memory_flat(start):
+    """1.5 GB of answers. What a process holds after its first hundreds depends on their timing, so the first 500 do not count."""
+    server = start(SLOW, "predict:Model", CORTEN_LOG="off")
+    for path in ("/predict", "/stream"):
+        ask_all(server.port, path, 50, 5)
+    before = resident(server.pid)
+    for path in ("/predict", "/stream"):
+        ask_all(server.port, path, 50, 50)
+    grown = resident(server.pid) - before
+    assert grown < 40 << 20
