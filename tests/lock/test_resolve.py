@@ -791,3 +791,29 @@ def test_an_index_without_days_gives_the_newest(world: World) -> None:
     assert said(world) == [
         "the newest versions are taken: those of 2024-06-01 do not fit together or are not known"
     ]
+
+
+def test_repaired_lines_are_locked_and_said(world: World) -> None:
+    world.make("gamma")
+    world.write("pyproject.toml", '[project]\nname = "mine"\nversion = "1"\ndependencies = ["beta"]\n')
+    world.write(
+        "requirements.txt",
+        "-e .\nos\nalpha @ file:///croot/alpha_1674267221883/work\ngamma=1.0=py311h0a0a0a0_0\n",
+    )
+    assert versions(world.lock()) == {"alpha": "1.0", "beta": "1.0", "gamma": "1.0"}
+    assert said(world) == [
+        "'-e .' in 'requirements.txt' is the project itself: its code is in the image, and what it requires counts",
+        "left out of 'requirements.txt': 'os', which is part of Python",
+        "'requirements.txt' has paths of conda's builders, which are nowhere else: taken by name are 'alpha'",
+        "'requirements.txt' is read as a list that conda prints",
+    ]
+
+
+def test_what_the_project_itself_requires_is_a_part_of_the_locks_inputs(world: World) -> None:
+    text = '[project]\nname = "mine"\nversion = "1"\ndependencies = ["{}"]\n'
+    world.write("requirements.txt", "-e .\n")
+    digests = []
+    for name in ("alpha", "beta"):
+        world.write("pyproject.toml", text.format(name))
+        digests.append(inputs_digest(load(world.folder)))
+    assert digests[0] != digests[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from pip._internal.req.constructors import install_req_from_line
 from pip._internal.req.req_file import parse_requirements
 
 from corten.errors import CortenError, ProjectError, ResolutionError
+from corten.packages.requirement_lines import logical_lines
 from corten.packages.requirements import read_requirements
 from corten.packages.uv_lines import bare_line
+from corten.project.repairs import Repairs
 
 SESSION = PipSession()
 H1, H2 = "a" * 64, "b" * 64
@@ -243,6 +246,72 @@ def test_pip_reads_the_same_or_corten_refuses(text: str, more: str) -> None:
 )
 def test_what_people_write_is_read_and_not_refused(text: str) -> None:
     assert compare(text)
+
+
+repaired_lines = st.sampled_from(
+    [
+        "numpy=1.19.2=py38h54aff64_0",
+        "alpha=1.0",
+        "alpha 1.0",
+        "'alpha==1.0',",
+        "os",
+        "sklearn==0.0",
+        "pywin32==303",
+        "beta @ file:///croot/beta_1674267221883/work",
+        "beta @ file:///croot/beta_1674267221883/work --hash=sha256:" + H1,
+        "beta @ file:///croot/beta_1674267221883/work ; os_name == 'posix'",
+        "-e .",
+        "-e ./evil",
+        "-e git+https://h/own.git#egg=own",
+        "pip install gamma",
+        "pip install -e ./evil",
+        "pip install --index-url https://h gamma",
+        "Package    Version",
+        "---------- -------",
+        "gamma      1.0   ./evil",
+    ]
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.tuples(repaired_lines | line, st.sampled_from(ENDS)), max_size=4).map(
+        lambda parts: "".join(text + end for text, end in parts)
+    )
+)
+@example("numpy=1.19.2=py38h54aff64_0\nos\n-e .\nsklearn==0.0\nbeta @ file:///croot/beta_1674267221883/work")
+@example("-e . \\\n -e ./evil")
+@example("pip install gamma \\\n-e ./evil")
+def test_pip_reads_the_repaired_lines_the_same_or_corten_refuses(text: str) -> None:
+    """Corten repairs some forms that pip refuses. What it reads then is what pip reads of the file with those lines in their
+    place; and nothing but names, versions, and what pyproject.toml requires can stand there."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "requirements.txt")
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        Path(directory, "more.txt").write_text("")
+        repairs = Repairs(lambda: ["own"], lambda extras: ["delta>=1"])
+        try:
+            read = read_requirements([path], None, lambda file, content: repairs.of(content, 0))
+            ours = sorted((False, form(bare_line(item), item.hashes)) for item in read.requirements)
+        except CortenError:
+            return
+        for _, item in read.repaired:
+            for one in item.lines:
+                assert re.fullmatch(r"[A-Za-z0-9._-]+(\[[\w,. -]*\])?[\s\w<>=!~.*+,]*", one), one
+        repair = repairs.of(text, 0)
+        lines = []
+        for _, logical in logical_lines(text):
+            found = repair(logical)
+            lines += [logical] if found is None else list(found.lines)
+        Path(directory, "repaired.txt").write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
+        before = os.getcwd()
+        os.chdir(directory)
+        try:
+            assert {item for item in ours if not item[0]} == {
+                item for item in by_pip(Path(directory, "repaired.txt")) if not item[0]
+            }
+        finally:
+            os.chdir(before)
 
 
 def test_a_comment_that_ends_with_a_backslash_hides_no_line(tmp_path: Path) -> None:

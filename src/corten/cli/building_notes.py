@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from corten.build.findings import Findings
@@ -42,6 +43,12 @@ def tell_implied(project: Project, observe: Observer) -> None:
         by_reason.setdefault(item.reason, []).append(item.requirement)
     for reason, requirements in by_reason.items():
         observe(Note(f"adds {', '.join(requirements)}: {reason}"))
+    if project.unused:
+        read = ", ".join(f"'{os.path.relpath(path, project.root)}'" for path in project.dependencies.files)
+        beside = f": {read} is" if len(project.dependencies.files) == 1 else f": {read} are" if read else ""
+        files = ", ".join(f"'{name}'" for name in project.unused[:_SHOWN])
+        more = f" and {len(project.unused) - _SHOWN} more" if len(project.unused) > _SHOWN else ""
+        observe(Note(f"dependencies in {files}{more} are not read{beside}"))
     if project.unknown:
         observe(
             Warned(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from corten.lock.serving import serving_digest
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.packages.requirements import (
+    Repairing,
     Requirement,
     Requirements,
     normal_name,
@@ -30,6 +31,7 @@ from corten.packages.requirements import (
 from corten.packages.trust import Boundary, read_trust, within
 from corten.project.model import Predictor, Project, Unlisted
 from corten.project.regular import open_regular
+from corten.project.repairs import Repair, Repairs, notes
 
 _UV_KEYS = (
     "sources",
@@ -103,7 +105,47 @@ def open_imports(project: Project, part: PlatformLock) -> tuple[Unlisted, ...]:
 
 def requirements_of(project: Project, environment: Mapping[str, str] | None = None) -> Requirements:
     """What the project's requirements files ask for. Raises ProjectError, and NotConfirmed for a file outside the project."""
-    return read_requirements(project.dependencies.files, boundary_of(project, environment).permitted)
+    boundary = boundary_of(project, environment)
+    return read_requirements(project.dependencies.files, boundary.permitted, _repairing(project))
+
+
+def repair_notes(project: Project) -> tuple[str, ...]:
+    """The lines of requirements files that are not read as they stand, in words."""
+    if project.dependencies.kind != "requirements":
+        return ()
+    by_file: dict[str, list[Repair]] = {}
+    for file, item in requirements_of(project).repaired:
+        assert isinstance(item, Repair)
+        by_file.setdefault(file, []).append(item)
+    return tuple(note for file, found in by_file.items() for note in notes(file, found))
+
+
+def _repairing(project: Project) -> Repairing:
+    """The repairs of `project`'s requirements files. A line that names the project itself stands for what it requires."""
+
+    def itself(extras: Sequence[str]) -> Sequence[str] | None:
+        table = _table(read_pyproject(project.root), "project")
+        if "dependencies" not in table or "dependencies" in _strings(table.get("dynamic")):
+            return None
+        optional = {
+            normal_name(name): _strings(items)
+            for name, items in _table(table, "optional-dependencies").items()
+        }
+        chosen = [item for name in extras for item in optional.get(normal_name(name), ())]
+        return [*_strings(table["dependencies"]), *chosen]
+
+    def own() -> Sequence[str]:
+        written = _table(read_pyproject(project.root), "project").get("name")
+        return [str(written or project.name), project.name, project.root.name]
+
+    repairs = Repairs(own, itself)
+
+    def of(file: Path, text: str) -> Callable[[str], Repair | None]:
+        folder = os.path.normpath(file.parent)
+        inside = within(folder, str(project.root))
+        return repairs.of(text, len(Path(folder).relative_to(project.root).parts) if inside else None)
+
+    return of
 
 
 def boundary_of(project: Project, environment: Mapping[str, str] | None = None) -> Boundary:

@@ -16,7 +16,7 @@ from typing import Protocol
 from corten import __version__
 from corten.errors import FetchError, ProjectError, ResolutionError
 from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned, ignore
-from corten.lock.inputs import inputs_digest, read_pyproject, requirements_of
+from corten.lock.inputs import inputs_digest, read_pyproject, repair_notes, requirements_of
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
@@ -103,6 +103,8 @@ def lock_project(
     )
     locking.check_names(upgrade_packages)
     refuse_links_out(project, environment)
+    for note in repair_notes(project):
+        observe(Note(note))
     resolving_indexes(project, environment)  # what the user has to confirm is asked before anything is done
     wanted = sorted(set(project.platforms))
     sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from corten.errors import ProjectError
 from corten.packages.requirement_lines import decoded, logical_lines, split_line
@@ -21,6 +21,17 @@ from corten.values import dataclass
 Kind = Literal["name", "wheel", "archive", "vcs", "path"]
 Permitted = Callable[[Path, str], Path]
 """Where a path really leads, given who names it; raises for a place that the project may not name."""
+
+
+class LineRepair(Protocol):
+    """What is read in the place of a line: `lines`, which may be none."""
+
+    @property
+    def lines(self) -> tuple[str, ...]: ...
+
+
+Repairing = Callable[[Path, str], Callable[[str], LineRepair | None]]
+"""For a file with its text: what repairs a line of it. Where none is given, files are read exactly as pip reads them."""
 
 _LARGEST = 4 << 20
 _DEEPEST = 20
@@ -63,7 +74,7 @@ class Requirement:
 @dataclass(frozen=True, slots=True)
 class Requirements:
     """What a set of files asks for. `indexes`, `extra_indexes` and `find_links` are as written; `options` holds every
-    option in normal form, without credentials."""
+    option in normal form, without credentials. `repaired` are lines that were not read as they stand, each with its file's name."""
 
     requirements: tuple[Requirement, ...]
     constraints: tuple[Requirement, ...] = ()
@@ -72,6 +83,7 @@ class Requirements:
     extra_indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
+    repaired: tuple[tuple[str, LineRepair], ...] = ()
 
     @property
     def hashed(self) -> bool:
@@ -195,10 +207,13 @@ def _kind(location: str) -> Kind:
     return "archive" if path.lower().endswith(_SOURCES) else "path"
 
 
-def read_requirements(files: Sequence[Path], permitted: Permitted | None = None) -> Requirements:
-    """What `files` and everything they include ask for. Every file goes through `permitted` before it is opened. Raises
+def read_requirements(
+    files: Sequence[Path], permitted: Permitted | None = None, repairing: Repairing | None = None
+) -> Requirements:
+    """What `files` and everything they include ask for. Every file goes through `permitted` before it is opened. What
+    `repairing` puts in the place of a line goes the way of every line. Raises
     ProjectError naming the file that is missing, too large, or not text."""
-    reading = _Reading(permitted or (lambda path, _: path))
+    reading = _Reading(permitted or (lambda path, _: path), repairing)
     for file in files:
         reading.take(file, constraint=False, included_by=None, depth=0)
     return Requirements(
@@ -209,12 +224,15 @@ def read_requirements(files: Sequence[Path], permitted: Permitted | None = None)
         tuple(reading.extra_indexes),
         tuple(reading.find_links),
         tuple(reading.trusted_hosts),
+        tuple(reading.repaired),
     )
 
 
 class _Reading:
-    def __init__(self, permitted: Permitted) -> None:
+    def __init__(self, permitted: Permitted, repairing: Repairing | None) -> None:
         self.permitted = permitted
+        self.repairing = repairing
+        self.repaired: list[tuple[str, LineRepair]] = []
         self.requirements: list[Requirement] = []
         self.constraints: list[Requirement] = []
         self.options: list[str] = []
@@ -232,7 +250,8 @@ class _Reading:
         if depth > _DEEPEST:
             raise ProjectError(f"'{file.name}' is included more than {_DEEPEST} levels deep")
         real = self.permitted(file, included_by or "the project")
-        for number, line in logical_lines(_text(file, real, included_by)):
+        text = _text(file, real, included_by)
+        for number, line in self._lines(file, text):
             where = f"{file.name}:{number}"
             body, options = split_line(line, where)
             if body:
@@ -245,6 +264,20 @@ class _Reading:
                         f"{where}: {option} stands beside other options", hint="give it a line of its own"
                     )
                 self._option(option, value, file, where, constraint, depth)
+
+    def _lines(self, file: Path, text: str) -> Iterator[tuple[int, str]]:
+        """The lines of a file with their numbers, repaired where they have to be."""
+        if self.repairing is None:
+            yield from logical_lines(text)
+            return
+        repair = self.repairing(file, text)
+        for number, line in logical_lines(text):
+            found = repair(line)
+            if found is None:
+                yield number, line
+                continue
+            self.repaired.append((file.name, found))
+            yield from ((number, one) for one in found.lines)
 
     def _option(self, option: str, value: str, file: Path, where: str, constraint: bool, depth: int) -> None:
         refuse_variables(value, where)

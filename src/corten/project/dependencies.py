@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from corten.errors import ProjectError
+from corten.project.dependency_files import choose, holding, in_folders
 from corten.project.kinds import TABLE
 from corten.project.model import Dependencies
 from corten.project.regular import open_regular
+from corten.project.repairs import Repairs
 from corten.project.settings import Settings
-from corten.values import dataclass
+from corten.values import dataclass, replace
 
 UNREAD_LOCKS = {
     "pylock.toml": "uv pip compile pyproject.toml --generate-hashes -o requirements.txt",
@@ -22,11 +25,9 @@ UNREAD_LOCKS = {
 }
 """Locks of other tools, which Corten does not read yet, each with the command that turns it into one that it does."""
 
-_NOT_FOR_IMAGES = re.compile(
-    r"(?:^|[-_.])(?:dev|develop|development|test|tests|testing|doc|docs|lint|ci|typing)(?:[-_.]|$)"
-)
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
 _INCLUDED = re.compile(r"\s*(?:-r|--requirement)[\s=]*(\S+)")
+_ANY_INCLUDED = re.compile(r"\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)")
 _MOST_BYTES = 20_000_000
 
 
@@ -36,9 +37,62 @@ class Found:
 
     dependencies: Dependencies
     notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    """Files that hold dependencies too, and are not read."""
 
 
-def find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
+def find(
+    root: Path, settings: Settings, pyproject: dict[str, Any], paths: Callable[[], Sequence[str]]
+) -> Found:
+    """The dependencies, and what else could hold some: the project's folder as `_find` looks at it, else the only requirements
+    file (or the one nearest to the top) among all its `paths`. Raises ProjectError."""
+    found = _find(root, settings, pyproject)
+    below: tuple[str, ...] = ()
+    if found.dependencies.kind == "none":
+        below = in_folders(paths())
+        depth = below[0].count("/") if below else 0
+        nearest = [path for path in below if path.count("/") == depth]
+        if len(nearest) == 1 and _is_inside(root / nearest[0], root):
+            _refuse_choice_within(settings, nearest[0])
+            note = f"dependencies are in '{nearest[0]}'"
+            found = Found(Dependencies("requirements", (root / nearest[0],)), (note,))
+    return replace(found, unused=_unused(root, found.dependencies, below))
+
+
+def _unused(root: Path, used: Dependencies, below: Sequence[str]) -> tuple[str, ...]:
+    """The files with dependencies that are neither `used` nor included by what is."""
+    names = {entry.name for entry in os.scandir(root)}
+    nested: list[str] = []
+    if "requirements" in names and (root / "requirements").is_dir():
+        nested = [f"requirements/{entry.name}" for entry in os.scandir(root / "requirements")]
+        names.discard("requirements")
+    read = {os.path.realpath(path) for path in _included(used.files, root)}
+    return tuple(
+        name
+        for name in (*holding(names, nested), *below)
+        if os.path.realpath(root / name) not in read
+        and not (name in ("setup.py", "setup.cfg") and "install_requires" not in (_text(root / name) or ""))
+    )
+
+
+def _included(files: Iterable[Path], root: Path) -> set[Path]:
+    """Requirements files, with those that they include."""
+    pending, seen = list(files), set[Path]()
+    while pending:
+        path = pending.pop()
+        if path in seen or not _is_inside(path, root):
+            continue
+        seen.add(path)
+        if path.suffix in (".lock", ".toml"):
+            continue
+        for line in (_text(path) or "").splitlines():
+            included = _ANY_INCLUDED.match(line)
+            if included:
+                pending.append(path.parent / included[1])
+    return seen
+
+
+def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
     """The first that is there of: what `requirements` names, `uv.lock`, requirements files (with hashes first),
     `[project.dependencies]`. Raises ProjectError for several files that could be meant, for a lock that Corten cannot
     read, and for groups and extras that are not there."""
@@ -144,29 +198,18 @@ def _refuse_choice_within(settings: Settings, file: str) -> None:
 
 
 def _requirements_file(root: Path, names: set[str]) -> Path | None:
-    """`requirements.txt`, else the one file among `requirements*.txt`, `requirements.lock` and `requirements/*.txt` that is
-    not for development or tests. A file with hashes wins over those without."""
+    """The one requirements file that is not for development or tests (`corten.project.dependency_files`)."""
     nested: list[str] = []
     if "requirements" in names and (root / "requirements").is_dir():
         nested = [f"requirements/{entry.name}" for entry in os.scandir(root / "requirements")]
-    top = [name for name in names if re.fullmatch(r"requirements[-_.]?[\w.-]*\.(?:txt|lock)", name)]
-    candidates = sorted(
-        name
-        for name in [*top, *(name for name in nested if name.endswith((".txt", ".lock")))]
-        if not _NOT_FOR_IMAGES.search(name.removeprefix("requirements/").rsplit(".", 1)[0])
-    )
-    if len(candidates) > 1:
-        hashed = [name for name in candidates if _is_inside(root / name, root) and _has_hashes(root / name)]
-        candidates = hashed or candidates
-        for preferred in ("requirements.txt", "requirements.lock", "requirements/requirements.txt"):
-            if preferred in candidates:
-                candidates = [preferred]
-    if len(candidates) > 1:
+    files = [name for name in names if not (root / name).is_dir()]
+    chosen = choose(files, nested, lambda name: _is_inside(root / name, root) and _has_hashes(root / name))
+    if chosen.several:
         raise ProjectError(
-            "several files could hold the dependencies: " + ", ".join(f"'{name}'" for name in candidates),
-            hint=f'write one into {TABLE}: requirements = "{candidates[0]}"',
+            "several files could hold the dependencies: " + ", ".join(f"'{name}'" for name in chosen.several),
+            hint=f'write one into {TABLE}: requirements = "{chosen.several[0]}"',
         )
-    return root / candidates[0] if candidates else None
+    return root / chosen.file if chosen.file else None
 
 
 def _has_hashes(path: Path) -> bool:
@@ -189,12 +232,16 @@ def package_names(
             if path in seen or not _is_inside(path, root):
                 continue
             seen.add(path)
-            for line in (_text(path) or "").splitlines():
+            text = _text(path) or ""
+            repair = Repairs().of(text)
+            for line in text.splitlines():
                 included = _INCLUDED.match(line)
                 if included:
                     pending.append(path.parent / included[1])
-                else:
-                    found.update(_names(line))
+                    continue
+                repaired = repair(re.sub(r"(^|\s)#.*$", "", line))
+                for one in (line,) if repaired is None else repaired.lines:
+                    found.update(_names(one))
     elif dependencies.kind == "pyproject":
         table = pyproject.get("project") or {}
         lines = list(table.get("dependencies") or [])
@@ -233,6 +280,9 @@ def _normal(name: str) -> str:
 def _text(path: Path) -> str | None:
     try:
         with open_regular(path) as file:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
+            data = file.read(_MOST_BYTES)
     except OSError:
         return None
+    # PowerShell's `pip freeze > requirements.txt` writes UTF-16.
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if wide else "utf-8-sig", "replace").replace("\r\n", "\n")

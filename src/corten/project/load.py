@@ -113,7 +113,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
     with Folder(str(root), settings.exclude) as folder:
         hints = Hints(folder)
         settings, taken = _with_requirements(settings, hints)
-        found = dependencies.find(root, settings, pyproject)
+        found = dependencies.find(root, settings, pyproject, folder.files)
         requires = table.get("requires-python")
         chosen, requires = _python(root, settings, requires, hints)
         notes = [*found.notes, *chosen.notes]
@@ -175,6 +175,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         source=candidate.path if candidate else "",
         unlisted=unlisted,
         unknown=needed.unknown,
+        unused=found.unused,
     )
 
 

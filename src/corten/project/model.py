@@ -84,6 +84,7 @@ class Project:
     `implied` are requirements beyond those that the project writes; they are locked and hashed like these. `taken` has a line for
     each thing that files of other tools gave (`corten.project.hints`). `unlisted` are imports
     that may need more. `unknown` are modules, each with its place, of which it is not known where they come from.
+    `unused` are files with dependencies that are not read.
     `scripts` are `[project.scripts]` as (name, "module:function"). `ready` is the path that a command is asked until it answers,
     or `tcp`; None: `/`."""
 
@@ -121,6 +122,7 @@ class Project:
     source: str = ""
     unlisted: tuple[Unlisted, ...] = ()
     unknown: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
