@@ -42,9 +42,8 @@ only command of `[project.scripts]`, `main.py`, the only model among `models` th
 scikit-learn, a library of its kind, or onnxruntime among the dependencies), or the only script in the folder. When nothing is left, the image runs nothing by
 default, and `corten run . -- COMMAND` still works.
 
-**Dependencies.** `uv.lock`; else `requirements.txt`, or the only file among `requirements*.txt`, `requirements.lock` and
-`requirements/*.txt` that is not for development or tests (a file with hashes wins); else
-`[project.dependencies]`. Locks of other tools ({locks}) are an error that says how to convert them.
+**Dependencies.** `uv.lock`; else a requirements file, also a misspelt one or one in a folder; else `[project.dependencies]`; else the imports of the code
+([Dependencies](dependencies.md)). Locks of other tools ({locks}) are an error that says how to convert them.
 Requirements files are read as pip reads them. What is named, there and in `[tool.uv]`, must be wheels, in the project's folder or at an index. A file
 or a base's layout outside the folder, and a host that your credentials are for, need your word: `--trust-path`, `--trust-index`
 ([Offline and behind a private index](offline.md)).
