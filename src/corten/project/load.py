@@ -52,7 +52,10 @@ def _loaded(path: Path, read: Callable[[object], Settings]) -> Project:
         return _moved(project, f"the project is in '{below}'")
     settings = read(table)
     project = complete(root, settings, pyproject or {}, str(path))
-    if project.dependencies.kind == "none" and "/" in project.source and settings.requirements is None:
+    own = any(
+        path.parent == root or path.parent.name == "requirements" for path in project.dependencies.files
+    )
+    if not own and "/" in project.source and settings.requirements is None:
         with Folder(str(root), settings.exclude) as folder:
             inner = locate.home(folder, project.source)
         if inner:
