@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from corten.errors import FormatError
 from corten.oci import media, tar
+from corten.oci.bound import LAYER
 from corten.oci.compression import Compression, Compressors, decompressed
 from corten.oci.digest import Digest
 from corten.store.check import check
@@ -87,7 +88,7 @@ def test_any_tree_arrives_as_it_left(
         made = home.layers.commit(directory, None)
     with Compressors(2) as compressors, away.temporary_directory() as directory:
         packed = compressors.compress(home.layers.stream(made.diff_id), kind)
-        came = away.layers.receive(directory, decompressed(packed, TYPES[kind], 1 << 30), made.diff_id)
+        came = away.layers.receive(directory, decompressed(packed, TYPES[kind], LAYER), made.diff_id)
     assert came == made
     assert listing(away.layers.tree(made.diff_id)) == listing(home.layers.tree(made.diff_id))
     assert b"".join(away.layers.stream(made.diff_id)) == b"".join(home.layers.stream(made.diff_id))
@@ -232,7 +233,7 @@ def test_streams_of_umoci(tmp_path: Path) -> None:
     for blob in Path(layout, "blobs/sha256").iterdir():
         data = blob.read_bytes()
         if data[:2] == b"\x1f\x8b":
-            plain = b"".join(decompressed([data], media.LAYER_GZIP, 1 << 30))
+            plain = b"".join(decompressed([data], media.LAYER_GZIP, LAYER))
             tree = received(store, plain)
             whiteouts += sum(stat.S_ISCHR(path.lstat().st_mode) for path in tree.rglob("*"))
     assert whiteouts == 1

@@ -34,9 +34,6 @@ from corten.values import dataclass
 if TYPE_CHECKING:
     from corten.registry.client import RegistrySettings
 
-LARGEST_LAYER = 64 << 30
-"""Bytes of one base layer when it is unpacked."""
-
 _LAYOUT = "oci:"
 
 
@@ -222,7 +219,7 @@ class BaseImages:
             layout.open(layer) as packed,
         ):
             pieces = iter(lambda: packed.read(1 << 20), b"")
-            plain = decompressed(pieces, layer.media_type, LARGEST_LAYER)
+            plain = decompressed(pieces, layer.media_type, self._store.unpacking.layer)
             self._store.layers.receive(directory, plain, diff_id)
         self._observe(TaskFinished("install", f"base layer {diff_id.short}"))
 

@@ -107,7 +107,8 @@ def _loader(inside: Inside, host: Platform) -> str | None:
 class Compiler:
     """A pool of compile servers. Use it as a context manager; `compile` may be called from several threads, and the
     files of one call are shared out over all servers. `own`: the interpreter's own tree is what is compiled, so it may not
-    read any bytecode that lies there. `say` hears once what a user has to know of how this machine confines it."""
+    read any bytecode that lies there. `say` hears once what a user has to know of how this machine confines it, `spend` the bytes
+    that are written."""
 
     def __init__(
         self,
@@ -116,11 +117,12 @@ class Compiler:
         *,
         own: bool = False,
         say: Callable[[str], None] | None = None,
+        spend: Callable[[int], None] | None = None,
     ) -> None:
         self._interpreter, self._own, self._say = interpreter, own, say
         self._magic = _MAGIC.get(".".join(interpreter.version.split(".")[:2]))
         self._idle: queue.SimpleQueue[_Seat] = queue.SimpleQueue()
-        self._jobs = jobs
+        self._jobs, self._spend = jobs, spend
         self._threads: ThreadPoolExecutor | None = None
         self._servers: list[_Server] = []
         self._guard = threading.Lock()
@@ -215,6 +217,8 @@ class Compiler:
                     if length >= 0:
                         data = answers.exactly(length)
                         _check(data, form, self._magic, source.path)
+                        if self._spend:
+                            self._spend(length)
                         compiled += _place(inside, source.path, data, self._interpreter.version)
         except (_ServerFailed, EOFError) as error:
             raise self._failure(server, where, str(error)) from error

@@ -45,11 +45,12 @@ class Interpreters:
     def compiler(self, jobs: int) -> Compiler:
         """Compile servers, at most `jobs` of them, for layers above the base. Raises BuildError, FetchError, FormatError,
         StoreError."""
-        return Compiler(self._own(), jobs, say=self._say)
+        return Compiler(self._own(), jobs, say=self._say, spend=self._store.headroom.spend)
 
     def base_compiler(self, jobs: int, base: Callable[[], Interpreter]) -> Compiler:
         """Compile servers for the base itself, whose own interpreter is `base()`. Raises as `compiler`."""
-        return Compiler(base() if self._base_runs_here() else self._cross(), jobs, own=True, say=self._say)
+        interpreter = base() if self._base_runs_here() else self._cross()
+        return Compiler(interpreter, jobs, own=True, say=self._say, spend=self._store.headroom.spend)
 
     def _say(self, text: str) -> None:
         self._observe(Note(text))

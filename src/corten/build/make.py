@@ -25,6 +25,7 @@ from corten.build.plan import (
 )
 from corten.build.sources import copy_file, copy_source
 from corten.build.wheel import place_wheel
+from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
 from corten.packages.files import Deb, Wheel
 from corten.project.model import SourceFile
@@ -109,11 +110,16 @@ def make_environment(layer: EnvironmentLayer, tree: Path) -> None:
 
 
 def make_wheel(
-    layer: WheelLayer, file: Path, tree: Path, compiler: Compiler, advance: Advance | None = None
+    layer: WheelLayer,
+    file: Path,
+    tree: Path,
+    compiler: Compiler,
+    advance: Advance | None = None,
+    bound: Bound = WHEEL,
 ) -> None:
     """One wheel with its bytecode."""
     environment = Environment(layer.prefix, layer.python)
-    place_wheel(file, layer.wheel.file, environment, tree, advance)
+    place_wheel(file, layer.wheel.file, environment, tree, advance, bound)
     compiler.compile(tree, sources_below(tree, environment.site_packages), "unchecked")
 
 
@@ -132,12 +138,14 @@ def make_serving(
     server: Sequence[tuple[str, Path]],
     tree: Path,
     compiler: Compiler,
+    advance: Advance | None = None,
+    bound: Bound = WHEEL,
 ) -> None:
     """The model server: its environment, its packages and `corten_serve`, whose files are `server`."""
     make_environment(layer.environment, tree)
     environment = Environment(layer.environment.prefix, layer.wheels[0].python if layer.wheels else "3")
     for wheel in layer.wheels:
-        place_wheel(files[wheel.wheel.sha256], wheel.wheel.file, environment, tree)
+        place_wheel(files[wheel.wheel.sha256], wheel.wheel.file, environment, tree, advance, bound)
     with Inside(tree) as inside:
         for name, source in server:
             copy_file(source, inside, f"opt/corten/app/corten_serve/{name}")

@@ -27,10 +27,12 @@ from installer.sources import WheelFile
 from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from corten.build.environment import Environment
-from corten.errors import BuildError
+from corten.errors import BuildError, FormatError
+from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
 
 _PIECE = 1 << 20
+_LARGEST_CONTENTS = 64 << 20  # of the archive's table of contents, which `zipfile` reads as a whole
 _LARGEST_METADATA = 64 << 20
 _DEEPEST = 128
 # Refusals of a disk that a wheel's own paths provoke: a file where it wants a folder, names that are too long.
@@ -45,15 +47,18 @@ def place_wheel(
     environment: Environment,
     tree: Path,
     advance: Callable[[int], None] | None = None,
+    bound: Bound = WHEEL,
 ) -> None:
     """Install the wheel file `wheel`, called `file_name`, below `tree`, which stands for the image's root.
 
     Nothing is written outside of `tree`. `advance` hears the bytes written. Raises BuildError naming the wheel when it
-    is not a wheel, is damaged, or has a path that leaves the environment."""
+    is not a wheel, is damaged, has a path that leaves the environment, or would unpack to more than `bound` allows: then nothing is
+    written."""
     tree.mkdir(parents=True, exist_ok=True)
     try:
-        with zipfile.ZipFile(wheel) as archive, Inside(tree) as inside:
+        with _Guarded(wheel) as file, zipfile.ZipFile(file) as archive, Inside(tree) as inside:
             archive.filename = file_name
+            _check_size(archive, file_name, wheel.stat().st_size, bound)
             _check_size_of_metadata(archive)
             source = WheelFile(archive)
             destination = _Tree(environment, source.distribution, inside, advance)
@@ -75,10 +80,43 @@ def place_wheel(
         ) from error
 
 
+class _Guarded(io.BufferedReader):
+    """The file `path`, of which nobody reads more at a time than a table of contents may have."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """`size` bytes, or all that are left. Raises ValueError for more than a table of contents may have."""
+        wanted = size
+        if wanted is None or wanted < 0:
+            wanted = os.fstat(self.fileno()).st_size - self.tell()
+        if wanted > _LARGEST_CONTENTS:
+            raise ValueError(f"its table of contents has {wanted} bytes")
+        return super().read(size)
+
+
+def _check_size(archive: zipfile.ZipFile, name: str, packed: int, bound: Bound) -> None:
+    """Raises BuildError for more files or bytes than a wheel may have. `zipfile` never reads more of a member than it declares."""
+    members = archive.infolist()
+    try:
+        bound.check_entries(len(members), f"the wheel '{name}'")
+        bound.check(sum(member.file_size for member in members), packed, f"the wheel '{name}'")
+    except FormatError as error:
+        raise BuildError(error.message, error.hint) from None
+
+
 def _check_size_of_metadata(archive: zipfile.ZipFile) -> None:
-    """The files in .dist-info are read into memory, and a zip archive can say that a megabyte is a gigabyte."""
+    """The files in .dist-info are read into memory, and so are scripts whose first line is changed; a zip archive can say that a
+    megabyte is a gigabyte."""
     for entry in archive.infolist():
-        if ".dist-info/" in entry.filename and entry.file_size > _LARGEST_METADATA:
+        if entry.file_size <= _LARGEST_METADATA:
+            continue
+        read = ".dist-info/" in entry.filename
+        if not read and ".data/scripts/" in entry.filename:
+            with archive.open(entry) as script:
+                read = script.read(8) == b"#!python"
+        if read:
             raise ValueError(f"its '{entry.filename}' has {entry.file_size} bytes")
 
 

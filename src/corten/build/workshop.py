@@ -195,6 +195,7 @@ class Workshop:
             if self._store.layers.find(layer.key) is not None:
                 return
             self._observe(TaskStarted("install", layer.title, None))
+            self._store.headroom.need()
             directory = turn.enter(self.directory())
             fill(_fresh(directory))
             turn.made.append((layer, directory))
@@ -214,6 +215,7 @@ class Workshop:
             if self._store.layers.find(layer.key) is not None:
                 yield None
                 return
+            self._store.headroom.need()
             self._observe(TaskStarted(phase, layer.title, total))
             with self.directory() as directory:
                 yield _fresh(directory)
@@ -249,6 +251,7 @@ class Workshop:
     def _advance(self, layer: PackageLayer) -> Callable[[int], None]:
         def advance(amount: int) -> None:
             self._check(amount)
+            self._store.headroom.spend(amount)
             self._observe(TaskAdvanced("install", layer.title, amount))
 
         return advance
@@ -271,10 +274,18 @@ class Workshop:
 
     def _wheel(self, layer: WheelLayer, tree: Path) -> None:
         file = self._files[layer.wheel.sha256]
-        make.make_wheel(layer, file, tree, self.compiler(), self._advance(layer))
+        make.make_wheel(layer, file, tree, self.compiler(), self._advance(layer), self._store.unpacking.wheel)
 
     def _serving(self, layer: ServingLayer, tree: Path) -> None:
-        make.make_serving(layer, self._files, self._server, tree, self.compiler())
+        make.make_serving(
+            layer,
+            self._files,
+            self._server,
+            tree,
+            self.compiler(),
+            self._advance(layer),
+            self._store.unpacking.wheel,
+        )
 
     def _bucket(self, layer: BucketLayer) -> None:
         with self._making(layer) as tree:

@@ -26,6 +26,7 @@ from isal import __version__ as isal_version
 from isal import igzip_lib, isal_zlib
 
 from corten.errors import FormatError
+from corten.oci.bound import Bound
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -51,10 +52,6 @@ _FED = 256 << 10
 _LARGEST_WINDOW = 27
 """Bits: no zstd frame makes us hold more than 128 MiB (RFC 8878 recommends to support 8 MiB; `zstd --long` writes 27 bits)."""
 _MOST_MEMBERS = 4_000_000
-_RATIO = 256
-_RATIO_FREE = 1 << 30
-"""Within the first GiB any ratio passes: a layer with a file of zeros is real, and gzip packs it 1,030 times. A stream beyond that
-that is still packed more than 256 times is a bomb: text and code reach 3 to 10, logs and dumps 50."""
 
 _TELLING = 6
 """Bytes that tell how a blob is packed."""
@@ -149,19 +146,18 @@ def compressible(sample: bytes) -> bool:
     return ratio(sample) <= _GAIN
 
 
-def decompressed(pieces: Iterable[bytes], media_type: str, limit: int) -> Iterator[bytes]:
+def decompressed(pieces: Iterable[bytes], media_type: str, bound: Bound) -> Iterator[bytes]:
     """The plain tar stream in a layer blob of that media type, in pieces of at most 1 MiB or of the size they came in: gzip
     (all members), zstd (all frames), or plain; the first bytes decide which. Raises FormatError for damage, for a stream
     that ends early, for anything after its end that is no member or frame (zeros at the end of gzip pass, as gzip(1) has
-    it), for more than `limit` bytes, for a bomb by its ratio, and for media types that are not layers or may not be
-    distributed."""
+    it), for more than `bound` allows, and for media types that are not layers or may not be distributed."""
     kind, pieces = detected(pieces, packed_as(media_type))
-    return unpacked(pieces, kind, limit)
+    return unpacked(pieces, kind, bound)
 
 
-def unpacked(pieces: Iterable[bytes], kind: Compression, limit: int) -> Iterator[bytes]:
+def unpacked(pieces: Iterable[bytes], kind: Compression, bound: Bound) -> Iterator[bytes]:
     """`decompressed`, for pieces that are known to be packed as `kind`."""
-    return _bounded(pieces, limit) if kind == "raw" else _unpacked(pieces, kind, limit)
+    return _bounded(pieces, bound) if kind == "raw" else _unpacked(pieces, kind, bound)
 
 
 def detected(pieces: Iterable[bytes], declared: Compression) -> tuple[Compression, Iterator[bytes]]:
@@ -281,7 +277,7 @@ def _fed(pieces: Iterable[bytes]) -> Iterator[bytes]:
                 yield bytes(view[start : start + _FED])
 
 
-def _unpacked(pieces: Iterable[bytes], kind: Compression, limit: int) -> Iterator[bytes]:
+def _unpacked(pieces: Iterable[bytes], kind: Compression, bound: Bound) -> Iterator[bytes]:
     packed = plain = members = 0
     member: _Decompressor | None = None
     padded = False
@@ -307,7 +303,7 @@ def _unpacked(pieces: Iterable[bytes], kind: Compression, limit: int) -> Iterato
             data = b""
             if out:
                 plain += len(out)
-                _check(plain, packed, limit)
+                bound.check(plain, packed, "a layer")
                 yield out
             if member.eof:
                 data, member = member.unused_data, None
@@ -317,18 +313,9 @@ def _unpacked(pieces: Iterable[bytes], kind: Compression, limit: int) -> Iterato
         raise FormatError(f"a layer's {kind} stream ends early")
 
 
-def _check(plain: int, packed: int, limit: int) -> None:
-    if plain > limit:
-        raise FormatError(f"a layer is larger than {limit} bytes when it is unpacked")
-    if plain > _RATIO_FREE and plain > packed * _RATIO:
-        raise FormatError(
-            f"a layer of {packed} bytes unpacks to more than {plain}, which looks like a decompression bomb"
-        )
-
-
-def _bounded(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
+def _bounded(pieces: Iterable[bytes], bound: Bound) -> Iterator[bytes]:
     total = 0
     for piece in pieces:
         total += len(piece)
-        _check(total, total, limit)
+        bound.check(total, total, "a layer")
         yield piece

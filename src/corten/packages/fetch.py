@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from corten.errors import FetchError
-from corten.events import Observer
+from corten.events import Event, Observer, TaskAdvanced
 from corten.packages.files import Deb, Wheel
 from corten.packages.http import Absent, Http
 from corten.packages.indexes import Indexes
@@ -134,7 +134,15 @@ def _one(store: Store, item: _Wanted, observe: Observer, http: Http, cancelled: 
         if store.files.path(item.sha256, item.kind) is not None:
             return
         incoming = store.files.incoming(item.sha256, item.kind)
+        there = incoming.stat().st_size if incoming.exists() else 0
+        store.headroom.need(max(item.size - there, 0))
         asked = ""
+
+        def watched(event: Event) -> None:
+            # Not every index says how large a file is.
+            if isinstance(event, TaskAdvanced):
+                store.headroom.spend(event.amount)
+            observe(event)
 
         def addresses() -> Iterator[str]:
             nonlocal asked
@@ -148,7 +156,7 @@ def _one(store: Store, item: _Wanted, observe: Observer, http: Http, cancelled: 
                 incoming,
                 sha256=item.sha256,
                 size=item.size if item.size >= 0 else None,
-                observe=observe,
+                observe=watched,
                 name=item.name,
                 cancelled=cancelled,
             )

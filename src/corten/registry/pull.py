@@ -29,9 +29,6 @@ from corten.store.locks import Busy
 from corten.store.store import Store
 from corten.values import dataclass
 
-LARGEST_LAYER = 256 << 30
-"""Bytes of one layer when it is unpacked."""
-
 TRANSFERS = 4
 """Layers that are fetched at a time: a few hide the latency of one another, and more would only use memory."""
 
@@ -195,7 +192,7 @@ def _receive(
         try:
             with store.temporary_directory("pull") as directory:
                 kind, packed = detected(packed, packed_as(media_type))
-                plain = unpacked(packed, kind, LARGEST_LAYER)
+                plain = unpacked(packed, kind, store.unpacking.layer)
                 try:
                     store.layers.receive(directory, plain, diff_id)
                 except FormatError as error:

@@ -26,7 +26,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten.errors import FormatError, StoreError
 from corten.oci import tar
@@ -42,6 +42,9 @@ from corten.store.disk import (
     write_privately,
 )
 from corten.values import dataclass
+
+if TYPE_CHECKING:
+    from corten.store.unpacking import Headroom
 
 _HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
 _SEALED = 0o500
@@ -63,8 +66,9 @@ class Layer:
 class Layers:
     """The unpacked layers of a store."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, headroom: Callable[[], Headroom] | None = None) -> None:
         self.root = root
+        self._headroom = headroom
         self.directory = root / "layers"
         self.keys = root / "keys"
         self._boot: str | None = None
@@ -147,11 +151,14 @@ class Layers:
     def receive(self, temporary: Path, pieces: Iterable[bytes], diff_id: Digest) -> Layer:
         """Unpack `pieces`, the plain tar stream of a layer made elsewhere, and keep it as `diff_id`: in one pass, hashed on the
         way, visible when it is whole and right. `temporary` is an empty directory of this store, gone afterwards, however
-        this ends. Raises FormatError when the stream is not safe or not that layer, and whatever `pieces` raises."""
+        this ends. Raises FormatError when the stream is not safe or not that layer, StoreError when it would fill the disk, and
+        whatever `pieces` raises."""
         from corten.oci.unpack import unpack  # starting a container never needs it
 
         try:
             with explained(self.root):
+                if self._headroom is not None:
+                    pieces = self._headroom().watched(pieces)
                 unpacked = unpack(pieces, temporary, diff_id.algorithm)
                 if unpacked.diff_id != diff_id:
                     raise FormatError(

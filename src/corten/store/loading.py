@@ -31,11 +31,6 @@ from corten.store.disk import explained
 from corten.store.images import Image
 from corten.store.store import Store
 
-LARGEST_LAYER = 256 << 30
-"""Bytes of one layer when it is unpacked."""
-LARGEST_ARCHIVE = 1 << 40
-"""Bytes of an archive when it is unpacked."""
-
 _PIECE = 1 << 20
 _AT_A_TIME = 4
 _PACKED = {b"\x1f\x8b": media.LAYER_GZIP, b"\x28\xb5\x2f\xfd": media.LAYER_ZSTD}
@@ -92,11 +87,13 @@ def _spooled(store: Store, source: BinaryIO, title: str, observe: Observer) -> I
         head = source.read(_PIECE)
         media_type = _packed_as(head, title)
         try:
-            for piece in decompressed(_pieces(head, source), media_type, LARGEST_ARCHIVE):
+            for piece in store.headroom.watched(
+                decompressed(_pieces(head, source), media_type, store.unpacking.archive)
+            ):
                 plain.write(piece)
                 observe(TaskAdvanced("copy", title, len(piece)))
         except FormatError as error:
-            raise FormatError(f"'{title}' cannot be read: {error.message}") from error
+            raise FormatError(f"'{title}' cannot be read: {error.message}", error.hint) from error
         plain.flush()
         observe(TaskFinished("copy", title))
         yield plain
@@ -163,7 +160,9 @@ def _receive(store: Store, diff_id: Digest, blob: Blob, observe: Observer, stop:
     try:
         with store.temporary_directory("load") as directory, blob.open() as file:
             packed = _checked(file, blob, diff_id, observe, stop)
-            store.layers.receive(directory, decompressed(packed, blob.media_type, LARGEST_LAYER), diff_id)
+            store.layers.receive(
+                directory, decompressed(packed, blob.media_type, store.unpacking.layer), diff_id
+            )
             for _ in packed:  # what an archive's end mark hides counts for the blob's digest
                 pass
     except FormatError as error:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corten.store.blobs import Blobs
 from corten.store.disk import close_to_others, explained, private_directory, remove_tree, write_atomically
@@ -22,6 +24,9 @@ from corten.store.layers import Layers
 from corten.store.locks import Busy, locked
 from corten.store.marker import MARKER
 from corten.store.repo_digests import RepoDigests
+
+if TYPE_CHECKING:
+    from corten.store.unpacking import Headroom, Unpacking
 
 _MARK = b"This directory is Corten's store. 'corten prune' and 'corten store check' take care of it.\n"
 _DIRECTORIES = (
@@ -46,13 +51,16 @@ class Store:
     """A store on this disk. Opening one is cheap and creates nothing; directories come with the first write.
 
     Whatever the umask, the store's directories are its user's alone, and so is what lies in them: configurations, wheels from
-    private indexes, what is being built, secrets of containers. Only below a layer's `fs` modes are those of the image."""
+    private indexes, what is being built, secrets of containers. Only below a layer's `fs` modes are those of the image.
 
-    def __init__(self, root: Path) -> None:
+    `environment` says how much may be unpacked into it."""
+
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
         self.root = root
+        self._environment = environment or {}
         self.blobs = Blobs(root)
         self.files = Files(root)
-        self.layers = Layers(root)
+        self.layers = Layers(root, lambda: self.headroom)
         self.images = Images(root, self.blobs)
         self.encodings = Encodings(root)
         self.repo_digests = RepoDigests(root)
@@ -66,7 +74,22 @@ class Store:
             home = os.environ.get("CORTEN_HOME")
             data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
             root = Path(home) if home else Path(data) / "corten"
-        return cls(root.absolute())
+        return cls(root.absolute(), os.environ)
+
+    @cached_property
+    def unpacking(self) -> Unpacking:
+        """What may be unpacked into this store. Raises UsageError for variables that say nonsense."""
+        # Imported when something is unpacked: starting a container never is.
+        from corten.store.unpacking import unpacking_from
+
+        return unpacking_from(self._environment)
+
+    @cached_property
+    def headroom(self) -> Headroom:
+        """What watches the free space of this store's disk. Raises as `unpacking`."""
+        from corten.store.unpacking import Headroom
+
+        return Headroom(self.root, self.unpacking.keep)
 
     def _prepare(self) -> None:
         """Make the store's directory, and make private what an earlier version of Corten has left open to others. Before the
