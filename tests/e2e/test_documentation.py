@@ -1,107 +1,53 @@
-"""What the documentation shows is true: its commands run, its links lead somewhere, the paths it names exist.
-
-Blocks marked `sh` run in order, in one folder called `project` for each page, and must all succeed. `<!-- file: NAME` with
-a text up to `-->` puts a file there first; without a text it is the Python block before it.
-`<!-- shows: TEXT -->`: the commands print that text. An example's README runs
-in a copy of the example. Ports 8000 (`up`) and 5000 (`registry`) are replaced by free ones.
-"""
+"""What the documentation shows is true: its commands run (`support.pages` says how), its links lead somewhere, the paths it
+names exist."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from support.command import Corten
+from support.pages import BLOCK, ROOT, followed, has_commands
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")])
-ALL = sorted([*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"^<!-- file: (\S+)(?:\n(.*?))?\s*-->$", re.MULTILINE | re.DOTALL)
-
-
-SHOWS = re.compile(r"^<!-- shows: (.*) -->$", re.MULTILINE)
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
+ALL = sorted(
+    [
+        *PAGES,
+        *ROOT.glob("examples/*/README.md"),
+        ROOT / "ARCHITECTURE.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
+    ]
+)
 
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def shell_blocks(page: Path) -> list[str]:
-    return [text for language, text in BLOCK.findall(page.read_text()) if language == "sh"]
-
-
+# What the examples' own pages show runs in test_examples.py, which then looks closer at what they started.
 @pytest.mark.e2e
-@pytest.mark.parametrize("page", [page for page in PAGES if shell_blocks(page)], ids=name_of)
-def test_shown_commands_run(page: Path, corten: Corten, tmp_path: Path) -> None:
-    folder = tmp_path / "project"
-    if page.is_relative_to(ROOT / "examples"):
-        ignore = shutil.ignore_patterns("*.joblib", "corten.lock", "checkpoints", "__pycache__")
-        shutil.copytree(page.parent, folder := tmp_path / page.parent.name, ignore=ignore)
-    else:
-        folder.mkdir()
-    for found in FILE.finditer(page.read_text()):
-        name, text = found.groups()
-        if text is None:
-            before = page.read_text()[: found.start()]
-            text = [body for language, body in BLOCK.findall(before) if language == "python"][-1]
-        (folder / name).write_text(text)
-
-    with socket.socket() as probe, socket.socket() as other:
-        probe.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        port, registry_port = probe.getsockname()[1], other.getsockname()[1]
-    programs = tmp_path / "bin"
-    programs.mkdir()
+@pytest.mark.parametrize("page", [page for page in PAGES if has_commands(page)], ids=name_of)
+def test_shown_commands_run(page: Path, corten: Corten, base_home: Path, tmp_path: Path) -> None:
     # `prune` and `stop --all` would hit what other tests have in the shared store, so a page has its own, beside it.
     with tempfile.TemporaryDirectory(prefix="page-", dir=corten.home.parent) as home:
-        own = corten.at(Path(home))
-        parts = [corten.home / name for name in ("blobs", "caches", "files", "images", "keys", "layers")]
-        # Other tests may add to the shared store meanwhile; what is missed is made again.
+        # What is missed because it goes away meanwhile is made again.
+        parts = [*base_home.iterdir(), corten.home / "caches"]
         subprocess.run(["cp", "-al", *(part for part in parts if part.exists()), home], check=False)
-        run_page(page, folder, programs, own, port, registry_port)
+        with followed(page, tmp_path, corten.at(Path(home)), ending=("stop", "--all")):
+            pass
 
 
-def run_page(page: Path, folder: Path, programs: Path, own: Corten, port: int, registry_port: int) -> None:
-    (programs / "corten").write_text(
-        f"""#!/bin/sh
-[ "$1" != up ] || [ "${{2:-}}" = --update ] || set -- "$@" --port {port}
-[ "$1" != registry ] || set -- "$@" --port {registry_port}
-exec {sys.executable} -P -m corten "$@"
-"""
-    )
-    (programs / "corten").chmod(0o755)
-    (programs / "python").symlink_to(sys.executable)
-    script = "set -euxo pipefail\n" + "\n".join(shell_blocks(page))
-    for shown_port, free in ((8000, port), (5000, registry_port)):
-        script = script.replace(f"localhost:{shown_port}", f"localhost:{free}")
-    variables = own.variables()
-    variables |= {"PATH": f"{programs}:{variables['PATH']}", "URL": f"http://localhost:{port}/predict"}
-    variables.pop("VIRTUAL_ENV", None)
-    try:
-        done = subprocess.run(
-            ["bash", "-c", script],
-            cwd=folder,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-    finally:
-        own("stop", "--all")
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stdout + done.stderr
-    for text in SHOWS.findall(page.read_text()):
-        assert text in done.stdout
+def test_every_page_of_an_example_is_followed() -> None:
+    """By a test of its own."""
+    tests = (ROOT / "tests/e2e/test_examples.py").read_text()
+    names = {page.parent.name for page in ROOT.glob("examples/*/README.md")}
+    assert names == set(re.findall(r'followed_example\("([\w-]+)"\)', tests))
 
 
 @pytest.mark.parametrize("page", ALL, ids=name_of)

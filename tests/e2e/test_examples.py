@@ -1,46 +1,42 @@
-"""Every example as its README tells it: built, run or served for real, asked, and stopped."""
+"""Every example as its README tells it: the commands that it shows are run, and what they have built, trained and served is
+then looked at closer and stopped. (`test_documentation.py` follows the other pages.)"""
 
 from __future__ import annotations
 
 import json
 import os
 import pty
-import shutil
+import re
 import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.command import Corten
+from support.pages import ROOT, Followed, copy_example, followed
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SETOSA = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 VIRGINICA = {"sepal_length": 6.3, "sepal_width": 2.9, "petal_length": 5.6, "petal_width": 1.8}
 
 pytestmark = pytest.mark.e2e
 
 
+Follow = Callable[[str], AbstractContextManager[Followed]]
+
+
 @pytest.fixture
-def example(tmp_path: Path) -> Callable[[str], Path]:
-    """Copies an example, so that nothing is written beside it."""
-
-    def copy(name: str) -> Path:
-        target = tmp_path / name
-        shutil.copytree(
-            EXAMPLES / name,
-            target,
-            ignore=shutil.ignore_patterns("*.joblib", "corten.lock", "checkpoints", "__pycache__"),
-        )
-        return target
-
-    return copy
+def followed_example(corten: Corten, tmp_path: Path) -> Follow:
+    """Follows an example's README in a copy of the example."""
+    return lambda name: followed(
+        ROOT / "examples" / name / "README.md", tmp_path, corten, ending=("stop", name)
+    )
 
 
 def ask(url: str, body: Any = None) -> tuple[int, Any]:
@@ -60,31 +56,22 @@ def listed(corten: Corten) -> list[dict[str, Any]]:
     return rows
 
 
-@contextmanager
-def serving(corten: Corten, folder: Path, *arguments: str) -> Iterator[str]:
-    """`corten up --detach` on a free port; stopped at the end, whatever happens, and then really gone."""
-    done = corten("up", folder, "--detach", "--port", "0", *arguments)
-    url = done.stdout.strip()
-    assert url.startswith("http://127.0.0.1:")
-    assert "\n" not in url
-    (name,) = [row["name"] for row in listed(corten) if row["url"] == url]
-    try:
-        yield url
-    finally:
-        stopped = corten("stop", name)
-    assert stopped.stdout.strip() == name
+def check_it_stops(corten: Corten, name: str, url: str) -> None:
+    """It is listed, and when it is stopped it is really gone."""
+    assert [row["name"] for row in listed(corten) if row["url"] == url] == [name]
+    assert corten("stop", name).stdout.strip() == name
     assert name not in [row["name"] for row in listed(corten)]
     with pytest.raises(OSError):
         urllib.request.urlopen(url, timeout=5)
 
 
-def test_iris_is_trained_in_its_own_image_and_served(corten: Corten, example: Callable[[str], Path]) -> None:
-    iris = example("iris")
-    trained = corten("run", "-v", f"{iris}:/app", iris, "--", "python", "train.py")
-    assert "wrote model.joblib" in trained.stdout
-    assert (iris / "model.joblib").stat().st_size > 1000
-
-    with serving(corten, iris) as url:
+def test_iris_is_trained_in_its_own_image_and_served(corten: Corten, followed_example: Follow) -> None:
+    with followed_example("iris") as iris:
+        assert "wrote model.joblib" in iris.said
+        assert (iris.folder / "model.joblib").stat().st_size > 1000
+        # `up` prints where it answers, and nothing else.
+        url = iris.url
+        assert url in iris.said.splitlines()
         status, answer = ask(f"{url}/predict", SETOSA)
         assert (status, answer["species"]) == (200, "setosa")
         status, answer = ask(f"{url}/predict", VIRGINICA)
@@ -102,37 +89,38 @@ def test_iris_is_trained_in_its_own_image_and_served(corten: Corten, example: Ca
         document = ask(f"{url}/openapi.json")[1]
         assert document["info"]["title"] == "iris"
         assert set(json.dumps(document).split('"')) >= {*SETOSA, "setosa", "virginica", "species"}
+        check_it_stops(corten, "iris", url)
 
 
-def test_a_pipeline_is_served_without_code(corten: Corten, example: Callable[[str], Path]) -> None:
-    wine = example("wine")
-    corten("run", "-v", f"{wine}:/app", wine, "--", "python", "train.py")
+def test_a_pipeline_is_served_without_code(corten: Corten, followed_example: Follow) -> None:
     sample = {"alcohol": 12.3, "flavanoids": 2.0, "color_intensity": 2.8, "proline": 500}
-    with serving(corten, wine) as url:
-        status, answer = ask(f"{url}/predict", sample)
+    with followed_example("wine") as wine:
+        status, answer = ask(f"{wine.url}/predict", sample)
         assert (status, answer["prediction"]) == (200, "grignolino")
         assert set(answer["probabilities"]) == {"barolo", "grignolino", "barbera"}
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
-        status, answer = ask(f"{url}/predict", {**sample, "alcohol": "strong"})
+        status, answer = ask(f"{wine.url}/predict", {**sample, "alcohol": "strong"})
         assert status == 422
         assert answer["problems"][0]["field"] == "alcohol"
-        assert set(sample) <= set(json.dumps(ask(f"{url}/openapi.json")[1]).split('"'))
+        assert set(sample) <= set(json.dumps(ask(f"{wine.url}/openapi.json")[1]).split('"'))
+        check_it_stops(corten, "wine", wine.url)
 
 
-def test_iris_without_its_weights_is_not_served(corten: Corten, example: Callable[[str], Path]) -> None:
+def test_iris_without_its_weights_is_not_served(corten: Corten, tmp_path: Path) -> None:
     """Whoever forgets to train is told, and not after a minute."""
-    iris = example("iris")
-    failed = corten("up", iris, "--port", "0", code=None)
+    failed = corten("up", copy_example("iris", tmp_path), "--port", "0", code=None)
     assert failed.returncode in (1, 2)
     assert "'model.joblib'" in failed.stderr
     assert "hint:" in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
-def test_embeddings_of_alike_sentences_are_close(corten: Corten, example: Callable[[str], Path]) -> None:
-    sentences = ["a small dog", "a puppy", "interest rates were raised"]
-    with serving(corten, example("embeddings")) as url:
-        status, vectors = ask(f"{url}/predict", {"sentences": sentences})
+def test_embeddings_of_alike_sentences_are_close(corten: Corten, followed_example: Follow) -> None:
+    with followed_example("embeddings") as embeddings:
+        url = embeddings.url
+        status, vectors = ask(
+            f"{url}/predict", {"sentences": ["a small dog", "a puppy", "interest rates were raised"]}
+        )
         assert status == 200
         assert [len(vector) for vector in vectors] == [384, 384, 384]
         dog, puppy, rates = vectors
@@ -142,50 +130,45 @@ def test_embeddings_of_alike_sentences_are_close(corten: Corten, example: Callab
 
         assert alike(dog, dog) == pytest.approx(1, abs=1e-3)
         assert alike(dog, puppy) > alike(dog, rates) + 0.3
-        # The example's own script says the same.
-        shown = subprocess.run(
-            ["python3", EXAMPLES / "embeddings" / "compare.py", *sentences],
-            env={**os.environ, "URL": f"{url}/predict"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        scores = [float(line.split()[0]) for line in shown.stdout.splitlines()]
-        assert scores[0] > scores[1]
+        # The example's own script says the same of the sentences in its README.
+        scores = re.findall(r"(-?\d\.\d\d)  ([a-z ]+)$", embeddings.said, re.MULTILINE)
+        assert [sentence for _, sentence in scores] == ["a puppy", "interest rates"]
+        assert float(scores[0][0]) > float(scores[1][0])
+        check_it_stops(corten, "embeddings", url)
 
 
-def test_a_web_application_is_served_untouched(corten: Corten, example: Callable[[str], Path]) -> None:
-    app = example("flask-app")
-    with serving(corten, app, "-e", "PORT=5055") as url:
-        status, answer = ask(f"{url}/score", {"text": "The cat sat on the mat."})
+def test_a_web_application_is_served_untouched(corten: Corten, followed_example: Follow) -> None:
+    files = {path.name for path in (ROOT / "examples/flask-app").iterdir()} - {"corten.lock", "__pycache__"}
+    with followed_example("flask-app") as app:
+        status, answer = ask(f"{app.url}/score", {"text": "The cat sat on the mat."})
         assert (status, answer["words"]) == (200, 6)
         assert answer["score"] > 100
-        with urllib.request.urlopen(url, timeout=30) as page:
+        with urllib.request.urlopen(app.url, timeout=30) as page:
             assert b"<form" in page.read()
-    assert sorted(path.name for path in app.iterdir()) == [
-        "README.md",
-        "app.py",
-        "corten.lock",
-        "requirements.txt",
-        "static",
-        "templates",
-    ]
+        check_it_stops(corten, "flask-app", app.url)
+        assert {path.name for path in app.folder.iterdir()} == files | {"corten.lock"}
+        # At another port inside, of its own choice.
+        done = corten("up", app.folder, "--detach", "--port", "0", "-e", "PORT=5055")
+        url = done.stdout.strip()
+        assert url.startswith("http://127.0.0.1:")
+        assert "\n" not in url
+        assert ask(f"{url}/score", {"text": "The cat sat on the mat."})[0] == 200
+        check_it_stops(corten, "flask-app", url)
 
 
-def test_a_training_loop_leaves_its_checkpoint(corten: Corten, example: Callable[[str], Path]) -> None:
-    folder = example("train-torch")
-    checkpoints = folder / "checkpoints"
-    checkpoints.mkdir()
-    volume = ("-v", f"{checkpoints}:/app/checkpoints")
-    trained = corten("run", *volume, folder, "--", "python", "train.py", "--epochs", "6")
-    assert "epoch 6: loss" in trained.stdout
-    first = (checkpoints / "spirals.pt").read_bytes()
-    assert len(first) > 10_000
-    again = corten("run", *volume, folder, "--", "python", "train.py", "--epochs", "1")
-    assert "going on after epoch 6" in again.stdout
-    assert (checkpoints / "spirals.pt").read_bytes() != first
-    # A command's own exit code passes through.
-    corten("run", folder, "--", "python", "train.py", "--epochs", "many", code=2)
+def test_a_training_loop_leaves_its_checkpoint(corten: Corten, followed_example: Follow) -> None:
+    with followed_example("train-torch") as example:
+        folder, checkpoints = example.folder, example.folder / "checkpoints"
+        assert "epoch 60: loss" in example.said
+        assert "going on after epoch 60" in example.said
+        first = (checkpoints / "spirals.pt").read_bytes()
+        assert len(first) > 10_000
+        volume = ("-v", f"{checkpoints}:/app/checkpoints")
+        again = corten("run", *volume, folder, "--", "python", "train.py", "--epochs", "1")
+        assert "going on after epoch 80" in again.stdout
+        assert (checkpoints / "spirals.pt").read_bytes() != first
+        # A command's own exit code passes through.
+        corten("run", folder, "--", "python", "train.py", "--epochs", "many", code=2)
 
 
 def test_ctrl_c_ends_up_cleanly(corten: Corten, project: Callable[..., Path]) -> None:
