@@ -86,6 +86,20 @@ def test_a_name_that_is_refused_leaves_no_lock(own: Corten) -> None:
     assert not is_locked(lock_path(directory))
 
 
+def test_a_name_that_nobody_asked_for_is_never_one_that_is_there(own: Corten) -> None:
+    """Also where that container has ended, and keeps its name to be looked at."""
+    directory = ended(own, "taken")
+    store = Store(own.home)
+    image = store.images.get("runner", Platform.host())
+    names = iter(["taken", "taken", "free"])
+    made = Made(image, RunOptions(), store, Life(), propose=lambda: next(names))
+    assert made.name == "free"
+    made.remove()
+    made.release()
+    assert not is_locked(lock_path(directory))
+    assert records.read(directory) is not None
+
+
 def test_a_container_that_is_removed_while_it_is_started_again_is_not_made_anew(own: Corten) -> None:
     directory = ended(own, "going")
     store = Store(own.home)

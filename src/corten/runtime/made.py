@@ -40,6 +40,8 @@ from corten.store.store import Store
 from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from corten.runtime.cdi.model import Edits
     from corten.runtime.network.preparing import Prepared
     from corten.runtime.users import User
@@ -79,11 +81,12 @@ class Made:
         life: Life,
         again: Record | None = None,
         observe: Observer = ignore,
+        propose: Callable[[], str] = random_name,
     ) -> None:
-        """Take the name and make the directory; or take those of the container `again`, which has ended. Raises
-        UsageError where the name is taken, RuntimeFailure where a layer of the image is missing."""
+        """Take the name and make the directory; or take those of the container `again`, which has ended. `propose` makes names
+        for containers that nobody named. Raises UsageError where the name is taken, RuntimeFailure where a layer of the image is missing."""
         self.image, self.options, self.store, self.life = image, options, store, life
-        self.limits = options.limits
+        self.limits, self._propose = options.limits, propose
         waiting = Note("waiting for 'corten prune' to end")
         # `prune` keeps the layers of containers that it can see: from the end of this on, of this one too.
         with (
@@ -180,7 +183,7 @@ class Made:
 
     def _reserve(self, wanted: str | None) -> tuple[str, Path, int]:
         for _ in range(50):
-            name = wanted or (random_name())
+            name = wanted or self._propose()
             directory = self.store.containers_directory / name
             descriptor = os.open(lock_path(directory), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -194,6 +197,10 @@ class Made:
                     # of this machine may reach them.
                     directory.mkdir(mode=0o700)
                 except FileExistsError:
+                    if wanted is None:
+                        # Nobody asked for this name, so whoever has it keeps it.
+                        os.close(descriptor)
+                        continue
                     self._check_replaceable(directory)
                     # Nobody holds its lock: it has ended, and gives its name to the next.
                     remove(directory)
