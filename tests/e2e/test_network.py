@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -18,10 +19,11 @@ import pytest
 
 from support.command import Corten
 from support.runner import Plain
+from support.shared import WORKER
 
 pytestmark = pytest.mark.e2e
 Command = Callable[..., subprocess.CompletedProcess[str]]
-TUN = Path("/dev/net/tun")
+OVER = 'mount --bind "$0" /dev/net/tun && exec "$@"'
 
 ASK = """
 import socket, sys, threading
@@ -56,23 +58,42 @@ while True:
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tun() -> Iterator[None]:
-    """The device is open to everybody, as it is on most machines."""
-    before = TUN.stat().st_mode & 0o777
-    TUN.chmod(0o666)
-    yield
-    TUN.chmod(before)
+@pytest.fixture(scope="session")
+def with_device(
+    corten: Corten, runner: str, plain_runners: Callable[[str], Plain], open_directory: Path
+) -> Callable[[str, int], Command]:
+    """The command as a kind of user, where the device of networks has this mode. Only the command sees it so."""
+
+    def make(kind: str, mode: int) -> Command:
+        device = open_directory / f"tun-{mode:o}"
+        if not device.exists():
+            os.mknod(device, stat.S_IFCHR, os.makedev(10, 200))
+            device.chmod(mode)
+        plain = None if kind == "root" else plain_runners(kind)
+
+        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+            argv = plain.command(*arguments) if plain else corten.command(*arguments)
+            return subprocess.run(
+                ["unshare", "--mount", "sh", "-c", OVER, device, *argv],
+                env=None if plain else corten.variables(),
+                cwd=plain.home if plain else None,
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                timeout=120,
+            )
+
+        return run
+
+    return make
 
 
 @pytest.fixture(params=["root", "subuids", "none"])
-def command(
-    request: pytest.FixtureRequest, corten: Corten, runner: str, plain_runners: Callable[[str], Plain]
-) -> Command:
-    """The command as root and as plain users, each with a store that has the image."""
-    if request.param != "root":
-        return plain_runners(request.param)
-    return lambda *arguments: corten(*arguments, code=None)
+def command(request: pytest.FixtureRequest, with_device: Callable[[str, int], Command]) -> Command:
+    """The command as root and as plain users, each with a store that has the image. Everybody may open the device of networks,
+    as on most machines."""
+    return with_device(request.param, 0o666)
 
 
 @contextmanager
@@ -139,6 +160,13 @@ def hears(address: str, port: int) -> str:
             return peer.recv(99).decode()
     except OSError:
         return "refused"
+
+
+def free_port(first: int, end: int) -> int:
+    """A port of the loopback interface from `first` up to `end`, at which nobody listens. Tests beside this one get another."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = range(first + int(WORKER), end, count)
+    return next(port for port in share if hears("127.0.0.1", port) == "refused")
 
 
 def answers(address: str, port: int) -> str:
@@ -225,7 +253,7 @@ def test_published_ports_on_the_chosen_address_only(command: Command) -> None:
 def test_low_ports_are_roots(corten: Corten, command: Command, runner: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         assert free
-    low = next(port for port in range(600, 1000) if hears("127.0.0.1", port) == "refused")
+    low = free_port(600, 1000)
     done = command("run", "-p", f"{low}:8000", "runner", "--", "true")
     if done.returncode != 0:
         assert "may not listen on port" in done.stderr
@@ -264,7 +292,7 @@ def test_containers_that_share_a_network(command: Command) -> None:
 
 
 def test_nothing_outlives_a_container_that_is_killed(corten: Corten, runner: str) -> None:
-    port = next(item for item in range(42000, 43000) if hears("127.0.0.1", item) == "refused")
+    port = free_port(42000, 43000)
     started = subprocess.Popen(
         corten.command(
             "run", "-p", f"{port}:8000", "-p", f"{port}:8001/udp", runner, "--", "python", "-c", SERVE
@@ -295,7 +323,7 @@ def test_a_detached_container_in_a_private_network_that_cannot_start_is_told_and
     assert command("ps", "--all", "--quiet", "--filter", f"name={name}").stdout == ""
 
 
-def test_without_the_device(corten: Corten, runner: str, plain_runners: Callable[[str], Plain]) -> None:
+def test_without_the_device(corten: Corten, runner: str, with_device: Callable[[str, int], Command]) -> None:
     """Root's ports are published all the same, without a way out, which is said; a plain user is told what is missing."""
 
     def hidden(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -322,16 +350,12 @@ def test_without_the_device(corten: Corten, runner: str, plain_runners: Callable
     done = hidden("run", "--network", "private", runner, "--", "true")
     assert done.returncode == 125
     assert "needs '/dev/net/tun'" in done.stderr
-    TUN.chmod(0o600)
-    try:
-        done = plain_runners("none")("run", "-p", "0:80", "runner", "--", "true")
-        assert (done.returncode, "chmod 0666 /dev/net/tun" in done.stderr) == (125, True), done.stderr
-        # Root needs nobody to open it.
-        with listening(own_address(), "out") as out:
-            place = f"{own_address()}:{out}"
-            assert asked(lambda *words: corten(*words), "--network", "private", "--", place) == {place: "out"}
-    finally:
-        TUN.chmod(0o666)
+    done = with_device("none", 0o600)("run", "-p", "0:80", "runner", "--", "true")
+    assert (done.returncode, "chmod 0666 /dev/net/tun" in done.stderr) == (125, True), done.stderr
+    # Root needs nobody to open it.
+    with listening(own_address(), "out") as out:
+        place = f"{own_address()}:{out}"
+        assert asked(with_device("root", 0o600), "--network", "private", "--", place) == {place: "out"}
 
 
 def test_name_servers(corten: Corten, runner: str, tmp_path: Path) -> None:

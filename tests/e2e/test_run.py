@@ -21,17 +21,15 @@ from support.plain_user import plain_user
 from support.runner import Plain
 
 pytestmark = pytest.mark.e2e
+# A time that no other test's container sleeps.
+LONG = 1_000_000 + os.getpid()
 STATUS = "import os, re; s = open('/proc/self/status').read(); print(os.getuid(), *re.findall(r'(CapEff|CapBnd|NoNewPrivs|Seccomp):\\s*(\\w+)', s))"
 
 
-@pytest.fixture(scope="module")
-def image(corten: Corten, tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture
+def image(runner: str) -> str:
     """A small image with Python, in the shared store."""
-    root = tmp_path_factory.mktemp("run") / "runner"
-    root.mkdir()
-    (root / "main.py").write_text("print('main')\n")
-    corten("build", root, "--name", "runner")
-    return "runner"
+    return runner
 
 
 @pytest.fixture
@@ -225,7 +223,9 @@ def test_a_terminal(corten: Corten, image: str) -> None:
 def test_a_terminal_that_goes_away_takes_its_container_with_it(corten: Corten, image: str) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
-        command = corten.command("run", "--name", "hung-up", image, "--", "sh", "-c", "echo up; sleep 1000")
+        command = corten.command(
+            "run", "--name", "hung-up", image, "--", "sh", "-c", f"echo up; exec sleep {LONG}"
+        )
         os.execve(command[0], command, corten.variables())
     said = b""
     while b"up" not in said:
@@ -233,7 +233,7 @@ def test_a_terminal_that_goes_away_takes_its_container_with_it(corten: Corten, i
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) in (128 + signal.SIGHUP, -signal.SIGHUP)
     assert "hung-up" not in corten("ps").stdout
-    assert "sleep\0001000" not in all_commands()
+    assert f"sleep\0{LONG}\0" not in all_commands()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -275,7 +275,7 @@ def test_what_a_caller_would_not_expect_to_matter(corten: Corten, image: str, tm
 
 def test_killed_runs_leave_nothing(corten: Corten, image: str) -> None:
     process = subprocess.Popen(
-        corten.command("run", "--name", "to-be-killed", image, "--", "sh", "-c", "echo up; sleep 1000"),
+        corten.command("run", "--name", "to-be-killed", image, "--", "sh", "-c", f"echo up; sleep {LONG}"),
         env=corten.variables(),
         stdout=subprocess.PIPE,
     )
@@ -284,11 +284,11 @@ def test_killed_runs_leave_nothing(corten: Corten, image: str) -> None:
     assert "to-be-killed" in corten("ps").stdout
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while "to-be-killed" in corten("ps").stdout and time.monotonic() < deadline:
         time.sleep(0.1)
     assert "to-be-killed" not in corten("ps").stdout
-    assert "sleep\0001000" not in all_commands()
+    assert f"sleep\0{LONG}\0" not in all_commands()
     assert "to-be-killed" not in Path("/proc/self/mountinfo").read_text()
     corten("run", image, "--", "true")
     assert not (corten.home / "containers" / "to-be-killed").exists()
