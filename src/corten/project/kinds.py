@@ -25,14 +25,15 @@ VARIABLE = rf"\$(?:{ENV_NAME}|\{{{ENV_NAME}\}})"
 NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 """One component of a repository's name (distribution-spec, "Pulling manifests")."""
 PYTHON = r"3\.[0-9]{1,2}"
-PREDICT = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+PREDICT = r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|(?:[A-Za-z0-9_][\w.-]*/)+[A-Za-z0-9_][\w.-]*\.py):[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+"""`module:name`, or `folder/file.py:name`, whose folder is then on the import path too."""
 MODEL_FILES = (".joblib", ".pkl", ".pickle", ".skops", ".onnx")
 """Endings of models that the server can serve without a predictor."""
 MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """A DNS label (RFC 1123, section 2.1): a model's name stands in URLs, and may become a host's."""
 _NO_MODEL_NAMES = ("v1", "v2")
 """Paths of the server that are not a model's."""
-_MODEL_PATH = rf"[^:/~][^:]*(?:{'|'.join(map(re.escape, MODEL_FILES))})"
+_MODEL_PATH = rf"[^:/~][^:]*(?:{'|'.join(map(re.escape, MODEL_FILES))}|/MLmodel)|MLmodel"
 SYSTEM_PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
 USER = r"(?:[0-9]{1,10}|[a-z_][a-z0-9_-]{0,31})(?::(?:[0-9]{1,10}|[a-z_][a-z0-9_-]{0,31}))?"
 GPU = r"auto|none|cu[0-9]{2,3}"
@@ -243,13 +244,11 @@ def _read_predictor(key: str, value: object) -> str:
     words = "'module:Class', 'module:function' or a model's file"
     if not isinstance(value, str):
         raise wrong(key, words, value)
-    if value.endswith(MODEL_FILES) and ":" not in value:
+    if (value.endswith((*MODEL_FILES, "/MLmodel")) or value == "MLmodel") and ":" not in value:
         return _read_file_of_model(key, value)
     module, _, name = value.partition(":")
-    if module.endswith(".py") and re.fullmatch(
-        PREDICT, f"{(dotted := module[:-3].replace('/', '.'))}:{name}"
-    ):
-        raise wrong(key, words, value, hint=f'write {key} = "{dotted}:{name}"')
+    if "/" not in module and module.endswith(".py") and re.fullmatch(PREDICT, f"{module[:-3]}:{name}"):
+        raise wrong(key, words, value, hint=f'write {key} = "{module[:-3]}:{name}"')
     if not re.fullmatch(PREDICT, value):
         raise wrong(key, words, value, hint='the module is written as in an import: predict = "predict:Iris"')
     return value

@@ -191,10 +191,10 @@ def needs(project: Project, given: Collection[str] = ()) -> list[str]:
 
 
 def _with_requirements(settings: Settings, hints: Hints) -> tuple[Settings, list[str]]:
-    """`settings` with the requirements files that the Dockerfile installs, where nothing is written and there is no lock."""
+    """`settings` with the requirements files that cog.yaml or the Dockerfile installs, where nothing is written and there is no lock."""
     if settings.requirements is not None or settings.extras or settings.groups:
         return settings, []
-    if not hints.of("Dockerfile"):
+    if not hints.of("cog") and not hints.of("Dockerfile"):
         return settings, []
     from corten.project.hints import take
 

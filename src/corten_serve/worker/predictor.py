@@ -18,6 +18,8 @@ from corten_serve.worker.handlers import Handler, handlers_of
 from corten_serve.worker.loop import Loop
 from corten_serve.worker.model_files import is_model_file, open_model
 
+_EVENTS, _CONTEXTS = ("event", "_event"), ("context", "_context", "ctx", "_ctx")
+
 
 class Predictor:
     """A base class for predictors. Any method may be async; `predict` may yield its results, which are then streamed.
@@ -154,7 +156,7 @@ def load(target: str) -> Loaded:
                 if names
                 else f"define '{path}' in '{module_name}'",
             ) from error
-    if os.environ.get("CORTEN_LAMBDA"):
+    if os.environ.get("CORTEN_LAMBDA") or _is_handler(subject):
         from corten_serve.worker.lambda_handlers import LambdaHandler
 
         handler = LambdaHandler(subject, target)
@@ -174,6 +176,14 @@ def load(target: str) -> Loaded:
     return Loaded(target, subject, handlers_of(subject, target))
 
 
+def _is_handler(subject: Any) -> bool:
+    """Whether a function is one that was written for AWS Lambda: its two parameters have the names that those have."""
+    if not inspect.isfunction(subject):
+        return False
+    names = list(inspect.signature(subject).parameters)
+    return len(names) == 2 and names[0] in _EVENTS and names[1] in _CONTEXTS
+
+
 def _is_cog(subject: Any) -> bool:
     if not os.environ.get("CORTEN_COG") and "cog" not in sys.modules:
         return False
@@ -183,7 +193,7 @@ def _is_cog(subject: Any) -> bool:
 
 
 def _from_file(path: str, target: str) -> Any:
-    """The module in a file of the project, whose name need not be one of Python's."""
+    """The module in a file of the project, whose name need not be one of Python's. Modules beside it can be imported."""
     import importlib.util
 
     place = os.path.join(os.environ.get("CORTEN_APP", "/app"), path)
@@ -194,6 +204,9 @@ def _from_file(path: str, target: str) -> Any:
             f"there is no file '{path}' for the predictor '{target}'",
             hint="the file has to be in the project's folder",
         )
+    folder = os.path.dirname(place)
+    if folder not in sys.path:
+        sys.path.insert(1 if sys.path else 0, folder)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # Pickles look for its classes there.
     spec.loader.exec_module(module)

@@ -51,3 +51,6 @@ PYTHON = (
     *("setup.cfg", "setup.py", "pyproject.toml"),
 )
 PYPROJECT = ("pyproject.toml",)
+COG = ("cog.yaml",)
+SPACES = ("README.md",)
+MLFLOW = ("MLmodel", "python_env.yaml")

@@ -91,6 +91,30 @@ SOURCES: tuple[Source, ...] = (
         names.README,
     ),
     Source(
+        "cog",
+        "cog_yaml:read",
+        0,
+        "`cog.yaml`",
+        "the Python, packages, requirements files, system packages, variables; what its `run` lines install; its other steps are named",
+        names.COG,
+    ),
+    Source(
+        "spaces",
+        "spaces:read",
+        0,
+        "`README.md` of a Space of Hugging Face",
+        "the Python; models that would be loaded from the hub are named",
+        names.SPACES,
+    ),
+    Source(
+        "mlflow",
+        "mlflow:read",
+        0,
+        "`python_env.yaml` beside `MLmodel`",
+        "the Python of a model of MLflow",
+        names.MLFLOW,
+    ),
+    Source(
         "app.json",
         "appjson:read",
         0,
@@ -123,7 +147,7 @@ SOURCES: tuple[Source, ...] = (
         names.PYTHON,
     ),
 )
-_BESIDE = ("Procfile", "Dockerfile", "app.json", "packages")
+_BESIDE = ("Procfile", "cog", "Dockerfile", "app.json", "packages", "spaces")
 _BY_NAME = {source.name: source for source in SOURCES}
 
 
@@ -161,7 +185,13 @@ class Hints:
         """The hints about a Python beside `.python-version` and `runtime.txt`, the clearest first."""
         return [
             hint
-            for hint in (*self.of("python"), *self.of("Dockerfile"))
+            for hint in (
+                *self.of("cog"),
+                *self.of("spaces"),
+                *self.of("mlflow"),
+                *self.of("python"),
+                *self.of("Dockerfile"),
+            )
             if hint.key in ("python", "requires-python")
             and hint.source not in (".python-version", "runtime.txt")
         ]

@@ -15,6 +15,8 @@ from corten.project.model import Implied
 from corten.values import dataclass
 
 _SHOWN = 6
+_BUILDS = ("cog", "Dockerfile")
+"""Files that say how an image is built."""
 _NOT_FOR_RUNNING = re.compile(
     r"(?:pytest|black|flake8|mypy|ruff|pylint|isort|tox|nox|pre-commit|debugpy|awscli|ipykernel|jupyter|jupyterlab|notebook|ipython|"
     r"coverage|twine|build|supervisor|pip-audit|safety|bandit)(?:[-_].*)?"
@@ -108,22 +110,22 @@ def beside(
     system = _system(hints, written, packages, release, said, quiet)
     env = _env(hints, chosen, written, said)
     gpu = None
-    for hint in hints.with_key("gpu", "Dockerfile"):
+    for hint in hints.with_key("gpu", *_BUILDS):
         if "gpu" not in written and hint.value == "none" and gpu is None:
             gpu = "none"
-            said.append(f"packages for CPUs, as {hint.place} installs them")
+            said.append(f"packages for CPUs, as {hint.place} has them")
     implied = _implied(hints, packages)
-    for hint in hints.with_key("download", "Dockerfile"):
+    for hint in hints.with_key("download", *_BUILDS):
         target = f" -o {hint.name}" if hint.name else ""
         what = f"curl -L{target} {hint.text}" if "://" in hint.text else hint.text
         said.append(f"{hint.place} downloads what is not in the project: {what}")
     quiet.extend(
         f"{hint.place} names an index: '--extra-index-url {hint.text}' in the requirements would use it"
-        for hint in hints.with_key("index", "Dockerfile")
+        for hint in hints.with_key("index", *_BUILDS)
     )
     quiet.extend(
         f"{hint.place}: {hint.text}"
-        for hint in hints.with_key("unused", "Dockerfile", "Procfile", "packages", "app.json")
+        for hint in hints.with_key("unused", *_BUILDS, "Procfile", "packages", "app.json", "spaces")
     )
     said.extend(
         f"{hint.place} has a step to run first: corten run . -- {_in_folder(hint)}"
@@ -157,8 +159,8 @@ def needs(hints: Hints, env: Collection[str]) -> list[str]:
 
 
 def requirements_files(hints: Hints) -> tuple[tuple[str, ...], str] | None:
-    """The requirements files that the Dockerfile installs, and its place; None where it installs none that is there."""
-    found = hints.with_key("requirements", "Dockerfile")
+    """The requirements files that cog.yaml or the Dockerfile installs, and its place; None where they install none that is there."""
+    found = hints.with_key("requirements", "cog") or hints.with_key("requirements", "Dockerfile")
     files = tuple(dict.fromkeys(hint.text for hint in found))
     return (files, found[-1].place) if files else None
 
@@ -171,7 +173,7 @@ def _system(
     said: list[str],
     quiet: list[str],
 ) -> list[str]:
-    found = hints.with_key("system", "packages", "Dockerfile")
+    found = hints.with_key("system", "packages", *_BUILDS)
     if not found or "system" in written:
         return []
     sources = ", ".join(dict.fromkeys(hint.source for hint in found))
@@ -195,7 +197,7 @@ def _system(
 def _env(hints: Hints, chosen: str, written: Mapping[str, object], said: list[str]) -> dict[str, str]:
     own = written.get("env")
     taken: dict[str, str] = {}
-    sources = ("app.json", *(("compose",) if chosen == "compose" else ()), "Dockerfile")
+    sources = ("app.json", *(("compose",) if chosen == "compose" else ()), *_BUILDS)
     by_source: dict[str, list[str]] = {}
     for hint in hints.with_key("env", *sources):
         if hint.name in taken or (isinstance(own, Mapping) and hint.name in own):
@@ -209,11 +211,11 @@ def _env(hints: Hints, chosen: str, written: Mapping[str, object], said: list[st
 
 
 def _implied(hints: Hints, packages: Collection[str]) -> list[Implied]:
-    """Packages that the Dockerfile installs by name and that are not among the dependencies. Those of an image in FROM come
+    """Packages that cog.yaml or the Dockerfile installs by name and that are not among the dependencies. Those of an image in FROM come
     without a version: it may be of another Python."""
     known = {_normal(name.partition("[")[0]) for name in packages}
     found: list[Implied] = []
-    for hint in hints.with_key("requirement", "Dockerfile"):
+    for hint in hints.with_key("requirement", *_BUILDS):
         match = _NAME.fullmatch(hint.text)
         if match is None or "://" in hint.text or "@" in hint.text:
             hints.refuse(f"{hint.place} installs '{hint.text[:80]}', which is no name of a package")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from corten.project.hints.sources import SOURCES
-from corten.project.recognize.candidates import APPLICATION, DECLARED, SCRIPT, Candidate
+from corten.project.recognize.candidates import APPLICATION, DECLARED, PLATFORM, SCRIPT, Candidate
 from corten.project.recognize.facts import Facts
 from corten.values import dataclass
 
@@ -49,6 +49,45 @@ _HINTS = tuple(
 
 ORDER: tuple[Recognizer, ...] = (
     *_HINTS,
+    Recognizer(
+        "cog",
+        PLATFORM,
+        '`predict: "predict.py:Predictor"` (or `run:`) in `cog.yaml`.',
+        "Corten's model server, with Cog's protocol beside Corten's; where the project does not install `cog`, a package of the same name "
+        "stands in for it",
+        '`predict = "predict:Predictor"`',
+    ),
+    Recognizer(
+        "spaces",
+        PLATFORM,
+        "A Space of Hugging Face: `sdk` and `app_file` at the top of `README.md`. With `sdk: docker`, its Dockerfile.",
+        "the application by its SDK (Gradio, Streamlit, a static page), which is added in `sdk_version`",
+        '`command = "python app.py"`',
+    ),
+    Recognizer(
+        "mlflow",
+        PLATFORM,
+        "A model's folder of MLflow (`MLmodel` with `python_function`): the project's own folder, or the only one below it. A project of "
+        "MLflow (`MLproject`) is named with its command.",
+        "Corten's model server, with MLflow's protocol beside Corten's",
+        '`predict = "model/MLmodel"`',
+    ),
+    Recognizer(
+        "servables",
+        PLATFORM,
+        "A service of BentoML (`bentofile.yaml`, `@bentoml.service`, `bentoml.Service`) or LitServe (`LitServer(…).run(…)`). Projects of Truss, "
+        "MLServer and Ray Serve are named, with what to write.",
+        "`bentoml serve`, or the file with the server",
+        '`command = "bentoml serve service:Summary --port $PORT"`',
+    ),
+    Recognizer(
+        "handlers",
+        PLATFORM - 5,
+        "A handler of AWS Lambda: in `template.yaml` (SAM, CloudFormation) or `serverless.yml`, else a function `lambda_handler` or `handler` "
+        "of `event` and `context` in `lambda_function.py`, `handler.py`, `app.py`, `main.py` or `index.py`.",
+        "Corten's model server: by HTTP, as behind a function's URL, and by the Runtime API",
+        '`predict = "lambda_function:lambda_handler"`',
+    ),
     Recognizer(
         "predictors",
         DECLARED,

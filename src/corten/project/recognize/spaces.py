@@ -1,0 +1,70 @@
+"""Finding what a Space of Hugging Face runs: `sdk` and `app_file` at the top of its `README.md`.
+
+A Space with `sdk: docker` is its Dockerfile's (`corten.project.hints`)."""
+
+from __future__ import annotations
+
+import posixpath
+
+from corten.errors import ProjectError
+from corten.project.hints import spaces
+from corten.project.model import Command
+from corten.project.recognize.candidates import PLATFORM, Candidate
+from corten.project.recognize.facts import Facts
+
+STRENGTH = PLATFORM - 1
+"""A project that is also one of Cog's has its demonstration there."""
+_ANY = "0.0.0.0"  # noqa: S104 -- the container's own interfaces: what leaves it is decided outside
+_GRADIO = {"GRADIO_SERVER_NAME": _ANY, "GRADIO_ANALYTICS_ENABLED": "False"}
+
+
+def find(facts: Facts) -> list[Candidate]:
+    """The application of the Space. Raises ProjectError for one that is not there."""
+    folder = facts.folder
+    said = spaces.front(folder) if folder.exists(spaces.FILE) else None
+    if said is None or said["sdk"] == "docker":
+        return []
+    sdk = said["sdk"]
+    written = said.get("app_file")
+    default = "index.html" if sdk == "static" else "app.py"
+    file = posixpath.normpath(written) if isinstance(written, str) and written.strip() else default
+    if not folder.exists(file) or file.startswith(("/", "../")):
+        raise ProjectError(
+            f"'{spaces.FILE}' is a Space's and names '{file[:100]}', which is not in the project",
+            hint="correct 'app_file' at its top, or name what runs by 'command' in [tool.corten]",
+        )
+    note = f"'{spaces.FILE}' is a Space's: {sdk} runs '{file}'"
+    if sdk == "static":
+        where = posixpath.dirname(file) or "."
+        served = Command(("python", "-m", "http.server", "--directory", where, "$PORT"))
+        return [Candidate("web", served, spaces.FILE, note, STRENGTH, target=file)]
+    listed = {name.partition("[")[0] for name in facts.packages}
+    requires = () if sdk in listed else (_pinned(sdk, said.get("sdk_version")),)
+    reason = f"'{spaces.FILE}' names the SDK of the Space" if requires else ""
+    env: dict[str, str] = {}
+    if sdk == "gradio":
+        command: tuple[str, ...] = ("python", file)
+        env = dict(_GRADIO)
+    else:
+        command = (
+            *("streamlit", "run", file, "--server.address", _ANY, "--server.port", "$PORT"),
+            *("--server.headless", "true", "--browser.gatherUsageStats", "false"),
+        )
+    return [
+        Candidate(
+            "ui",
+            Command(command),
+            spaces.FILE,
+            note,
+            STRENGTH,
+            requires=requires,
+            reason=reason,
+            env=env,
+            writable=True,
+            target=file,
+        )
+    ]
+
+
+def _pinned(sdk: str, version: object) -> str:
+    return f"{sdk}=={version}" if spaces.is_version(version) else sdk

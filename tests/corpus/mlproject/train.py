@@ -1,0 +1,3 @@
+import sys
+
+print("alpha", float(sys.argv[1]))

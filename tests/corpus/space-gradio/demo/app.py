@@ -1,0 +1,9 @@
+import gradio as gr
+
+
+def greet(name):
+    return "Hello " + name + "!!"
+
+
+demo = gr.Interface(fn=greet, inputs="text", outputs="text")
+demo.launch(share=True)
