@@ -123,7 +123,7 @@ def test_a_command_in_one_text_is_split_as_a_shell_would(text: str, argv: tuple[
         ('base = "ubuntu"', "must be a base such as 'debian:bookworm', not 'ubuntu'", "debian:trixie"),
         ('base = "debian:sid"', "must be a base", None),
         ('predict = "predict.py:Iris"', "must be 'module:Class'", 'predict = "predict:Iris"'),
-        ('predict = "src/a/b.py:Iris"', "must be 'module:Class'", 'predict = "src.a.b:Iris"'),
+        ('predict = "../b.py:Iris"', "must be 'module:Class'", "as in an import"),
         (
             'predict = "Iris"',
             "must be 'module:Class', 'module:function' or a model's file, not 'Iris'",

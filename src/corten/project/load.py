@@ -29,7 +29,19 @@ from corten.values import replace
 NONROOT = "65532:65532"
 _USERS = {"root": 0, "daemon": 1, "bin": 2, "sys": 3, "www-data": 33, "nobody": 65534, "nonroot": 65532}
 """Users that an image on Debian has (base-passwd, and Corten's own)."""
-_MARKS = ("uv.lock", "requirements", "src", "setup.cfg", ".python-version")
+_MARKS = (
+    *(
+        "uv.lock",
+        "requirements",
+        "src",
+        "setup.cfg",
+        ".python-version",
+        "cog.yaml",
+        "bentofile.yaml",
+        "template.yaml",
+    ),
+    *("serverless.yml", "MLmodel", "MLproject", "model-settings.json"),
+)
 _MOST_BYTES = 10_000_000
 
 
@@ -132,6 +144,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
                 settings.models,
                 needed.names,
                 hints,
+                lambda: needed.listed,
             )
             candidate = choose(facts, shown=shown)
             entry = candidate.entry if candidate else None
@@ -141,7 +154,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         notes += [*taken[1 if candidate and candidate.source else 0 :], *beside.quiet]
         implied = needed.implied(_merged(_implied(candidate), beside.implied))
         unlisted = needed.unlisted(entry, implied)
-    notes += needed.notes
+    notes += needed.notes(implied)
     _refuse_shell_without_one(entry, chosen.base)
     return Project(
         root=root,
@@ -325,10 +338,17 @@ def _is_project(root: Path) -> bool:
     return any(
         name in _MARKS
         or name.endswith(".py")
+        or (name == "README.md" and _is_space(root / name))
         or re.fullmatch(r"requirements.*\.txt", name)
         or os.path.isfile(root / name / "__init__.py")
         for name in names
     )
+
+
+def _is_space(readme: Path) -> bool:
+    """Whether a README begins as that of a Space of Hugging Face does."""
+    text = interpreter.read_text(readme) or ""
+    return text.startswith("---") and re.search(r"^sdk\s*:", text, re.MULTILINE) is not None
 
 
 def _project_table(pyproject: dict[str, Any]) -> dict[str, Any]:

@@ -44,12 +44,10 @@ class Needed:
         """Modules of which it is not known where they come from, where nothing is listed."""
         return self._derived.unknown if self._dependencies.kind == "none" else ()
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What is worth saying about them."""
-        if self._dependencies.kind == "none" and self._derived.requirements:
-            return (f"dependencies come from the imports: {', '.join(self._derived.requirements)}",)
-        return ()
+    def notes(self, implied: tuple[Implied, ...]) -> tuple[str, ...]:
+        """What is worth saying about them. `implied` is all that Corten adds, for whatever reason."""
+        own = [item.requirement for item in implied if item.reason == DERIVED]
+        return (f"dependencies come from the imports: {', '.join(own)}",) if own else ()
 
     def implied(self, others: tuple[Implied, ...]) -> tuple[Implied, ...]:
         """What Corten adds: what the imports ask for where nothing is listed, and `others`."""

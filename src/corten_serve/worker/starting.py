@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +19,7 @@ from corten_serve.worker.output import Output
 from corten_serve.worker.predictor import load
 from corten_serve.worker.tracebacks import user_traceback
 
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 _CONCURRENCY = 64
 """Requests that an async predictor works on side by side, where `CORTEN_CONCURRENCY` does not say otherwise."""
 
@@ -42,6 +45,11 @@ def start(environment: Mapping[str, str], output: Output) -> Answering:
         hint = "the traceback above is the project's own code"
         if isinstance(error, ModuleNotFoundError) and error.name:
             hint = f"add the package that provides '{error.name.partition('.')[0]}' to the project's dependencies"
+        elif _is_unreachable(error):
+            hint = (
+                "it asked another machine, and a predictor has no network unless the project asks for one: "
+                'network = "private" in [tool.corten], or --network private'
+            )
         raise PredictorError(
             f"the predictor '{target}' {step}: {kind}{': ' + text[0] if text else ''}", hint
         ) from error
@@ -100,6 +108,20 @@ def prepare_path(app: str) -> None:
     # Last, so that a project's own package of the same name is found first.
     stand_ins = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "compat")
     sys.path[:] = [*places, *(place for place in sys.path if place and place not in places), stand_ins]
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Whether what was raised comes from a host whose name is not known, or that there is no way to."""
+    for _ in range(20):
+        if error is None:
+            break
+        if isinstance(error, socket.gaierror) or getattr(error, "errno", None) in _NO_WAY:
+            return True
+        reason = getattr(error, "reason", None)
+        error = (
+            error.__cause__ or error.__context__ or (reason if isinstance(reason, BaseException) else None)
+        )
+    return False
 
 
 def _about(environment: Mapping[str, str]) -> dict[str, Any]:

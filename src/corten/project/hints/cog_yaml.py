@@ -11,6 +11,10 @@ from corten.project.hints.hint import MOST_HINTS, Hint, Reads
 
 FILE = "cog.yaml"
 _PYTHON = re.compile(r"(3\.\d{1,2})(?:\.\d+)?")
+_ONLY_COG = re.compile(
+    r"(?:python3? -m )?pip3? install (?:-\S+ )*(?:cog|coglet)\S*|(?:sudo )?apt(?:-get)? (?:-y )?update|chmod \S+ \S+|rm -\S+ \S+"
+)
+"""Steps that nothing is missing of when they are left out."""
 _OF_COG = re.compile(r"(?i)(?:cog|coglet)\s*(?:[\[<>=!~;@].*)?")
 
 
@@ -85,6 +89,8 @@ def _step(step: str, line: int) -> list[Hint]:
     found += [Hint("index", address, FILE, line) for address in asked.indexes]
     found += [Hint("download", address, FILE, line, name=target) for address, target in asked.downloads]
     found += [Hint("unused", f"not run: {rest[:80]}", FILE, line) for rest in asked.rest]
+    if not found and not _ONLY_COG.fullmatch(step.strip()):
+        found.append(Hint("unused", f"not run: {' '.join(step.split())[:80]}", FILE, line))
     return found
 
 

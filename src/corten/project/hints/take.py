@@ -125,8 +125,9 @@ def beside(
     )
     quiet.extend(
         f"{hint.place}: {hint.text}"
-        for hint in hints.with_key("unused", *_BUILDS, "Procfile", "packages", "app.json", "spaces")
+        for hint in hints.with_key("unused", "Dockerfile", "Procfile", "packages", "app.json")
     )
+    said.extend(f"{hint.place}: {hint.text}" for hint in hints.with_key("unused", "cog", "spaces"))
     said.extend(
         f"{hint.place} has a step to run first: corten run . -- {_in_folder(hint)}"
         for hint in [*hints.with_key("release", "Procfile", "app.json")]

@@ -21,6 +21,7 @@ class Facts:
         models: tuple[str, ...] = (),
         packages: Callable[[], frozenset[str]] = frozenset,
         hints: Hints | None = None,
+        listed: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.folder = folder
         self.hints = hints or Hints(folder)
@@ -28,6 +29,7 @@ class Facts:
         self.models = models
         self._read = packages
         self._packages: frozenset[str] | None = None
+        self._read_listed = listed
 
     @property
     def packages(self) -> frozenset[str]:
@@ -35,3 +37,8 @@ class Facts:
         if self._packages is None:
             self._packages = self._read()
         return self._packages
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """The same of those that a file lists; empty where they come from the imports."""
+        return self._read_listed()

@@ -30,7 +30,7 @@ def _models(facts: Facts) -> list[Candidate]:
         config = foreign_config.table(folder, path) or {}
         if "python_function" not in foreign_config.mapping(config.get("flavors")):
             continue
-        listed = {name.partition("[")[0] for name in facts.packages}
+        listed = {name.partition("[")[0] for name in facts.listed}
         version = foreign_config.text(config.get("mlflow_version"))
         requires: tuple[str, ...] = ()
         if not listed & {"mlflow", "mlflow-skinny"}:

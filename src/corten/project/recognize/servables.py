@@ -184,7 +184,7 @@ def _full(names: dict[str, str], node: ast.expr) -> str:
 
 
 def _missing(facts: Facts, *wanted: str) -> list[str]:
-    listed = {name.partition("[")[0] for name in facts.packages}
+    listed = {name.partition("[")[0] for name in facts.listed}
     found: dict[str, str] = {}
     for item in wanted:
         name = re.sub(r"[-_.]+", "-", re.split(r"[\s\[<>=!~;]", item, maxsplit=1)[0]).lower()

@@ -38,7 +38,7 @@ def find(facts: Facts) -> list[Candidate]:
         where = posixpath.dirname(file) or "."
         served = Command(("python", "-m", "http.server", "--directory", where, "$PORT"))
         return [Candidate("web", served, spaces.FILE, note, STRENGTH, target=file)]
-    listed = {name.partition("[")[0] for name in facts.packages}
+    listed = {name.partition("[")[0] for name in facts.listed}
     requires = () if sdk in listed else (_pinned(sdk, said.get("sdk_version")),)
     reason = f"'{spaces.FILE}' names the SDK of the Space" if requires else ""
     env: dict[str, str] = {}
