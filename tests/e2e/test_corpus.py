@@ -22,11 +22,10 @@ pytestmark = pytest.mark.e2e
     ],
 )
 def test_a_project_comes_up(corten: Corten, tmp_path: Path, project: corpus.Project) -> None:
-    folder = project.copy(tmp_path)
+    project.copy(tmp_path)
     name = f"corpus-{project.name}"
-    done = corten(
-        "up", folder, "--detach", "--port", "0", "--name", name, *project.arguments, code=None, timeout=1200
-    )
+    words = ("up", project.folder, "--detach", "--port", "0", "--name", name, *project.arguments)
+    done = corten(*words, cwd=tmp_path / project.name, code=None, timeout=1200)
     try:
         for line in project.said:
             assert line in done.stderr
