@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from corten.project import dependencies, files, ignoring, interpreter, kinds, sensitive
-from corten.project.recognize import predictors
 from corten.project.settings import KEYS
 
 _HEAD = """\
@@ -33,14 +32,9 @@ _TAIL = """\
 
 Files are read for this, never imported. When two things could be meant, Corten names both and the line that decides.
 
-**What runs.** First a predictor: in {predictors}, a class with a method `predict` or `predict_batch`, or a
-function `predict`. A class that derives from `Predictor` wins over others; names that begin with `_` do not count. Or a web
-application (Flask, FastAPI, Starlette, Django, Quart, Litestar, Falcon, Bottle) in files such as `app.py`,
-`main.py`, `wsgi.py` and `asgi.py`, of the project's folder or a package in it, with the server that is among its
-dependencies: gunicorn, waitress, hypercorn or granian for WSGI; uvicorn, hypercorn, granian or daphne for ASGI. Otherwise the
-only command of `[project.scripts]`, `main.py`, the only model among `models` that can be served without code ({endings_of_models}, with
-scikit-learn, a library of its kind, or onnxruntime among the dependencies), or the only script in the folder. When nothing is left, the image runs nothing by
-default, and `corten run . -- COMMAND` still works.
+**What runs.** A predictor, a web application with its server, what files of other tools start, the only command of `[project.scripts]`, `main.py`, the
+only model among `models` that can be served without code ({endings_of_models}), or the only script: [What Corten recognises](what-runs.md) has
+all of it, in order. When nothing is left, the image runs nothing by default, and `corten run . -- COMMAND` still works.
 
 **Dependencies.** `uv.lock`; else a requirements file, also a misspelt one or one in a folder; else `[project.dependencies]`; else the imports of the code
 ([Dependencies](dependencies.md)). Locks of other tools ({locks}) are an error that says how to convert them.
@@ -94,7 +88,6 @@ def reference() -> str:
         f"`debian:{suite}` has Python {version}" for suite, version in interpreter.DEBIAN_PYTHONS.items()
     )
     tail = _TAIL.format(
-        predictors=_listed(predictors.FILES),
         endings_of_models=_listed(kinds.MODEL_FILES),
         locks=_listed(dependencies.UNREAD_LOCKS),
         pythons=pythons,

@@ -57,6 +57,15 @@ def fault_of(source: bytes) -> str | None:
     return None
 
 
+def nodes(tree: ast.Module) -> list[ast.AST]:
+    """Every node of a module. Several readers ask for them, so they are kept with the tree."""
+    kept: list[ast.AST] | None = getattr(tree, "corten_nodes", None)
+    if kept is None:
+        kept = list(ast.walk(tree))
+        tree.corten_nodes = kept  # type: ignore[attr-defined]
+    return kept
+
+
 def module_name(path: str) -> str:
     """`src/service/app.py` → `service.app`, as /app and /app/src are on the import path."""
     name = path.removesuffix(".py").removeprefix("src/").replace("/", ".")

@@ -63,7 +63,7 @@ class Layout:
         """What names of `module` that come from other modules of the project stand for: the file, and the name there (`""` for
         the module itself)."""
         found: dict[str, tuple[str, str]] = {}
-        for node in ast.walk(module.tree):
+        for node in syntax.nodes(module.tree):
             if isinstance(node, ast.ImportFrom):
                 base = self._base(module.path, node.module or "", node.level)
                 for alias in node.names:
@@ -122,7 +122,7 @@ class Layout:
         roots = _roots(path)
         if module is None:
             return roots[0]
-        level = max((n.level for n in ast.walk(module.tree) if isinstance(n, ast.ImportFrom)), default=0)
+        level = max((n.level for n in syntax.nodes(module.tree) if isinstance(n, ast.ImportFrom)), default=0)
         inner = posixpath.dirname(path)
         allowed = [root for root in roots if root == "src" or _depth(inner) - _depth(root) >= level]
         allowed = allowed or [""]
@@ -139,7 +139,7 @@ class Layout:
 
     def _absolute(self, path: str) -> Iterator[str]:
         module = self.folder.module(path)
-        for node in ast.walk(module.tree) if module is not None else ():
+        for node in syntax.nodes(module.tree) if module is not None else ():
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -163,7 +163,7 @@ class Layout:
     def _paths(self, path: str) -> Iterator[str]:
         """Texts in the module that may be relative paths of files."""
         module = self.folder.module(path)
-        for node in ast.walk(module.tree) if module is not None else ():
+        for node in syntax.nodes(module.tree) if module is not None else ():
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 text = node.value
                 is_path = "/" in text.strip("/") or "." in text.strip(".")

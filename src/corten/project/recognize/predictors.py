@@ -7,7 +7,7 @@ import ast
 from corten.errors import ProjectError
 from corten.project import syntax
 from corten.project.model import Predictor
-from corten.project.recognize.candidates import APPLICATION, Candidate
+from corten.project.recognize.candidates import APPLICATION, DECLARED, Candidate
 from corten.project.recognize.facts import Facts
 from corten.project.syntax import Module
 
@@ -32,10 +32,12 @@ def find(facts: Facts) -> list[Candidate]:
                 f"'{path}' is not Python: {folder.fault(path)}",
                 hint="correct it; or name what runs by `predict` or `command` in [tool.corten]",
             )
+        declared = _declared(module)
         for name in names(module):
             target = f"{module.name}:{name}"
+            strength = DECLARED if name in declared else APPLICATION
             note = f"'{path}' has the predictor '{name}'"
-            found.append(Candidate("predictor", Predictor(target), path, note, APPLICATION, target=target))
+            found.append(Candidate("predictor", Predictor(target), path, note, strength, target=target))
     return found
 
 
@@ -62,6 +64,17 @@ def names(module: Module) -> list[str]:
     public = [name for name in public if name not in derived_from]
     declared = [name for name in public if any(base.split(".")[-1] in _BASES for base in classes[name][0])]
     return declared or public + functions
+
+
+def _declared(module: Module) -> set[str]:
+    """The classes that say what they are, by a base."""
+    return {
+        node.name
+        for node in syntax.statements(module.tree.body)
+        if isinstance(node, ast.ClassDef)
+        for base in map(syntax.dotted, node.bases)
+        if base and base.rpartition(".")[2] in _BASES
+    }
 
 
 def _is_predict(node: ast.stmt) -> bool:

@@ -214,7 +214,7 @@ class Reading:
     def _in_methods(self) -> str:
         """A call in a method that starts a server; empty where none does, or where running the file calls nothing."""
         runs = any(isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) for _, node in self._run())
-        for node in ast.walk(self.module.tree) if runs else ():
+        for node in syntax.nodes(self.module.tree) if runs else ():
             if isinstance(node, ast.Call):
                 full = self.full(node.func) or ""
                 shown = syntax.dotted(node.func) or full
@@ -357,7 +357,7 @@ def _imports(module: Module) -> tuple[dict[str, str], list[str]]:
     """What imported names stand for, wherever in the module they are imported, and the modules of which all is."""
     names: dict[str, str] = {}
     stars: list[str] = []
-    for node in ast.walk(module.tree):
+    for node in syntax.nodes(module.tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 first = alias.name.split(".")[0]
@@ -409,7 +409,7 @@ def _within(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.st
 def _names_in_functions(module: Module) -> set[str]:
     """Names that functions and methods of the module read without assigning them."""
     found: set[str] = set()
-    for node in ast.walk(module.tree):
+    for node in syntax.nodes(module.tree):
         if isinstance(node, _FUNCTIONS):
             arguments = node.args
             own = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}

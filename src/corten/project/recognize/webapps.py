@@ -6,6 +6,7 @@ import ast
 import posixpath
 import re
 
+from corten.project import syntax
 from corten.project.model import Command
 from corten.project.recognize import servers
 from corten.project.recognize.candidates import Candidate
@@ -156,7 +157,7 @@ def _handed_on(reading: Reading) -> list[App]:
     interface = "asgi" if reading.module.path.endswith("asgi.py") else "wsgi"
     names = reading.module.imports().keys() | {
         target.id
-        for node in ast.walk(reading.module.tree)
+        for node in syntax.nodes(reading.module.tree)
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)
@@ -247,7 +248,7 @@ def _itself(reading: Reading, layout: Layout, facts: Facts) -> Candidate:
 def run_command(path: str, place: Place, module: Module | None) -> tuple[str, ...]:
     """How the script in `path` is run: as a file, or as a module where its imports need that."""
     relative = module is not None and any(
-        isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(module.tree)
+        isinstance(node, ast.ImportFrom) and node.level for node in syntax.nodes(module.tree)
     )
     above = posixpath.dirname(path)
     if relative or place.root not in (above, "", "src"):
