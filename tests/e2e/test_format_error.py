@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corten.runtime.formats import is_unknown
-from support.commander import Commander
+from support.commander import Commander, start
 
 pytestmark = [
     pytest.mark.e2e,
@@ -49,3 +49,33 @@ def test_a_program_of_a_format_that_the_kernel_does_not_know_gives_126(
             assert f"'/programs/{name}' is neither a program for this machine" in done.stderr
     assert command("run", *folder, "runner", "--", "/programs/script").stdout == "hello\n"
     assert command.list() == {}
+
+
+def test_exec_of_such_a_program_gives_126_too(command: Commander, programs: Path) -> None:
+    """In a folder, in a volume that has a name, on the PATH, and through a link."""
+    fill = "cp /programs/* /kept; ln -sf /kept/text /tmp/link; sleep 1000"
+    mounted = ("-v", f"{programs}:/programs:ro", "-v", "life-kept:/kept", "-e", "PATH=/bin:/usr/bin:/kept")
+    start(command, "life-format", "sh", "-c", fill, options=mounted)
+    command("exec", "life-format", "--", "sh", "-c", "while [ ! -L /tmp/link ]; do :; done")
+    for name in (
+        "/programs/text",
+        "/programs/foreign",
+        "/programs/empty",
+        "/kept/foreign",
+        "text",
+        "/tmp/link",
+    ):
+        for detached in ((), ("-d",)):
+            done = command("exec", *detached, "life-format", "--", name, code=126)
+            assert f"'{name}' is neither a program for this machine" in done.stderr
+    assert command("exec", "life-format", "--", "script").stdout == "hello\n"
+    assert command("exec", "life-format", "--", "/kept/script").stdout == "hello\n"
+    command("rm", "--force", "life-format")
+    # A new container finds them in the volume before it starts.
+    for name in ("/kept/text", "foreign"):
+        done = command(
+            "run", "-v", "life-kept:/kept", "-e", "PATH=/bin:/kept", "runner", "--", name, code=126
+        )
+        assert "is neither a program for this machine" in done.stderr
+    command("run", "--init", "-v", "life-kept:/kept", "runner", "--", "/kept/script")
+    command("volume", "rm", "life-kept")

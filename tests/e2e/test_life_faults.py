@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -262,8 +263,103 @@ def test_a_plain_user_writes_its_own_folder_under_its_own_number(plain_runner: P
             "run", "-u", text, "-v", f"{folder}:/out", "runner", "--", "touch", f"/out/{number}"
         )
         assert done.returncode == 0, done.stderr
-        assert "the same as you" in done.stderr
+        assert ("the same as you" in done.stderr) is not has_subordinate_ids(plain_runner)
         assert (folder / str(number)).stat().st_uid == user.pw_uid
+
+
+def has_subordinate_ids(plain: Plain) -> bool:
+    return plain.user.pw_name == "corten-plain"
+
+
+def test_a_plain_user_is_seen_by_its_own_number_inside(plain_runners: Callable[[str], Plain]) -> None:
+    """podman's keep-id: by `--userns`, and by `-u` with the caller's number."""
+    plain = plain_runners("subuids")
+    user = plain.user
+    own = f"{user.pw_uid}:{user.pw_gid}"
+    folder = plain.home / "kept"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    look = "id -u; id -g; stat -c %u:%g /out; touch /out/$0; stat -c %u:%g /out/$0; grep CapEff /proc/self/status"
+    for number, options in enumerate((("-u", own), ("--userns", "keep-id"), ("--userns=keep-id", "-u", own))):
+        for network in ("none", "host"):
+            script = ("runner", "--", "sh", "-c", look, f"{number}-{network}")
+            done = plain("run", *options, "--network", network, "-v", f"{folder}:/out", *script)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.split() == [
+                *(f"{user.pw_uid}", f"{user.pw_gid}", own, own),
+                *("CapEff:", "0000000000000000"),
+            ]
+            made = (folder / f"{number}-{network}").stat()
+            assert (made.st_uid, made.st_gid) == (user.pw_uid, user.pw_gid)
+    # Another number for the caller; and the others are subordinate IDs.
+    show = ("-v", f"{folder}:/out", "runner", "--", "sh", "-c", "id -u; id -g; stat -c %u:%g /out")
+    done = plain("run", "--userns", "keep-id:uid=200,gid=210", *show)
+    assert done.stdout.split() == ["200", "210", "200:210"], done.stderr
+    done = plain("run", "--userns", "keep-id", "-u", "0", *show)
+    assert done.stdout.split() == ["0", "0", own], done.stderr
+
+
+def test_a_number_that_is_kept_holds_for_volumes_exec_and_a_restart(
+    plain_runners: Callable[[str], Plain],
+) -> None:
+    plain = plain_runners("subuids")
+    own = str(plain.user.pw_uid)
+    secret = plain.home / "kept-secret"
+    secret.write_text("token")
+    os.chown(secret, plain.user.pw_uid, plain.user.pw_gid)
+    script = "cat /run/secrets/t; touch /data/x; sleep 1000"
+    mounted = ("-v", "kept-data:/data", "--secret", f"t={secret}")
+    run = (
+        "run",
+        "-d",
+        "--name",
+        "keeps",
+        "--userns",
+        "keep-id",
+        *mounted,
+        "runner",
+        "--",
+        "sh",
+        "-c",
+        script,
+    )
+    try:
+        for arguments in (run, ("restart", "--time", "0", "keeps")):
+            done = plain(*arguments)
+            assert done.returncode == 0, done.stderr
+            done = plain(
+                "exec",
+                "keeps",
+                "--",
+                "sh",
+                "-c",
+                "while [ ! -e /data/x ]; do :; done; id -u; stat -c %u /data /data/x",
+            )
+            assert done.stdout.split() == [own] * 3, done.stderr
+        assert plain("logs", "keeps").stdout == "tokentoken"
+        # What is copied is there under the same numbers while it runs.
+        assert plain("cp", "keeps:/data/x", "copied").returncode == 0
+    finally:
+        plain("rm", "--force", "keeps")
+        plain("volume", "rm", "kept-data")
+
+
+def test_a_number_cannot_be_kept_without_subordinate_ids_or_by_root(
+    plain_runners: Callable[[str], Plain], own: Corten
+) -> None:
+    done = plain_runners("none")("run", "--userns", "keep-id", "runner", "--", "true")
+    assert done.returncode == 125
+    assert "needs subordinate IDs" in done.stderr
+    assert "usermod --add-subuids" in done.stderr
+    for plain in (plain_runners("none"), plain_runners("subuids")):
+        for text in ("host", "private"):
+            done = plain("run", "--userns", text, "runner", "--", "true")
+            assert done.returncode == 0, done.stderr
+    assert "is for plain users" in own("run", "--userns", "keep-id", "runner", "--", "true", code=2).stderr
+    assert "is for plain users" in own("run", "--userns=private", "runner", "--", "true", code=2).stderr
+    own("run", "--userns=host", "runner", "--", "true")
+    for text in ("auto", "nomap", "keep-id:uid=x", "keep-id:uid=9999999999"):
+        assert f"--userns {text}" in own("run", "--userns", text, "runner", "--", "true", code=2).stderr
 
 
 def test_another_user_has_its_own_home_and_name(own: Corten) -> None:

@@ -43,6 +43,11 @@ def add_docker_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--pid", metavar="private", help="its own process namespace, which ends it whole")
     group.add_argument(
+        "--userns",
+        metavar="keep-id|host|private",
+        help="keep-id: a plain user is seen by its own number inside",
+    )
+    group.add_argument(
         "--group-add", action="append", default=[], metavar="GROUP", help="one more group of its user"
     )
     group.add_argument("--runtime", metavar="NAME", help="crun or runc, as --engine; nvidia with --gpus")
@@ -89,6 +94,8 @@ def with_docker_options(options: RunOptions, arguments: argparse.Namespace) -> R
         options = replace(options, groups=tuple(arguments.group_add))
     if arguments.ipc == "host":
         options = replace(options, ipc="host")
+    if arguments.userns not in (None, "", "host"):
+        options = replace(options, userns=_userns_of(arguments.userns))
     if arguments.stop_signal is not None:
         from corten.runtime.control import parse_signal
 
@@ -159,6 +166,21 @@ def log_of(arguments: argparse.Namespace) -> tuple[int | None, bool]:
                 f"the log option '{key[:40]}' is not here", hint="use max-size=10m, or leave it out"
             )
     return size, arguments.log_driver != "none"
+
+
+def _userns_of(text: str) -> str | None:
+    """What `--userns` means: a plain user's containers have a private user namespace anyway, root's are in the machine's."""
+    from corten.runtime.identity import is_privileged
+    from corten.runtime.keeping import parse_userns
+
+    if text != "private":
+        return parse_userns(text)
+    if is_privileged():
+        raise UsageError(
+            "--userns private is for plain users: root's containers have no user namespace",
+            hint="run it as a plain user, or leave it out",
+        )
+    return None
 
 
 def _with_runtime(options: RunOptions, arguments: argparse.Namespace) -> RunOptions:

@@ -35,7 +35,6 @@ FLAGS = {
     "--cpuset": "write --cpuset-cpus",
     "--format": "write --json, where the verb has it",
     "--no-trunc": "write --json, where the verb has it",
-    "--userns": "leave it out: a plain user's containers have a user namespace of their own, root's have none",
     "--uts": "leave it out; --hostname gives it a name, such as --hostname $(hostname)",
     "--cgroupns": "leave it out: a container's control group is its own",
     "--cgroup-parent": "leave it out: a container's control group is its own",

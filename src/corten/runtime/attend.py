@@ -179,7 +179,7 @@ def _is_handled(number: int) -> bool:
         pass
     else:
         return False
-    first = _first_process()
+    first = first_below_engine()
     if first is None:
         return False
     with contextlib.suppress(OSError), read_proc(first, "comm") as file:
@@ -188,7 +188,7 @@ def _is_handled(number: int) -> bool:
     return handles(first, number)
 
 
-def _first_process() -> int | None:
+def first_below_engine() -> int | None:
     """The number of the container's first process beside the engine, which is 1: its child that is 1 in a namespace."""
     for thread in os.listdir("/proc/1/task"):
         try:

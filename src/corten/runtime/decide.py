@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from corten.errors import RuntimeFailure, UsageError
 from corten.oci.platform import Platform
 from corten.runtime import launch
 from corten.runtime.bounds import machine_memory, throttle_files
-from corten.runtime.formats import HEAD, is_unknown
+from corten.runtime.formats import HEAD, UNKNOWN_HINT, is_unknown, may_execute, program_places, unknown_format
 from corten.runtime.identity import Identity, check_ids
 from corten.runtime.initial import INSIDE
 from corten.runtime.options import RunOptions
@@ -30,7 +29,7 @@ from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
     from corten.runtime.cdi.model import Edits
-    from corten.runtime.mounts import Device
+    from corten.runtime.mounts import Device, Volume
     from corten.runtime.network.ports import Port
     from corten.runtime.privileges import Security
 
@@ -214,7 +213,7 @@ def _check_devices(devices: tuple[Device, ...], identity: Identity, user: User) 
     for device in devices:
         needed = 4 * ("r" in device.access) + 2 * ("w" in device.access)
         rights = device.mode & 7
-        if device.uid == caller and user.uid == 0:
+        if device.uid == caller and identity.shim_ids(user.uid, user.gid)[0] == 0:
             rights |= device.mode >> 6 & 7
         if needed & ~rights:
             raise RuntimeFailure(
@@ -234,8 +233,10 @@ def _user(image: Image, options: RunOptions, inside: Root, identity: Identity) -
                 hint="leave -u out, or as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
             )
         return User(0, 0), False
-    if options.user is not None and is_caller(identity, options.user):
-        return User(0, 0), False
+    if identity.inner_uids and options.user is None:
+        # As podman has it: whoever keeps the number, wants to be that one.
+        kept = f"{identity.inner_uid}:{identity.inner_gid}"
+        return resolve_user(kept, inside.read("/etc/passwd"), inside.read("/etc/group")), False
     if options.user is None and writable:
         if identity.kind == "range":
             return User(0, 0), False
@@ -246,8 +247,8 @@ def _user(image: Image, options: RunOptions, inside: Root, identity: Identity) -
 
 
 def is_caller(identity: Identity, text: str) -> bool:
-    """Whether `-u` names a plain user who asks, by number: on the machine that is who 0 inside is. Without this, `-u $(id -u):$(id -g)`
-    would be one of the subordinate IDs, which owns nothing of the user's."""
+    """Whether `-u` names a plain user who asks, by number. Without a look at this, `-u $(id -u):$(id -g)` would be one of the
+    subordinate IDs, which owns nothing of the user's, or nobody at all."""
     if identity.kind == "root":
         return False
     (_, uid, _), (_, gid, _) = identity.uid_map[0], identity.gid_map[0]
@@ -279,11 +280,7 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
         raise UsageError(f"'{image.name}' has no command", hint="give one: corten run IMAGE -- COMMAND")
     program = arguments[0]
     workdir = options.workdir or config.workdir or "/"
-    places = (
-        [f"{workdir}/{program}"] if "/" in program else [f"{place}/{program}" for place in path.split(":")]
-    )
-    if program.startswith("/"):
-        places = [program]
+    places = program_places(program, workdir, path)
     targets = tuple(
         f"{target}/"
         for target in (
@@ -294,7 +291,7 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
     if any((os.path.normpath(place) + "/").startswith(targets) for place in places):
         # It may be in a folder that is mounted only later: the engine will say.
         if len(places) == 1:
-            _check_mounted(places[0], options, targets)
+            _check_mounted(places[0], options.volumes, targets)
         return arguments
     there = [(place, status) for place in places if (status := inside.status(place)) is not None]
     found = [status for _, status in there]
@@ -305,32 +302,47 @@ def _arguments(image: Image, options: RunOptions, inside: Root, path: str) -> tu
             if program.startswith("-")
             else "'corten run IMAGE ls /opt/venv/bin' lists scripts",
         )
-    if not any(_may_execute(status) for status in found):
+    if not any(may_execute(status) for status in found):
         raise launch.NotExecutable(
             f"'{program}' in the image is not an executable file",
             hint="run it with its interpreter: -- python FILE",
         )
-    _check_format(*next(each for each in there if _may_execute(each[1])), inside)
+    _check_format(*next(each for each in there if may_execute(each[1])), inside)
     return arguments
 
 
-def _may_execute(status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
-
-
-def _check_mounted(place: str, options: RunOptions, targets: Sequence[str]) -> None:
-    """`_check_format` for a program in a folder, or a file, of this machine that is shown inside."""
+def _check_mounted(
+    place: str, volumes: Sequence[Volume], others: Iterable[str] = (), *, root: Root | None = None
+) -> bool:
+    """`_check_format` for a program in a folder, or a file, of this machine that is shown inside. Returns whether there is one, which
+    nobody can tell below `others`. What is in none of `volumes` is looked for in `root`."""
     place = os.path.normpath(place)
-    nearest = max((target for target in targets if f"{place}/".startswith(target)), key=len)
-    for volume in options.volumes:
+    targets = [*(f"{volume.target}/" for volume in volumes), *others]
+    nearest = max((target for target in targets if f"{place}/".startswith(target)), key=len, default=None)
+    rest = place
+    for volume in volumes:
         if f"{volume.target}/" == nearest:
             folder, rest = volume.source, f"{place}/".removeprefix(nearest).rstrip("/")
             if not rest:
                 folder, rest = os.path.split(volume.source)
             root = Root(folder)
-            status = root.status(rest)
-            if status is not None and _may_execute(status):
-                _check_format(rest, status, root, place)
+    if root is None:
+        return False
+    status = root.status(rest)
+    if status is None or not may_execute(status):
+        return False
+    _check_format(rest, status, root, place)
+    return True
+
+
+def check_in_volumes(container: Container) -> None:
+    """Raise NotExecutable for a program in one of the container's volumes that the kernel cannot run. Those with a name are known
+    only when it is decided."""
+    arguments = container.arguments[2:] if container.arguments[0] == INSIDE else container.arguments
+    path = dict(container.environment)["PATH"]
+    for place in program_places(arguments[0], container.workdir, path):
+        if _check_mounted(place, container.volumes, root=Root(container.root)):
+            return
 
 
 def _check_format(place: str, status: os.stat_result, root: Root, name: str | None = None) -> None:
@@ -340,10 +352,7 @@ def _check_format(place: str, status: os.stat_result, root: Root, name: str | No
     except OSError:
         return
     if is_unknown(head) and (head or status.st_size == 0):
-        raise launch.NotExecutable(
-            f"'{name or place}' is neither a program for this machine nor a script that begins with #!",
-            hint="run it with its interpreter, such as -- sh FILE; a program must be built for this processor",
-        )
+        raise launch.NotExecutable(unknown_format(name or place), hint=UNKNOWN_HINT)
 
 
 def check_workdir(workdir: str, inside: Root) -> None:

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from corten.errors import RuntimeFailure
+from corten.errors import FormatError, RuntimeFailure
 from corten.oci.inside import Inside
 from corten.runtime import enter, launch
-from corten.runtime.attend import FORWARDED, SI_KERNEL, disarm, shell_code
+from corten.runtime.attend import FORWARDED, SI_KERNEL, disarm, first_below_engine, shell_code
 from corten.runtime.control import running
 from corten.runtime.engine import Engine, complaint
+from corten.runtime.formats import HEAD, UNKNOWN_HINT, is_unknown, may_execute, program_places, unknown_format
 from corten.runtime.identity import current_identity
 from corten.runtime.monitor import default_signals
 from corten.runtime.probe import find_engine
@@ -83,6 +84,7 @@ def execute(
     def act() -> int:
         config = json.loads((directory / "bundle" / "config.json").read_bytes())
         process = process_of(config["process"], what, f"{directory}/rootfs")
+        _check_program(process)
         descriptor = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(process, file)
@@ -151,6 +153,25 @@ def process_of(own: dict[str, Any], what: Execution, root: str) -> dict[str, Any
     if what.workdir is not None:
         process["cwd"] = what.workdir
     return process
+
+
+def _check_program(process: dict[str, Any]) -> None:
+    """Raise NotExecutable for a program that the kernel cannot run: runc tells that with the code of a program that ran. Looked for
+    where the container's first process would find it, so in its volumes too. Called in the engine's mounts."""
+    first = first_below_engine()
+    if first is None:
+        return
+    path = dict(item.split("=", 1) for item in process["env"]).get("PATH", "")
+    with contextlib.suppress(OSError, FormatError), Inside(f"/proc/{first}/root") as inside:
+        for place in program_places(process["args"][0], process["cwd"], path):
+            found = inside.resolve(place)
+            status = inside.status(found) if found is not None else None
+            if found is None or status is None or not may_execute(status):
+                continue
+            head = inside.read(found, HEAD)
+            if is_unknown(head):
+                raise launch.NotExecutable(unknown_format(process["args"][0]), hint=UNKNOWN_HINT)
+            return
 
 
 def _read(root: str, path: str) -> bytes:
@@ -239,10 +260,7 @@ def _explained(said: str, what: Execution) -> RuntimeFailure:
             f"'{program}' in the container is not an executable file", hint="run it with its interpreter"
         )
     if "xec format error" in said:
-        return launch.NotExecutable(
-            f"'{program}' is neither a program for this machine nor a script that begins with #!",
-            hint="run it with its interpreter",
-        )
+        return launch.NotExecutable(unknown_format(program), hint=UNKNOWN_HINT)
     return RuntimeFailure(
         f"the engine says: {said}", hint="run 'corten doctor' to see what this machine allows"
     )

@@ -4,6 +4,7 @@ that returns 1; so it is looked at before."""
 from __future__ import annotations
 
 import os
+import stat
 
 from corten.runtime.emulation import REGISTERED
 
@@ -11,6 +12,26 @@ _ELF = b"\x7fELF"
 _NATIVE = {"x86_64": (62, 3), "aarch64": (183, 40)}
 """e_machine of an ELF header (elf(5)) that a kernel for this machine may run, the 32-bit one too."""
 HEAD = 64
+UNKNOWN_HINT = "run it with its interpreter, such as -- sh FILE; a program must be built for this processor"
+
+
+def unknown_format(name: str) -> str:
+    """What is said of the file `name` where `is_unknown` holds."""
+    return f"'{name}' is neither a program for this machine nor a script that begins with #!"
+
+
+def program_places(program: str, workdir: str, path: str) -> list[str]:
+    """Where `program` may lie in a container: itself, or in the folders of `path`."""
+    if program.startswith("/"):
+        return [program]
+    if "/" in program:
+        return [f"{workdir}/{program}"]
+    return [f"{place}/{program}" for place in path.split(":")]
+
+
+def may_execute(status: os.stat_result) -> bool:
+    """Whether it is a file that somebody may execute."""
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
 
 
 def is_unknown(head: bytes, machine: str | None = None, registered: str = REGISTERED) -> bool:

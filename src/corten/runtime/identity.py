@@ -1,7 +1,8 @@
 """Whose rights a container really has: root's, or a plain user's in a user namespace (DECISIONS 26).
 
 root     this process may do everything: no user namespace, IDs inside are IDs of the machine
-range    a plain user with subordinate IDs: 0 inside is the caller, 1 and up are the caller's range
+range    a plain user with subordinate IDs: 0 inside is the caller, 1 and up are the caller's range. A container that keeps its
+         caller's number (`keep`) has a second user namespace below that one, where the caller's number is the caller
 single   a plain user without: one ID inside is the caller, no other exists. With crun that is the image's own user;
          runc cannot switch to another ID than 0 then, so there 0 is the caller, without any capability
 """
@@ -14,7 +15,7 @@ from typing import Literal
 
 from corten.errors import RuntimeFailure
 from corten.sandbox import kernel
-from corten.values import dataclass
+from corten.values import dataclass, replace
 
 Mapping = tuple[int, int, int]
 """First ID inside, first ID outside, how many (user_namespaces(7))."""
@@ -25,19 +26,66 @@ _MAPPINGS = 64
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """How IDs inside relate to IDs outside. The mappings are empty for `root`."""
+    """How IDs inside relate to IDs outside. The mappings are empty for `root`. `inner_uids` and `inner_gids` map IDs in the
+    container to those of `uid_map` and `gid_map`, where the container has a user namespace below that one."""
 
     kind: Literal["root", "range", "single"]
     uid_map: tuple[Mapping, ...] = ()
     gid_map: tuple[Mapping, ...] = ()
+    inner_uids: tuple[Mapping, ...] = ()
+    inner_gids: tuple[Mapping, ...] = ()
 
     def has_uid(self, uid: int) -> bool:
         """Whether the user ID `uid` exists inside."""
-        return self.kind == "root" or any(first <= uid < first + count for first, _, count in self.uid_map)
+        return self.kind == "root" or _mapped(uid, self.inner_uids or self.uid_map) is not None
 
     def has_gid(self, gid: int) -> bool:
         """Whether the group ID `gid` exists inside."""
-        return self.kind == "root" or any(first <= gid < first + count for first, _, count in self.gid_map)
+        return self.kind == "root" or _mapped(gid, self.inner_gids or self.gid_map) is not None
+
+    @property
+    def inner_uid(self) -> int:
+        """The caller's number in a container that keeps it, else 0."""
+        return next((first for first, outside, _ in self.inner_uids if outside == 0), 0)
+
+    @property
+    def inner_gid(self) -> int:
+        """The same of the caller's group."""
+        return next((first for first, outside, _ in self.inner_gids if outside == 0), 0)
+
+    def shim_ids(self, uid: int, gid: int) -> tuple[int, int]:
+        """The numbers in the shim's user namespace of the user and group that are `uid` and `gid` in the container."""
+        if not self.inner_uids:
+            return uid, gid
+        outer_uid, outer_gid = _mapped(uid, self.inner_uids), _mapped(gid, self.inner_gids)
+        return uid if outer_uid is None else outer_uid, gid if outer_gid is None else outer_gid
+
+
+def _mapped(number: int, mappings: Sequence[Mapping]) -> int | None:
+    for first, outside, count in mappings:
+        if first <= number < first + count:
+            return outside + number - first
+    return None
+
+
+def keep(identity: Identity, uid: int, gid: int) -> Identity:
+    """`identity`, which is a `range`, for a container in which the caller is `uid`:`gid`, as podman's keep-id has it. The
+    subordinate IDs have the other numbers, from 0 up."""
+    return replace(identity, inner_uids=_kept(uid, identity.uid_map), inner_gids=_kept(gid, identity.gid_map))
+
+
+def _kept(own: int, mappings: Sequence[Mapping]) -> tuple[Mapping, ...]:
+    """The caller, who is 0 outside, is `own` inside. No piece crosses the end of one of `mappings`: the kernel refuses that."""
+    found: list[Mapping] = [(own, 0, 1)]
+    inside = 0
+    for start, _, left in mappings[1:]:
+        while left:
+            if inside == own:
+                inside += 1
+            count = left if inside > own else min(left, own - inside)
+            found.append((inside, start, count))
+            inside, start, left = inside + count, start + count, left - count
+    return tuple(sorted(found))
 
 
 def decide_identity(

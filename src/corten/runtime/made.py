@@ -12,7 +12,7 @@ from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer, Warned, ignore
 from corten.runtime import cgroups, launch, records
 from corten.runtime.bounds import machine_processes
-from corten.runtime.decide import Situation, decide, is_caller, network_of
+from corten.runtime.decide import Situation, check_in_volumes, decide, is_caller, network_of
 from corten.runtime.descriptors import NOTHING_PASSED, Passed
 from corten.runtime.engine import FALLBACKS, Engine, complaint
 from corten.runtime.identity import Identity, current_identity
@@ -247,7 +247,18 @@ class Made:
             return self._fall_back(engine, observe, terminal, serving, output, session)
         if identity.kind == "single":
             _say_once(store, observe)
-        if self.options.user is not None and is_caller(identity, self.options.user):
+        if self.options.userns is not None or (
+            self.options.user is not None and is_caller(identity, self.options.user)
+        ):
+            # Few ask for this, and every start would pay for it.
+            from corten.runtime.keeping import kept
+
+            identity = kept(identity, self.options)
+        if (
+            self.options.user is not None
+            and identity.kind == "single"
+            and is_caller(identity, self.options.user)
+        ):
             observe(Note("this user is 0 inside, who is the same as you on this machine"))
         edits = self._vendor_edits(identity, observe)
         limited = self._limited(identity, observe)
@@ -321,8 +332,11 @@ class Made:
                     self.store,
                     self.options.rooms,
                 )
+                check_in_volumes(container)
             if self.options.secrets:
-                container = replace(container, files=(*container.files, *self._secrets(container.user)))
+                container = replace(
+                    container, files=(*container.files, *self._secrets(container.user, identity))
+                )
             spec = json.dumps(runtime_spec(container)).encode()
             # It has the container's variables.
             write_atomically(self.directory / "bundle" / "config.json", spec, 0o600)
@@ -454,7 +468,7 @@ class Made:
             os.chmod(own / name, 0o644)
         return tuple((str(own / name), f"/etc/{name}") for name in texts)
 
-    def _secrets(self, user: User) -> tuple[tuple[str, str], ...]:
+    def _secrets(self, user: User, identity: Identity) -> tuple[tuple[str, str], ...]:
         """The files of `--secret`, which the container's user alone may read, with where they are inside. Raises RuntimeFailure."""
         own = self.directory / "secrets"
         remove_tree(own)
@@ -471,7 +485,7 @@ class Made:
             place = own / name
             descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
             with os.fdopen(descriptor, "wb") as file:
-                os.fchown(descriptor, user.uid, user.gid)
+                os.fchown(descriptor, *identity.shim_ids(user.uid, user.gid))
                 file.write(data)
             found.append((str(place), f"/run/secrets/{name}"))
         return tuple(found)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from corten.runtime.bounds import HOME, RUN, SHARED, TEMPORARY, tmpfs_options
-from corten.runtime.identity import Identity
+from corten.runtime.identity import Identity, Mapping
 from corten.runtime.options import Limits
 from corten.runtime.users import User
 from corten.values import dataclass
@@ -127,12 +127,17 @@ def runtime_spec(container: Container) -> dict[str, Any]:
     namespaces = [{"type": kind} for kind in kinds]
     if container.network == "none":
         namespaces.append({"type": "network"})
+    if container.identity.inner_uids:
+        namespaces.append({"type": "user"})
     masked = (*MASKED, *container.masked)
     linux: dict[str, Any] = {
         "namespaces": namespaces,
         "maskedPaths": [*hidden(masked, security), *security.mask] if security else list(masked),
         "readonlyPaths": hidden(READ_ONLY, security) if security else list(READ_ONLY),
     }
+    if container.identity.inner_uids:
+        linux["uidMappings"] = _id_mappings(container.identity.inner_uids)
+        linux["gidMappings"] = _id_mappings(container.identity.inner_gids)
     if container.seccomp is not None:
         linux["seccomp"] = container.seccomp
     if container.devices and container.identity.kind == "root":
@@ -157,6 +162,10 @@ def runtime_spec(container: Container) -> dict[str, Any]:
     from corten.runtime.cdi.apply import with_edits
 
     return with_edits(spec, container.edits, makes_nodes=container.identity.kind == "root")
+
+
+def _id_mappings(mappings: Sequence[Mapping]) -> list[dict[str, int]]:
+    return [{"containerID": first, "hostID": outside, "size": count} for first, outside, count in mappings]
 
 
 def hidden(paths: Sequence[str], security: Security) -> list[str]:
@@ -197,7 +206,9 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
         _mount("/dev/pts", "devpts", "devpts", terminals),
         *_memory_shared_by_processes(container),
     ]
-    if plain or container.network != "host":
+    # With a user namespace below the shim's, a network that the shim made belongs to another one than the container's.
+    shown = container.network != "none" if container.identity.inner_uids else container.network == "host"
+    if plain or not shown:
         access = "rw" if container.privileged and plain else "ro"
         mounts.append(_mount("/sys", "sysfs", "sysfs", [*_SAFE, access]))
     else:

@@ -138,6 +138,8 @@ def with_volumes(
     image (`rooms`) or its caller (`asked`) calls volumes writable. To be called where its IDs exist, between mounting and starting. Raises UsageError,
     RuntimeFailure."""
     inside = Root(container.root)
+    uid, gid = container.identity.shim_ids(container.user.uid, container.user.gid)
+    user = replace(container.user, uid=uid, gid=gid)
     taken = {volume.target for volume in container.volumes} | {item.target for item in container.tmpfs}
     volumes = []
     for volume in named:
@@ -149,11 +151,11 @@ def with_volumes(
             store.lock(f"{_LOCK}-{volume.name}"),
             explained(store.root),
         ):
-            source = _ready(store, volume, inside, container.user, container.identity)
+            source = _ready(store, volume, inside, user, container.identity)
         volumes.append(Volume(str(source), volume.target, volume.writable))
     for room in () if container.read_write else asked:
         in_memory = room.startswith(("/tmp/", "/run/")) or room in ("/tmp", "/run")
-        if not in_memory and _room(room, inside, container.user, container.identity) is None:
+        if not in_memory and _room(room, inside, user, container.identity) is None:
             raise UsageError(
                 f"'{room}' cannot be a volume: it is a link in the image, or a place of its own",
                 hint=f"mount a volume there: -v NAME:{room}",
@@ -163,9 +165,7 @@ def with_volumes(
     return replace(
         container,
         volumes=(*container.volumes, *volumes),
-        rooms=tuple(
-            place for room in open_rooms if (place := _room(room, inside, container.user, container.identity))
-        ),
+        rooms=tuple(place for room in open_rooms if (place := _room(room, inside, user, container.identity))),
     )
 
 

@@ -63,7 +63,11 @@ def enter_users_of(wiring: Wiring) -> None:
     """Enter the user namespace of the container whose network a plain user's container is to share. Raises RuntimeFailure
     where it has ended, OSError."""
     assert wiring.shared is not None
-    descriptor = os.open(f"/proc/{_first_of(wiring.shared)}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    # The engine's: the container's own may be below that one.
+    watcher = inside(Path(wiring.shared))
+    if watcher is None:
+        raise _ended(wiring.shared)
+    descriptor = os.open(f"/proc/{watcher}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     try:
         kernel.setns(descriptor, kernel.CLONE_NEWUSER)
     finally:
@@ -245,15 +249,18 @@ def _show_tun() -> None:
 
 def _first_of(directory: str) -> int:
     """A process in the namespaces of the container in `directory`: its own first one. Raises RuntimeFailure."""
-    name = os.path.basename(directory)
     watcher = inside(Path(directory))
     found = first_process(watcher) if watcher is not None else None
     if found is None:
-        raise RuntimeFailure(
-            f"'{name}' is not running, so its network cannot be shared",
-            hint="'corten ps' lists those that run",
-        )
+        raise _ended(directory)
     return found
+
+
+def _ended(directory: str) -> RuntimeFailure:
+    return RuntimeFailure(
+        f"'{os.path.basename(directory)}' is not running, so its network cannot be shared",
+        hint="'corten ps' lists those that run",
+    )
 
 
 def _network_of(directory: str) -> int:
