@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from support.commander import Commander, until
+from support.commander import Commander, start, until
 from support.escapes import HOSTILE_TO_STREAMS, program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("whole", ["subuids", "none"], indirect=True)]
@@ -101,6 +102,35 @@ def test_a_file_that_is_a_stream_is_read_or_written_under_crun(crun: Commander) 
         assert given.read_text() == printed.read_text() == "0123456789" * 10_000
         assert [path.stat().st_mode & 0o7777 for path in (given, printed)] == [0o600, 0o600]
     crun("rm", "--force", "life-a")
+
+
+def test_shared_namespaces_and_a_kept_number_under_crun(crun: Commander) -> None:
+    start(crun, "life-a", "sleep", "100")
+    start(crun, "life-b", "sh", "-c", "sleep 100 & sleep 100", options=("--pid", "container:life-a"))
+    until(lambda: crun("exec", "life-a", "--", "cat", "/proc/1/cmdline").stdout == "sleep\0100\0")
+    crun("exec", "life-b", "--", "sh", "-c", "kill -TERM 1; test $$ -gt 2")
+    look = "test -e /proc/$0 && readlink /proc/self/ns/pid"
+    done = crun(
+        "run",
+        "--pid",
+        "host",
+        "--ipc",
+        "container:life-a",
+        "runner",
+        "--",
+        "sh",
+        "-c",
+        look,
+        str(os.getpid()),
+    )
+    assert done.stdout == f"{os.readlink('/proc/self/ns/pid')}\n"
+    crun("stop", "--time", "0", "life-b")
+    assert crun.list()["life-b"]["exit_code"] == 137
+    kept = crun("run", "--userns", "keep-id", "runner", "--", "id", "-u", code=None)
+    if crun.kind == "subuids":
+        assert kept.stdout == f"{pwd.getpwnam('corten-plain').pw_uid}\n"
+    else:
+        assert "needs subordinate IDs" in kept.stderr
 
 
 def test_volumes_and_networks_under_crun(crun: Commander) -> None:

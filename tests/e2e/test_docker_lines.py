@@ -138,6 +138,8 @@ def test_what_an_option_widens_or_leaves_alone_is_told_once(
         "run",
         "--ipc",
         "host",
+        "--pid",
+        "host",
         "--privileged",
         "-v",
         f"{tmp_path}:/x:z",
@@ -151,7 +153,12 @@ def test_what_an_option_widens_or_leaves_alone_is_told_once(
     for said in (corten.home / "caches" / "isolation").glob("said-*"):
         said.unlink()
     first, second = own(*words).stderr, own(*words).stderr
-    for text in ("--ipc host shares this machine's /dev/shm", "every capability", "no SELinux label"):
+    for text in (
+        "--ipc host shares",
+        "--pid host shows this machine's processes",
+        "every capability",
+        "no SELinux label",
+    ):
         assert text in first
         assert text not in second
     assert "127.0.0.1:80->8000/tcp is not done" in first

@@ -34,12 +34,13 @@ def test_a_privileged_container_of_a_plain_user_has_only_that_users_rights(plain
 
 def test_no_option_is_on_without_being_asked_for(corten: Corten, runner: str) -> None:
     """Neither a folder nor an image widens: the same container without options has none of it."""
-    look = "grep -E 'Seccomp:|CapBnd|NoNewPrivs' /proc/self/status; ls /dev/kmsg; readlink /proc/self/ns/ipc; id -G"
+    look = "grep -E 'Seccomp:|CapBnd|NoNewPrivs' /proc/self/status; ls /dev/kmsg; readlink /proc/self/ns/ipc /proc/self/ns/pid; id -G"
     done = corten("run", runner, "sh", "-c", look, code=None)
     words = done.stdout.split()
     assert words[:6] == ["CapBnd:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2"]
     assert words[6] != os.readlink("/proc/self/ns/ipc")
-    assert words[7:] == ["65532"]
+    assert words[7] != os.readlink("/proc/self/ns/pid")
+    assert words[8:] == ["65532"]
     assert "/dev/kmsg" in done.stderr
 
 

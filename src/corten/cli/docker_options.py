@@ -27,6 +27,10 @@ _IPC_HOST = (
     "--ipc host shares this machine's /dev/shm and System V IPC: the container and other programs can read and change what "
     "each other keeps there"
 )
+_PID_HOST = (
+    "--pid host shows this machine's processes: the container sees their arguments, and can signal and trace those of the user that it "
+    "runs as"
+)
 _UNLESS_STOPPED = (
     "--restart unless-stopped is --restart always here: 'corten stop' ends it for good, and nothing is started when the machine "
     "starts"
@@ -39,9 +43,15 @@ def add_docker_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--privileged", action="store_true", help="all devices and capabilities, no filter")
     group.add_argument("--read-only", action="store_true", help="so it is without --read-write")
     group.add_argument(
-        "--ipc", metavar="private|host|shareable", help="host: this machine's shared memory and System V IPC"
+        "--ipc",
+        metavar="private|shareable|host|container:NAME",
+        help="whose shared memory and System V IPC: its own, this machine's, or another container's",
     )
-    group.add_argument("--pid", metavar="private", help="its own process namespace, which ends it whole")
+    group.add_argument(
+        "--pid",
+        metavar="private|host|container:NAME",
+        help="whose processes it sees: this machine's, or another's",
+    )
     group.add_argument(
         "--userns",
         metavar="keep-id|host|private",
@@ -92,8 +102,10 @@ def with_docker_options(options: RunOptions, arguments: argparse.Namespace) -> R
                 "--group-add keep-groups is not here", hint="name the groups: --group-add video or a number"
             )
         options = replace(options, groups=tuple(arguments.group_add))
-    if arguments.ipc == "host":
-        options = replace(options, ipc="host")
+    if arguments.ipc not in (None, "", "shareable"):
+        options = replace(options, ipc=arguments.ipc)
+    if arguments.pid not in (None, "", "private"):
+        options = replace(options, pid=arguments.pid)
     if arguments.userns not in (None, "", "host"):
         options = replace(options, userns=_userns_of(arguments.userns))
     if arguments.stop_signal is not None:
@@ -110,16 +122,14 @@ def with_docker_options(options: RunOptions, arguments: argparse.Namespace) -> R
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raise UsageError for what is not here, with what is."""
-    if arguments.ipc not in (None, "", "private", "shareable", "host"):
-        raise UsageError(
-            f"--ipc {arguments.ipc[:60]} is not here",
-            hint="use private, or host, where all containers share memory with this machine",
-        )
-    if arguments.pid not in (None, "", "private"):
-        raise UsageError(
-            f"--pid {arguments.pid[:60]} is not here: its own process namespace is what ends a container whole",
-            hint="to look at this machine's processes: -v /proc:/host/proc:ro; to enter a container: corten exec NAME",
-        )
+    for flag, value, kinds in (
+        ("--ipc", arguments.ipc, ("private", "shareable", "host")),
+        ("--pid", arguments.pid, ("private", "host")),
+    ):
+        if value and value not in kinds and not (value.startswith("container:") and value[10:]):
+            raise UsageError(
+                f"{flag} {value[:60]} is not here", hint=f"use {', '.join(kinds)} or container:NAME"
+            )
     if arguments.read_only and arguments.read_write:
         raise UsageError("--read-only and --read-write contradict each other", hint="leave one of them out")
     if arguments.replace and not arguments.name:
@@ -243,8 +253,8 @@ def notes(arguments: argparse.Namespace) -> Iterator[str]:
         yield _IPC_HOST
         if arguments.shm_size is not None:
             yield "--shm-size has no effect with --ipc host: /dev/shm is this machine's"
-    if arguments.ipc == "shareable":
-        yield "--ipc shareable is private here: no other container can join it"
+    if arguments.pid == "host":
+        yield _PID_HOST
     if arguments.restart == "unless-stopped":
         yield _UNLESS_STOPPED
     if arguments.expose:

@@ -104,17 +104,16 @@ def _container(name: str, context: Context) -> dict[str, Any]:
     from corten.errors import RuntimeFailure
     from corten.runtime import records
     from corten.runtime.inventory import SUPERVISOR_LOCK, find, is_locked, look
-    from corten.runtime.processes import first_process, inside
+    from corten.runtime.processes import first_of
 
     directory = find(context.store, name)
     listed = look(directory)
     if listed is None:
         raise RuntimeFailure(f"'{name}' was never started whole", hint=f"remove it: corten rm {name}")
-    first = inside(directory) if listed.running else None
     record = listed.record
     return {
         **document(listed),
-        "pid": first_process(first) if first is not None else None,
+        "pid": first_of(directory) if listed.running else None,
         "monitor": record.kind,
         "layers": list(record.layers),
         "supervised": is_locked(directory / SUPERVISOR_LOCK),

@@ -108,6 +108,15 @@ def has_counted(events: int | None) -> bool:
         os.close(events)
 
 
+def forbid_forks(name: str, root: str = ROOT) -> None:
+    """Let no process of the groups called `name` start another one, where there are such groups: who kills them all is done soon."""
+    with contextlib.suppress(OSError):
+        place = root if version(root) == "v2" else f"{root}/pids"
+        for group, _, _ in os.walk(f"{place}{PREFIX}/{name}"):
+            with contextlib.suppress(OSError), open(f"{group}/pids.max", "w", encoding="ascii") as file:
+                file.write("0")
+
+
 def remove(name: str, root: str = ROOT) -> None:
     """Remove the groups called `name` of a container that has ended, wherever there are any, with those that it made below them.
     The kernel may still be ending its processes, which is waited for."""

@@ -248,6 +248,8 @@ def _watched(life: Life, options: RunOptions, store: Store, observe: Observer) -
                     hint="leave it out, or run it in the foreground",
                 )
         return _by_shim(life, options, observe)
+    if options.pid is not None:
+        return _guarded(life, options, observe)
     path = find_program("conmon")
     if path is None:
         if life.terminal or life.stdin:
@@ -263,6 +265,19 @@ def _watched(life: Life, options: RunOptions, store: Store, observe: Observer) -
         path, life.terminal, life.stdin, life.timeout, life.remove, options.log_size, options.log
     )
     return replace(life, kind="conmon", monitor=monitor)
+
+
+def _guarded(life: Life, options: RunOptions, observe: Observer) -> Life:
+    """For a container that shares process numbers: when conmon is killed, nobody would end it."""
+    asked = {"-t": life.terminal, "-i": life.stdin, "--timeout": life.timeout}
+    for flag, value in asked.items():
+        if value:
+            raise RuntimeFailure(
+                f"a detached container with --pid {options.pid} cannot have {flag}: conmon does that, and when conmon is killed, "
+                "nothing would end a container that shares process numbers",
+                hint="leave it out, or run it in the foreground",
+            )
+    return _by_shim(life, options, observe)
 
 
 def _by_shim(life: Life, options: RunOptions, observe: Observer) -> Life:

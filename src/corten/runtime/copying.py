@@ -23,7 +23,7 @@ from corten.runtime import archives, enter, launch, records, tree_stream
 from corten.runtime.identity import current_identity
 from corten.runtime.inventory import find, is_at, lock_path, look, remove_as_owner, take
 from corten.runtime.overlay import enter_mount_namespace, mount_overlay
-from corten.runtime.processes import first_process, inside
+from corten.runtime.processes import first_of, inside
 from corten.runtime.rootfs import Root
 from corten.sandbox import kernel
 from corten.store.disk import remove_tree
@@ -233,8 +233,7 @@ def _started(store: Store, directory: Path, work: Callable[[], int]) -> Iterator
     its lock is held, so that nobody starts it meanwhile."""
     while True:
         listed = look(directory)
-        monitor = inside(directory) if listed is not None and listed.running else None
-        first = first_process(monitor) if monitor is not None else None
+        first = first_of(directory) if listed is not None and listed.running else None
         if first is not None:
             # setns(2) makes the root of the mount namespace this process's: engines pivot to the container's.
             yield enter.fork_inside(first, work)

@@ -43,7 +43,7 @@ class Situation:
     `served`: descriptor 3 of its process is a listening socket, and with `notifies` descriptor 4 a pipe on which it says that it is
     ready; `terminal`: it gets a terminal of its own, of
     `size` (columns, lines) where that is known; `files` are its own small files (`Container.files`);
-    `edits` are what its vendors' devices need; `processes` is as `Container` has it."""
+    `edits` are what its vendors' devices need; `processes`, `pid`, `ipc` and `shared_memory` are as `Container` has them."""
 
     name: str
     identity: Identity
@@ -56,6 +56,9 @@ class Situation:
     edits: Edits | None = None
     notifies: bool = False
     processes: int | None = None
+    pid: str = "private"
+    ipc: str = "private"
+    shared_memory: str | None = None
 
 
 def network_of(options: RunOptions) -> str:
@@ -152,7 +155,9 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
         memory=machine_memory(),
         processes=_most_processes(situation.processes),
         masked=throttle_files(),
-        ipc="host" if options.ipc == "host" else "private",
+        pid=situation.pid,
+        ipc=situation.ipc if situation.ipc != "private" else "host" if options.ipc == "host" else "private",
+        shared_memory=situation.shared_memory,
         privileged=options.privileged,
     )
 

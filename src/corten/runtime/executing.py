@@ -21,7 +21,7 @@ from corten.runtime.formats import HEAD, UNKNOWN_HINT, is_unknown, may_execute, 
 from corten.runtime.identity import current_identity
 from corten.runtime.monitor import default_signals
 from corten.runtime.probe import find_engine
-from corten.runtime.processes import handle, inside, tree
+from corten.runtime.processes import first_of, handle, has_own_numbers, inside, tree
 from corten.runtime.streams import Streams, replaced_files
 from corten.runtime.terminals import kept_terminal
 from corten.runtime.users import resolve_user
@@ -80,11 +80,12 @@ def execute(
     files = directory / f"exec-{token}.json", directory / f"exec-{token}.log"
 
     caller = os.getpid()
+    shares, program = not has_own_numbers(first), first_of(directory)
 
     def act() -> int:
         config = json.loads((directory / "bundle" / "config.json").read_bytes())
         process = process_of(config["process"], what, f"{directory}/rootfs")
-        _check_program(process)
+        _check_program(process, program if shares else first_below_engine())
         descriptor = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(process, file)
@@ -155,10 +156,9 @@ def process_of(own: dict[str, Any], what: Execution, root: str) -> dict[str, Any
     return process
 
 
-def _check_program(process: dict[str, Any]) -> None:
+def _check_program(process: dict[str, Any], first: int | None) -> None:
     """Raise NotExecutable for a program that the kernel cannot run: runc tells that with the code of a program that ran. Looked for
-    where the container's first process would find it, so in its volumes too. Called in the engine's mounts."""
-    first = first_below_engine()
+    where the container's `first` process would find it, so in its volumes too. Called in the engine's mounts, where that has this number."""
     if first is None:
         return
     path = dict(item.split("=", 1) for item in process["env"]).get("PATH", "")

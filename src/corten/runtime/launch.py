@@ -15,21 +15,21 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.runtime import cgroups, log_keeper
-from corten.runtime.attend import FORWARDED, attend, shorten_log
+from corten.runtime.attend import FORWARDED, Receiver, attend, shorten_log
 from corten.runtime.descriptors import close_others, pass_on, redirect
 from corten.runtime.engine import Engine
 from corten.runtime.forwarder import Forwarder, Probe, start_forwarder
 from corten.runtime.identity import Identity, write_mappings
 from corten.runtime.monitor import Monitor, become, begin
 from corten.runtime.overlay import enter_mount_namespace, mount_limited, mount_overlay
-from corten.runtime.processes import note_inside
+from corten.runtime.processes import FIRST, note_inside
 from corten.runtime.streams import Streams, replaced_files
 from corten.sandbox import kernel
 from corten.store.disk import remove_tree
@@ -37,6 +37,7 @@ from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
     from corten.runtime.network.wire import Wire, Wiring
+    from corten.runtime.sharing import Shared
 
 STARTED = "started"
 RAN_OUT_OF_MEMORY = "ran-out-of-memory"
@@ -68,7 +69,8 @@ class Launch:
     ready, and `ready` what the forwarder asks for that; `drains` is as in `Passed`. `output`: the descriptor for its standard output and error. `lock`: the
     descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
     ends when the container has started. `scope`: the name of systemd's scope that is to be started for it. `wiring`: how its
-    network is made, where that is not the engine's affair; `open`: the container has this machine's."""
+    network is made, where that is not the engine's affair; `open`: the container has this machine's. `shared`: the process numbers or
+    the IPC of others that it has."""
 
     engine: Engine
     identity: Identity
@@ -89,6 +91,18 @@ class Launch:
     ready: str | None = None
     drains: bool = False
     open: bool = False
+    shared: Shared | None = None
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """The directories of the containers of which it shares something."""
+        network = (self.wiring.shared,) if self.wiring is not None and self.wiring.shared is not None else ()
+        return (*network, *(self.shared.directories if self.shared is not None else ()))
+
+    @property
+    def has_own_numbers(self) -> bool:
+        """Whether it has a process namespace of its own."""
+        return self.shared is None or self.shared.pid is None
 
 
 def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> int:
@@ -109,7 +123,7 @@ def start_shim(launch: Launch, prepare: Prepare, ended: Ended | None = None) -> 
         try:
             first = reading.read(1) if launch.identity.kind != "root" else b""
             if first == b"u":
-                if not _shares_users(launch):
+                if not launch.joins:
                     write_mappings(pid, launch.identity)
                 if launch.scope is not None:
                     # Few have one, and every start would pay for this.
@@ -153,7 +167,7 @@ def _shim(launch: Launch, prepare: Prepare, ended: Ended | None, tell: int, wait
                     if descriptor is not None
                 }
             )
-        _enter_user_namespace(launch.identity, tell, waits, launch.wiring if _shares_users(launch) else None)
+        _enter_user_namespace(launch.identity, tell, waits, launch.joins)
         if not launch.detached:
             kernel.die_with_parent(signal.SIGKILL)
         code = _contain(launch, prepare, tell)
@@ -184,20 +198,16 @@ def _tell(tell: int, message: str, hint: str | None, kind: str = "RuntimeFailure
         os.write(tell, json.dumps([kind, message, hint]).encode())
 
 
-def _shares_users(launch: Launch) -> bool:
-    """Whether it joins another container's user namespace, because it shares that one's network."""
-    return launch.wiring is not None and launch.wiring.shared is not None
-
-
-def _enter_user_namespace(identity: Identity, tell: int, waits: int, shared: Wiring | None = None) -> None:
+def _enter_user_namespace(identity: Identity, tell: int, waits: int, joins: Sequence[str] = ()) -> None:
+    """Enter a new user namespace, or that of the containers in the directories `joins`."""
     if identity.kind == "root":
         return
     try:
-        if shared is not None:
+        if joins:
             # Few share one, and every start would pay for this.
-            from corten.runtime.network.wire import enter_users_of
+            from corten.runtime.sharing import enter_users
 
-            enter_users_of(shared)
+            enter_users(joins)
         else:
             kernel.unshare(kernel.CLONE_NEWUSER)
     except OSError as error:
@@ -219,8 +229,21 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     streams = _streams(launch)
     wire = _wire(launch)
     alone = launch.forward is not None and not launch.open
+    machine = ""
     extra = kernel.CLONE_NEWPID | (kernel.CLONE_NEWNET if alone else 0)
-    enter_mount_namespace(extra)
+    if launch.shared is not None:
+        # Few share, and every start would pay for this.
+        from corten.runtime.sharing import join
+
+        machine = os.readlink("/proc/self/ns/mnt")
+        enter_mount_namespace()
+        # Before there is a new process namespace: whoever is forked first is 1 there.
+        join(launch.shared, directory)
+        if not launch.has_own_numbers:
+            extra &= ~kernel.CLONE_NEWPID
+        kernel.unshare(extra)
+    else:
+        enter_mount_namespace(extra)
     upper, work = f"{directory}/upper", f"{directory}/work"
     if launch.storage is not None:
         upper, work = mount_limited(work, launch.storage, in_user_namespace=launch.identity.kind != "root")
@@ -242,14 +265,29 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         _hand_over(launch, launch.monitor, wire)
         return 0
     memory = cgroups.watch_memory(_group(launch)) if launch.identity.kind == "root" else None
+    guarded, begin_engine = (-1, -1) if launch.has_own_numbers else os.pipe2(os.O_CLOEXEC)
     # First, so that it is process 1: a forwarder that ends must not take the container with it.
     engine = os.fork()
     if engine == 0:
         streams.take()
+        if not launch.has_own_numbers:
+            os.close(begin_engine)
+            if os.read(guarded, 1) != b"g":
+                os._exit(125)
         _engine(launch, tell, wire)
     streams.release()
     if wire is not None:
         wire.connect()
+    guard = None
+    if not launch.has_own_numbers:
+        # Few share, and every start would pay for this.
+        from corten.runtime.sharing import Guard
+
+        kernel.adopt_orphans()
+        guard = Guard(directory, machine, wire.helpers if wire is not None else (), launch.lock)
+        os.close(guarded)
+        os.write(begin_engine, b"g")
+        os.close(begin_engine)
     forwarder = None
     if launch.forward is not None and launch.listener is not None:
         probe = Probe(launch.forward, launch.ready, enclosed=alone, drains=launch.drains)
@@ -263,8 +301,14 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         engine,
         forwarder.pid if forwarder is not None else None,
         renew=forwarder.ended if forwarder is not None else None,
+        # The kernel keeps no signal from a process that is 1 nowhere.
+        receiver=None if guard is None else lambda number: Receiver(engine, is_deaf=False),
+        stand_in=None if guard is None else (guard.pid, partial(guard.end, lost=True)),
         log=log,
     )
+    if guard is not None:
+        guard.end()
+        guard.dismiss()
     streams.finish()
     shorten_log(log)
     if forwarder is not None:
@@ -408,10 +452,13 @@ def _engine(launch: Launch, tell: int, wire: Wire | None) -> NoReturn:
         if wire is not None:
             wire.enter()
         note_inside(launch.directory)
-        kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+        arguments = ["run", "--bundle", f"{launch.directory}/bundle"]
+        if launch.has_own_numbers:
+            kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+        else:
+            arguments += ["--pid-file", f"{launch.directory}/{FIRST}"]
         if launch.output is not None:
             redirect(launch.output)
-        arguments = ["run", "--bundle", f"{launch.directory}/bundle"]
         if launch.listener is not None and launch.forward is None:
             arguments += ["--preserve-fds", str(pass_on(launch.listener, launch.notify))]
         state, log = f"{launch.directory}/engine", f"{launch.directory}/engine.log"

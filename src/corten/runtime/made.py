@@ -281,6 +281,12 @@ class Made:
             self.options = telling_port(self.options, port, self.image)
         elif serving.forward is not None:
             inner = "given"
+        shared = None
+        if self.options.pid is not None or self.options.ipc is not None:
+            # Few ask for this, and every start would pay for it.
+            from corten.runtime import sharing
+
+            shared = sharing.choose(self.options, store, identity)
         plan = launch.Launch(
             engine=engine,
             identity=identity,
@@ -301,6 +307,7 @@ class Made:
             scope=limited.scope,
             wiring=network.wiring if network else None,
             open=inner == "host",
+            shared=shared,
         )
 
         def prepare(root: str) -> None:
@@ -320,6 +327,8 @@ class Made:
                 notifies=serving.notify is not None,
                 processes=limited.processes,
             )
+            if shared is not None:
+                situation = sharing.situated(situation, shared, str(self.directory))
             container = decide(self.image, replace(self.options, limits=limited.limits), situation, root)
             if self.options.every_volume or self.image.config.volumes or self.options.rooms:
                 # Few containers have some, and every start would pay for this.

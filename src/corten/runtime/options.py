@@ -62,7 +62,8 @@ class RunOptions:
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
     file systems; they are kept in memory then. `rooms` are folders of its root that are writable and go with it, `groups` those
     that its user is in beside its own, by number or by the image's names. `ipc`: `host` is this machine's shared memory and
-    System V IPC. `userns`: `keep-id` or `keep-id:uid=N,gid=N`. `secrets` are files of this machine as (name, path), read at each start. `privileged`: every device and
+    System V IPC, `container:NAME` another one's, and `private` lets no other have its own. `pid`: `host` or `container:NAME`, whose
+    processes it sees. `userns`: `keep-id` or `keep-id:uid=N,gid=N`. `secrets` are files of this machine as (name, path), read at each start. `privileged`: every device and
     capability, and no filter. `log_size`: the bytes at which the log of a
     detached one begins anew; without `log` it has none. `stop_signal` comes before the image's own, and `stop_timeout` are the seconds between
     that and a kill."""
@@ -103,6 +104,7 @@ class RunOptions:
     rooms: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     ipc: str | None = None
+    pid: str | None = None
     userns: str | None = None
     privileged: bool = False
     log_size: int | None = None

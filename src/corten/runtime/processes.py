@@ -15,6 +15,7 @@ from typing import TextIO
 from corten.store.disk import write_atomically
 
 INSIDE = "inside"
+FIRST = "bundle/pid"
 _LOOKS = 10
 
 
@@ -50,6 +51,22 @@ def first_process(pid: int) -> int | None:
     except OSError:
         pass
     return None
+
+
+def first_of(directory: Path) -> int | None:
+    """The own first process of the container in `directory`, if it lives. One that shares process numbers is 1 nowhere: its engine,
+    which has it for a child, writes its number down."""
+    watcher = inside(directory)
+    if watcher is None:
+        return None
+    found = first_process(watcher)
+    if found is not None or has_own_numbers(watcher):
+        return found
+    try:
+        pid = int((directory / FIRST).read_text())
+    except (OSError, ValueError):
+        return None
+    return pid if parent(pid) == watcher else None
 
 
 def children(pid: int) -> list[int]:

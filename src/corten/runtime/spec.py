@@ -66,7 +66,8 @@ class Container:
     are what its vendors' devices need; `capabilities`: None are those that `capable` gives; `rooms` are folders of the root
     that are writable though the root is not; `memory` are the machine's bytes, of which temporary file systems have shares;
     `processes` is how many each user inside may have, where no control group says it; `masked` are this machine's kernel
-    files to hide beside `MASKED`; `ipc` is `private` or `host`; `privileged`: no device of the machine is forbidden to it."""
+    files to hide beside `MASKED`; `pid` and `ipc` are `private`, `host`, or the path of another container's namespace, and `shared_memory`
+    is that one's /dev/shm; `privileged`: no device of the machine is forbidden to it."""
 
     root: str
     hostname: str
@@ -99,7 +100,9 @@ class Container:
     memory: int = 0
     processes: int | None = None
     masked: tuple[str, ...] = ()
+    pid: str = "private"
     ipc: str = "private"
+    shared_memory: str | None = None
     privileged: bool = False
 
 
@@ -123,8 +126,12 @@ def runtime_spec(container: Container) -> dict[str, Any]:
         process["rlimits"] = _rlimits(container)
     if container.terminal and container.size:
         process["consoleSize"] = {"width": container.size[0], "height": container.size[1]}
-    kinds = ("pid", "mount", "uts") if container.ipc == "host" else ("pid", "mount", "ipc", "uts")
-    namespaces = [{"type": kind} for kind in kinds]
+    kinds = {"pid": container.pid, "mount": "private", "ipc": container.ipc, "uts": "private"}
+    namespaces = [
+        {"type": kind, "path": place} if place.startswith("/") else {"type": kind}
+        for kind, place in kinds.items()
+        if place != "host"
+    ]
     if container.network == "none":
         namespaces.append({"type": "network"})
     if container.identity.inner_uids:
@@ -201,7 +208,10 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
     if plain or container.identity.has_gid(5):
         terminals.append("gid=5")
     mounts = [
-        _mount("/proc", "proc", "proc", _SAFE),
+        # Only who has a right over a process namespace may mount its files: a plain user has none over the machine's.
+        _mount("/proc", "bind", "/proc", ["rbind", "rslave", *_SAFE])
+        if container.pid == "host" and not plain
+        else _mount("/proc", "proc", "proc", _SAFE),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", terminals),
         *_memory_shared_by_processes(container),
@@ -250,10 +260,10 @@ def _memory_shared_by_processes(container: Container) -> list[dict[str, Any]]:
     if container.ipc == "host":
         # Message queues belong to the IPC namespace, so a new mount would show the machine's; a plain user may not make one.
         return [_mount("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate", "rw", *_SAFE])]
-    return [
-        _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", *_shared(container)]),
-        _mount("/dev/mqueue", "mqueue", "mqueue", _SAFE),
-    ]
+    memory = _mount("/dev/shm", "tmpfs", "shm", [*_SAFE, "mode=1777", *_shared(container)])
+    if container.shared_memory is not None:
+        memory = _mount("/dev/shm", "bind", container.shared_memory, ["rbind", "rprivate", "rw", *_SAFE])
+    return [memory, _mount("/dev/mqueue", "mqueue", "mqueue", _SAFE)]
 
 
 def _shared(container: Container) -> list[str]:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from corten.runtime import cgroups
-from corten.runtime.processes import children, first_process, has_own_numbers, inside, parent, read_proc, tree
+from corten.runtime.processes import children, first_of, has_own_numbers, inside, parent, read_proc, tree
 from corten.values import dataclass
 
 _ROOT = "/sys/fs/cgroup"
@@ -38,8 +38,10 @@ def usage(directory: Path) -> Usage | None:
     monitor = inside(directory)
     if monitor is None:
         return None
-    first = first_process(monitor)
+    first = first_of(directory)
     if first is None:
+        if (directory / "bundle" / "config.json").exists():
+            return None
         traced = _traced_beside(monitor)
         return _of_processes(traced) if traced else None
     places = _places(first, directory.name)

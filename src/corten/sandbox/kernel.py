@@ -36,13 +36,15 @@ _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 _LAST_CAPABILITY = 63
 _CAPABILITY_VERSION = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_AT_FDCWD, _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = -100, 1, 4
 _AT_EMPTY_PATH, _AT_RECURSIVE = 0x1000, 0x8000
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
 _ST_KEPT = {2: MS_NOSUID, 4: MS_NODEV, 8: MS_NOEXEC, 1024: 1024, 2048: 2048, 4096: 1 << 21}
 """Flags of statvfs(3) and of mount(2): those of a mount that a user namespace may not take away."""
 _CALLS = {
-    "x86_64": {"pivot_root": 155, "keyctl": 250, "mount_setattr": 442},
-    "aarch64": {"pivot_root": 41, "keyctl": 219, "mount_setattr": 442},
+    "x86_64": {"pivot_root": 155, "keyctl": 250, "open_tree": 428, "move_mount": 429, "mount_setattr": 442},
+    "aarch64": {"pivot_root": 41, "keyctl": 219, "open_tree": 428, "move_mount": 429, "mount_setattr": 442},
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -79,6 +81,31 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str 
         ),
         target,
     )
+
+
+def copy_mount(source: str) -> int:
+    """A descriptor of a copy of the mount at `source`, which is nowhere yet (open_tree(2), Linux 5.2)."""
+    flags = ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC)
+    result = _call("open_tree", ctypes.c_int(_AT_FDCWD), os.fsencode(source), flags)
+    if result < 0:
+        _check(result, source)
+    return result
+
+
+def move_mount(descriptor: int, target: str) -> None:
+    """Attach what `copy_mount` gave at `target` (move_mount(2))."""
+    flags = ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH)
+    _check(
+        _call(
+            "move_mount", ctypes.c_int(descriptor), b"", ctypes.c_int(_AT_FDCWD), os.fsencode(target), flags
+        ),
+        target,
+    )
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0))
 
 
 def unmount(target: str) -> None:

@@ -63,6 +63,8 @@ def refuse(engine: str, options: RunOptions) -> None:
             continue
         if field.name == "limits" and options.best_effort:
             continue
+        if field.name == "ipc" and value == "private":
+            continue
         if field.name == "security" and _is_harmless(options):
             continue
         _fail(engine, _SPELLED.get(field.name, f"--{field.name.replace('_', '-')}"))

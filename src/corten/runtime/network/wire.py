@@ -27,7 +27,7 @@ from corten.runtime.identity import Identity
 from corten.runtime.network import forwarding, pasta
 from corten.runtime.network.loopback import raise_loopback
 from corten.runtime.network.ports import Port, Taken
-from corten.runtime.processes import first_process, inside
+from corten.runtime.processes import first_of, inside
 from corten.sandbox import kernel
 from corten.values import dataclass
 
@@ -59,19 +59,13 @@ class Wiring:
         return tuple(item.listener for item in self.forwards if item.listener is not None)
 
 
-def enter_users_of(wiring: Wiring) -> None:
-    """Enter the user namespace of the container whose network a plain user's container is to share. Raises RuntimeFailure
-    where it has ended, OSError."""
-    assert wiring.shared is not None
+def users_of(directory: str) -> int:
+    """A descriptor of the user namespace of the container in `directory`. Raises RuntimeFailure where it has ended, OSError."""
     # The engine's: the container's own may be below that one.
-    watcher = inside(Path(wiring.shared))
+    watcher = inside(Path(directory))
     if watcher is None:
-        raise _ended(wiring.shared)
-    descriptor = os.open(f"/proc/{watcher}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        kernel.setns(descriptor, kernel.CLONE_NEWUSER)
-    finally:
-        os.close(descriptor)
+        raise _ended(directory)
+    return os.open(f"/proc/{watcher}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Wire:
@@ -82,6 +76,7 @@ class Wire:
         self._wiring = wiring
         self._user: int | None = None
         self.forwarder: Forwarder | None = None
+        self.helpers: list[int] = []
         if wiring.shared is not None:
             self._network = _network_of(wiring.shared)
         elif identity.kind == "root":
@@ -138,6 +133,7 @@ class Wire:
         os.close(ready)
         with os.fdopen(told, "rb") as words, os.fdopen(heard, "rb") as number:
             if number.read(1):
+                self.helpers.append(pid)
                 return
             said = words.read(1 << 16)
         os.waitpid(pid, 0)
@@ -249,8 +245,7 @@ def _show_tun() -> None:
 
 def _first_of(directory: str) -> int:
     """A process in the namespaces of the container in `directory`: its own first one. Raises RuntimeFailure."""
-    watcher = inside(Path(directory))
-    found = first_process(watcher) if watcher is not None else None
+    found = first_of(Path(directory))
     if found is None:
         raise _ended(directory)
     return found
