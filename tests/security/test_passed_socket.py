@@ -197,10 +197,8 @@ def test_where_a_plain_user_may_not_confine_it_the_container_gets_none(
         request = urllib.request.Request(f"http://127.0.0.1:{service.port}/predict", b'{"x": 1}')
         with urllib.request.urlopen(request, timeout=60) as answer:
             foreign = answer.read()
-        logged = running_as(plain)("logs", service.name, code=0)
     # The socket that a plain user could confine is the only one.
     assert (foreign == b"[]") is not plain_user_may_confine()
-    assert "POST /predict 200" in logged.stdout + logged.stderr
 
 
 @pytest.mark.parametrize(

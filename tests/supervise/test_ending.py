@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +41,47 @@ def test_a_supervisor_that_does_not_answer_is_killed_by_whatever_name_the_store_
         House(services.directory_of(store) / "iris", -1).write(replace(STATE, pid=process.pid))
         ending.end(store, "iris", -ending._PATIENCE)
         assert process.wait(20) == -9
+        assert services.services(store) == []
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# Holds the service's lock, and listens when a line comes; then it ends as it is told.
+STARTS = HOLD.replace(
+    "sys.stdin.read()",
+    """
+from corten.supervise.control import Control
+sys.stdin.readline()
+control = Control(Path(sys.argv[1]) / "services" / "iris")
+while (conversation := control.accept()) is None:
+    pass
+while (said := conversation.hear()) is None:
+    pass
+conversation.answer(ending=True)
+sys.exit(said["do"] == "end" and 5)
+""",
+)
+
+
+def test_a_supervisor_that_is_only_starting_is_told_when_it_listens(tmp_path: Path) -> None:
+    """It was killed instead, after fifteen seconds."""
+    store = Store(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STARTS, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"held\n"
+        House(services.directory_of(store) / "iris", -1).write(STATE)
+        thread = threading.Thread(target=ending.end, args=(store, "iris", 20.0))
+        thread.start()
+        time.sleep(0.1)  # Most likely it has been tried by now; the result is the same.
+        process.stdin.write(b"listen\n")
+        process.stdin.flush()
+        thread.join()
+        assert process.wait(20) == 5
         assert services.services(store) == []
     finally:
         process.kill()

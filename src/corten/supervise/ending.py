@@ -25,13 +25,26 @@ def end(store: Store, name: str, grace: float) -> None:
     left, and its port is free. Raises RuntimeFailure where there is none."""
     service = services.find(store, name)
     if service.supervised:
-        with contextlib.suppress(RuntimeFailure):
-            control.tell(service.directory, do="end", grace=grace)
+        _tell(service, grace)
         _wait(service, grace + _PATIENCE)
     for item in living_of(store, name):
         with contextlib.suppress(RuntimeFailure):
             stop(store, item.name, grace)
     services.forget(service)
+
+
+def _tell(service: Service, grace: float) -> None:
+    """Tell its supervisor to end; one that is only starting as soon as it listens."""
+    until = time.monotonic() + grace + _PATIENCE
+    while True:
+        with contextlib.suppress(RuntimeFailure):
+            control.tell(service.directory, do="end", grace=grace)
+            return
+        state = services.read(service.directory)
+        starting = state is not None and not state.pid and is_locked(services.lock_path(service.directory))
+        if not starting or time.monotonic() > until:
+            return
+        time.sleep(0.02)
 
 
 def _wait(service: Service, seconds: float) -> None:

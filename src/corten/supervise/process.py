@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import socket
 import sys
 import time
@@ -62,12 +63,21 @@ def detach(
         try:
             return _hear(reading.fileno(), house, observe)
         except BaseException:
-            with suppress(RuntimeFailure, OSError):
-                tell_supervisor(house.directory, do="end", grace=0)
-            while reading.read(1 << 16):
-                pass
+            _end(reading.fileno(), house)
             house.remove()
             raise
+
+
+def _end(reading: int, house: House) -> None:
+    """End the supervisor, which may be only starting and hear nothing yet, and wait until its end of the pipe is closed."""
+    told = False
+    while True:
+        if not told:
+            with suppress(RuntimeFailure, OSError):
+                tell_supervisor(house.directory, do="end", grace=0)
+                told = True
+        if select.select([reading], [], [], None if told else 0.05)[0] and not os.read(reading, 1 << 16):
+            return
 
 
 def _become(house: House, store: Store, listener: socket.socket, tell: int) -> None:
