@@ -387,3 +387,35 @@ def test_wheels_by_address(machine: Machine) -> None:
     assert machine.resolve((machine.pool / wheel.file).as_uri())["alpha"] == wheel
     machine.web.lengths = False  # no size from the server: the file is fetched to know it
     assert machine.resolve(f"alpha @ {url}") == {"alpha": wheel, "beta": beta}
+
+
+def test_pins_that_have_no_wheel_are_answered_with_the_nearest_that_have(machine: Machine) -> None:
+    for version, tag in (
+        ("1.0", "cp38-cp38-manylinux2014_x86_64"),
+        ("1.4", "cp311-cp311-manylinux2014_x86_64"),
+        ("2.0", "cp311-cp311-manylinux2014_x86_64"),
+    ):
+        machine.make("alpha", version, tag=tag)
+        machine.make("beta", version, "alpha", tag=tag)
+    machine.make("gamma", "1.0")
+    machine.publish()
+    lines = ("alpha==1.0", "beta==1.0", "gamma==1.0")
+    wanted = Wanted(
+        Request(BOOKWORM, lines=lines), named=named(*lines), places={"alpha": "requirements.txt:1"}
+    )
+    error = machine.failure(wanted=wanted)
+    assert error.message == "'alpha' 1.0 has no wheel for Python 3.11; its wheels are for Python 3.8"
+    assert str(error.hint).startswith(
+        "these versions can be had together: alpha==1.4 in the place of alpha==1.0 (requirements.txt:1); beta==1.4 in the place of beta==1.0. Otherwise choose"
+    )
+
+
+def test_pins_that_contradict_each_other_are_answered_with_the_nearest_that_fit(machine: Machine) -> None:
+    machine.make("flask", "1.0", "werkzeug<1")
+    machine.make("flask", "2.0", "werkzeug>=2")
+    for version in ("0.16", "2.0"):
+        machine.make("werkzeug", version)
+    machine.publish()
+    error = machine.failure("flask==1.0", "werkzeug==2.0")
+    assert "cannot all be satisfied" in error.message
+    assert error.hint == "these versions can be had together: flask==2.0 in the place of flask==1.0"

@@ -78,6 +78,7 @@ def wanted_wheels(project: Project, target: Target, environment: Mapping[str, st
             allowed=_allowed(read),
             hashed=read.hashed,
             named=_named((*read.requirements, *added)),
+            places={item.name: item.where for item in read.requirements if item.name},
         )
     if dependencies.kind == "pyproject":
         requirements = (*_pyproject_requirements(project), *added)
@@ -88,6 +89,7 @@ def wanted_wheels(project: Project, target: Target, environment: Mapping[str, st
             gpu=project.gpu,
             named=_named(requirements),
             scattered=bool(sources),
+            places={item.name: item.where for item in requirements if item.name},
         )
     lines = tuple(map(bare_line, added))
     return Wanted(Request(target, lines=lines), gpu=project.gpu, named=_named(added))

@@ -12,6 +12,8 @@ from corten.errors import CortenError, FetchError, ProjectError, ResolutionError
 from corten.packages.compatibility import Target, platforms_of, pythons_of
 from corten.values import dataclass
 
+LOOSEN = "loosen one of the requirements that it names"
+
 Survey = Callable[[str], Sequence[str]]
 """The names of all files that the indexes have for a project; empty when that cannot be found out."""
 
@@ -73,7 +75,7 @@ def explain(printed: str, target: Target, survey: Survey) -> CortenError:
         body = "\n".join([explanation, *report.hints]).strip()
         return ResolutionError(
             f"the project's dependencies cannot all be satisfied:\n{_indented(body)}",
-            hint="loosen one of the requirements that it names",
+            hint=LOOSEN,
         )
     first = report.text.strip() or "uv failed without a word"
     kind = (

@@ -19,12 +19,13 @@ from corten.events import Observer
 from corten.network.connection import local_path
 from corten.packages.compatibility import Target, best, tags_of
 from corten.packages.credentials import split_login
-from corten.packages.explain import explain, missing_wheel
+from corten.packages.explain import LOOSEN, explain, missing_wheel
 from corten.packages.fetch import fetch_wheels
 from corten.packages.files import Wheel
 from corten.packages.http import Http
 from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator
+from corten.packages.relaxing import Change, propose
 from corten.packages.requirements import Requirement, normal_name
 from corten.packages.uv import Memory, Request, Uv, UvFailed
 from corten.packages.uv_lines import refuse_uninstallable
@@ -32,6 +33,7 @@ from corten.store.store import Store
 from corten.values import dataclass, field, replace
 
 _RETRIED = 8
+_SURVEYED = 300
 _TORCH = {"torch", "torchvision", "torchaudio", "triton", "pytorch-triton"}
 _BACKEND = re.compile(r"cu[0-9]{2,3}")
 
@@ -40,7 +42,8 @@ _BACKEND = re.compile(r"cu[0-9]{2,3}")
 class Wanted:
     """What wheels are asked for. `allowed` holds the hashes that the project pins, by name (`hashed`: a package without
     one is an error); `named` holds, by name, the requirements that the project itself writes; `scattered` says that
-    single packages have indexes of their own, so that a package cannot be looked up by its name and version alone."""
+    single packages have indexes of their own, so that a package cannot be looked up by its name and version alone; `places` say where
+    the project writes a package, by its name."""
 
     request: Request
     gpu: str = "auto"
@@ -48,6 +51,7 @@ class Wanted:
     hashed: bool = False
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scattered: bool = False
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,9 @@ class WheelResolver:
                 return self._resolved(wanted, kept, again, Memory(anew=True))
             except UvFailed as error:
                 failure = error
-        raise explain(str(failure), wanted.request.target, self._survey) from None
+        explained = explain(str(failure), wanted.request.target, self._survey)
+        changes = self._proposed(wanted, str(failure)) if isinstance(explained, ResolutionError) else ()
+        raise _with_proposal(explained, changes, wanted.places) from None
 
     def from_uv_lock(
         self, packages: Sequence[Mapping[str, Any]], target: Target, previous: Sequence[Wheel]
@@ -300,6 +306,33 @@ class WheelResolver:
         places = fetch_wheels(self.store, [unsized], self.indexes, self.observe, http=self.http)
         return places[item.sha256].stat().st_size
 
+    def _proposed(self, wanted: Wanted, said: str) -> tuple[Change, ...]:
+        """Which pins of the project would have to change, and to what, so that it can be resolved."""
+        if wanted.hashed or "No solution found" not in said:
+            return ()
+        target = wanted.request.target
+
+        def resolve(lines: Sequence[str], preferred: Mapping[str, str]) -> dict[str, str] | str:
+            asked = replace(wanted.request, lines=tuple(lines), preferences=preferred)
+            try:
+                return self.uv.pins(asked, Memory())
+            except UvFailed as error:
+                return str(error)
+
+        def fitting(names: Sequence[str]) -> dict[str, list[str]]:
+            with ThreadPoolExecutor(16) as pool:
+                listed = list(pool.map(self._survey, names[:_SURVEYED]))
+            return {
+                name: sorted({_parts(file)[1] for file in files if best([_Named(file)], target) is not None})
+                for name, files in zip(names, listed, strict=False)
+                if files
+            }
+
+        try:
+            return propose(wanted.request.lines, said, resolve, fitting)
+        except CortenError:
+            return ()
+
     def _survey(self, name: str) -> Sequence[str]:
         try:
             return [item.file for item in self.locator.files_of(name)]
@@ -352,6 +385,20 @@ def _entry(raw: Mapping[str, Any], name: str, version: str) -> _Found | None:
         return None
     size = raw.get("size")
     return _Found(name, version, file, sha256, bare.split("#")[0], size if isinstance(size, int) else None)
+
+
+def _with_proposal(error: CortenError, changes: Sequence[Change], places: Mapping[str, str]) -> CortenError:
+    """`error` with the lines to change in its hint."""
+    if not changes:
+        return error
+    lines = [
+        f"{change.line} in the place of {change.pin.line}"
+        + (f" ({places[change.pin.name]})" if places.get(change.pin.name) else "")
+        for change in changes
+    ]
+    hint = f"these versions can be had together: {'; '.join(lines)}"
+    others = f". Otherwise {error.hint}" if error.hint and error.hint != LOOSEN else ""
+    return ResolutionError(error.message, hint=hint + others)
 
 
 def _nvidia(names: Iterable[str]) -> list[str]:
