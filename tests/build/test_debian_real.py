@@ -11,10 +11,11 @@ import pytest
 
 from corten.build.debian_base import place_base, place_system, stdlib_directories
 from corten.packages import http
-from corten.packages.debian.archive import resolve_base, resolve_compiler, resolve_system
+from corten.packages.debian.archive import DebianArchive, resolve_base, resolve_compiler, resolve_system
 from corten.packages.debian.mirrors import locate
 from corten.packages.debian.tree import walk
 from corten.packages.files import Deb
+from corten.project.hints import debian_names
 from corten.store.store import Store
 
 pytestmark = pytest.mark.e2e
@@ -95,6 +96,16 @@ def test_the_other_architecture_resolves_to_the_same_packages(store: Store) -> N
         assert {deb.name for deb in resolve_compiler(store, suite, "arm64")} < {
             deb.name for deb in minimal.debs
         }
+
+
+@pytest.mark.long
+def test_packages_that_are_renamed_get_names_that_the_releases_have(store: Store) -> None:
+    for number, release in enumerate(debian_names.RELEASES):
+        catalogue = DebianArchive(store).catalogue(release, "amd64")
+        for table in (debian_names.RENAMED, debian_names.LIBRARY):
+            for name, now in table.items():
+                target = now if isinstance(now, str) else now[number]
+                assert not target or catalogue.named(target), f"{name} is not {target} in {release}"
 
 
 def test_a_system_package_runs_above_the_base(store: Store, tmp_path: Path) -> None:

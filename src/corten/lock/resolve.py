@@ -209,7 +209,8 @@ class _Locking:
             )
         if before is not None and before.system_names == names:
             return before.system
-        return self.debian.system(base.suite, platform.architecture, names, base.debs, self.observe)
+        optional = self.project.optional_system
+        return self.debian.system(base.suite, platform.architecture, names, base.debs, self.observe, optional)
 
     def _wheels(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         dependencies, implied = self.project.dependencies, self.project.implied

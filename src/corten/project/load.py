@@ -187,6 +187,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         unmet=chosen.unmet,
         implied=implied,
         taken=tuple(taken),
+        optional_system=() if settings.system else beside.system,
         kind=candidate.kind if candidate else _kind(entry),
         source=candidate.path if candidate else "",
         unlisted=unlisted,
@@ -240,7 +241,7 @@ def _beside(
     hints: Hints, candidate: Candidate | None, settings: Settings, base: str, needed: Needed
 ) -> Taken:
     """What files of other tools add beside the command."""
-    if not hints.any_beside():
+    if not hints.any_beside(candidate.source if candidate else ""):
         return Taken()
     from corten.project.hints import take
 
@@ -332,7 +333,8 @@ def normal_name(text: str) -> str:
 
 
 def _is_project(root: Path) -> bool:
-    """Whether a folder without pyproject.toml has Python in it: a module, a package, requirements, or `src`."""
+    """Whether a folder without pyproject.toml has Python in it: a module, a package, requirements, `src`, or a Dockerfile or Procfile
+    that starts something in a folder below."""
     with os.scandir(root) as listing:
         names = [entry.name for entry in listing]
     return any(
@@ -342,7 +344,20 @@ def _is_project(root: Path) -> bool:
         or re.fullmatch(r"requirements.*\.txt", name)
         or os.path.isfile(root / name / "__init__.py")
         for name in names
-    )
+    ) or (_hinted(root) and not {"package.json", "go.mod", "Cargo.toml", "pom.xml"} & set(names))
+
+
+def _hinted(root: Path) -> bool:
+    """Whether a Procfile or a Dockerfile starts something that the folder has."""
+    with Folder(str(root)) as folder:
+        hints = Hints(folder)
+        for source in ("Procfile", "Dockerfile"):
+            if hints.with_key("command", source):
+                from corten.project.hints import take
+
+                if any(service.program.file for service in take.services(hints, source, (), ())):
+                    return True
+    return False
 
 
 def _is_space(readme: Path) -> bool:

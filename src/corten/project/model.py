@@ -82,7 +82,8 @@ class Project:
     `kind` is what the entry is: `predictor`, `web`, `ui`, `worker`, `command`, `script` and others (`corten.project.recognize.candidates`).
     `source` is the file in which the entry was found; empty where the project says it itself.
     `implied` are requirements beyond those that the project writes; they are locked and hashed like these. `taken` has a line for
-    each thing that files of other tools gave (`corten.project.hints`). `unlisted` are imports
+    each thing that files of other tools gave (`corten.project.hints`). `optional_system` are those of `system` that
+    may be left out where Debian does not have them. `unlisted` are imports
     that may need more. `unknown` are modules, each with its place, of which it is not known where they come from.
     `unused` are files with dependencies that are not read.
     `scripts` are `[project.scripts]` as (name, "module:function"). `ready` is the path that a command is asked until it answers,
@@ -118,6 +119,7 @@ class Project:
     unmet: Unmet | None = None
     implied: tuple[Implied, ...] = ()
     taken: tuple[str, ...] = ()
+    optional_system: tuple[str, ...] = ()
     kind: str = ""
     source: str = ""
     unlisted: tuple[Unlisted, ...] = ()

@@ -16,7 +16,7 @@ from corten.errors import (
     ResolutionError,
     SignatureError,
 )
-from corten.events import Event, TaskFinished, TaskStarted
+from corten.events import Event, TaskFinished, TaskStarted, Warned
 from corten.packages.debian.archive import DebianArchive, check_python, python_of
 from corten.packages.debian.mirrors import locate
 from corten.packages.debian.sources import Sources
@@ -134,6 +134,20 @@ def test_system_packages_bring_what_the_base_lacks(store: Store, archive: Archiv
         with pytest.raises(ResolutionError, match="no package 'libgl'") as caught:
             found.system("bookworm", "amd64", ["libgl"], base)
         assert "'libgl1'" in (caught.value.hint or "")
+
+
+def test_a_package_that_another_tool_names_is_left_out_where_the_suite_lacks_it(
+    store: Store, archive: Archive
+) -> None:
+    events: list[Event] = []
+    with serving(archive.root) as mirror:
+        found = opened(store, sources(mirror.url))
+        base = found.base("bookworm", "default", "amd64").debs
+        names = ["libgl1", "libold0"]
+        added = found.system("bookworm", "amd64", names, base, events.append, optional=names)
+    assert set(versions(added)) == {"libx11", "libgl1"}
+    (warned,) = [event for event in events if isinstance(event, Warned)]
+    assert warned.message == "left out libold0: Debian bookworm has no package of that name"
 
 
 @pytest.mark.parametrize(

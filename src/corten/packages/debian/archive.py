@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from corten.errors import ProjectError, ResolutionError
-from corten.events import Observer, TaskFinished, TaskStarted, ignore
+from corten.events import Observer, TaskFinished, TaskStarted, Warned, ignore
 from corten.packages.debian import solver, version
 from corten.packages.debian.index import Catalogue, Package
 from corten.packages.debian.mirrors import Mirrors, parts_of
@@ -164,8 +164,9 @@ class DebianArchive:
         names: Iterable[str],
         base_debs: Sequence[Deb],
         observe: Observer = ignore,
+        optional: Collection[str] = (),
     ) -> tuple[Deb, ...]:
-        """See `resolve_system`."""
+        """See `resolve_system`. One of the names `optional` that the suite does not have is left out, with a warning."""
         wanted = list(names)
         for name in wanted:
             if not NAME.fullmatch(name):
@@ -179,6 +180,21 @@ class DebianArchive:
         if not wanted:
             return ()
         catalogue = self.catalogue(suite, architecture, observe)
+        absent = [
+            name
+            for name in wanted
+            if name in optional
+            and not catalogue.named(name)
+            and len({package.name for package in catalogue.providing(name)}) != 1
+        ]
+        if absent:
+            observe(
+                Warned(
+                    f"left out {', '.join(absent)}: Debian {suite} has no package of that name",
+                    "write `system` into [tool.corten], with what it is called there",
+                )
+            )
+        wanted = [name for name in wanted if name not in absent]
         installed = [_installed(catalogue, deb) for deb in base_debs]
         packages = solver.resolve(catalogue, wanted, architecture, installed=installed)
         return self._listed(suite, packages)

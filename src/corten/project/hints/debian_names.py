@@ -91,7 +91,7 @@ RENAMED: dict[str, str | tuple[str, str]] = {
     "mysql-client": "default-mysql-client",
     "libldap-2.4-2": ("libldap-2.5-0", "libldap2"),
     "libldap-2.5-0": ("libldap-2.5-0", "libldap2"),
-    "libappindicator1": "libayatana-appindicator1",
+    "libappindicator1": ("libayatana-appindicator1", ""),
     "libappindicator3-1": "libayatana-appindicator3-1",
     "libgconf-2-4": ("libgconf-2-4", ""),
     "libindicator7": "",
@@ -207,7 +207,7 @@ LIBRARY: dict[str, str | tuple[str, str]] = {
     "libtesseract-dev": "libtesseract5",
     "libleptonica-dev": ("liblept5", "libleptonica6"),
     "libpoppler-cpp-dev": ("libpoppler-cpp0v5", "libpoppler-cpp2"),
-    "libgeos-dev": "libgeos-c1v5",
+    "libgeos-dev": ("libgeos-c1v5", "libgeos-c1t64"),
     "libspatialindex-dev": ("libspatialindex6", "libspatialindex8"),
     "libgdal-dev": ("libgdal32", "libgdal36"),
     "libproj-dev": "libproj25",
@@ -294,7 +294,10 @@ def for_release(names: Sequence[str], release: str, kept: Sequence[str] = ()) ->
     renamed: list[tuple[str, str]] = []
     dropped: list[tuple[str, str]] = []
     for name in dict.fromkeys(names):
-        if name in kept:
+        if release == "bookworm" and name.endswith("t64") and name not in RENAMED:
+            renamed.append((name, name.removesuffix("t64")))
+            packages[name.removesuffix("t64")] = None
+        elif name in kept:
             packages[name] = None
         elif name in RENAMED or name in LIBRARY:
             known = RENAMED.get(name, LIBRARY.get(name, ""))

@@ -407,7 +407,7 @@ def target_of(argv: Sequence[str]) -> str | None:
                     continue
                 rest.pop(0)
             continue
-        word = re.sub(r"^(?:wsgi|asgi):", "", word)
+        word = re.sub(r"^(?:wsgi|asgi):(?=.*:)", "", word)
         if ":" in word and _TARGET.fullmatch(word):
             return word
         if bare is None and _TARGET.fullmatch(word) and not word.endswith(_SCRIPT_ENDINGS):

@@ -23,7 +23,7 @@ _FIRST_WORD = re.compile(r"^\s*(?:[^\s\"'\\]|\\.|\"(?:[^\"\\]|\\.)*\"|'[^']*')+\
 _PORT_DEFAULT = re.compile(r"\$\{PORT:?-[^{}]*\}")
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 _BIN = re.compile(
-    r"(?:/(?:usr/(?:local/)?)?s?bin|(?:\.?/)?(?:\.?v?env|\.?venv\w*|/?(?:opt|root|home)/[\w./-]+)/bin|/opt/[\w./-]*bin)/([\w.+-]+)"
+    r"(?:/(?:usr/(?:local/)?)?s?bin|(?:\.{0,2}/)*(?:\.?v?env|\.?venv\w*|/?(?:opt|root|home)/[\w./-]+)/bin|/opt/[\w./-]*bin)/([\w.+-]+)"
 )
 _PYTHON = re.compile(r"(?:python|python3|py|pythonw|python3?\.\d{1,2})(?:\.exe)?")
 _OWN_SPACE = {"poetry", "pipenv", "pdm", "hatch", "rye", "uv", "conda", "mamba", "micromamba"}

@@ -196,9 +196,9 @@ class Hints:
             and hint.source not in (".python-version", "runtime.txt")
         ]
 
-    def any_beside(self) -> bool:
-        """Whether a file may add something beside the command, or a command was not taken."""
-        return bool(self.refused) or any(self.of(name) for name in _BESIDE)
+    def any_beside(self, chosen: str) -> bool:
+        """Whether a file may add something beside the command of the source `chosen`, or a command was not taken."""
+        return bool(self.refused) or any(self.of(name) for name in (*_BESIDE, *([chosen] if chosen else [])))
 
     def refuse(self, sentence: str) -> None:
         """Remember why a command was not taken."""

@@ -1,0 +1,2 @@
+def predict(number):
+    return number % 2
