@@ -106,6 +106,7 @@ def beside(
     """What the hints add beside the command. `chosen` is the source of the command (`""`: none of the hints'); `written` has
     the keys of `[tool.corten]`; `release` is the Debian release of the base, None for another one."""
     said: list[str] = []
+    implied = _implied(hints, packages)
     quiet = list(hints.refused)
     system = _system(hints, written, packages, release, said, quiet)
     env = _env(hints, chosen, written, said)
@@ -114,7 +115,6 @@ def beside(
         if "gpu" not in written and hint.value == "none" and gpu is None:
             gpu = "none"
             said.append(f"packages for CPUs, as {hint.place} has them")
-    implied = _implied(hints, packages)
     for hint in hints.with_key("download", *_BUILDS):
         target = f" -o {hint.name}" if hint.name else ""
         what = f"curl -L{target} {hint.text}" if "://" in hint.text else hint.text
