@@ -16,7 +16,7 @@ from corten.project.distributions import normal
 from corten.project.hints.hint import Taken
 from corten.project.hints.sources import Hints
 from corten.project.kinds import MODEL_FILES, TABLE, VARIABLE, described
-from corten.project.model import Command, Implied, Predictor, Project
+from corten.project.model import Command, Dependencies, Implied, Predictor, Project
 from corten.project.needed import Needed
 from corten.project.recognize.candidates import Candidate
 from corten.project.recognize.choose import choose
@@ -147,6 +147,9 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
                 lambda: needed.listed,
             )
             candidate = choose(facts, shown=shown)
+            beside_it = _requirements_beside(candidate, found.dependencies, settings, folder)
+            if beside_it:
+                return complete(root, replace(settings, requirements=(beside_it,)), pyproject, shown)
             entry = candidate.entry if candidate else None
             notes.insert(0, candidate.note if candidate else "nothing runs by default")
         beside = _beside(hints, candidate, settings, chosen.base, needed)
@@ -189,7 +192,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         taken=tuple(taken),
         optional_system=() if settings.system else beside.system,
         kind=candidate.kind if candidate else _kind(entry),
-        source=candidate.path if candidate else "",
+        source=candidate.path if candidate and not candidate.source else "",
         unlisted=unlisted,
         unknown=needed.unknown,
         unused=found.unused,
@@ -217,6 +220,20 @@ def _with_requirements(settings: Settings, hints: Hints) -> tuple[Settings, list
         return settings, []
     files, place = installed
     return replace(settings, requirements=files), [f"requirements from {place}: {', '.join(files)}"]
+
+
+def _requirements_beside(
+    candidate: Candidate | None, dependencies: Dependencies, settings: Settings, folder: Folder
+) -> str:
+    """The requirements file beside what a Procfile or its like starts in a folder below, where the project's folder lists
+    nothing; empty where there is none."""
+    if candidate is None or not candidate.source or settings.requirements is not None:
+        return ""
+    if dependencies.kind != "none" or "/" not in candidate.file:
+        return ""
+    inner = locate.home(folder, candidate.file)
+    path = f"{inner}/requirements.txt"
+    return path if inner and folder.has_file(path) else ""
 
 
 def _python(
@@ -351,7 +368,7 @@ def _hinted(root: Path) -> bool:
     """Whether a Procfile or a Dockerfile starts something that the folder has."""
     with Folder(str(root)) as folder:
         hints = Hints(folder)
-        for source in ("Procfile", "Dockerfile"):
+        for source in ("Procfile", "Dockerfile", "devcontainer"):
             if hints.with_key("command", source):
                 from corten.project.hints import take
 

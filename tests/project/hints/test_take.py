@@ -164,6 +164,45 @@ def test_readme_and_editor_count_where_nothing_else_does(folder: Make) -> None:
     ]
 
 
+def test_a_readme_decides_between_applications_of_equal_standing(folder: Callable[..., Path]) -> None:
+    files: dict[str, str | bytes] = {
+        "a.py": FLASK,
+        "b.py": FLASK,
+        "requirements.txt": "flask\ngunicorn\n",
+    }
+    with pytest.raises(ProjectError, match="2 web applications"):
+        load(folder(files))
+    for named in ("a", "b"):
+        readme = f"# X\n```\npython {named}.py\n```\n"
+        project = load(folder({**files, "README.md": readme}, f"of-{named}"))
+        assert (project.kind, argv(project).split()[-1]) == ("web", f"{named}:app")
+        assert project.notes[0].endswith("; README.md:3 starts it")
+
+
+def test_a_script_that_serves_gets_the_folder_and_the_arguments_of_a_makefile(folder: Make) -> None:
+    server = "import http.server, sys\nhttp.server.HTTPServer(('', int(sys.argv[1])), None).serve_forever()\n"
+    makefile = "run:\n\tcd web && python3 -m server 7000\n"
+    project = load(folder({"Makefile": makefile, "web/server.py": server, "train.py": ""}))
+    assert (argv(project), project.workdir, project.kind) == ("python -m server 7000", "/app/web", "web")
+
+
+def test_the_requirements_beside_what_a_procfile_starts_count(folder: Make) -> None:
+    project = load(
+        folder(
+            {
+                "Procfile": "web: cd api && gunicorn app:app\n",
+                "api/app.py": FLASK,
+                "api/requirements.txt": "flask\n",
+                "job/requirements.txt": "pandas\n",
+            }
+        )
+    )
+    assert (argv(project), project.workdir) == ("gunicorn app:app", "/app/api")
+    assert [path.relative_to(project.root).as_posix() for path in project.dependencies.files] == [
+        "api/requirements.txt"
+    ]
+
+
 def test_packages_variables_and_requirements_of_a_dockerfile(folder: Make) -> None:
     project = load(
         folder(
@@ -282,8 +321,10 @@ def test_init_writes_hints_down(folder: Make) -> None:
         assert getattr(again, key) == getattr(project, key), key
 
 
-def test_a_folder_with_its_code_below_is_a_project_where_its_dockerfile_says_so(folder: Make) -> None:
+def test_a_folder_with_its_code_below_is_a_project_where_its_dockerfile_says_so(
+    folder: Callable[..., Path],
+) -> None:
     text = 'FROM python:3.11\nWORKDIR /x\nCOPY api .\nCMD ["python", "app.py"]\n'
     assert load(folder({"Dockerfile": text, "api/app.py": ""})).workdir == "/app/api"
     with pytest.raises(ProjectError, match="there is no Python project"):
-        load(folder({"Dockerfile": "FROM node\n", "api/app.js": "", "x/y": ""}))
+        load(folder({"Dockerfile": "FROM node\n", "api/app.js": "", "x/y": ""}, "other"))

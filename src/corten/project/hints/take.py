@@ -76,6 +76,19 @@ def services(hints: Hints, source: str, scripts: Collection[str], packages: Coll
     return []
 
 
+def starting(
+    hints: Hints, source: str, files: Collection[str], scripts: Collection[str]
+) -> dict[str, Service]:
+    """Which of `files` the commands of one source start, each with the first command that does."""
+    found: dict[str, Service] = {}
+    for hint in hints.with_key("command", source):
+        assert not isinstance(hint.value, str)
+        program = programs.classify(hint.value, hints.folder, hint.folder, tuple(scripts))
+        if program.file in files:
+            found.setdefault(program.file, Service(hint, program))
+    return found
+
+
 def workers(hints: Hints, scripts: Collection[str], packages: Collection[str]) -> list[Service]:
     """The process type of a Procfile without `web:` that is kept running: the only one, or the one named `worker` or `bot`."""
     if hints.with_key("command", "Procfile"):

@@ -47,6 +47,8 @@ class Candidate:
     writable: bool = False
     source: str = ""
     """Which hints it comes from (`corten.project.hints.sources`); empty for what the code says."""
+    file: str = ""
+    """What of the project a command of `source` starts."""
     target: str = ""
     """What it is called in errors that list several: `app:app`."""
     covers: frozenset[str] = frozenset()

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from corten.errors import ProjectError
 from corten.project import locate
 from corten.project.kinds import TABLE
+from corten.project.recognize import hinted
 from corten.project.recognize.candidates import APPLICATION, SERVED, Candidate
 from corten.project.recognize.facts import Facts
 from corten.project.recognize.order import ORDER, Recognizer
 
 
 def choose(facts: Facts, order: Sequence[Recognizer] = ORDER, *, shown: str = ".") -> Candidate | None:
-    """The strongest candidate; None where nothing was found. What serves wins over what only runs. Raises ProjectError for several
-    of the same strength; `shown` is how the user wrote the project's folder."""
+    """The strongest candidate; None where nothing was found. What serves wins over what only runs. Of several of the same strength
+    the one counts that an editor's file, a Makefile or the README starts, else they are a ProjectError; `shown` is how the user
+    wrote the project's folder."""
     found: list[Candidate] = []
     for recognizer in sorted(order, key=lambda item: -item.strength):
         if max((item.strength for item in found if item.kind in SERVED), default=0) > recognizer.strength:
@@ -23,8 +25,10 @@ def choose(facts: Facts, order: Sequence[Recognizer] = ORDER, *, shown: str = ".
     kept = without_parts(found)
     best = strongest([item for item in kept if item.kind in SERVED] or kept)
     if len(best) > 1:
+        best = hinted.named(facts, best) or best
+    if len(best) > 1:
         raise ambiguous(best, facts, shown)
-    return best[0] if best else None
+    return hinted.as_started(facts, best[0]) if best else None
 
 
 def every(facts: Facts, order: Sequence[Recognizer] = ORDER) -> list[Candidate]:

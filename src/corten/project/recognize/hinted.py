@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from corten.project.hints.sources import strength_of
 from corten.project.model import Command
 from corten.project.recognize.candidates import Candidate, Kind
 from corten.project.recognize.facts import Facts
+from corten.values import replace
 
 if TYPE_CHECKING:
     from corten.project.hints.take import Service
 
+_WEAKER = ("launch", "scripts", "Makefile", "README")
+"""Sources that stand below what the code says."""
 WORKER = 45
 """A process type of a Procfile without `web:`; an application in the code is stronger."""
 
@@ -64,6 +68,52 @@ def readme_read(facts: Facts) -> list[Candidate]:
     return _of(facts, "README")
 
 
+def named(facts: Facts, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The one of `candidates`, found in the code, that the first of the weaker sources starts which starts one alone; empty
+    where none does."""
+    if any(item.source for item in candidates):
+        return []
+    paths = {item.path for item in candidates}
+    for source in _WEAKER:
+        found = _starting(facts, source, paths)
+        if len(found) == 1:
+            path, service = found.popitem()
+            return [
+                replace(item, note=f"{item.note}; {service.hint.place} starts it")
+                for item in candidates
+                if item.path == path
+            ]
+    return []
+
+
+def as_started(facts: Facts, candidate: Candidate) -> Candidate:
+    """`candidate`; where it runs a file of the code as a script, by the command that starts that file in an editor's file, a
+    Makefile or the README: with its folder and arguments."""
+    entry = candidate.entry
+    if candidate.source or not isinstance(entry, Command) or entry.argv[0] != "python":
+        return candidate
+    for source in _WEAKER:
+        found = _starting(facts, source, {candidate.path})
+        if found:
+            hinted = _candidate(found[candidate.path], source, candidate.strength)
+            return replace(
+                candidate,
+                entry=hinted.entry,
+                cwd=hinted.cwd,
+                env={**candidate.env, **hinted.env},
+                note=f"{candidate.note}; {hinted.note}",
+            )
+    return candidate
+
+
+def _starting(facts: Facts, source: str, paths: Collection[str]) -> dict[str, Service]:
+    if not facts.hints.of(source):
+        return {}
+    from corten.project.hints import take
+
+    return take.starting(facts.hints, source, paths, tuple(facts.scripts))
+
+
 def _of(facts: Facts, source: str) -> list[Candidate]:
     if not any(hint.key in ("command", "worker") for hint in facts.hints.of(source)):
         return []
@@ -95,5 +145,6 @@ def _candidate(service: Service, source: str, strength: int, kind: Kind = "comma
         reason=f"the command from {hint.place} runs it",
         env=dict(hint.env),
         source=source,
+        file=service.program.file or (f"{hint.folder}/." if hint.folder else ""),
         target=hint.name or " ".join(hint.value),
     )
