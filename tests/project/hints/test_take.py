@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import ProjectError
+from corten.project.hints.reference import reference
 from corten.project.load import find, load, needs
 from corten.project.model import Command, Project
 from corten.project.writing import render
@@ -328,3 +329,8 @@ def test_a_folder_with_its_code_below_is_a_project_where_its_dockerfile_says_so(
     assert load(folder({"Dockerfile": text, "api/app.py": ""})).workdir == "/app/api"
     with pytest.raises(ProjectError, match="there is no Python project"):
         load(folder({"Dockerfile": "FROM node\n", "api/app.js": "", "x/y": ""}, "other"))
+
+
+def test_the_page_about_hints_follows_from_the_code() -> None:
+    written = (Path(__file__).resolve().parents[3] / "docs" / "hints.md").read_text()
+    assert written == reference(), "run: python -m corten.project.hints.reference docs/hints.md"
