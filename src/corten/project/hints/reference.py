@@ -21,7 +21,7 @@ What `[tool.corten]` says holds, key by key. Then the first row counts that give
 | --- | --- |
 {rows}
 
-What the code says stands between the rows ([What is found without being written](configuration.md#what-is-found-without-being-written)): a class that derives
+What the code says stands between the rows ([What Corten recognises](what-runs.md)): a class that derives
 from `Predictor` after the Procfile, applications after `.devcontainer/devcontainer.json`, `main.py` or the only script after the README. A Procfile and a Dockerfile that start one application are no contradiction; where a Dockerfile starts
 another one than the Procfile, that is said. Two services of one compose file that are built from the project are an error which lists both.
 Of several equal applications in the code the one counts that the editor's file, the Makefile or the README starts.
