@@ -35,6 +35,7 @@ LONG = (
     "e2e/test_archive_round_trips.py",
     "e2e/test_kill.py",
     "e2e/test_killed_life.py",
+    "security/test_host_files.py::test_no_image_depends",
     "serve/test_faults_load.py",
     "serve/test_memory.py::test_five_thousand",
 )
