@@ -355,7 +355,7 @@ def _is_project(root: Path) -> bool:
     with os.scandir(root) as listing:
         names = [entry.name for entry in listing]
     return any(
-        name in _MARKS
+        (name in _MARKS and (name != "src" or _has_python(root / name)))
         or name.endswith(".py")
         or (name == "README.md" and _is_space(root / name))
         or re.fullmatch(r"requirements.*\.txt", name)
@@ -375,6 +375,12 @@ def _hinted(root: Path) -> bool:
                 if any(service.program.file for service in take.services(hints, source, (), ())):
                     return True
     return False
+
+
+def _has_python(folder: Path) -> bool:
+    """Whether a folder has Python in it, as far as is looked: projects of other languages have a `src` too."""
+    with Folder(str(folder)) as inside:
+        return bool(inside.files(".py"))
 
 
 def _is_space(readme: Path) -> bool:

@@ -75,6 +75,10 @@ SHAPES: dict[str, tuple[dict[str, str], str]] = {
         {"main.py": "from fastapi import FastAPI\nsub = FastAPI()\nroot = FastAPI()\nroot.mount('/sub', sub)\n"},
         UVICORN + "main:root",
     ),
+    "passed through": (
+        {"app.py": "from flask import Flask\ndef create_app():\n    app = Flask('x')\n    app = configure(app)\n    return app\n"},
+        GUNICORN + "app:create_app()",
+    ),
     "dash": (
         {"app.py": "from dash import Dash, html\napp = Dash(__name__)\nserver = app.server\n" + MAIN + "    app.run_server()\n"},
         GUNICORN + "app:server",
@@ -232,6 +236,12 @@ def test_the_folder_that_imports_and_paths_imply(
     else:
         assert command(project).split()[-1] == expected
         assert project.env == environment
+
+
+def test_relative_imports_that_lead_out_of_the_project_end_nothing(folder: Make) -> None:
+    assert command(load(folder({"app.py": FLASK + "from ...x import y\n", "requirements.txt": ""}))).endswith(
+        "app:app"
+    )
 
 
 def test_a_file_that_is_run_in_a_folder(folder: Make) -> None:

@@ -132,7 +132,8 @@ class Layout:
         tied = [root for root in allowed if scores[root] == best]
         if best == 0:
             # Nothing of the project is imported: a package is imported from above it, anything else from the project's folder.
-            return "src" if "src" in tied and path.startswith("src/") else tied[-1 - (tied[-1] == "src")]
+            outer = [root for root in tied if root != "src"]
+            return "src" if "src" in tied and path.startswith("src/") else (outer or [""])[-1]
         # Nearest first: but a folder with `__init__.py` is a package, which is imported from above.
         outside = [root for root in tied if not self.folder.has_file(posixpath.join(root, "__init__.py"))]
         return (outside or tied)[0]

@@ -122,7 +122,7 @@ class Reading:
             return
         if isinstance(value, ast.Await):
             value = value.value
-        app = self._value(value)
+        app = self._value(value) or self._passed_through(names, value)
         for name in names:
             if app is not None:
                 self._scope[name] = App(name, app.interface, app.origin, attribute=app.attribute)
@@ -130,6 +130,13 @@ class Reading:
                 self._scope.pop(name, None)
         if isinstance(value, ast.Call) and (self.full(value.func) or "").endswith("SocketIO"):
             self.sockets |= set(names)
+
+    def _passed_through(self, names: list[str], value: ast.expr) -> App | None:
+        """The application of `app = configure(app)`: what gets it and replaces it returns one."""
+        if not isinstance(value, ast.Call):
+            return None
+        given = {argument.id for argument in value.args if isinstance(argument, ast.Name)}
+        return next((self._scope[name] for name in names if name in given and name in self._scope), None)
 
     def _value(self, value: ast.expr) -> App | None:
         """The application that an expression is."""
