@@ -1,9 +1,10 @@
-"""`corten doctor`: what this machine can do, and how to mend what it cannot."""
+"""`corten doctor`: what this machine can do, and what a project is, with what to do about what is missing."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ EXAMPLES = """\
 examples:
   corten doctor
   corten doctor train                 and whether the CUDA of an image works with this machine's driver and GPUs
+  corten doctor .                     the project in this folder: what would run, which files are used, what is missing
   corten doctor --json
 
-exit code: 0 when containers can be built and run here, 1 when something that they (or the image) need is missing"""
+exit code: 0 when containers can be built and run here, 1 when something that they (or the image, or the project) need is
+missing"""
 
 _SIGNS = {"ok": ("✓", "32"), "limited": ("!", "33"), "missing": ("✗", "31")}
 
@@ -29,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image",
         nargs="?",
-        metavar="IMAGE",
-        help="compare this image's CUDA with the driver and the devices here",
+        metavar="IMAGE|FOLDER",
+        help="compare this image's CUDA with the driver and the devices here; or explain the project in this folder",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -39,11 +42,20 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Examine the machine and print what was found."""
     from corten.runtime.doctor import examine
 
+    folder = _folder(arguments.image, context) if arguments.image else None
+    if folder is not None:
+        from corten.cli.explaining import explain
+
+        return _tell(explain(folder, context), arguments, context)
     findings = [
         *(_image(arguments.image, context) if arguments.image else ()),
         *examine(context.store),
         *_sources(),
     ]
+    return _tell(findings, arguments, context)
+
+
+def _tell(findings: Sequence[Finding], arguments: argparse.Namespace, context: Context) -> int:
     missing = any(finding.verdict == "missing" for finding in findings)
     if arguments.json:
         rows = [
@@ -57,6 +69,14 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         if finding.mend and finding.verdict != "ok":
             context.terminal.print(f"    {finding.mend}")
     return int(missing)
+
+
+def _folder(text: str, context: Context) -> Path | None:
+    """The folder that is meant: `text` looks like a path, or exists while no such image does."""
+    from corten.cli.run import is_folder
+
+    path = Path(text).expanduser()
+    return path if is_folder(text, context) else None
 
 
 def _image(name: str, context: Context) -> list[Finding]:

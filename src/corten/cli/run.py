@@ -190,6 +190,12 @@ def image_of(
     return runnable_image(text, context, pull, platform), None
 
 
+def is_folder(text: str, context: Context) -> bool:
+    """Whether `text` means a project's folder: it looks like a path, or exists while no such image does."""
+    spelled = text in (".", "..") or text.startswith(("./", "../", "/", "~"))
+    return spelled or (os.path.isdir(os.path.expanduser(text)) and not _is_image(text, context))
+
+
 def _is_image(text: str, context: Context) -> bool:
     from corten.errors import ImageNotFound
 

@@ -207,6 +207,25 @@ def needs(project: Project, given: Collection[str] = ()) -> list[str]:
         return take.needs(Hints(folder), {*project.env, *given})
 
 
+def candidates(project: Project) -> list[Candidate]:
+    """Everything that could run, the likeliest first; empty where the project says itself what runs."""
+    if not project.source:
+        return []
+    from corten.project.recognize.choose import every
+
+    pyproject = read_pyproject(project.root) or {}
+    with Folder(str(project.root), project.exclude) as folder:
+        needed = Needed(project.dependencies, pyproject, project.root, folder)
+        return every(Facts(folder, dict(project.scripts), project.models, needed.names, Hints(folder)))
+
+
+def passed_over(project: Project) -> tuple[str, ...]:
+    """Folders of the project with too many files to be looked into."""
+    with Folder(str(project.root), project.exclude) as folder:
+        folder.files()
+        return folder.passed_over
+
+
 def _with_requirements(settings: Settings, hints: Hints) -> tuple[Settings, list[str]]:
     """`settings` with the requirements files that cog.yaml or the Dockerfile installs, where nothing is written and there is no lock."""
     if settings.requirements is not None or settings.extras or settings.groups:
