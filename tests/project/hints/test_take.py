@@ -322,6 +322,30 @@ def test_init_writes_hints_down(folder: Make) -> None:
         assert getattr(again, key) == getattr(project, key), key
 
 
+def test_packages_of_an_image_come_without_a_version_and_only_where_they_are_imported(folder: Make) -> None:
+    text = "FROM pytorch/pytorch:2.0.1-cuda11.7-cudnn8-runtime\nRUN pip install torchaudio==2.0.2+cu117\n"
+    project = load(folder({"Dockerfile": text, "requirements.txt": "flask\n", "main.py": "import torch\n"}))
+    assert {item.requirement: item.reason for item in project.implied} == {
+        "torch": "the image of Dockerfile:1 has it",
+        "torchaudio==2.0.2": "Dockerfile installs it",
+    }
+
+
+def test_builds_for_cpus_are_taken_but_for_a_lock_that_has_its_own(folder: Callable[..., Path]) -> None:
+    text = "FROM python:3.11\nRUN pip install torch --index-url https://download.pytorch.org/whl/cpu\n"
+    assert load(folder({"Dockerfile": text, "main.py": ""})).gpu == "none"
+    locked = {"Dockerfile": text, "main.py": "", "uv.lock": "", "pyproject.toml": "[project]\nname = 'x'\n"}
+    assert load(folder(locked, "locked")).gpu == "auto"
+
+
+def test_a_step_that_is_not_done_is_said(folder: Make) -> None:
+    text = "FROM python:3.11\nRUN bash scripts/fetch_weights.sh\n"
+    project = load(folder({"Dockerfile": text, "main.py": ""}))
+    assert project.taken == (
+        "Dockerfile:2: steps of RUN are not done: 'bash scripts/fetch_weights.sh' in line 2",
+    )
+
+
 def test_a_folder_with_its_code_below_is_a_project_where_its_dockerfile_says_so(
     folder: Callable[..., Path],
 ) -> None:

@@ -223,7 +223,9 @@ def _of_environment(
     hints = []
     others = [other for other in services if other != name]
     for key, value in list(_pairs(service.get("environment")).items())[:MOST_HINTS]:
-        if not re.fullmatch(r"[A-Za-z_]\w*", key) or variables.is_of_tools(key) or key == "PORT":
+        if not re.fullmatch(r"[A-Za-z_]\w*", key) or variables.is_of_tools(key):
+            continue
+        if key == "PORT" or (key == "PYTHONPATH" and not re.fullmatch(r"/app(?:/[\w./-]+)?", value or "")):
             continue
         at = documents.line_of(text, f"{name}:", "environment:", key)
         if value is None or (value and not _filled(value, {})) or variables.is_placeholder(value):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from corten.project.hints import debian_names, dockerfile, images, installs, names, programs, shell, variables
 from corten.project.hints.dockerfile import Stage
-from corten.project.hints.hint import Hint, Reads
+from corten.project.hints.hint import NOT_DONE, Hint, Reads
 from corten.project.hints.places import Places
 
 ROOT = "/app"
@@ -77,7 +77,7 @@ def read_text(
         hints.append(
             Hint("unused", f"'{stage.image}' is PyPy; the image has CPython", source, stage.image_line)
         )
-    hints += [Hint("requirement", item, source, stage.image_line) for item in base.requirements]
+    hints += [Hint("requirement", item, source, stage.image_line, note="image") for item in base.requirements]
     hints += _of_runs(runs, others, source, places, folder, context)
     hints += _of_env(stage, source, places)
     for port, line in stage.ports:
@@ -145,7 +145,7 @@ def _of_runs(
     if rest:
         shown = "; ".join(f"'{step}' in line {line}" for step, line in rest[:_MOST_REST])
         more = f" and {len(rest) - _MOST_REST} more" if len(rest) > _MOST_REST else ""
-        hints.append(Hint("unused", f"steps of RUN are not done: {shown}{more}", source, rest[0][1]))
+        hints.append(Hint("unused", f"{NOT_DONE}: {shown}{more}", source, rest[0][1]))
     return hints
 
 

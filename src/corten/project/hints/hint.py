@@ -29,6 +29,8 @@ Key = Literal[
     "unused",
 ]
 
+NOT_DONE = "steps of RUN are not done"
+"""How an `unused` hint begins that is about something which may be missing in the image."""
 MOST_HINTS = 500
 """How many hints one file can give."""
 

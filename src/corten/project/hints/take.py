@@ -9,12 +9,13 @@ import re
 from collections.abc import Collection, Mapping
 
 from corten.project.hints import debian_names, programs, shell
-from corten.project.hints.hint import Hint, Taken
+from corten.project.hints.hint import NOT_DONE, Hint, Taken
 from corten.project.hints.sources import Hints
 from corten.project.model import Implied
 from corten.values import dataclass
 
 _SHOWN = 6
+_MOST_MODULES = 300
 _BUILDS = ("cog", "Dockerfile")
 """Files that say how an image is built."""
 _NOT_FOR_RUNNING = re.compile(
@@ -125,7 +126,8 @@ def beside(
     env = _env(hints, chosen, written, said)
     gpu = None
     for hint in hints.with_key("gpu", *_BUILDS):
-        if "gpu" not in written and hint.value == "none" and gpu is None:
+        pinned = hints.folder.exists("uv.lock")  # it has the builds that it has
+        if "gpu" not in written and hint.value == "none" and gpu is None and not pinned:
             gpu = "none"
             said.append(f"packages for CPUs, as {hint.place} has them")
     for hint in hints.with_key("download", *_BUILDS):
@@ -136,10 +138,8 @@ def beside(
         f"{hint.place} names an index: '--extra-index-url {hint.text}' in the requirements would use it"
         for hint in hints.with_key("index", *_BUILDS)
     )
-    quiet.extend(
-        f"{hint.place}: {hint.text}"
-        for hint in hints.with_key("unused", "Dockerfile", "Procfile", "packages", "app.json")
-    )
+    for hint in hints.with_key("unused", "Dockerfile", "Procfile", "packages", "app.json"):
+        (said if hint.text.startswith(NOT_DONE) else quiet).append(f"{hint.place}: {hint.text}")
     said.extend(f"{hint.place}: {hint.text}" for hint in hints.with_key("unused", "cog", "spaces"))
     said.extend(
         f"{hint.place} has a step to run first: corten run . -- {_in_folder(hint)}"
@@ -226,7 +226,7 @@ def _env(hints: Hints, chosen: str, written: Mapping[str, object], said: list[st
 
 def _implied(hints: Hints, packages: Collection[str]) -> list[Implied]:
     """Packages that cog.yaml or the Dockerfile installs by name and that are not among the dependencies. Those of an image in FROM come
-    without a version: it may be of another Python."""
+    without a version, as that may be of another Python, and only where the code imports them."""
     known = {_normal(name.partition("[")[0]) for name in packages}
     found: list[Implied] = []
     for hint in hints.with_key("requirement", *_BUILDS):
@@ -237,9 +237,25 @@ def _implied(hints: Hints, packages: Collection[str]) -> list[Implied]:
         name = _normal(match[1])
         if name in known or _NOT_FOR_RUNNING.fullmatch(name):
             continue
+        if hint.note == "image":
+            if _is_imported(hints, match[1]):
+                known.add(name)
+                found.append(Implied(match[1] + match[2], f"the image of {hint.place} has it"))
+            continue
         known.add(name)
-        found.append(Implied(hint.text.replace(" ", ""), f"{hint.source} installs it"))
+        # Builds of PyTorch for one device have a local version, which no index but PyTorch's has; `gpu` says the same.
+        text = re.sub(r"\+(?:cpu|cu\d+|rocm[\d.]+)\b", "", hint.text.replace(" ", ""))
+        found.append(Implied(text, f"{hint.source} installs it"))
     return found
+
+
+def _is_imported(hints: Hints, name: str) -> bool:
+    """Whether a module of the project imports `name`, found by its text."""
+    pattern = re.compile(rf"^\s*(?:import|from)\s+{re.escape(name.replace('-', '_'))}\b", re.MULTILINE)
+    return any(
+        pattern.search(hints.folder.text(path) or "")
+        for path in list(hints.folder.files(".py"))[:_MOST_MODULES]
+    )
 
 
 def _other_commands(hints: Hints, chosen: str) -> list[str]:
