@@ -14,6 +14,7 @@ from corten.errors import RuntimeFailure, UsageError
 from corten.oci.platform import Platform
 from corten.runtime import cgroups, control, records
 from corten.runtime.inventory import is_locked, lock_path
+from corten.runtime.logs import entries
 from corten.runtime.made import Life, Made
 from corten.runtime.options import RunOptions
 from corten.runtime.processes import first_process, inside
@@ -443,3 +444,42 @@ def test_a_secret_is_a_file_of_the_containers_user_alone(own: Corten, plain_runn
     plain.chmod(0o600)
     found = plain_runner("run", "--secret", f"token={plain}", "runner", "--", "cat", "/run/secrets/token")
     assert (found.returncode, found.stdout) == (0, "plain\n"), found.stderr
+
+
+def test_a_log_has_as_many_files_as_max_file_says_and_is_read_whole(own: Corten, tmp_path: Path) -> None:
+    """Under conmon, which itself keeps none but the one that it writes to. Each step fills most of a file."""
+    steps = tmp_path / "steps"
+    steps.mkdir()
+    script = (
+        "import os, time\n"
+        "for step in range(7):\n"
+        "    for line in range(500): print(step * 500 + line, 'x' * 60, flush=True)\n"
+        "    while not os.path.exists(f'/steps/{step}'): time.sleep(0.01)\n"
+    )
+    options = ("--log-opt", "max-size=64k", "--log-opt", "max-file=4", "-v", f"{steps}:/steps:ro")
+    own("run", "-d", "--name", "talks", *options, "runner", "--", "python", "-c", script)
+    folder = own.home / "containers" / "talks"
+
+    def is_kept(step: int) -> bool:
+        """Whether what is printed now has reached the log, and what began anew is kept."""
+        printed = b"".join(entry.text for entry in entries(folder / "output.log", tail=1))
+        if not printed.startswith(b"%d " % (step * 500 + 499)):
+            return False
+        return (folder / "output.log").samefile(folder / "kept/now")
+
+    for step in range(7):
+        until(lambda step=step: is_kept(step))  # type: ignore[misc]
+        (steps / str(step)).touch()
+    own("wait", "talks")
+    found = [int(line.split()[0]) for line in own("logs", "talks").stdout.splitlines()]
+    assert found == list(range(3500 - len(found), 3500))
+    assert 1500 < len(found) < 2800
+    assert sorted(path.name for path in folder.glob("output.log.[0-9]*")) == [
+        f"output.log.{n}" for n in (1, 2, 3)
+    ]
+    assert own("logs", "--tail", "1", "talks").stdout.startswith("3499 ")
+    refused = own("run", "-d", "--log-opt", "max-file=0", "runner", "--", "true", code=2).stderr
+    assert "is not a number of log files" in refused
+    told = own("run", "-d", "--rm", "--log-opt", "max-file=1", "runner", "--", "true").stderr
+    assert "keeps one former log all the same" in told
+    own("rm", "--force", "talks")

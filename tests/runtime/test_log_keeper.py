@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corten.runtime.attend import LOG_SIZE, shorten_log
-from corten.runtime.log_keeper import FORMER, LOG, prepare, settle
+from corten.runtime.log_keeper import FORMER, LOG, formers_of, prepare, settle
 from corten.runtime.logs import LOST, entries, follow
 from support.file_systems import cuts_heads
 
@@ -64,6 +64,47 @@ def test_the_former_log_stays_whole_also_when_two_begin_before_anybody_looks(
     conmon.write(1)
     prepare(str(tmp_path))
     assert numbers(tmp_path / LOG) == list(range(conmon.written - 4, conmon.written))
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_so_many_former_logs_are_kept_as_are_asked_for_and_read_in_order(
+    tmp_path: Path, at_once: int
+) -> None:
+    conmon = Conmon(tmp_path)
+    for _ in range(6):
+        for _ in range(at_once):
+            conmon.write()
+            conmon.begin_anew()
+        settle(str(tmp_path), formers_of(4))
+    conmon.write(1)
+    assert numbers(tmp_path / LOG) == list(range(conmon.written - 10, conmon.written))
+    assert {path.name for path in tmp_path.glob(f"{LOG}.[0-9]*")} == {
+        f"{LOG}.{number}" for number in (1, 2, 3)
+    }
+    # A kill in the middle leaves a gap, which closes again.
+    os.rename(tmp_path / f"{LOG}.2", tmp_path / f"{LOG}.9")
+    os.unlink(tmp_path / f"{LOG}.9")
+    conmon.begin_anew()
+    settle(str(tmp_path), formers_of(4))
+    assert numbers(tmp_path / LOG) == [
+        *range(conmon.written - 10, conmon.written - 7),
+        *range(conmon.written - 4, conmon.written),
+    ]
+
+
+def test_a_log_that_is_made_shorter_keeps_so_many_former_ones(folder: Path) -> None:
+    log = folder / LOG
+    written = 0
+    for _ in range(4):
+        with open(log, "a", encoding="ascii") as file:
+            while file.tell() <= LOG_SIZE:
+                file.write(f"{written} {LINE * 50}\n")
+                written += 1
+        shorten_log(str(log), formers_of(3))
+    found = [int(line.split()[0]) for line in b"".join(entry.text for entry in entries(log)).splitlines()]
+    assert found == list(range(written - len(found), written))
+    assert len(found) > 2 * LOG_SIZE // len(LINE * 50) - 5
+    assert {path.name for path in folder.glob(f"{LOG}.[0-9]")} == {f"{LOG}.1", f"{LOG}.2"}
 
 
 def test_who_follows_gets_every_line_over_new_beginnings(tmp_path: Path) -> None:

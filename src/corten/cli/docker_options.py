@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from corten.runtime.options import RunOptions
 
 LOG_DRIVERS = ("json-file", "local", "k8s-file", "none")
+_MOST_LOGS = 1000
 _PRIVILEGED = (
     "--privileged gives every device of this machine, every capability that this user can give, and no filter of system calls: "
     "root inside is as strong as the user who started it"
@@ -73,7 +74,11 @@ def add_docker_arguments(parser: argparse.ArgumentParser) -> None:
         "--log-driver", metavar="|".join(LOG_DRIVERS), help="with -d: keep a log (a file), or none"
     )
     group.add_argument(
-        "--log-opt", action="append", default=[], metavar="KEY=VALUE", help="max-size=SIZE of the log"
+        "--log-opt",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="max-size=SIZE of the log, max-file=N of them",
     )
     group.add_argument("--platform", metavar="OS/ARCH", help="which of an image's platforms")
     group.add_argument(
@@ -162,20 +167,29 @@ def network_of(text: str | None) -> str | None:
     return "private" if usual else text
 
 
-def log_of(arguments: argparse.Namespace) -> tuple[int | None, bool]:
-    """The size at which a log begins anew (None: the default), and whether there is a log at all. Raises UsageError."""
+def log_of(arguments: argparse.Namespace) -> tuple[int | None, int | None, bool]:
+    """The size at which a log begins anew and how many files it may have (None: the default), and whether there is a log at all.
+    Raises UsageError."""
     from corten.runtime.options import parse_size
 
-    size = None
+    size = files = None
     for text in arguments.log_opt:
         key, _, value = text.partition("=")
         if key == "max-size":
             size = None if value == "-1" else parse_size(value, "a log")
-        elif key != "max-file":
+        elif key == "max-file":
+            if not (value.isascii() and value.isdecimal() and 0 < int(value[:5]) <= _MOST_LOGS):
+                raise UsageError(
+                    f"'{value[:40]}' is not a number of log files",
+                    hint=f"write max-file=3; at most {_MOST_LOGS}",
+                )
+            files = int(value)
+        else:
             raise UsageError(
-                f"the log option '{key[:40]}' is not here", hint="use max-size=10m, or leave it out"
+                f"the log option '{key[:40]}' is not here",
+                hint="use max-size=10m and max-file=3, or leave it out",
             )
-    return size, arguments.log_driver != "none"
+    return size, files, arguments.log_driver != "none"
 
 
 def _userns_of(text: str) -> str | None:
@@ -261,8 +275,8 @@ def notes(arguments: argparse.Namespace) -> Iterator[str]:
         yield "--expose changes nothing: -p publishes a port"
     if (arguments.log_driver or arguments.log_opt) and not arguments.detach:
         yield "--log-driver and --log-opt have no effect in the foreground, which keeps no log"
-    elif any(text.startswith("max-file=") for text in arguments.log_opt):
-        yield "--log-opt max-file has no effect: a log that is full begins anew, beside the one before it"
+    elif "max-file=1" in arguments.log_opt:
+        yield "--log-opt max-file=1 keeps one former log all the same, so that 'corten logs -f' loses no line"
     if arguments.runtime and arguments.runtime.startswith("nvidia"):
         yield "--runtime nvidia changes nothing beside --gpus"
     for text in arguments.security_opt:

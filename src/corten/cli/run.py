@@ -220,7 +220,7 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         raise UsageError(
             f"the working directory '{arguments.workdir}' is not an absolute path", hint="as in -w /app"
         )
-    log_size, log = log_of(arguments)
+    log_size, log_files, log = log_of(arguments)
     options = RunOptions(
         command=tuple(arguments.command),
         entrypoint=tuple(shlex.split(arguments.entrypoint)) if arguments.entrypoint is not None else None,
@@ -234,6 +234,7 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         cdi_directories=tuple(arguments.cdi_spec_dir),
         engine=arguments.engine,
         log_size=log_size,
+        log_files=log_files,
         log=log,
     )
     return with_docker_options(with_container_options(options, arguments), arguments)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from corten.runtime.log_keeper import CUT, make_room
 from corten.runtime.processes import children, handles, read_proc
 from corten.values import dataclass
 
@@ -50,6 +51,7 @@ def attend(
     receiver: Callable[[int], Receiver] | None = None,
     stand_in: tuple[int, Callable[[], None]] | None = None,
     log: str | None = None,
+    formers: int = 1,
 ) -> int:
     """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway. SIGTERM goes
     to the forwarder first, which ends when it has passed all answers on, and then to the container. Where the forwarder ends unasked,
@@ -58,7 +60,8 @@ def attend(
     The kernel drops a signal that the first process of a container neither handles nor blocks, even one that would end it anywhere
     else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code.
     `receiver(number)` tells who gets a signal; without it the engine does. `stand_in` is a child beside the engine that stands for
-    the container: when somebody kills it, the call beside it ends everything. `log`: what it prints to, which is kept short."""
+    the container: when somebody kills it, the call beside it ends everything. `log`: what it prints to, which is kept short,
+    with so many `formers`."""
     receiver = receiver or partial(_receiver, engine)
     waited = {*FORWARDED, signal.SIGCHLD}
     ended_by = 0
@@ -66,7 +69,7 @@ def attend(
     while True:
         info = signal.sigwaitinfo(waited) if log is None else signal.sigtimedwait(waited, _LOG_EVERY)
         if info is None:
-            shorten_log(log)
+            shorten_log(log, formers)
             continue
         number, cause = info.si_signo, info.si_code
         if number == signal.SIGCHLD:
@@ -121,8 +124,8 @@ def _receiver(engine: int, number: int) -> Receiver:
     return Receiver(engine, is_deaf=not _is_handled(number))
 
 
-def shorten_log(log: str | None) -> None:
-    """Move the end of a log that has grown too long to `LOG.1`, and begin the log anew in the same file, which the program holds
+def shorten_log(log: str | None, formers: int = 1) -> None:
+    """Move the end of a log that has grown too long to `LOG.1`, the former ones to `LOG.2` and so on up to `formers`, and begin the log anew in the same file, which the program holds
     open for appending. Where the file system can cut the head off a file (ext4, xfs), no line that is printed meanwhile is lost, and a line
     may begin in one file and end in the other. Elsewhere the log is emptied, and what is printed in that moment is lost."""
     if log is None:
@@ -135,14 +138,25 @@ def shorten_log(log: str | None) -> None:
             # The kernel cuts whole blocks, and never all of a file.
             block = os.fstatvfs(file.fileno()).f_bsize
             cut = (size - 1) // block * block
-            file.seek(cut - LOG_SIZE if cut > LOG_SIZE else 0)
-            if file.tell() or os.path.exists(f"{log}.1"):
+            file.seek(max(0, cut - formers * LOG_SIZE))
+            skips = file.tell() > 0
+            if skips or (formers == 1 and os.path.exists(f"{log}.1")):
                 # The line began before.
                 file.readline()
             begins = file.tell()
             _copy(file, older, cut - begins)
             # Whoever reads on goes on from there.
             Path(f"{log}.1.begins").write_text(str(begins), encoding="ascii")
+            cut_mark = Path(log).with_name(CUT)
+            if skips:
+                # It alone is as long as all former ones may be: nothing before it stays, or lines would be missing in between.
+                for number in range(formers, 0, -1):
+                    Path(f"{log}.{number}").unlink(missing_ok=True)
+                cut_mark.unlink(missing_ok=True)
+            elif formers > 1 and os.path.exists(f"{log}.{formers}"):
+                # That one goes, and the next may begin with the end of its last line.
+                cut_mark.touch()
+            make_room(log, formers)
             os.rename(f"{log}.1.new", f"{log}.1")
             try:
                 cut_head(file.fileno(), cut)

@@ -19,6 +19,7 @@ from corten.runtime.emulation import check_platform
 from corten.runtime.engine import FALLBACKS
 from corten.runtime.identity import current_identity, find_program
 from corten.runtime.inventory import SERVICE, STOPPED, find, sweep
+from corten.runtime.log_keeper import formers_of
 from corten.runtime.made import IMAGE, Life, Made
 from corten.runtime.monitor import Monitor
 from corten.runtime.options import RunOptions
@@ -247,6 +248,8 @@ def _watched(life: Life, options: RunOptions, store: Store, observe: Observer) -
                     f"'{engine.name}' cannot honour {flag} for a detached container",
                     hint="leave it out, or run it in the foreground",
                 )
+        if options.log_files is not None:
+            observe(Note("--log-opt max-file has no effect without an OCI engine: there is one log"))
         return _by_shim(life, options, observe)
     if options.pid is not None:
         return _guarded(life, options, observe)
@@ -262,7 +265,14 @@ def _watched(life: Life, options: RunOptions, store: Store, observe: Observer) -
         observe(Note("conmon is not installed: each detached container takes some 15 MB for its monitor"))
         return _by_shim(life, options, observe)
     monitor = Monitor(
-        path, life.terminal, life.stdin, life.timeout, life.remove, options.log_size, options.log
+        path,
+        life.terminal,
+        life.stdin,
+        life.timeout,
+        life.remove,
+        options.log_size,
+        formers_of(options.log_files),
+        options.log,
     )
     return replace(life, kind="conmon", monitor=monitor)
 

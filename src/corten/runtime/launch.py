@@ -70,7 +70,7 @@ class Launch:
     descriptor that says that the container lives, held until the shim ends; `monitor`: who holds it instead of the shim, which
     ends when the container has started. `scope`: the name of systemd's scope that is to be started for it. `wiring`: how its
     network is made, where that is not the engine's affair; `open`: the container has this machine's. `shared`: the process numbers or
-    the IPC of others that it has."""
+    the IPC of others that it has. `formers`: how many logs that have grown too long are kept where the shim keeps its log."""
 
     engine: Engine
     identity: Identity
@@ -92,6 +92,7 @@ class Launch:
     drains: bool = False
     open: bool = False
     shared: Shared | None = None
+    formers: int = 1
 
     @property
     def joins(self) -> tuple[str, ...]:
@@ -305,12 +306,13 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
         receiver=None if guard is None else lambda number: Receiver(engine, is_deaf=False),
         stand_in=None if guard is None else (guard.pid, partial(guard.end, lost=True)),
         log=log,
+        formers=launch.formers,
     )
     if guard is not None:
         guard.end()
         guard.dismiss()
     streams.finish()
-    shorten_log(log)
+    shorten_log(log, launch.formers)
     if forwarder is not None:
         forwarder.kill()
     # A child may have been killed, which the exit code does not tell.
@@ -338,7 +340,7 @@ def _hand_over(launch: Launch, monitor: Monitor, wire: Wire | None) -> None:
     """Start the container under its monitor, which lives on without this process. Raises RuntimeFailure."""
     heard, say = os.pipe2(os.O_CLOEXEC)
     if monitor.log:
-        log_keeper.prepare(launch.directory)
+        log_keeper.prepare(launch.directory, monitor.formers)
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(OSError):
@@ -360,7 +362,7 @@ def _hand_over(launch: Launch, monitor: Monitor, wire: Wire | None) -> None:
             wire.connect()
         begin(launch.engine, launch.name, launch.directory, heard)
         if monitor.log:
-            log_keeper.start(launch.directory)
+            log_keeper.start(launch.directory, monitor.formers)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

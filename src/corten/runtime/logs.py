@@ -2,7 +2,7 @@
 
 conmon writes lines as `TIME STREAM TAG TEXT`: TIME is RFC 3339 with nanoseconds, STREAM `stdout` or `stderr`, TAG `F` for a
 whole line and `P` for the beginning of one (the Kubernetes log format of the Container Runtime Interface). Without conmon a log is what was printed, as it
-was, with no times. A log that grew too long begins anew under the same name, and the former one is kept (`log_keeper.py`). Without conmon a line
+was, with no times. A log that grew too long begins anew under the same name, and the former one is kept, or several (`log_keeper.py`). Without conmon a line
 may begin at the end of the former one (`attend.shorten_log`): its pieces follow each other.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corten.errors import RuntimeFailure, UsageError
-from corten.runtime.log_keeper import BEGINS, FORMER, NEXT, NOW
+from corten.runtime.log_keeper import BEGINS, CUT, FORMER, NEXT, NOW
 from corten.values import dataclass
 
 _PAUSE = 0.05
@@ -119,12 +119,12 @@ def _after(file: BinaryIO, found: list[BinaryIO], path: Path) -> tuple[list[Bina
     except (OSError, ValueError):
         begins = file.tell() + 1
     if len(found) < 2 or file.tell() < begins:
-        return found, True
+        return found[-2:], True
     # Its end stayed in the log where the file system could cut the head off.
-    copied = os.fstat(found[0].fileno()).st_size
-    found[0].seek(min(file.tell() - begins, copied))
+    copied = os.fstat(found[-2].fileno()).st_size
+    found[-2].seek(min(file.tell() - begins, copied))
     found[-1].seek(max(file.tell() - begins - copied, 0))
-    return found, False
+    return found[-2:], False
 
 
 def parse_since(text: str, now: float) -> float:
@@ -158,8 +158,8 @@ def _open(path: Path) -> BinaryIO:
 def _opened(path: Path) -> list[BinaryIO]:
     """The files of a log, opened: those that it was before, oldest first, and what is written to now. Raises RuntimeFailure where
     there is none."""
-    places = [path.parent / FORMER, path.parent / NOW, path.parent / NEXT]
     while True:
+        places = [*_formers(path.parent), path.parent / NOW, path.parent / NEXT]
         files = [file for place in places if (file := _open_kept(place)) is not None]
         try:
             files.append(_open(path))
@@ -170,10 +170,21 @@ def _opened(path: Path) -> list[BinaryIO]:
         if not _is_replaced(files[-1], path) and _is_first(files[0], [*places, path]):
             break
         _close(files)
+    if len(files) > 1 and (path.parent / CUT).exists():
+        files[0].readline()
     by_identity = {_identity(file): file for file in files}
     found = [file for file in by_identity.values() if file is files[-1] or os.fstat(file.fileno()).st_size]
     _close(file for file in files if file not in found)
     return found
+
+
+def _formers(folder: Path) -> list[Path]:
+    """The former logs in a container's directory, oldest first."""
+    numbers = (name.removeprefix(FORMER[:-1]) for name in os.listdir(folder) if name.startswith(FORMER[:-1]))
+    found = sorted(
+        (int(number) for number in numbers if number.isascii() and number.isdecimal()), reverse=True
+    )
+    return [folder / f"{FORMER[:-1]}{number}" for number in found]
 
 
 def _open_kept(place: Path) -> BinaryIO | None:

@@ -26,6 +26,7 @@ from corten.runtime.inventory import (
 )
 from corten.runtime.limits import Plan as LimitPlan
 from corten.runtime.limits import describe, place_of, plan_limits, prepare_group
+from corten.runtime.log_keeper import formers_of
 from corten.runtime.monitor import Monitor
 from corten.runtime.names import random_name
 from corten.runtime.names_inside import name_files, put_into
@@ -308,6 +309,7 @@ class Made:
             wiring=network.wiring if network else None,
             open=inner == "host",
             shared=shared,
+            formers=formers_of(self.options.log_files),
         )
 
         def prepare(root: str) -> None:

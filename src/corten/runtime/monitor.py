@@ -34,7 +34,8 @@ _LISTENER = 3
 class Monitor:
     """How a container is monitored. `path` is conmon's program; `terminal`: it has a terminal; `stdin`: its standard
     input stays open for whoever attaches; `timeout` in seconds; `remove`: nothing of it is kept after its end; `log_size`:
-    the bytes at which its log begins anew, None for the usual; without `log` it has none."""
+    the bytes at which its log begins anew, None for the usual; `formers`: how many logs before that are kept;
+    without `log` it has none."""
 
     path: str
     terminal: bool = False
@@ -42,6 +43,7 @@ class Monitor:
     timeout: int | None = None
     remove: bool = False
     log_size: int | None = None
+    formers: int = 1
     log: bool = True
 
 

@@ -65,7 +65,7 @@ class RunOptions:
     System V IPC, `container:NAME` another one's, and `private` lets no other have its own. `pid`: `host` or `container:NAME`, whose
     processes it sees. `userns`: `keep-id` or `keep-id:uid=N,gid=N`. `secrets` are files of this machine as (name, path), read at each start. `privileged`: every device and
     capability, and no filter. `log_size`: the bytes at which the log of a
-    detached one begins anew; without `log` it has none. `stop_signal` comes before the image's own, and `stop_timeout` are the seconds between
+    detached one begins anew, and `log_files` how many files it may have; without `log` it has none. `stop_signal` comes before the image's own, and `stop_timeout` are the seconds between
     that and a kill."""
 
     command: tuple[str, ...] = ()
@@ -108,6 +108,7 @@ class RunOptions:
     userns: str | None = None
     privileged: bool = False
     log_size: int | None = None
+    log_files: int | None = None
     log: bool = True
     stop_signal: str | None = None
     stop_timeout: float | None = None

@@ -36,6 +36,7 @@ _ALWAYS = {
     "cdi_directories",
     "log",
     "log_size",
+    "log_files",
     "stop_signal",
     "stop_timeout",
 }
