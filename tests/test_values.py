@@ -7,6 +7,7 @@ import dataclasses
 import pickle
 import subprocess
 import sys
+from functools import cached_property
 from typing import ClassVar
 
 import pytest
@@ -144,3 +145,23 @@ def test_defining_values_needs_no_dataclasses():
     # `dataclasses` imports `inspect`, and both together are a tenth of a command's start.
     text = "import sys; from corten.runtime import container, launch; assert 'dataclasses' not in sys.modules"
     subprocess.run([sys.executable, "-c", text], check=True)
+
+
+def test_metadata_and_cached_properties_beside_slots() -> None:
+    class Cached:
+        pass
+
+    @values.dataclass(frozen=True, slots=True)
+    class Made(Cached):
+        name: str = values.field(default="x", metadata={"kind": "text"})
+
+        @cached_property
+        def key(self) -> list[str]:
+            return [self.name]
+
+    made = Made("a")
+    assert made.key is made.key
+    assert made == Made("a")
+    assert hash(made) == hash(Made("a"))
+    assert [dict(item.metadata) for item in values.fields(made)] == [{"kind": "text"}]
+    assert [dict(item.metadata) for item in dataclasses.fields(made)] == [{"kind": "text"}]

@@ -22,12 +22,15 @@ else:
     class Field:
         """One field: what `dataclasses.Field` tells, as far as it is used here."""
 
-        __slots__ = ("compare", "default", "default_factory", "name", "repr", "type")
+        __slots__ = ("compare", "default", "default_factory", "metadata", "name", "repr", "type")
 
-        def __init__(self, default=_MISSING, default_factory=_MISSING, repr=True, compare=True):
+        def __init__(
+            self, default=_MISSING, default_factory=_MISSING, repr=True, compare=True, metadata=None
+        ):
             self.name = self.type = None
             self.default, self.default_factory = default, default_factory
             self.repr, self.compare = repr, compare
+            self.metadata = metadata or {}
 
     class _Standard:
         """`__dataclass_fields__`, made when the standard library asks for it."""
@@ -37,7 +40,7 @@ else:
 
             made = {}
             for item in getattr(owner, _NAMES).values():
-                options = {"repr": item.repr, "compare": item.compare}
+                options = {"repr": item.repr, "compare": item.compare, "metadata": item.metadata}
                 if item.default is not _MISSING:
                     options["default"] = item.default
                 if item.default_factory is not _MISSING:
@@ -48,9 +51,9 @@ else:
                 made[item.name] = twin
             return made
 
-    def field(*, default=_MISSING, default_factory=_MISSING, repr=True, compare=True):
+    def field(*, default=_MISSING, default_factory=_MISSING, repr=True, compare=True, metadata=None):
         """As `dataclasses.field`."""
-        return Field(default, default_factory, repr, compare)
+        return Field(default, default_factory, repr, compare, metadata)
 
     def dataclass(cls=None, /, **options):
         """As `dataclasses.dataclass`."""

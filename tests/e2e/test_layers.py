@@ -60,7 +60,7 @@ def test_a_changed_line_of_code_needs_nothing_that_makes_packages(corten: Corten
     root = project({"main.py": "print(1)\n"})
     before = corten.build(root)
     (root / "main.py").write_text(f"print({os.urandom(8).hex()!r})\n")  # that nobody has a layer of
-    heavy = "installer zipfile logging corten.build.make corten.build.workshop corten.packages.debian.deb"
+    heavy = "installer zipfile logging dataclasses inspect corten.build.make corten.build.workshop corten.packages.debian.deb"
     script = (
         "import sys; from corten.cli.main import run\n"
         "try: run(['build', '--json', sys.argv[1]])\n"

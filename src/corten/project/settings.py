@@ -4,19 +4,19 @@ This is the one place where a key is declared. Messages, the JSON schema (`corte
 docs/configuration.md (`corten.project.reference`) follow from it.
 """
 
-# ruff: noqa: RUF009 -- `_key` returns a dataclass field, as the rule asks for
-
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten.errors import ProjectError
 from corten.oci.platform import Platform
 from corten.project import kinds
 from corten.project.kinds import TABLE, Kind
 from corten.project.model import Network
+from corten.values import dataclass, field, fields
+
+if TYPE_CHECKING:
+    from dataclasses import Field
 
 _BASE = kinds.text(
     "a base such as 'debian:bookworm'",
@@ -30,8 +30,8 @@ def _key(kind: Kind, description: str, *, example: str, default: str = "", initi
     """A key of the table. `default` says in words what happens without it; `example` is TOML after the '='."""
     metadata = {"kind": kind, "description": description, "example": example, "default": default}
     if isinstance(initial, dict):
-        return dataclasses.field(default_factory=dict, metadata=metadata)
-    return dataclasses.field(default=initial, metadata=metadata)
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=initial, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +242,7 @@ class Settings:
     )
 
 
-KEYS: dict[str, dataclasses.Field[Any]] = {
-    field.name.replace("_", "-"): field for field in dataclasses.fields(Settings)
-}
+KEYS: dict[str, Field[Any]] = {item.name.replace("_", "-"): item for item in fields(Settings)}
 """Every key as users write it, in the order of the documentation."""
 
 
@@ -257,10 +255,10 @@ def read(table: object) -> Settings:
         )
     values: dict[str, Any] = {}
     for key, value in table.items():
-        field = KEYS.get(key)
-        if field is None:
+        known = KEYS.get(key)
+        if known is None:
             raise _unknown(key)
-        values[field.name] = field.metadata["kind"].read(key, value)
+        values[known.name] = known.metadata["kind"].read(key, value)
     settings = Settings(**values)
     if settings.predict is not None and settings.command is not None:
         raise ProjectError(
