@@ -6,6 +6,7 @@ import os
 import signal
 
 from corten.runtime.forwarder import Forwarder
+from corten.sandbox import kernel
 from support.forwarded import forwarded
 
 SERVER = """
@@ -84,8 +85,35 @@ def test_a_forwarder_that_ends_again_and_again_is_given_up_with_the_reason() -> 
     while current is not None:
         _, status = os.waitpid(current, 0)
         current = forwarder.ended(status)
+    # It is told once, whoever asks again.
+    assert forwarder.ended(status) is None
     os.close(notify)
     with os.fdopen(heard) as words:
         *notes, last = words.read().splitlines()
     assert len(started) == len(notes) + 1 >= 4
     assert last == "FAILED=cannot be reached: its forwarder ended again and again (exit code 7)"
+
+
+def test_where_no_process_can_be_made_nothing_is_said_because_the_container_ends() -> None:
+    """The kernel kills the forwarder before it tells that the container's first process has ended."""
+    heard, notify = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        # The first process of a namespace has ended: no other can be made there.
+        kernel.unshare(
+            kernel.CLONE_NEWPID if os.geteuid() == 0 else kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID
+        )
+        forwarder = Forwarder(_ends_at_once, notify)
+        _, status = os.waitpid(forwarder.pid, 0)
+        os._exit(forwarder.ended(status) is not None)
+    os.close(notify)
+    assert os.waitpid(pid, 0)[1] == 0
+    with os.fdopen(heard) as words:
+        assert words.read() == ""
+
+
+def _ends_at_once() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    return pid

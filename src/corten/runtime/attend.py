@@ -29,8 +29,8 @@ SI_KERNEL = 0x80
 _COLLAPSE_RANGE = 0x08
 """FALLOC_FL_COLLAPSE_RANGE of <linux/falloc.h>."""
 _GRACE = 10.0
-_LOG_EVERY = 1.0
-"""Seconds between two looks at the size of a log."""
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at the size of a log, and two attempts to start a forwarder."""
 LOG_SIZE = 10 << 20
 """A log longer than this many bytes begins anew."""
 
@@ -55,7 +55,7 @@ def attend(
 ) -> int:
     """Wait for the engine, and pass on signals that people send. What a terminal sends goes to all of us anyway. SIGTERM goes
     to the forwarder first, which ends when it has passed all answers on, and then to the container. Where the forwarder ends unasked,
-    `renew` gets its wait status and returns the process ID of a new one, or None.
+    `renew` gets its wait status and returns the process ID of a new one; where it returns None it is called again after a second.
 
     The kernel drops a signal that the first process of a container neither handles nor blocks, even one that would end it anywhere
     else: `sleep 100` could not be interrupted. So where it would have ended, it is ended here, with a shell's code.
@@ -66,10 +66,15 @@ def attend(
     waited = {*FORWARDED, signal.SIGCHLD}
     ended_by = 0
     parting = False
+    lost: int | None = None
     while True:
-        info = signal.sigwaitinfo(waited) if log is None else signal.sigtimedwait(waited, _LOG_EVERY)
+        seconds = _LOOK_EVERY if log is not None or lost is not None else None
+        info = signal.sigwaitinfo(waited) if seconds is None else signal.sigtimedwait(waited, seconds)
         if info is None:
             shorten_log(log, formers)
+            if lost is not None and renew is not None and not parting:
+                forwarder = renew(lost)
+                lost = lost if forwarder is None else None
             continue
         number, cause = info.si_signo, info.si_code
         if number == signal.SIGCHLD:
@@ -89,6 +94,7 @@ def attend(
                         number, cause = signal.SIGTERM, 0
                     elif renew is not None:
                         forwarder = renew(status)
+                        lost = status if forwarder is None else None
                 if pid == engine:
                     return 128 + ended_by if ended_by else shell_code(status)
             if number == signal.SIGCHLD:

@@ -85,26 +85,32 @@ class Forwarder:
     def __init__(self, start: Callable[[], int], notify: int | None) -> None:
         """Start it. Raises OSError."""
         self._start, self._notify = start, notify
-        self._ends: list[float] = []
+        self._starts: list[float] = []
+        self._failed = False
         self.pid = start()
 
     def ended(self, status: int) -> int | None:
-        """It has ended by itself, with the wait status `status`: start it again. Returns its new process ID; None where it ends again
-        and again. The pipe is told either way."""
+        """It has ended by itself, with the wait status `status`: start it again. Returns its new process ID, or None where it cannot be
+        started now, or has ended too often lately; then this may be called again later. The pipe is told."""
         now = time.monotonic()
-        self._ends = [*(before for before in self._ends if now - before < _WITHIN), now]
         code = os.waitstatus_to_exitcode(status)
         how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
-        if len(self._ends) <= _MOST:
-            with suppress(OSError):
-                self.pid = self._start()
-                self._say(
-                    "NOTE",
-                    f"has a new forwarder, because the old one ended ({how}); its connections were lost",
-                )
-                return self.pid
-        self._say("FAILED", f"cannot be reached: its forwarder ended again and again ({how})")
-        return None
+        self._starts = [before for before in self._starts if now - before < _WITHIN]
+        if len(self._starts) >= _MOST:
+            if not self._failed:
+                self._say("FAILED", f"cannot be reached: its forwarder ended again and again ({how})")
+            self._failed = True
+            return None
+        try:
+            self.pid = self._start()
+        except OSError:
+            # When a container ends, the kernel kills the forwarder first, and then no process can be made in their process namespace.
+            return None
+        self._starts.append(now)
+        self._say(
+            "NOTE", f"has a new forwarder, because the old one ended ({how}); its connections were lost"
+        )
+        return self.pid
 
     def kill(self) -> None:
         """End it. It is no error when it has ended."""
