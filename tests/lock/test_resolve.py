@@ -817,3 +817,46 @@ def test_what_the_project_itself_requires_is_a_part_of_the_locks_inputs(world: W
         world.write("pyproject.toml", text.format(name))
         digests.append(inputs_digest(load(world.folder)))
     assert digests[0] != digests[1]
+
+
+def saved_with(version: str) -> bytes:
+    key, value = b"_sklearn_version", version.encode()
+    return b"\x80\x04}\x8c" + bytes([len(key)]) + key + b"\x94\x8c" + bytes([len(value)]) + value + b"\x94s."
+
+
+def with_sklearn(world: World) -> None:
+    days = {}
+    for name in ("scikit-learn", "numpy"):
+        for version, day in (("1.1.3", "2022-10-26"), ("1.2.2", "2023-03-09"), ("1.7.0", "2025-06-05")):
+            requires = ("numpy",) if name == "scikit-learn" else ()
+            make_wheel(world.pool, name, version, requires=requires)
+            days[f"{name.replace('-', '_')}-{version}-py3-none-any.whl"] = day
+    publish(world.web, world.pool, form="json", days=days)
+
+
+def test_a_saved_model_decides_the_version_that_nothing_pins(world: World) -> None:
+    with_sklearn(world)
+    world.write("requirements.txt", "scikit-learn\n")
+    (world.folder / "model.pkl").write_bytes(saved_with("1.2.1"))
+    assert versions(world.lock()) == {"scikit-learn": "1.2.2", "numpy": "1.2.2"}
+    assert said(world) == [
+        "scikit-learn and what it needs are those of 2023-06-29: 'model.pkl' was saved with 1.2.1"
+    ]
+
+
+@pytest.mark.parametrize("line", ["scikit-learn==1.7.0", "scikit-learn>=1.5"])
+def test_a_saved_model_of_another_version_than_is_pinned_is_said(world: World, line: str) -> None:
+    with_sklearn(world)
+    world.write("requirements.txt", f"{line}\n")
+    (world.folder / "model.pkl").write_bytes(saved_with("1.2.1"))
+    assert versions(world.lock())["scikit-learn"] == "1.7.0"
+    assert said(world) == ["'model.pkl' was saved with scikit-learn 1.2.1, and the lock has 1.7.0"]
+
+
+def test_where_the_version_of_a_model_cannot_be_had_it_is_said(world: World) -> None:
+    """The index tells no days."""
+    world.make("scikit-learn", "1.7.0")
+    world.write("requirements.txt", "scikit-learn\n")
+    (world.folder / "model.pkl").write_bytes(saved_with("1.2.1"))
+    assert versions(world.lock()) == {"scikit-learn": "1.7.0"}
+    assert said(world) == ["'model.pkl' was saved with scikit-learn 1.2.1, and the lock has 1.7.0"]

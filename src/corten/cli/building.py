@@ -11,7 +11,7 @@ from corten.build.build import Built, build
 from corten.build.findings import examine
 from corten.build.job import BuildOptions
 from corten.build.sources import stamps
-from corten.cli.building_notes import tell_findings, tell_implied, tell_left_out
+from corten.cli.building_notes import tell_findings, tell_implied, tell_left_out, tell_pointers
 from corten.errors import LockOutdated, UsageError
 from corten.events import Note, Observer, Warned, ignore
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
@@ -104,6 +104,7 @@ def build_locked(
     for path in files.stores:
         observe(Note(f"left out: '{path}', which is a store of Corten"))
     tell_left_out(project, files, observe)
+    tell_pointers(project, files, observe, refuse=not request.without_models)
     if request.without_models and files.missing:
         more = f" and {len(files.missing) - 1} more" if len(files.missing) > 1 else ""
         observe(Note(f"the image is built without models that are not there yet: '{files.missing[0]}'{more}"))

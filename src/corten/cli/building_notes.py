@@ -6,7 +6,9 @@ import os
 from collections.abc import Sequence
 
 from corten.build.findings import Findings
+from corten.errors import ProjectError
 from corten.events import Note, Observer, Warned
+from corten.project.lfs import pointers
 from corten.project.model import Project, SourceFiles
 
 _SHOWN = 4
@@ -56,6 +58,21 @@ def tell_implied(project: Project, observe: Observer) -> None:
                 "write it into a requirements.txt, with the others: 'corten init' starts one",
             )
         )
+
+
+def tell_pointers(project: Project, files: SourceFiles, observe: Observer, *, refuse: bool) -> None:
+    """Files that Git LFS has and this folder has not. Raises ProjectError for one that the project declares as a model, with
+    `refuse`."""
+    found = pointers(project.root, (*files.weights, *files.code))
+    if not found:
+        return
+    declared = [path for path in found if path in project.models]
+    shown = ", ".join(f"'{path}'" for path in (declared or found)[:_SHOWN])
+    hint = "fetch them first: git lfs pull"
+    if declared and refuse:
+        raise ProjectError(f"only a pointer of Git LFS is in the place of {shown}", hint=hint)
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN and not declared else ""
+    observe(Warned(f"only pointers of Git LFS are in the place of {shown}{more}", hint))
 
 
 def tell_findings(found: Findings, observe: Observer) -> None:

@@ -16,6 +16,7 @@ from typing import Protocol
 from corten import __version__
 from corten.errors import FetchError, ProjectError, ResolutionError
 from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned, ignore
+from corten.lock.dating import deciding, mismatches, trials
 from corten.lock.inputs import inputs_digest, read_pyproject, repair_notes, requirements_of
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
@@ -32,8 +33,10 @@ from corten.packages.requirements import normal_name
 from corten.packages.uv import Request
 from corten.packages.wheels import Wanted, WheelResolver
 from corten.project import interpreter
-from corten.project.last_commit import last_commit, newest_fitting
+from corten.project.files import scan
+from corten.project.last_commit import last_commit
 from corten.project.model import Implied, Predictor, Project, Unlisted
+from corten.project.saved_models import ENDINGS, Saved, look
 from corten.store.store import Store
 from corten.values import dataclass, replace
 
@@ -41,6 +44,7 @@ _SERVING = {re.split(r"[^a-z0-9-]", line)[0]: (line,) for line in REQUIREMENTS}
 _INTERPRETER = re.compile(r"python3\.[0-9]+-minimal")
 _GLIBC = {"bookworm": 36, "trixie": 41}
 _GLIBC_OF_UNKNOWN = 28
+_MOST_MODELS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ def lock_project(
         environment,
         debian or DebianArchive(store, accepted=accepted),
         upgrade,
+        _saved_models(project, store),
     )
     locking.check_names(upgrade_packages)
     refuse_links_out(project, environment)
@@ -136,6 +141,7 @@ class _Locking:
     environment: Mapping[str, str] | None
     debian: DebianArchive
     upgrade: bool
+    saved: tuple[Saved, ...] = ()
 
     def platform(self, platform: Platform) -> PlatformLock:
         before = None
@@ -148,6 +154,8 @@ class _Locking:
         same_python = before is not None and before.python == target.minor
         held = before.wheels if before and same_python else ()
         wheels, without = self._with_imports(base, target, self._wheels(target, held), held)
+        for message, hint in mismatches(self.saved, wheels) if isinstance(base, DebianBase) else ():
+            self.observe(Warned(message, hint))
         serving = self._serving(target, before.serving if before and same_python else ())
         names = tuple(sorted(set(self.project.system)))
         return PlatformLock(platform, base, system, wheels, serving, names, without)
@@ -222,32 +230,27 @@ class _Locking:
                 return self._beside(target, own, before) if implied else own
             wanted = wanted_wheels(self.project, target, self.environment)
             indexes = resolving_indexes(self.project, self.environment)
-            if dependencies.kind == "none":
-                return self._as_of_commit(indexes, wanted, before)
-            own = self._resolve(indexes, wanted, before)
+            own = self._of_their_time(indexes, wanted, before)
             return self._beside(target, own, before) if implied and wanted.hashed else own
 
-    def _as_of_commit(self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
-        """What imports ask for names no versions: those of the time when the project was written fit it better than the newest."""
-        bound = last_commit(str(self.project.root))
-        day = newest_fitting(bound, wanted.request.target.minor) if bound else None
-        if bound is None or day is None or "exclude-newer" in indexes.settings:
-            return self._resolve(indexes, wanted, before)
-        settings = {"exclude-newer": f"{day}T23:59:59Z", **indexes.settings}
-        try:
-            wheels = self._resolve(replace(indexes, settings=settings), wanted, before)
-        except (ResolutionError, FetchError):
-            self.observe(
-                Note(f"the newest versions are taken: those of {day} do not fit together or are not known")
-            )
-            return self._resolve(indexes, wanted, before)
-        why = (
-            "the day of the last commit"
-            if day == bound
-            else f"since Python {wanted.request.target.minor} is younger than the last commit ({bound})"
-        )
-        self.observe(Note(f"versions are those of {day}, {why}"))
-        return wheels
+    def _of_their_time(self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        """The wheels for `wanted`, of the time that fits the project where it does not say which versions it wants."""
+        derived = self.project.dependencies.kind == "none"
+        commit = last_commit(str(self.project.root)) if derived else None
+        saved = None if wanted.hashed else deciding(self.saved, wanted.named, before)
+        *first, plain = trials(indexes.settings, commit, saved, wanted.request.target.minor)
+        for trial in first:
+            try:
+                wheels = self._resolve(replace(indexes, settings=trial.settings), wanted, before, trying=True)
+            except (ResolutionError, FetchError):
+                continue
+            if not trial.only_with or any(wheel.name == trial.only_with for wheel in wheels):
+                for note in trial.notes:
+                    self.observe(Note(note))
+                return wheels
+        for note in plain.notes:
+            self.observe(Note(note))
+        return self._resolve(indexes, wanted, before)
 
     def _with_imports(
         self, base: Base, target: Target, own: tuple[Wheel, ...], before: Sequence[Wheel]
@@ -330,11 +333,13 @@ class _Locking:
         with self._watched(f"the model server for {target.platform}"):
             return self._resolve(read_indexes(self.project.root, self.environment), wanted, before)
 
-    def _resolve(self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+    def _resolve(
+        self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel], trying: bool = False
+    ) -> tuple[Wheel, ...]:
         with self.store.temporary_directory("lock") as directory:
             resolver = WheelResolver(self.store, indexes, directory, self.observe)
             again = sorted(self.again & {wheel.name for wheel in before})
-            return resolver.resolve(wanted, before, upgrade=self.upgrade, again=again)
+            return resolver.resolve(wanted, before, upgrade=self.upgrade, again=again, trying=trying)
 
     def compilers(self, platforms: Sequence[PlatformLock]) -> dict[str, tuple[Deb, ...]]:
         """The interpreter for this machine, where the lock has no platform of its architecture. Builders of another architecture need
@@ -367,6 +372,16 @@ class _Watched:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
             self._observe(TaskFinished("resolve", self._name))
+
+
+def _saved_models(project: Project, store: Store) -> tuple[Saved, ...]:
+    """What the project's weights say of the packages that they were made with; without those that cannot be looked at."""
+    try:
+        weights = scan(project, store.root).weights
+    except ProjectError:  # the build says it
+        return ()
+    paths = [file.path for file in weights if file.path.endswith(ENDINGS)][:_MOST_MODELS]
+    return tuple(found for path in paths if (found := look(project.root, path)) is not None)
 
 
 def _bare(requirement: str) -> str:

@@ -78,10 +78,15 @@ class WheelResolver:
         self.locator = Locator(store, indexes, self.http)
 
     def resolve(
-        self, wanted: Wanted, previous: Sequence[Wheel] = (), upgrade: bool = False, again: Sequence[str] = ()
+        self,
+        wanted: Wanted,
+        previous: Sequence[Wheel] = (),
+        upgrade: bool = False,
+        again: Sequence[str] = (),
+        trying: bool = False,
     ) -> tuple[Wheel, ...]:
         """The wheels for `wanted`, sorted by name. Versions of `previous` hold as long as they can, but for those named in
-        `again`, and all with `upgrade`. Raises ResolutionError, FetchError, ProjectError."""
+        `again`, and all with `upgrade`. `trying`: a failure is no end, and no way out of it is looked for. Raises ResolutionError, FetchError, ProjectError."""
         if not wanted.request.lines:
             return ()
         kept = {wheel.name: wheel for wheel in previous if not upgrade and wheel.name not in again}
@@ -92,6 +97,8 @@ class WheelResolver:
             return self._resolved(wanted, kept, again, memory)
         except UvFailed as error:
             failure = error
+        if trying:
+            raise explain(str(failure), wanted.request.target, lambda _: ())
         if not upgrade and "No solution found" in str(failure):
             try:  # what failed may have failed for an answer that was a few minutes old
                 return self._resolved(wanted, kept, again, Memory(anew=True))

@@ -9,10 +9,12 @@ from typing import Any
 
 from corten.project import imports
 from corten.project.dependencies import package_names
-from corten.project.distributions import normal
+from corten.project.distributions import known, normal
 from corten.project.model import Command, Dependencies, Implied, Predictor, Unlisted
 from corten.project.recognize.folder import Folder
+from corten.project.saved_models import ENDINGS, look
 
+_MOST_MODELS = 20
 DERIVED = "no file lists the dependencies, and the code imports them"
 """The reason of requirements that are taken from imports."""
 
@@ -73,7 +75,15 @@ class Needed:
 
     @cached_property
     def _derived(self) -> imports.Derived:
-        return imports.derived(self._folder)
+        """What is imported, and what saved models have objects of."""
+        found = imports.derived(self._folder)
+        paths = [path for path in self._folder.files() if path.endswith(ENDINGS)][:_MOST_MODELS]
+        saved = [look(self._root, path) for path in paths]
+        modules = [module for one in saved if one is not None for module in one.modules]
+        entries = [entry for module in modules if (entry := known(module)) is not None]
+        there = {normal(item) for item in found.requirements}
+        more = {entry.requirement: None for entry in entries if not there & {*entry.distributions}}
+        return imports.Derived((*found.requirements, *sorted(more)), found.unknown)
 
     @cached_property
     def _listed(self) -> frozenset[str]:

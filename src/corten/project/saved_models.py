@@ -24,7 +24,6 @@ _AFTER_KEY = re.compile(
     rb"(?:\x94|q.|r.{4}|\r?\np\d{1,9}\r?\n)?(?:(\x8c|U)(.)|(X)(.{4})|(?:V|S'))", re.DOTALL
 )
 _VERSION = re.compile(rb"\d{1,3}\.\d{1,3}(?:\.[0-9a-z.]{1,12})?")
-_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 _MODULE = re.compile(r"[A-Za-z_]\w{0,60}(?:\.\w{1,60}){0,10}")
 _LAST_DAY = {
     "0.22": "2020-05-11",
@@ -76,17 +75,6 @@ def look(root: str | Path, path: str) -> Saved | None:
     modules = tuple(dict.fromkeys(name for name in _modules(data) if _MODULE.fullmatch(name)))
     version = _sklearn(data)
     return Saved(path, modules[:_MOST_MODULES], version) if modules or version else None
-
-
-def is_pointer(root: str | Path, path: str, size: int) -> bool:
-    """Whether the file stands for one that Git LFS has."""
-    if not 100 <= size <= 1024:
-        return False
-    try:
-        with open_regular(f"{root}/{path}") as file:
-            return file.read(len(_POINTER)) == _POINTER
-    except OSError:
-        return False
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -1,0 +1,94 @@
+"""Of which time versions should be, where the project does not pin them: of its last commit, and of its saved models. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from corten.packages.files import Wheel
+from corten.project.last_commit import newest_fitting
+from corten.project.saved_models import Saved
+from corten.values import dataclass
+
+_FAMILY = ("scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl", "imbalanced-learn")
+"""What scikit-learn is compiled against, or changes with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Settings of uv to resolve with, and what is said where that works. `only_with`: it counts only if this package is in the
+    result."""
+
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    only_with: str = ""
+
+
+def trials(
+    settings: Mapping[str, Any],
+    commit: str | None,
+    saved: Saved | None,
+    python: str,
+) -> tuple[Trial, ...]:
+    """What to try, the best first; the last is always the plain way. `commit` is the day of the last commit where versions should
+    be of that time, `saved` a model whose version of scikit-learn nothing else decides. What `settings` say already stands."""
+    found: list[Trial] = []
+    general: dict[str, Any] = {}
+    said: tuple[str, ...] = ()
+    if commit is not None and "exclude-newer" not in settings:
+        day = newest_fitting(commit, python)
+        why = (
+            "the day of the last commit"
+            if day == commit
+            else f"since Python {python} is younger than the last commit ({commit})"
+        )
+        general, said = {"exclude-newer": _end_of(day)}, (f"versions are those of {day}, {why}",)
+    last_day = saved.last_day if saved is not None else None
+    if saved is not None and last_day is not None and "exclude-newer-package" not in settings:
+        day = newest_fitting(last_day, python)
+        family = {"exclude-newer-package": dict.fromkeys(_FAMILY, _end_of(day))}
+        note = f"scikit-learn and what it needs are those of {day}: '{saved.path}' was saved with {saved.sklearn}"
+        found.append(Trial({**general, **family, **settings}, (*said, note), "scikit-learn"))
+    if general:
+        found.append(Trial({**general, **settings}, said))
+    plain = (f"the newest versions are taken: those of {_day(general)} do not fit together or are not known",)
+    return (*found, Trial(settings, plain if general else ()))
+
+
+def deciding(
+    saved: Sequence[Saved], named: Mapping[str, Sequence[str]], before: Sequence[Wheel]
+) -> Saved | None:
+    """The model whose version of scikit-learn should hold: the newest, unless the last lock or the project itself says one."""
+    if any(wheel.name == "scikit-learn" for wheel in before):
+        return None
+    if any(re.search(r"[<=~]", line) for line in named.get("scikit-learn", ())):
+        return None
+    return max((item for item in saved if item.sklearn is not None), key=_order, default=None)
+
+
+def mismatches(saved: Sequence[Saved], wheels: Sequence[Wheel]) -> tuple[tuple[str, str], ...]:
+    """Models that were saved with another series of scikit-learn than is in `wheels`: what is wrong, and what to do."""
+    locked = next((wheel.version for wheel in wheels if wheel.name == "scikit-learn"), None)
+    series = ".".join((locked or "").split(".")[:2])
+    return tuple(
+        (
+            f"'{item.path}' was saved with scikit-learn {item.sklearn}, and the lock has {locked or 'none'}",
+            f"add to the dependencies: scikit-learn=={item.series}.*; where that has no wheel for this Python, save the model "
+            "again with the version of the lock",
+        )
+        for item in saved
+        if item.sklearn is not None and item.series != series
+    )
+
+
+def _order(item: Saved) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", item.sklearn or "")[:3])
+
+
+def _end_of(day: str) -> str:
+    return f"{day}T23:59:59Z"
+
+
+def _day(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("exclude-newer", "")).partition("T")[0]
