@@ -37,7 +37,10 @@ def tell_left_out(project: Project, files: SourceFiles, observe: Observer) -> No
 
 
 def tell_implied(project: Project, observe: Observer) -> None:
-    """What a lock of `project` gets beyond what the project writes: one line for each reason, after what files of other tools gave."""
+    """What was found to run, what files of other tools gave, and what a lock of `project` gets beyond what the project writes: one line
+    for each reason."""
+    if project.source and project.notes[0] not in project.taken:
+        observe(Note(project.notes[0]))
     for line in project.taken:
         observe(Note(line))
     by_reason: dict[str, list[str]] = {}

@@ -68,6 +68,8 @@ def ambiguous(found: Sequence[Candidate], facts: Facts, shown: str = ".") -> Pro
     )
     named = ", ".join(f"'{item.target or item.path}' in '{item.path}'" for item in found)
     homes = [locate.home(facts.folder, item.path) for item in found]
+    if not any(homes) and not locate.lists_requirements(facts.folder, ""):
+        homes = [item.cwd if item.path.startswith(f"{item.cwd}/") else "" for item in found]
     if all(homes) and len(set(homes)) == len(homes):
         hint = f"name one of them: {locate.commands(shown, homes)}"
     else:

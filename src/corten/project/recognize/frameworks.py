@@ -59,7 +59,17 @@ ends with `Middleware`."""
 WITH_SERVER = {"dash.Dash": "server", "dash.dash.Dash": "server"}
 """Frameworks whose WSGI application is an attribute of what they make."""
 
-WORDS = tuple(sorted({name.rsplit(".", 1)[1].encode() for name in FRAMEWORKS}))
+_COMMON = frozenset({"App", "API", "Application", "Eve", "OpenAPI"})
+"""Names that say nothing without their package."""
+WORDS = tuple(
+    sorted(
+        {
+            (name.split(".")[0] if last in _COMMON else last).encode()
+            for name in FRAMEWORKS
+            for last in name.split(".")[-1:]
+        }
+    )
+)
 """One of them is in the source of every module that makes an application."""
 
 PLAIN = frozenset(

@@ -16,17 +16,25 @@ from corten.project.recognize.frameworks import (
     WRAPPERS,
     Interface,
 )
+from corten.project.recognize.trees import (
+    FUNCTIONS,
+    assigned,
+    blocks,
+    calls,
+    imported,
+    is_debug_setting,
+    names_in_functions,
+    within,
+)
 from corten.project.syntax import Module
 from corten.values import dataclass
 
 _RUN = frozenset({"run", "run_server", "serve"})
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _HARMLESS = ("print", "logging.", "logger.", "log.", "parser.", "warnings.", "sys.stdout.", "webbrowser.")
 """Calls before a server starts that nobody misses who imports the module."""
 _HARMLESS_WORDS = frozenset(
     {"freeze_support", "setdefault", "getenv", "environ", "parse_args", "add_argument", "basicConfig", "exit"}
 )
-_DEBUG = frozenset({"debug", "DEBUG", "TEMPLATES_AUTO_RELOAD", "ENV", "env"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +67,10 @@ class Reading:
 
     def __init__(self, module: Module, shared: dict[str, App] | None = None) -> None:
         self.module = module
-        self._imports, self._stars = _imports(module)
+        self._imports, self._stars = imported(module)
         self._words = {name.rpartition(".")[2] for name in self._imports.values()}
         self.shared = shared or {}
-        self._functions = {node.name: node for node in module.tree.body if isinstance(node, _FUNCTIONS)}
+        self._functions = {node.name: node for node in module.tree.body if isinstance(node, FUNCTIONS)}
         self._classes: dict[str, Interface] = {}
         self._attributes: dict[str, str] = {}
         self._scope: dict[str, App] = {}
@@ -106,12 +114,12 @@ class Reading:
                     if full in FRAMEWORKS:
                         self._classes[node.name] = FRAMEWORKS[full]
                         self._attributes[node.name] = WITH_SERVER.get(full, "")
-            elif isinstance(node, _FUNCTIONS):
+            elif isinstance(node, FUNCTIONS):
                 made = self._made_by(node)
                 if made is not None:
                     self.factories[node.name] = made
             self._assign(node)
-            for call in _calls(node):
+            for call in calls(node):
                 if isinstance(call.func, ast.Attribute) and call.func.attr == "mount":
                     names = [syntax.dotted(arg) for arg in call.args]
                     self.mounted |= {self.apps[name].origin for name in names if name and name in self.apps}
@@ -183,7 +191,7 @@ class Reading:
             return None
         self._scope = dict(self.apps)
         try:
-            for node in _within(function):
+            for node in within(function):
                 self._assign(node)
                 if isinstance(node, ast.Return) and node.value is not None:
                     found = self._value(node.value)
@@ -208,7 +216,7 @@ class Reading:
                 usable = made is not None and made.alone and not value.args and not value.keywords
                 self._local |= dict.fromkeys(names, made.name if made is not None and usable else "")
                 self._assign(node)
-            for call in _calls(node):
+            for call in calls(node):
                 start = self._start(call, guarded)
                 if start is not None:
                     found = True
@@ -283,14 +291,14 @@ class Reading:
         seen: set[str] = set()
         while waiting:
             guarded, node = waiting.pop(0)
-            if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
                 continue
-            inner = list(_blocks(node))
+            inner = list(blocks(node))
             if inner:
                 guarded = guarded or (isinstance(node, ast.If) and syntax.is_main_guard(node))
                 waiting[:0] = [(guarded, child) for child in inner]
             yield guarded, node
-            for call in _calls(node):
+            for call in calls(node):
                 name = syntax.dotted(call.func) or ""
                 targets = [name, *(syntax.dotted(argument) or "" for argument in call.args)]
                 targets += [syntax.dotted(word.value) or "" for word in call.keywords if word.arg == "target"]
@@ -301,7 +309,7 @@ class Reading:
 
     def _lost(self) -> str:
         """What of the block that runs only where the file itself is run would be missed by a server that imports it."""
-        read = _names_in_functions(self.module)
+        read = names_in_functions(self.module)
         served = {start.target for start in self.starts}
         for guarded, node in self._run():
             if not guarded:
@@ -315,7 +323,7 @@ class Reading:
                 return node.names[0]
             if isinstance(node, ast.Assign):
                 for target in node.targets:
-                    if isinstance(target, ast.Attribute | ast.Subscript) and not _is_debug(target):
+                    if isinstance(target, ast.Attribute | ast.Subscript) and not is_debug_setting(target):
                         return ast.unparse(target)[:60]
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await):
                 call = node.value.value if isinstance(node.value, ast.Await) else node.value
@@ -344,92 +352,3 @@ class Reading:
         if last == "run" and name.partition(".")[0] == "asyncio":
             return True
         return name.startswith(_HARMLESS) or last in _HARMLESS_WORDS or ".logger." in f".{name}"
-
-
-def assigned(node: ast.stmt) -> tuple[list[str], ast.expr | None]:
-    """The variables that a statement assigns, and to what. Of `app, route = fast_app()` it is the first."""
-    if isinstance(node, ast.Assign):
-        names = []
-        for target in node.targets:
-            first = target.elts[0] if isinstance(target, ast.Tuple) and target.elts else target
-            if isinstance(first, ast.Name):
-                names.append(first.id)
-        return names, node.value
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return [node.target.id], node.value
-    return [], None
-
-
-def _imports(module: Module) -> tuple[dict[str, str], list[str]]:
-    """What imported names stand for, wherever in the module they are imported, and the modules of which all is."""
-    names: dict[str, str] = {}
-    stars: list[str] = []
-    for node in syntax.nodes(module.tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                first = alias.name.split(".")[0]
-                names.setdefault(alias.asname or first, alias.name if alias.asname else first)
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            for alias in node.names:
-                if alias.name == "*":
-                    stars.append(base)
-                else:
-                    names.setdefault(alias.asname or alias.name, f"{base}.{alias.name}")
-    return names, stars
-
-
-def _calls(node: ast.stmt) -> Iterator[ast.Call]:
-    """The calls in a statement, but for those in blocks and functions within it."""
-    waiting: list[ast.AST] = [
-        child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt | ast.ExceptHandler)
-    ]
-    if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-        return
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, ast.Call):
-            yield current
-        if not isinstance(current, ast.Lambda):
-            waiting += list(ast.iter_child_nodes(current))
-
-
-def _blocks(node: ast.stmt) -> Iterator[ast.stmt]:
-    """The statements of the blocks in a statement that is no function or class."""
-    if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-        return
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt):
-            yield child
-        elif isinstance(child, ast.ExceptHandler | ast.match_case):
-            yield from child.body
-
-
-def _within(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.stmt]:
-    waiting = list(function.body)
-    while waiting:
-        node = waiting.pop(0)
-        yield node
-        waiting[:0] = list(_blocks(node))
-
-
-def _names_in_functions(module: Module) -> set[str]:
-    """Names that functions and methods of the module read without assigning them."""
-    found: set[str] = set()
-    for node in syntax.nodes(module.tree):
-        if isinstance(node, _FUNCTIONS):
-            arguments = node.args
-            own = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-            names = [inner for inner in ast.walk(node) if isinstance(inner, ast.Name)]
-            shared = {
-                name for inner in ast.walk(node) if isinstance(inner, ast.Global) for name in inner.names
-            }
-            own |= {name.id for name in names if isinstance(name.ctx, ast.Store)} - shared
-            found |= {name.id for name in names if isinstance(name.ctx, ast.Load)} - own
-    return found
-
-
-def _is_debug(target: ast.Attribute | ast.Subscript) -> bool:
-    if isinstance(target, ast.Attribute):
-        return target.attr in _DEBUG
-    return isinstance(target.slice, ast.Constant) and target.slice.value in _DEBUG

@@ -11,31 +11,14 @@ from corten.project.model import Command
 from corten.project.recognize import servers
 from corten.project.recognize.candidates import Candidate
 from corten.project.recognize.facts import Facts
-from corten.project.recognize.folder import Folder
-from corten.project.recognize.frameworks import WORDS
 from corten.project.recognize.layout import Layout, Place
-from corten.project.recognize.places import ENTRY_FILES, NO_MODULE, strength, with_manage
+from corten.project.recognize.places import ENTRY_FILES, strength, with_manage
 from corten.project.recognize.reading import App, Reading, Start
+from corten.project.recognize.readings import readings, reread
 from corten.project.syntax import Module
 from corten.values import replace
 
 _NAMES = ("app", "application", "api", "server", "asgi", "wsgi")
-_LISTENING = (
-    *(
-        b"serve_forever",
-        b"HTTPServer",
-        b"run_app",
-        b"uvicorn",
-        b"grpc",
-        b"websockets",
-        b"cherrypy",
-        b"tornado",
-    ),
-    *(b"start_server", b"waitress", b"pywsgi", b"make_server", b"SocketIO", b"http.server", b"socketserver"),
-    b"make_wsgi_app",
-)
-_MOST = 60
-"""Modules that are read closely."""
 
 
 def find(facts: Facts) -> list[Candidate]:
@@ -43,58 +26,13 @@ def find(facts: Facts) -> list[Candidate]:
     layout = Layout(facts.folder)
     found: list[Candidate] = []
     named: list[Candidate] = []
-    for reading in _readings(facts.folder, layout):
+    for reading in readings(facts.folder, layout):
         texts = _by_text(reading, facts, layout)
         named += texts
         found += [] if texts else _of_module(reading, facts, layout)
     # Who starts an application by its name knows where it is imported from.
     paths = {item.path for item in named}
     return _one_door([*named, *(item for item in found if item.path not in paths)])
-
-
-# --- which modules -----------------------------------------------------------------------------------------------
-
-
-def _readings(folder: Folder, layout: Layout) -> list[Reading]:
-    paths = [path for path in folder.files(".py") if not NO_MODULE.fullmatch(posixpath.basename(path))]
-    first = [Reading(module) for module in folder.modules(*WORDS, *_LISTENING, under=tuple(paths))][:_MOST]
-    exported = {
-        (reading.module.path, name): app
-        for reading in first
-        for name, app in (*reading.factories.items(), *reading.apps.items())
-    }
-    done = {reading.module.path: reading for reading in first}
-    names = {name.encode() for _, name in exported}
-    for path in paths:
-        data = folder.data(path)
-        if data is None or not any(name in data for name in names):
-            continue
-        is_entry = posixpath.basename(path) in ENTRY_FILES
-        if path not in done and not (
-            is_entry or b"run(" in data or b"Middleware" in data or _calls_one(data, names)
-        ):
-            continue
-        module = folder.module(path)
-        if module is None:
-            continue
-        shared = {
-            local: exported[where]
-            for local, where in layout.bound(module).items()
-            if where in exported and where[0] != path
-        }
-        if shared and len(done) < 2 * _MOST:
-            done[path] = Reading(module, shared)
-    for path in paths:
-        if posixpath.basename(path) in ENTRY_FILES and path not in done:
-            module = folder.module(path)
-            if module is not None:
-                done[path] = Reading(module)
-    order = {path: index for index, path in enumerate(paths)}
-    return sorted(done.values(), key=lambda reading: order[reading.module.path])
-
-
-def _calls_one(data: bytes, names: set[bytes]) -> bool:
-    return any(name + b"(" in data for name in names)
 
 
 # --- what one module is ------------------------------------------------------------------------------------------
@@ -216,7 +154,9 @@ def _by_text(reading: Reading, facts: Facts, layout: Layout) -> list[Candidate]:
         module = facts.folder.module(target) if target and not target.endswith("/") else None
         if module is None or target == path:
             continue
-        inner = Reading(module)
+        inner = reread(module)
+        if inner is None:
+            continue
         app = inner.apps.get(variable) or inner.factories.get(variable)
         if app is not None:
             return [_served(app, inner, facts, layout, root)]
