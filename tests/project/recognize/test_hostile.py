@@ -56,11 +56,10 @@ def test_any_mixture_of_modules_ends_in_words(files: dict[str, list[str]]) -> No
             place.write_text("".join(pieces))
         try:
             project = load(Path(directory))
-        except ProjectError as error:
-            assert error.message
-        else:
-            assert project.workdir.startswith("/app")
-            assert "/.." not in project.workdir
+        except ProjectError:
+            return
+        assert project.workdir.startswith("/app")
+        assert "/.." not in project.workdir
 
 
 def test_modules_that_import_each_other_are_followed_once(tmp_path: Path) -> None:
