@@ -1,7 +1,7 @@
 """Names of Debian packages as people write them → those of the base's release. Data, with one pure function that reads it.
 
 The names come from Debian and Ubuntu releases of ten years. `RENAMED` has what a package is called now; `LIBRARY` what a program
-needs at run time of a `-dev` package; `TOOLS` and `BUILD` what an image of Corten's needs no package for.
+needs at run time of a `-dev` package; the rest what an image of Corten's needs no package for.
 """
 
 from __future__ import annotations
@@ -244,27 +244,139 @@ LIBRARY: dict[str, str | tuple[str, str]] = {
 }
 """The library of a `-dev` package, which a program needs when it runs. Other `-dev` packages are for building alone."""
 
-BUILD = re.compile(
-    r"build-essential|gcc(?:-[\w.]+)?|g\+\+(?:-[\w.]+)?|make|cmake|ninja-build|pkg-config|pkgconf|autoconf|automake|libtool|bison|flex|"
-    r"clang(?:-\d+)?|llvm(?:-[\d.]+)?(?:-dev)?|gfortran|rustc|cargo|swig|patch|nasm|yasm|checkinstall|ccache|meson|"
-    r"python3?-setuptools|python3?-wheel|cython3?|libtool-bin|musl-dev|linux-headers\S*|dh-\S+|devscripts|debhelper"
-)
+_BUILD = {
+    *(
+        "build-essential",
+        "gcc",
+        "g++",
+        "make",
+        "cmake",
+        "ninja-build",
+        "pkg-config",
+        "pkgconf",
+        "autoconf",
+        "automake",
+        "libtool",
+    ),
+    *(
+        "bison",
+        "flex",
+        "clang",
+        "llvm",
+        "gfortran",
+        "rustc",
+        "cargo",
+        "swig",
+        "patch",
+        "nasm",
+        "yasm",
+        "checkinstall",
+        "ccache",
+    ),
+    *("meson", "cython", "cython3", "libtool-bin", "debhelper", "devscripts"),
+}
+_BUILD_BEGINNINGS = ("gcc-", "g++-", "clang-", "llvm-", "linux-headers", "dh-", "swig")
 """Compilers and their like: wheels are not built in an image."""
+_PYTHON = ("python", "libpython", "pypy", "virtualenv", "pipenv", "pipx")
+"""How names of Debian's Python and of its packages begin: the image has a Python, and packages come from an index."""
+_TOOLS = {
+    *(
+        "git",
+        "git-lfs",
+        "curl",
+        "wget",
+        "vim",
+        "nano",
+        "less",
+        "htop",
+        "unzip",
+        "zip",
+        "bzip2",
+        "xz-utils",
+        "sudo",
+        "gnupg",
+        "gnupg2",
+    ),
+    *(
+        "gpg",
+        "gpg-agent",
+        "dirmngr",
+        "lsb-release",
+        "apt-transport-https",
+        "apt-utils",
+        "software-properties-common",
+        "dialog",
+    ),
+    *(
+        "locales",
+        "locales-all",
+        "procps",
+        "net-tools",
+        "iputils-ping",
+        "dnsutils",
+        "telnet",
+        "netcat",
+        "openssh-client",
+        "ssh",
+    ),
+    *(
+        "openssh-server",
+        "screen",
+        "tmux",
+        "tree",
+        "man-db",
+        "debconf-utils",
+        "supervisor",
+        "nginx",
+        "nodejs",
+        "npm",
+        "yarn",
+        "cron",
+    ),
+    *(
+        "rsync",
+        "file",
+        "jq",
+        "tini",
+        "dumb-init",
+        "gosu",
+        "aptitude",
+        "ca-certificates-java",
+        "strace",
+        "gdb",
+        "lsof",
+        "psmisc",
+    ),
+    *(
+        "expect",
+        "awscli",
+        "gettext",
+        "gettext-base",
+        "wait-for-it",
+        "mlocate",
+        "bash-completion",
+        "zsh",
+        "fish",
+        "moreutils",
+    ),
+}
+_TOOLS_BEGINNINGS = ("vim-", "netcat-", "apache2", "docker", "ubuntu-", "update-notifier")
+"""Programs that a Dockerfile installs to build or to look around."""
 
-PYTHON = re.compile(
-    r"(?:lib)?python(?:[23](?:\.\d+)?)?(?:-(?:dev|pip|venv|distutils|full|minimal|virtualenv|lib2to3|is-python3))?|python-is-python3|pypy3?|"
-    r"python3?(?:\.\d+)?-[a-z0-9.+-]+|virtualenv|pipenv|pipx"
-)
-"""Debian's Python and its packages: the image has a Python, and packages come from an index."""
 
-TOOLS = re.compile(
-    r"git|git-lfs|curl|wget|vim(?:-\w+)?|nano|less|htop|unzip|zip|bzip2|xz-utils|sudo|gnupg2?|gpg|gpg-agent|dirmngr|lsb-release|apt-transport-https|"
-    r"apt-utils|software-properties-common|dialog|locales(?:-all)?|procps|net-tools|iputils-ping|dnsutils|telnet|netcat(?:-\w+)?|"
-    r"openssh-client|openssh-server|ssh|screen|tmux|tree|man-db|debconf-utils|supervisor|nginx|apache2\S*|nodejs|npm|yarn|cron|rsync|file|jq|"
-    r"tini|dumb-init|gosu|aptitude|ca-certificates-java|strace|gdb|lsof|psmisc|expect|docker\S*|awscli|gettext|gettext-base|wait-for-it|"
-    r"ubuntu-\S+|update-notifier\S*|mlocate|bash-completion|zsh|fish|moreutils"
-)
-"""Programs that a Dockerfile installs to build or to look around. A script of the project that starts one keeps it."""
+def is_python(name: str) -> bool:
+    """Whether `name` is Debian's Python, or a package of it."""
+    return name.startswith(_PYTHON)
+
+
+def is_for_building(name: str) -> bool:
+    """Whether `name` is a compiler or its like, or files that only a compiler reads."""
+    return name in _BUILD or name.startswith(_BUILD_BEGINNINGS) or name.endswith(("-dev", "-headers"))
+
+
+def is_tool(name: str) -> bool:
+    """Whether `name` is a program for building an image or looking around in it."""
+    return name in _TOOLS or name.startswith(_TOOLS_BEGINNINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +424,11 @@ def for_release(names: Sequence[str], release: str, kept: Sequence[str] = ()) ->
             packages[now] = None
             if now != name:
                 renamed.append((name, now))
-        elif PYTHON.fullmatch(name):
+        elif is_python(name):
             dropped.append((name, "the image has a Python"))
-        elif BUILD.fullmatch(name) or name.endswith(("-dev", "-headers")):
+        elif is_for_building(name):
             dropped.append((name, "for building"))
-        elif TOOLS.fullmatch(name):
+        elif is_tool(name):
             dropped.append((name, "a tool"))
         else:
             packages[name] = None

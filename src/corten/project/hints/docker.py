@@ -61,9 +61,7 @@ def read_text(
         return ()
     runs = [(run, installs.read(run.text)) for run in stage.runs]
     others = [(run, installs.read(run.text)) for run in stage.other_runs]
-    system_python = any(
-        debian_names.PYTHON.fullmatch(name) for _, installed in runs for name in installed.system
-    )
+    system_python = any(debian_names.is_python(name) for _, installed in runs for name in installed.system)
     base = images.implied(stage.image, system_python)
     if base.foreign and not system_python:
         return (Hint("unused", f"it is for '{stage.image}', not for Python", source, stage.image_line),)

@@ -40,7 +40,7 @@ _DISTRIBUTIONS = {
     "debian:13": "3.13",
 }
 """The Python of distributions' releases (packages.ubuntu.com, packages.debian.org)."""
-_FOREIGN = re.compile(
+_FOREIGN = (
     r"(?:node|nginx|httpd|caddy|php|ruby|golang|rust|openjdk|eclipse-temurin|maven|gradle|amazoncorretto|mcr\.microsoft\.com/dotnet|"
     r"postgres|mysql|mariadb|redis|mongo|rabbitmq|traefik|haproxy|r-base|rocker/\S+|julia|swift|elixir|oven/bun|denoland/deno|"
     r"bitnami/(?:nginx|node)|tomcat|grafana/\S+|prom/\S+|ollama/ollama|qdrant/\S+|flyway/\S+)$"
@@ -105,7 +105,7 @@ def implied(image: str, system_python: bool = False) -> Implied:
             else ()
         )
         return Implied(python or plain, extra, gpu=True)
-    if _FOREIGN.fullmatch(short) or _FOREIGN.fullmatch(last):
+    if re.fullmatch(_FOREIGN, short) or re.fullmatch(_FOREIGN, last):
         return Implied(foreign=True)
     if python is None and system_python:
         python = _DISTRIBUTIONS.get(f"{short}:{re.sub(r'-slim$', '', tag)}")

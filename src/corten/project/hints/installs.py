@@ -105,18 +105,132 @@ _REQUIREMENT = re.compile(
 )
 _INSTALLERS = re.compile(r"python-poetry\.org|astral\.sh|nodesource|get-pip|pdm-project|rustup|get\.docker")
 """Scripts on the web that install a tool which Corten stands in for, or a compiler."""
-_HOUSEKEEPING = re.compile(
-    r"(?:sudo\s+)?(?:"
-    r"mkdir|chmod|chown|chgrp|useradd|adduser|groupadd|addgroup|usermod|rm|ln|touch|echo|cd|ls|cat|pwd|true|:|set|exit|"
-    r"export|printf|cp|mv|sed|find|test|\[|locale-gen|update-locale|localedef|dpkg-reconfigure|ldconfig|sync|sleep|which|whoami|"
-    r"update-ca-certificates|update-alternatives|gpg|apt-key|add-apt-repository|tee|dpkg|hash|unzip|tar|gunzip|ulimit|date|"
-    r"if|then|else|fi|for|do|done|uname|env|printenv|python3?\s+(?:-V|--version)|pip3?\s+(?:-V|--version|list|freeze|cache|check|config|"
-    r"uninstall)|conda\s+(?:clean|init|config|activate|update|info|list|deactivate)|source|\.|poetry|pdm|pipenv|rye|hatch|"
-    r"uv\s+(?:sync|venv|lock|cache|export|python)|python3?\s+-m\s+(?:venv|ensurepip|compileall)|virtualenv|npm|yarn|node|corepack|curl\s.*\|\s*(?:bash|sh)|"
-    r"apt(?:-get)?\s+(?:update|upgrade|dist-upgrade|clean|autoclean|autoremove|purge|remove|-y\s+(?:update|upgrade|autoremove))|"
-    r"alembic|pytest|ruff|mypy|flake8|black|fc-cache|timedatectl|ln"
-    r")(?:\s|$|[;&|])"
-)
+_HOUSEKEEPING = {
+    *(
+        "mkdir",
+        "chmod",
+        "chown",
+        "chgrp",
+        "useradd",
+        "adduser",
+        "groupadd",
+        "addgroup",
+        "usermod",
+        "rm",
+        "ln",
+        "touch",
+        "echo",
+    ),
+    *(
+        "cd",
+        "ls",
+        "cat",
+        "pwd",
+        "true",
+        ":",
+        "set",
+        "exit",
+        "export",
+        "printf",
+        "cp",
+        "mv",
+        "sed",
+        "find",
+        "test",
+        "[",
+        "[[",
+    ),
+    *(
+        "locale-gen",
+        "update-locale",
+        "localedef",
+        "dpkg-reconfigure",
+        "ldconfig",
+        "sync",
+        "sleep",
+        "which",
+        "whoami",
+        "unzip",
+    ),
+    *(
+        "update-ca-certificates",
+        "update-alternatives",
+        "gpg",
+        "apt-key",
+        "add-apt-repository",
+        "tee",
+        "dpkg",
+        "hash",
+        "tar",
+    ),
+    *(
+        "gunzip",
+        "ulimit",
+        "date",
+        "if",
+        "then",
+        "else",
+        "fi",
+        "for",
+        "do",
+        "done",
+        "uname",
+        "env",
+        "printenv",
+        "source",
+        ".",
+    ),
+    *(
+        "poetry",
+        "pdm",
+        "pipenv",
+        "rye",
+        "hatch",
+        "virtualenv",
+        "npm",
+        "yarn",
+        "node",
+        "corepack",
+        "alembic",
+        "pytest",
+        "ruff",
+    ),
+    *(
+        "mypy",
+        "flake8",
+        "black",
+        "fc-cache",
+        "timedatectl",
+        "wget",
+        "curl",
+        "pip",
+        "pip3",
+        "apt",
+        "apt-get",
+        "echo",
+    ),
+}
+"""Programs of steps that leave nothing behind which a program would miss."""
+_NO_MATTER = {
+    "conda": {"clean", "init", "config", "activate", "update", "info", "list", "deactivate", "env"},
+    "mamba": {"clean", "init", "config", "activate", "update", "info", "list", "env"},
+    "uv": {"sync", "venv", "lock", "cache", "export", "python", "pip"},
+}
+"""The same by a program's first word."""
+
+
+def _is_housekeeping(words: Sequence[str]) -> bool:
+    name = posixpath.basename(words[0])
+    if name in _HOUSEKEEPING:
+        return True
+    if name.startswith("python"):
+        return words[1:2] in (["-V"], ["--version"]) or tuple(words[1:3]) in (
+            ("-m", "venv"),
+            ("-m", "ensurepip"),
+            ("-m", "compileall"),
+            ("-m", "pip"),
+        )
+    return bool(words[1:]) and words[1] in _NO_MATTER.get(name, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +299,7 @@ def read(text: str) -> Installed:
             fetched := _named_download(words)
         ):
             downloads += fetched
-        elif (name == "git" and "clone" in words) or (
-            not _HOUSEKEEPING.match(step.text) and name not in ("wget", "curl", "tar", "pip", "pip3")
-        ):
+        elif not _is_housekeeping(words):
             rest.append(" ".join(words)[:80])
     return Installed(
         system=tuple(dict.fromkeys(system)),
@@ -319,6 +431,8 @@ def _fetched(words: Sequence[str]) -> list[tuple[str, str]]:
 
 def _named_download(words: Sequence[str]) -> list[tuple[str, str]]:
     """Data that a library's own command fetches: NLTK's, spaCy's, Hugging Face's."""
+    if not re.match(r"(?:\S*/)?(?:python|huggingface-cli$|hf$|gdown$|playwright$)", words[0]):
+        return []
     text = " ".join(words)
     for pattern, form in (
         (r"python[\d.]* -m nltk\.downloader (?:-\S+ \S+ )*(.+)", "nltk: {}"),

@@ -4,18 +4,72 @@ from __future__ import annotations
 
 import re
 
-_TOOLS = re.compile(
-    r"(?:PIP|POETRY|UV|PIPENV|PDM|CONDA|MAMBA|DEBIAN|APT|DOCKER|BUILDKIT|COMPOSE|GIT|NVIDIA|NVARCH|NV|NCCL|LESS|NODE|NPM|YARN)_\w+"
-    r"|PATH|HOME|USER|SHELL|TERM|LANG|LANGUAGE|LC_ALL|LC_CTYPE|TZ|HOSTNAME|VIRTUAL_ENV|LD_LIBRARY_PATH|LIBRARY_PATH|CUDA_HOME|CUDA_PATH|"
-    r"CFLAGS|CXXFLAGS|LDFLAGS|CC|CXX|PYTHON_VERSION|PYTHON_PIP_VERSION|PYTHONUNBUFFERED|PYTHONDONTWRITEBYTECODE|PYTHONFAULTHANDLER|"
-    r"PYTHONHASHSEED|PYTHONIOENCODING|DISPLAY|QT_X11_NO_MITSHM|PS1|JAVA_HOME|RUSTUP_HOME|CARGO_HOME|FORCE_COLOR"
+_BEGINNINGS = (
+    *(
+        "PIP_",
+        "POETRY_",
+        "UV_",
+        "PIPENV_",
+        "PDM_",
+        "CONDA_",
+        "MAMBA_",
+        "DEBIAN_",
+        "APT_",
+        "DOCKER_",
+        "BUILDKIT_",
+        "COMPOSE_",
+        "GIT_",
+    ),
+    *("NVIDIA_", "NVARCH", "NV_", "NCCL_", "LESS", "NODE_", "NPM_", "YARN_"),
 )
+_NAMES = {
+    *(
+        "PATH",
+        "HOME",
+        "USER",
+        "SHELL",
+        "TERM",
+        "LANG",
+        "LANGUAGE",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TZ",
+        "HOSTNAME",
+        "VIRTUAL_ENV",
+    ),
+    *(
+        "LD_LIBRARY_PATH",
+        "LIBRARY_PATH",
+        "CUDA_HOME",
+        "CUDA_PATH",
+        "CFLAGS",
+        "CXXFLAGS",
+        "LDFLAGS",
+        "CC",
+        "CXX",
+        "DISPLAY",
+    ),
+    *(
+        "PYTHON_VERSION",
+        "PYTHON_PIP_VERSION",
+        "PYTHONUNBUFFERED",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONFAULTHANDLER",
+    ),
+    *(
+        "PYTHONHASHSEED",
+        "PYTHONIOENCODING",
+        "QT_X11_NO_MITSHM",
+        "PS1",
+        "JAVA_HOME",
+        "RUSTUP_HOME",
+        "CARGO_HOME",
+        "FORCE_COLOR",
+    ),
+}
 """Variables of the build and of the image around the program, which Corten's image sets by itself or has no use for."""
-_SECRET = re.compile(
-    r"(?:\w*_)?(?:API_?KEY|SECRET(?:_KEY)?|SECRET_ACCESS_KEY|ACCESS_KEY(?:_ID)?|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|PRIVATE_KEY|KEY|PASS)",
-    re.IGNORECASE,
-)
-_PLACEHOLDER = re.compile(
+_CONFIDENTIAL = r"(?:\w*_)?(?:API_?KEY|SECRET(?:_KEY)?|SECRET_ACCESS_KEY|ACCESS_KEY(?:_ID)?|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|PRIVATE_KEY|KEY|PASS)"
+_PLACEHOLDER = (
     r"(?i)\s*(?:|<.*>|\[.*\]|\{.*\}|x{3,}.*|\.{3,}|your[-_ ].*|.*(?:your|placeholder|replace|changeme|change[-_]me|insert|example|todo|enter|fill).*"
     r"|sk-\.*x*|sk-\.\.\.|none|null|\*+|…)\s*"
 )
@@ -23,17 +77,17 @@ _PLACEHOLDER = re.compile(
 
 def is_of_tools(name: str) -> bool:
     """Whether `name` belongs to what builds or surrounds a program."""
-    return _TOOLS.fullmatch(name) is not None
+    return name in _NAMES or name.startswith(_BEGINNINGS)
 
 
 def is_secret(name: str) -> bool:
     """Whether `name` is one of a password or key."""
-    return _SECRET.fullmatch(name) is not None
+    return re.fullmatch(_CONFIDENTIAL, name, re.IGNORECASE) is not None
 
 
 def is_placeholder(value: str) -> bool:
     """Whether `value` only says that something belongs here."""
-    return _PLACEHOLDER.fullmatch(value) is not None
+    return re.fullmatch(_PLACEHOLDER, value) is not None
 
 
 def looks_real(value: str) -> bool:
