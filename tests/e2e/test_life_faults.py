@@ -403,6 +403,26 @@ def test_stop_works_on_a_full_disk(own: Corten, tmp_path: Path) -> None:
         subprocess.run(["umount", place], check=True)
 
 
+def test_exec_names_the_full_disk_and_not_the_container(own: Corten) -> None:
+    place = own.home / "containers"
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", place], check=True)
+    try:
+        own("run", "-d", "--name", "full", "runner", "--", "sleep", "100")
+        filled = subprocess.run(
+            ["dd", "if=/dev/zero", f"of={place}/fill", "bs=4k"], capture_output=True, check=False
+        )
+        assert b"No space" in filled.stderr
+        said = own("exec", "full", "--", "true", code=None)
+        assert said.returncode != 0
+        assert f"the disk of '{own.home}' is full" in said.stderr
+        (place / "fill").unlink()
+        own("exec", "full", "--", "true")
+        own("rm", "--force", "full")
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
 def test_messages_say_how_many_names_they_leave_out(own: Corten) -> None:
     for number in range(10):
         own("tag", "runner", f"runner-{number}")

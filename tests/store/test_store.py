@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from corten.errors import FormatError, ImageNotFound, StoreError, UsageError
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
+from corten.store.disk import explained
 from corten.store.export import save_layout
 from corten.store.locks import Busy, locked
 from corten.store.prune import prune
@@ -290,6 +292,12 @@ def test_a_store_that_may_not_be_written_says_so(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "file" / "below")
     with pytest.raises(StoreError, match="not a directory"):
         add_layer(store, "a")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_users_share_of_the_disk_that_is_full_is_told_as_a_full_disk(tmp_path: Path, code: int) -> None:
+    with pytest.raises(StoreError, match=f"the disk of '{tmp_path}' is full"), explained(tmp_path):
+        raise OSError(code, os.strerror(code), str(tmp_path / "file"))
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:

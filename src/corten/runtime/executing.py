@@ -25,6 +25,7 @@ from corten.runtime.processes import first_of, handle, has_own_numbers, inside, 
 from corten.runtime.streams import Streams, replaced_files
 from corten.runtime.terminals import kept_terminal
 from corten.runtime.users import resolve_user
+from corten.store.disk import explained
 from corten.store.store import Store
 from corten.values import dataclass, replace
 
@@ -86,9 +87,10 @@ def execute(
         config = json.loads((directory / "bundle" / "config.json").read_bytes())
         process = process_of(config["process"], what, f"{directory}/rootfs")
         _check_program(process, program if shares else first_below_engine())
-        descriptor = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(process, file)
+        with explained(store.root):
+            descriptor = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(process, file)
         # The caller gives its terminal back itself, unless it is killed.
         with kept_terminal(what.terminal):
             flags = ["--detach"] if what.detached else []
