@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corten.build.debian_base import place_base, place_system
-from corten.errors import CortenError, FormatError
+from corten.errors import CortenError, FormatError, StoreError
 from corten.packages.debian.deb import read_control
 from corten.packages.debian.tree import walk
 from debian_parts import Entries, File, HardLink, Link, Special, ar, control_text, tar, written
@@ -189,6 +189,21 @@ def test_an_absolute_path_is_refused(box: Box) -> None:
     with pytest.raises(FormatError):
         box.base({}, data=data)
     box.check()
+
+
+def test_unpacking_a_package_ends_where_the_disk_has_no_room(box: Box) -> None:
+    """What is written is counted, a piece at a time, by what watches the disk."""
+    left = [300_000]
+
+    def spend(amount: int) -> None:
+        left[0] -= amount
+        if left[0] < 0:
+            raise StoreError("no room")
+
+    debs = [written(box.root / "debs", "large", files={"usr/share/large": bytes(2_000_000)})]
+    with pytest.raises(StoreError, match="no room"):
+        place_base(debs, box.tree, python="3.11", spend=spend)
+    assert (box.tree / "usr/share/large").stat().st_size <= 300_000
 
 
 def test_setuid_and_writable_modes_are_dropped(box: Box) -> None:

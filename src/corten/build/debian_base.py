@@ -7,7 +7,7 @@ a part in them. Owners and times are the layer writer's; modes are 0644 and 0755
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from corten.build import debian_alternatives, debian_configuration, debian_linker, debian_records
@@ -39,10 +39,12 @@ def kept(path: str) -> bool:
     return _LEFT_OUT.match(path) is None
 
 
-def place_base(debs: Sequence[tuple[Deb, Path]], tree: Path, *, python: str) -> None:
+def place_base(
+    debs: Sequence[tuple[Deb, Path]], tree: Path, *, python: str, spend: Callable[[int], None] | None = None
+) -> None:
     """Make a base of `debs`, in this order, in the empty directory `tree`. A part of a base does as well (an
-    interpreter to compile with). Raises FormatError for a broken package, BuildError when two have the same file."""
-    base = Tree(tree)
+    interpreter to compile with). `spend` hears the bytes that are written. Raises FormatError for a broken package, BuildError when two have the same file."""
+    base = Tree(tree, spend=spend)
     with explained(tree):
         debian_configuration.merge_usr(base)
         scripts = _unpack(base, debs)
@@ -52,12 +54,17 @@ def place_base(debs: Sequence[tuple[Deb, Path]], tree: Path, *, python: str) -> 
 
 
 def place_system(
-    debs: Sequence[tuple[Deb, Path]], tree: Path, *, base_debs: Sequence[Deb], base_tree: Path
+    debs: Sequence[tuple[Deb, Path]],
+    tree: Path,
+    *,
+    base_debs: Sequence[Deb],
+    base_tree: Path,
+    spend: Callable[[int], None] | None = None,
 ) -> None:
     """Make the layer of `debs` above the base in `base_tree` in the empty directory `tree`: what is new or different.
     Packages that are in the base are passed over. Raises as `place_base`."""
     there = {(deb.name, deb.version) for deb in base_debs}
-    layer = Tree(tree, [base_tree])
+    layer = Tree(tree, [base_tree], spend)
     added = [(deb, path) for deb, path in debs if (deb.name, deb.version) not in there]
     with explained(tree):
         scripts = _unpack(layer, added)

@@ -76,13 +76,15 @@ class Interpreters:
         if found is None:
             from corten.build.make import make_compiler
 
+            self._store.headroom.need()
             with self._store.temporary_directory("compiler") as directory:
                 tree = directory / "fs"
                 tree.mkdir()
                 # Another user has it for its root.
                 tree.chmod(0o755)
                 files = self._supply.debs(debs)
-                make_compiler([(deb, files[deb.sha256]) for deb in debs], tree, self._part.python)
+                chosen = [(deb, files[deb.sha256]) for deb in debs]
+                make_compiler(chosen, tree, self._part.python, self._store.headroom.spend)
                 found = self._store.layers.commit(directory, key).diff_id
         return interpreter_in(self._store.layers.tree(found), self._part.base.python)
 

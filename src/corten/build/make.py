@@ -57,16 +57,18 @@ def sources_below(tree: Path, *directories: str) -> list[str]:
     return found
 
 
-def make_base(layer: BaseLayer, debs: Mapping[str, Path], tree: Path) -> None:
+def make_base(layer: BaseLayer, debs: Mapping[str, Path], tree: Path, advance: Advance | None = None) -> None:
     """The Debian base without bytecode."""
     chosen = [(deb, debs[deb.sha256]) for deb in layer.base.debs]
     minor = ".".join(layer.base.python.split(".")[:2])
-    debian_base.place_base(chosen, tree, python=minor)
+    debian_base.place_base(chosen, tree, python=minor, spend=advance)
 
 
-def make_compiler(debs: Sequence[tuple[Deb, Path]], tree: Path, python: str) -> None:
+def make_compiler(
+    debs: Sequence[tuple[Deb, Path]], tree: Path, python: str, advance: Advance | None = None
+) -> None:
     """The interpreter of a base, for this machine's processor: enough to compile, never part of an image."""
-    debian_base.place_base(debs, tree, python=python)
+    debian_base.place_base(debs, tree, python=python, spend=advance)
 
 
 def base_sources(layer: BaseLayer, tree: Path) -> list[str]:
@@ -75,10 +77,16 @@ def base_sources(layer: BaseLayer, tree: Path) -> list[str]:
     return sources_below(tree, *debian_base.stdlib_directories(minor))
 
 
-def make_system(layer: SystemLayer, debs: Mapping[str, Path], base_tree: Path, tree: Path) -> None:
+def make_system(
+    layer: SystemLayer,
+    debs: Mapping[str, Path],
+    base_tree: Path,
+    tree: Path,
+    advance: Advance | None = None,
+) -> None:
     """System packages over a base."""
     chosen = [(deb, debs[deb.sha256]) for deb in layer.debs]
-    debian_base.place_system(chosen, tree, base_debs=layer.base.base.debs, base_tree=base_tree)
+    debian_base.place_system(chosen, tree, base_debs=layer.base.base.debs, base_tree=base_tree, spend=advance)
 
 
 def system_sources(tree: Path) -> list[str]:

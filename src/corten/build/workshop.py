@@ -260,7 +260,7 @@ class Workshop:
         with self._making(layer) as tree:
             if tree is None:
                 return
-            make.make_base(layer, self._files, tree)
+            make.make_base(layer, self._files, tree, self._store.headroom.spend)
             own = partial(interpreter_in, tree, layer.base.python)
             with self._interpreters.base_compiler(self._jobs, own) as compiler:
                 self._base_compiler = compiler
@@ -268,7 +268,7 @@ class Workshop:
 
     def _system(self, layer: SystemLayer, tree: Path) -> None:
         base = self._known.tree(layer.base.key, layer.base.title)
-        make.make_system(layer, self._files, base, tree)
+        make.make_system(layer, self._files, base, tree, self._store.headroom.spend)
         if sources := make.system_sources(tree):
             self.compiler().compile(tree, sources, "unchecked")
 

@@ -31,10 +31,13 @@ Keep = Callable[[str], bool]
 
 class Tree:
     """The tree at `root`, which nobody else writes to, above `lower` trees (the lowest first). Its descriptors are closed when
-    it is no longer used."""
+    it is no longer used. `spend` hears the bytes that are written."""
 
-    def __init__(self, root: Path, lower: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, root: Path, lower: Sequence[Path] = (), spend: Callable[[int], None] | None = None
+    ) -> None:
         self.root = root
+        self._spend = spend
         self._inside = Inside(root)
         self._lower = tuple(Inside(path) for path in reversed(lower))
         self._layers = (self._inside, *self._lower)
@@ -325,6 +328,8 @@ class Tree:
         descriptor = self._inside.create(real, 0o755 if executable else 0o644)
         try:
             for piece in pieces:
+                if self._spend is not None:
+                    self._spend(len(piece))
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(descriptor, view) :]
