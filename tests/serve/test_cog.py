@@ -297,6 +297,34 @@ def test_events_are_those_of_cog(mixed):
     assert json.loads(failed.decode().rsplit("data: ", 1)[1])["error"] == "this is a value error"
 
 
+def test_who_wants_events_gets_them_also_where_an_answer_at_once_would_do(mixed):
+    headers = {"accept": "text/event-stream", "prefer": "respond-async"}
+    answer = mixed.request("POST", "/predictions", {"input": {}}, headers)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream")
+    assert answer.body.startswith(b"event: start\n")
+
+
+def test_events_are_for_predictors_that_are_marked_for_them(start):
+    code = "from cog import BasePredictor\nclass P(BasePredictor):\n def predict(self) -> str:\n  return 'a'"
+    serving = start(code, "predict:P")
+    answer = serving.request("POST", "/predictions", {}, {"accept": "text/event-stream"})
+    assert (answer.status, answer.json["error"]) == (
+        406,
+        "This model does not support streaming responses. Add @cog.streaming to predict() to enable SSE.",
+    )
+
+
+def test_pages_of_an_allowed_origin_may_make_predictions(start):
+    code = "from cog import BasePredictor\nclass P(BasePredictor):\n def predict(self) -> str:\n  return 'a'"
+    serving = start(code, "predict:P", CORTEN_CORS="https://app.example")
+    headers = {"origin": "https://app.example", "access-control-request-method": "PUT"}
+    answer = serving.request("OPTIONS", "/predictions/a", None, headers)
+    assert (answer.status, answer.headers["access-control-allow-methods"]) == (204, "GET, PUT")
+    assert (
+        serving.request("PUT", "/predictions/a", {}, {"origin": "https://app.example"}).json["output"] == "a"
+    )
+
+
 def test_a_prediction_has_the_id_of_its_path_and_no_other(mixed):
     assert mixed.request("PUT", "/predictions/url-id", {"input": {}}).json["id"] == "url-id"
     answer = mixed.request("PUT", "/predictions/url-id", {"id": "another", "input": {}})

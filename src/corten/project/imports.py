@@ -151,7 +151,13 @@ def entry_files(argv: Sequence[str], sources: Sources) -> tuple[str, ...]:
     for word in argv:
         bare = word.removeprefix("./").removeprefix("/app/")
         module = word.partition(":")[0].replace(".", "/")
-        tried = (bare, f"{module}.py", f"{module}/__main__.py", f"{module}/__init__.py")
+        tried = (
+            bare,
+            bare.partition(":")[0],
+            f"{module}.py",
+            f"{module}/__main__.py",
+            f"{module}/__init__.py",
+        )
         found += [
             path for name in tried for path in (name, f"src/{name}") if path in files and path.endswith(".py")
         ]

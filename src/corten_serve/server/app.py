@@ -183,7 +183,7 @@ class App:
             timeout = self._timeout(get("x-request-timeout"))
             await bodies.read(body, get("content-encoding"))
             watch: Callable[[], Any] | None = exchange.proto.client_disconnect
-            if named is not None and responds_later(get("prefer")):
+            if named is not None and responds_later(get("prefer"), get("accept")):
                 later = self._wanted(exchange, body, named)
                 watch, timeout = None, 0.0
             meta = _whole(route, exchange) if route.whole else _meta(route, exchange.id, get)
@@ -256,6 +256,8 @@ class App:
             return None
         identity, cancels = place
         allowed = ("POST",) if cancels else ("GET", "PUT")
+        if method == "OPTIONS":
+            return self._options(exchange, ", ".join(allowed))
         if method not in allowed and not (method == "HEAD" and not cancels):
             message = f"'{path[:100]}' takes {', '.join(allowed)}, not {method[:20]}"
             return self._error(exchange, 405, message, [("allow", ", ".join(allowed))])

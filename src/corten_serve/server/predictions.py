@@ -240,9 +240,10 @@ class Predictions:
             self._size -= len(body)
 
 
-def responds_later(prefer: str | None) -> bool:
-    """Whether a `Prefer` header asks for an answer before the prediction is made (RFC 7240, section 4.1)."""
-    if prefer is None:
+def responds_later(prefer: str | None, accept: str | None) -> bool:
+    """Whether a `Prefer` header asks for an answer before the prediction is made (RFC 7240, section 4.1). Who wants events waits
+    for them."""
+    if prefer is None or "text/event-stream" in (accept or ""):
         return False
     return any(each.partition(";")[0].strip().lower() == "respond-async" for each in prefer.split(","))
 

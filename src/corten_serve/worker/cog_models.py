@@ -7,6 +7,7 @@ raises belongs to that.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import io
 import os
@@ -279,6 +280,9 @@ def _input(hint: Any, said: Any) -> tuple[Any, bool, Any]:
     choices = getattr(said, "choices", None) or (extra.get("choices") if isinstance(extra, dict) else None)
     default = said.default
     needed = type(default).__name__ in _UNSET
+    if default is None and dataclasses.is_dataclass(said) and not hasattr(said, "__tells_none__"):
+        # Cog's newer versions have None both for no default and for None. They take it for none but where the hint admits it.
+        needed = not _takes_none(hint) and hint is not Any and getattr(hint, "__name__", "") != "Secret"
     if choices:
         hint = _chosen(hint, tuple(choices))
         rules = {}

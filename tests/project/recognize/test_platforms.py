@@ -186,3 +186,33 @@ def test_a_model_of_mlflow_below_a_project_is_served_where_there_is_nothing_else
 def test_a_model_of_mlflow_for_another_language_is_none(found):
     project = made(found, {"MLmodel": "flavors: {crate: {}}\n", "main.py": "print(1)"})
     assert project.entry == Command(("python", "main.py"))
+
+
+def test_a_deployment_of_ray_serve_is_not_run_as_the_application_inside_it(found):
+    code = (
+        "from fastapi import FastAPI\nfrom ray import serve\napp = FastAPI()\n"
+        "@serve.deployment\n@serve.ingress(app)\nclass Model: ...\nentry = Model.bind()\n"
+    )
+    project = made(found, {"main.py": code, "requirements.txt": "ray[serve]\nfastapi\nuvicorn\n"})
+    assert project.entry is None
+    assert 'command = "serve run main:entry"' in project.notes[0]
+
+
+@pytest.mark.parametrize("path", ["app.py", "src/app.py"])
+def test_the_handler_of_an_image_for_lambda(found, path):
+    dockerfile = (
+        "FROM public.ecr.aws/lambda/python:3.11\nCOPY . ${LAMBDA_TASK_ROOT}\nRUN pip install -r requirements.txt\n"
+        'CMD [ "app.handler" ]\n'
+    )
+    code = "import boto3\nimport helper\ndef handler(event, context):\n    return 1\n"
+    files = {
+        "Dockerfile": dockerfile,
+        path: code,
+        path.replace("app", "helper"): "",
+        "requirements.txt": "humanize\n",
+    }
+    project = made(found, files)
+    assert isinstance(project.entry, Predictor)
+    assert project.entry.target in ("app:handler", "src/app.py:handler")
+    assert project.env["CORTEN_LAMBDA"] == "1"
+    assert [item.distributions for item in project.unlisted] == [("boto3",)]

@@ -16,6 +16,9 @@ from corten.project.recognize.folder import Folder
 
 _TEMPLATES = ("template.yaml", "template.yml", "sam.yaml", "sam.yml")
 _SERVERLESS = ("serverless.yml", "serverless.yaml")
+_AWS = re.compile(r"(?mi)^\s*FROM\s[^\n]*\blambda/python\b|awslambdaric")
+_COMMAND = re.compile(r"(?mi)^\s*CMD\s*\[\s*[\"']([\w./-]+\.\w+)[\"']\s*\]")
+_PLACES = ("src", "app", "lambda", "function")
 _TYPES = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 _FILES = tuple(
     f"{folder}{name}.py"
@@ -29,7 +32,7 @@ _EVENTS, _CONTEXTS = ("event", "_event"), ("context", "_context", "ctx", "_ctx",
 def find(facts: Facts) -> list[Candidate]:
     """The handlers that a template names; without one, the handler in a file of a known name."""
     folder = facts.folder
-    declared = [*_of_templates(folder), *_of_serverless(folder)]
+    declared = [*_of_templates(folder), *_of_serverless(folder)] or _of_dockerfile(folder)
     if declared:
         return declared
     for path in _FILES:
@@ -84,6 +87,20 @@ def _of_serverless(folder: Folder) -> list[Candidate]:
     return []
 
 
+def _of_dockerfile(folder: Folder) -> list[Candidate]:
+    """The handler of an image for Lambda: AWS's base, or its runtime client, and `CMD ["app.handler"]`."""
+    text = folder.text("Dockerfile") or ""
+    if not _AWS.search(text):
+        return []
+    words = _COMMAND.findall(text)
+    for place in ("", *_PLACES) if words else ():
+        said = {"Handler": words[-1]}
+        found = _declared(folder, "Dockerfile", "", said, "Handler", "Runtime", place or ".")
+        if found:
+            return found
+    return []
+
+
 def _declared(
     folder: Folder, file: str, name: str, said: dict[str, Any], handler: str, runtime: str, place: str
 ) -> list[Candidate]:
@@ -98,7 +115,8 @@ def _declared(
         path = posixpath.normpath(posixpath.join(place, f"{spelled}.py"))
         if not path.startswith(("/", "..")) and folder.data(path) is not None:
             cwd = "" if place == "." else place
-            note = f"'{file}' has the Lambda function '{name[:60]}', handler '{path}:{function}'"
+            called = f"the Lambda function '{name[:60]}', handler" if name else "the Lambda handler"
+            note = f"'{file}' has {called} '{path}:{function}'"
             return [_candidate(path, function, file, note, PLATFORM - 5, cwd, name)]
     return []
 

@@ -173,7 +173,7 @@ def _bound(module: Module) -> str | None:
 
 def _named(path: str, note: str) -> Candidate:
     """Something that Corten knows and does not run by itself. Nothing weaker is run in its place."""
-    return Candidate("script", None, path, f"nothing runs by default: {note}", _OWN)
+    return Candidate("web", None, path, f"nothing runs by default: {note}", _OWN)
 
 
 def _full(names: dict[str, str], node: ast.expr) -> str:

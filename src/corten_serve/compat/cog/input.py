@@ -11,6 +11,9 @@ from typing import Any
 class FieldInfo:
     """What `Input(…)` was given. `default` is `…` for a parameter that has to be there."""
 
+    __tells_none__ = True
+    """That None was given is told from that nothing was; Cog's own newer versions do not."""
+
     default: Any = ...
     description: str | None = None
     ge: float | None = None
