@@ -13,26 +13,38 @@ from typing import cast
 from corten.project.hints.sources import SOURCES
 from corten.project.recognize.candidates import APPLICATION, DECLARED, PLATFORM, SCRIPT, Candidate
 from corten.project.recognize.facts import Facts
+from corten.project.recognize.folder import Folder
 from corten.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Recognizer:
-    """`module` of this package (or `module:function`) finds it; `finds` says what, `runs` what runs then, and `say` how a project says it itself."""
+    """`module` of this package (or `module:function`) finds it; `finds` says what, `runs` what runs then, and `say` how a project says it
+    itself. With `files` or `words` it is asked only where the project has a file of one of these names, or one of these words in a
+    module: an import that is not made costs nothing."""
 
     module: str
     strength: int
     finds: str
     runs: str
     say: str
+    files: tuple[str, ...] = ()
+    words: tuple[bytes, ...] = ()
 
     def find(self, facts: Facts) -> Sequence[Candidate]:
         """Its candidates."""
         if not self.module:  # a row of the table: the module above finds it too
             return ()
+        if (self.files or self.words) and not self._has_sign(facts.folder):
+            return ()
         module, _, function = self.module.partition(":")
         find = getattr(importlib.import_module(f"corten.project.recognize.{module}"), function or "find")
         return cast(Sequence[Candidate], find(facts))
+
+    def _has_sign(self, folder: Folder) -> bool:
+        return any(path.rpartition("/")[2] in self.files for path in folder.files()) or any(
+            word in (folder.data(path) or b"") for path in folder.files(".py") for word in self.words
+        )
 
 
 _HINTS = tuple(
@@ -56,6 +68,7 @@ ORDER: tuple[Recognizer, ...] = (
         "Corten's model server, with Cog's protocol beside Corten's; where the project does not install `cog`, a package of the same name "
         "stands in for it",
         '`predict = "predict:Predictor"`',
+        files=("cog.yaml",),
     ),
     Recognizer(
         "spaces",
@@ -63,6 +76,7 @@ ORDER: tuple[Recognizer, ...] = (
         "A Space of Hugging Face: `sdk` and `app_file` at the top of `README.md`. With `sdk: docker`, its Dockerfile.",
         "the application by its SDK (Gradio, Streamlit, a static page), which is added in `sdk_version`",
         '`command = "python app.py"`',
+        files=("README.md",),
     ),
     Recognizer(
         "mlflow",
@@ -71,6 +85,7 @@ ORDER: tuple[Recognizer, ...] = (
         "MLflow (`MLproject`) is named with its command.",
         "Corten's model server, with MLflow's protocol beside Corten's",
         '`predict = "model/MLmodel"`',
+        files=("MLmodel", "MLproject"),
     ),
     Recognizer(
         "servables",
@@ -79,6 +94,8 @@ ORDER: tuple[Recognizer, ...] = (
         "MLServer and Ray Serve are named, with what to write.",
         "`bentoml serve`, or the file with the server",
         '`command = "bentoml serve service:Summary --port $PORT"`',
+        files=("bentofile.yaml", "bentofile.yml", "config.yaml", "model-settings.json"),
+        words=(b"bentoml", b"litserve", b"import ray", b"from ray"),
     ),
     Recognizer(
         "handlers",
@@ -87,6 +104,8 @@ ORDER: tuple[Recognizer, ...] = (
         "of `event` and `context` in `lambda_function.py`, `handler.py`, `app.py`, `main.py` or `index.py`.",
         "Corten's model server: by HTTP, as behind a function's URL, and by the Runtime API",
         '`predict = "lambda_function:lambda_handler"`',
+        files=("template.yaml", "template.yml", "sam.yaml", "sam.yml", "serverless.yml", "serverless.yaml"),
+        words=(b"event",),
     ),
     Recognizer(
         "predictors",
@@ -123,6 +142,7 @@ ORDER: tuple[Recognizer, ...] = (
         "A `manage.py` of Django without `wsgi.py` and `asgi.py`.",
         "`python manage.py runserver`",
         '`command = "python manage.py runserver 0.0.0.0:$PORT"`',
+        files=("manage.py",),
     ),
     Recognizer(
         "scripts",
