@@ -281,17 +281,17 @@ def test_a_plain_user_is_seen_by_its_own_number_inside(plain_runners: Callable[[
     folder.mkdir(mode=0o700, exist_ok=True)
     os.chown(folder, user.pw_uid, user.pw_gid)
     look = "id -u; id -g; stat -c %u:%g /out; touch /out/$0; stat -c %u:%g /out/$0; grep CapEff /proc/self/status"
-    for number, options in enumerate((("-u", own), ("--userns", "keep-id"), ("--userns=keep-id", "-u", own))):
-        for network in ("none", "host"):
-            script = ("runner", "--", "sh", "-c", look, f"{number}-{network}")
-            done = plain("run", *options, "--network", network, "-v", f"{folder}:/out", *script)
-            assert done.returncode == 0, done.stderr
-            assert done.stdout.split() == [
-                *(f"{user.pw_uid}", f"{user.pw_gid}", own, own),
-                *("CapEff:", "0000000000000000"),
-            ]
-            made = (folder / f"{number}-{network}").stat()
-            assert (made.st_uid, made.st_gid) == (user.pw_uid, user.pw_gid)
+    asked = (("-u", own), ("--userns", "keep-id"), ("--userns=keep-id", "-u", own))
+    for options, network in zip(asked, ("none", "host", "private"), strict=True):
+        script = ("runner", "--", "sh", "-c", look, network)
+        done = plain("run", *options, "--network", network, "-v", f"{folder}:/out", *script)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == [
+            *(f"{user.pw_uid}", f"{user.pw_gid}", own, own),
+            *("CapEff:", "0000000000000000"),
+        ]
+        made = (folder / network).stat()
+        assert (made.st_uid, made.st_gid) == (user.pw_uid, user.pw_gid)
     # Another number for the caller; and the others are subordinate IDs.
     show = ("-v", f"{folder}:/out", "runner", "--", "sh", "-c", "id -u; id -g; stat -c %u:%g /out")
     done = plain("run", "--userns", "keep-id:uid=200,gid=210", *show)
