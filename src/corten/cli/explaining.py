@@ -11,7 +11,7 @@ from corten.cli.context import Context
 from corten.cli.terminal import size_text
 from corten.errors import CortenError, UsageError
 from corten.lock.format import LOCK_NAME
-from corten.project.load import candidates, load, needs, passed_over
+from corten.project.load import absent_files, candidates, load, needs, passed_over
 from corten.project.model import Command, Predictor, Project, SourceFiles
 from corten.runtime.doctor import Finding
 
@@ -45,6 +45,7 @@ def explain(path: Path, context: Context) -> list[Finding]:
         )
         for line in needs(project)
     ]
+    found += [Finding("file", "limited", item.line, item.hint) for item in absent_files(project)]
     found.append(_lock(project))
     if not any(item.verdict == "missing" for item in found):
         found.append(

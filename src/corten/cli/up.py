@@ -180,10 +180,13 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> so
 def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) -> None:
     """Raise UsageError for a project that serves nothing; say what must be set or run beside it."""
     from corten.cli.serving_options import check_served, environment_of
-    from corten.project.load import load, needs
+    from corten.events import Warned
+    from corten.project.load import absent_files, load, needs
 
     project = load(path)
     check_served(project, path)
+    for file in absent_files(project):
+        context.observe(Warned(file.line, file.hint))
     for line in needs(project, [name for name, _ in environment_of(arguments)]):
         context.terminal.say(line)
 

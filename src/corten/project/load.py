@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten.errors import ProjectError
 from corten.oci.platform import Platform
@@ -25,6 +25,9 @@ from corten.project.recognize.folder import Folder
 from corten.project.regular import open_regular
 from corten.project.settings import Settings
 from corten.values import replace
+
+if TYPE_CHECKING:
+    from corten.project.recognize.absent import Absent
 
 NONROOT = "65532:65532"
 _USERS = {"root": 0, "daemon": 1, "bin": 2, "sys": 3, "www-data": 33, "nobody": 65534, "nonroot": 65532}
@@ -217,6 +220,16 @@ def candidates(project: Project) -> list[Candidate]:
     with Folder(str(project.root), project.exclude) as folder:
         needed = Needed(project.dependencies, pyproject, project.root, folder)
         return every(Facts(folder, dict(project.scripts), project.models, needed.names, Hints(folder)))
+
+
+def absent_files(project: Project) -> list[Absent]:
+    """Files that the program opens by name, and that its image will not have."""
+    if not project.source.endswith(".py"):
+        return []
+    from corten.project.recognize.absent import absent
+
+    with Folder(str(project.root), project.exclude) as folder:
+        return absent(folder, project.source, project.workdir.removeprefix("/app").strip("/"))
 
 
 def passed_over(project: Project) -> tuple[str, ...]:
