@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import FetchError, HashMismatch
-from corten.events import Event, TaskFinished, ignore
+from corten.events import Event, Note, TaskFinished, ignore
 from corten.network.connection import NetworkSettings
 from corten.packages.fetch import fetch_debs, fetch_wheels
 from corten.packages.files import Deb, Wheel
@@ -257,3 +258,34 @@ def test_debian_packages_come_from_where_they_are_located(web: Web, store: Store
     assert fetch_debs(Store(tmp_path / "o"), [deb], lambda _: [], ignore, offline=tmp_path)
     with pytest.raises(FetchError, match=r"has no 'alpha_1_amd64\.deb'"):
         fetch_debs(Store(tmp_path / "o2"), [deb], lambda _: [], ignore, offline=tmp_path / "store")
+
+
+def test_pytorchs_builds_are_found_at_its_own_index_by_whoever_has_the_lock(
+    tmp_path: Path, web: Web, store: Store
+) -> None:
+    make_wheel(tmp_path / "pool", "torch", "2.1+cpu")
+    publish(web, tmp_path / "pool", root="/whl/cpu")
+    (file,) = (path.name for path in (tmp_path / "pool").iterdir())
+    found = Wheel(
+        "torch", "2.1+cpu", file, 1, hashlib.sha256((tmp_path / "pool" / file).read_bytes()).hexdigest()
+    )
+    locator = Locator(store, indexes(tmp_path, UV_DEFAULT_INDEX=f"{web.url}/simple"), QUICK, f"{web.url}/whl")
+    assert [url.rpartition("/")[2] for url in locator.wheel(found)] == [file]
+
+
+def test_much_to_download_is_told_before_it_begins(tmp_path: Path, web: Web, store: Store) -> None:
+    events: list[Event] = []
+    large = [
+        Wheel(name, "1.0", f"{name}-1.0-py3-none-any.whl", size, digit * 64)
+        for name, size, digit in (
+            ("torch", 900_000_000, "1"),
+            ("nvidia_cublas", 400_000_000, "2"),
+            ("small", 1000, "3"),
+        )
+    ]
+    with pytest.raises(FetchError):
+        fetch_wheels(
+            store, large, indexes(tmp_path, UV_DEFAULT_INDEX=f"{web.url}/simple"), events.append, http=QUICK
+        )
+    (note,) = [event.message for event in events if isinstance(event, Note)]
+    assert note == "1.3 GB are downloaded: torch 0.9 GB, nvidia_cublas 0.4 GB and others"

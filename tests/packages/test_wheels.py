@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import CortenError, FetchError, HashMismatch, ProjectError, ResolutionError
-from corten.events import ignore
+from corten.events import Event, Note
 from corten.oci.platform import Platform
 from corten.packages.compatibility import Target
 from corten.packages.files import Wheel
@@ -40,6 +40,7 @@ class Machine:
         self.pool = root / "pool"
         self.pool.mkdir()
         self.store = Store(root / "store")
+        self.said: list[str] = []
         (root / "home").mkdir()
         self.environment = {
             "HOME": str(root / "home"),
@@ -69,8 +70,12 @@ class Machine:
             named=named(*lines),
         )
         with self.store.temporary_directory() as directory:
-            resolver = WheelResolver(self.store, indexes, directory, ignore)
+            resolver = WheelResolver(self.store, indexes, directory, self.hear)
             return {wheel.name: wheel for wheel in resolver.resolve(wanted, previous, **options)}  # type: ignore[arg-type]
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Note) and not event.verbose:
+            self.said.append(event.message)
 
     def failure(self, *lines: str, **options: object) -> CortenError:
         with pytest.raises(CortenError) as caught:
@@ -419,3 +424,32 @@ def test_pins_that_contradict_each_other_are_answered_with_the_nearest_that_fit(
     error = machine.failure("flask==1.0", "werkzeug==2.0")
     assert "cannot all be satisfied" in error.message
     assert error.hint == "these versions can be had together: flask==2.0 in the place of flask==1.0"
+
+
+def test_a_machine_without_a_gpu_gets_builds_for_cpus_where_an_index_has_them(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.make("torch", "2.1", "nvidia-cublas-cu12")
+    machine.make("torch", "2.0", "nvidia-cublas-cu12")
+    machine.make("nvidia-cublas-cu12")
+    machine.make("xgboost", "2.0", "nvidia-cublas-cu12")
+    machine.make("xgboost-cpu", "2.0")
+    machine.make("alpha", "1.0", "xgboost")
+    machine.publish()
+    for version in ("2.0+cpu", "2.1+cpu", "2.2+cpu"):
+        make_wheel(tmp_path / "cpu", "torch", version)
+    publish(machine.web, tmp_path / "cpu", root="/cpu")
+
+    def names(*lines: str) -> dict[str, str]:
+        wanted = Wanted(Request(BOOKWORM, lines=lines), gpu="prefer-cpu")
+        machine.said.clear()
+        return {name: wheel.version for name, wheel in machine.resolve(wanted=wanted).items()}
+
+    machine.environment["PIP_EXTRA_INDEX_URL"] = f"{machine.web.url}/cpu"
+    assert names("torch<2.1.1", "xgboost") == {"torch": "2.1+cpu", "xgboost-cpu": "2.0"}
+    assert machine.said == ["builds for CPUs are taken, as this machine has no GPU: xgboost-cpu"]
+    assert names("torch==2.0", "nvidia-cublas-cu12==1.0") == {"torch": "2.0+cpu"}
+    assert names("alpha") == {"alpha": "1.0", "xgboost": "2.0", "nvidia-cublas-cu12": "1.0"}
+    assert machine.said == [
+        "packages of CUDA come along, nvidia-cublas-cu12: builds for CPUs cannot be had (`gpu` is none, but the project needs 'nvidia-cublas-cu12')"
+    ]

@@ -16,6 +16,7 @@ from typing import Protocol
 from corten import __version__
 from corten.errors import FetchError, ProjectError, ResolutionError
 from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned, ignore
+from corten.lock.accelerators import builds, has_gpu
 from corten.lock.dating import deciding, mismatches, trials
 from corten.lock.inputs import inputs_digest, read_pyproject, repair_notes, requirements_of
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
@@ -31,7 +32,7 @@ from corten.packages.files import STRICT, Accepted, Deb, Wheel
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.requirements import normal_name
 from corten.packages.uv import Request
-from corten.packages.wheels import Wanted, WheelResolver
+from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
 from corten.project import interpreter
 from corten.project.files import scan
 from corten.project.last_commit import last_commit
@@ -229,6 +230,8 @@ class _Locking:
                 own = self._from_uv_lock(target, before)
                 return self._beside(target, own, before) if implied else own
             wanted = wanted_wheels(self.project, target, self.environment)
+            kind = builds(wanted.gpu, wanted.request.lines, before, has_gpu())
+            wanted = replace(wanted, gpu="auto" if wanted.hashed and kind == PREFER_CPU else kind)
             indexes = resolving_indexes(self.project, self.environment)
             own = self._of_their_time(indexes, wanted, before)
             return self._beside(target, own, before) if implied and wanted.hashed else own
@@ -292,6 +295,7 @@ class _Locking:
     def _beside(self, target: Target, own: tuple[Wheel, ...], before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         """`own`, which is pinned, with what Corten adds and what that needs."""
         wanted = wanted_beside(self.project, target, own)
+        wanted = replace(wanted, gpu=builds(wanted.gpu, wanted.request.lines, own, has_gpu()))
         there = {wheel.name for wheel in own}
         found = self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
         added = [wheel for wheel in found if wheel.name not in there]
@@ -435,7 +439,7 @@ def _check_gpu(gpu: str, wheels: Sequence[Wheel]) -> None:
         for wheel in wheels:
             if wheel.name.startswith("nvidia-"):
                 raise ResolutionError(f"`gpu` is none, but uv.lock has '{wheel.name}'", hint=hint)
-    elif gpu != "auto":
+    elif gpu not in ("auto", "any"):
         for wheel in wheels:
             if wheel.name == "torch" and not wheel.version.endswith(f"+{gpu}"):
                 raise ResolutionError(f"`gpu` is {gpu}, but uv.lock has torch {wheel.version}", hint=hint)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from corten.errors import FetchError
-from corten.events import Event, Observer, TaskAdvanced
+from corten.events import Event, Note, Observer, TaskAdvanced
 from corten.packages.files import Deb, Wheel
 from corten.packages.http import Absent, Http
 from corten.packages.indexes import Indexes
@@ -18,6 +18,8 @@ from corten.packages.locations import Locator, offline_files
 from corten.store.files import Kind
 from corten.store.store import Store
 from corten.values import dataclass
+
+_LARGE = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ def fetch_wheels(
         if offline is not None:
             _bring(store, _from_directory(offline, "wheel", missing), observe, jobs, http)
         else:
+            _tell_size(missing, observe)
             locator = Locator(store, indexes, http)
             work = [
                 _Wanted(
@@ -65,6 +68,18 @@ def fetch_wheels(
             ]
             _bring(store, work, observe, jobs, http)
     return _places(store, wanted, "wheel")
+
+
+def _tell_size(wheels: Sequence[Wheel], observe: Observer) -> None:
+    """Say how much is fetched, and what most of it is, where that is more than 1 GB."""
+    total = sum(max(wheel.size, 0) for wheel in wheels)
+    if total <= _LARGE:
+        return
+    largest = sorted(wheels, key=lambda wheel: -wheel.size)[:3]
+    shown = ", ".join(f"{wheel.name} {wheel.size / 1e9:.1f} GB" for wheel in largest if wheel.size >= 5e7)
+    cuda = any(wheel.name.startswith("nvidia-") for wheel in wheels)
+    hint = '; gpu = "none" in [tool.corten] takes builds for CPUs' if cuda else ""
+    observe(Note(f"{total / 1e9:.1f} GB are downloaded: {shown} and others{hint}"))
 
 
 def fetch_debs(

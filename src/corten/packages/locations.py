@@ -7,12 +7,14 @@ credentials; it is a hint, and every byte is checked against the lock whatever a
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from corten.errors import FetchError
+from corten.packages.cpu_builds import TORCH
 from corten.packages.credentials import split_login
 from corten.packages.files import Wheel
 from corten.packages.http import Http
@@ -57,10 +59,15 @@ class Hints:
             temporary.unlink(missing_ok=True)  # a hint that cannot be kept costs a look-up, nothing else
 
 
+TORCH_INDEX = "https://download.pytorch.org/whl"
+"""PyTorch's own index: one below it for every kind of build."""
+
+
 class Locator:
     """Finds wheels over `indexes`; shared by threads, and asks each place once."""
 
-    def __init__(self, store: Store, indexes: Indexes, http: Http) -> None:
+    def __init__(self, store: Store, indexes: Indexes, http: Http, torch_index: str = TORCH_INDEX) -> None:
+        self._torch_index = torch_index
         self._store = store
         self._indexes = indexes
         self._http = http
@@ -99,6 +106,14 @@ class Locator:
         for place in remote:
             try:
                 yield from fresh(self._linked([place], wheel))
+            except FetchError as error:
+                failure = failure or error
+        build = wheel.version.partition("+")[2]
+        if wheel.name in TORCH and re.fullmatch(r"cpu|cu[0-9]{2,3}", build):
+            # uv knows this index by itself (`--torch-backend`), so a lock may have its files though nobody configured it.
+            try:
+                listed = project_files(self._http, f"{self._torch_index}/{build}", wheel.name)
+                yield from fresh(_matching(listed, wheel))
             except FetchError as error:
                 failure = failure or error
         if failure is not None:

@@ -49,6 +49,8 @@ class Request:
     preferences: Mapping[str, str] = field(default_factory=dict)
     backend: str | None = None
     alone: bool = False
+    hasty: bool = False
+    """An index that does not answer at once is not asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ class Uv:
         if memory.alone:
             command.append("--offline")
         command += [f"--refresh-package={name}" for name in memory.without]
-        self._run(command, work)
+        self._run(command, work, hasty=request.hasty)
 
     def _line(self, text: str) -> str:
         """A requirement once more through the reader: whoever made it, uv gets nothing but names and addresses of wheels."""
@@ -170,7 +172,13 @@ class Uv:
             self._wheels.add(str(wheel))
         return self.indexes.line(item)
 
-    def _run(self, arguments: Sequence[str], work: Path | None = None, text: str | None = None) -> str:
+    def _run(
+        self,
+        arguments: Sequence[str],
+        work: Path | None = None,
+        text: str | None = None,
+        hasty: bool = False,
+    ) -> str:
         """What uv prints. Raises UvFailed."""
         from uv import find_uv_bin
 
@@ -186,6 +194,8 @@ class Uv:
         environment = {"UV_CACHE_DIR": str(self._cache), **self._environment, "TMPDIR": str(self._directory)}
         for name in ("PATH", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME"):
             environment[name] = str(nothing)
+        if hasty:
+            environment = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "20", **environment}
         command = [program, *arguments, "--quiet"]
         done = self._finished(command, environment, work or self._directory, (text or "").encode())
         if done.late:

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from corten.errors import CortenError, HashMismatch, ProjectError, ResolutionError
-from corten.events import Observer
+from corten.errors import CortenError, HashMismatch, ProjectError, ResolutionError, listed
+from corten.events import Note, Observer
 from corten.network.connection import local_path
 from corten.packages.compatibility import Target, best, tags_of
+from corten.packages.cpu_builds import SIBLINGS, TORCH, is_cuda, matching, without_cuda
 from corten.packages.credentials import split_login
 from corten.packages.explain import LOOSEN, explain, missing_wheel
 from corten.packages.fetch import fetch_wheels
@@ -34,7 +35,9 @@ from corten.values import dataclass, field, replace
 
 _RETRIED = 8
 _SURVEYED = 300
-_TORCH = {"torch", "torchvision", "torchaudio", "triton", "pytorch-triton"}
+_TORCH = TORCH
+PREFER_CPU = "prefer-cpu"
+"""A value of `gpu`: without CUDA where that can be had."""
 _BACKEND = re.compile(r"cu[0-9]{2,3}")
 
 
@@ -76,6 +79,7 @@ class WheelResolver:
         self.http = Http(indexes.network())
         self.uv = Uv(indexes, directory, store.cache_directory("uv"), observe)
         self.locator = Locator(store, indexes, self.http)
+        self._told: set[str] = set()
 
     def resolve(
         self,
@@ -175,10 +179,12 @@ class WheelResolver:
 
     def _fitted(self, wanted: Wanted, memory: Memory) -> Request:
         """The request with what `gpu` asks for. Raises UvFailed, ResolutionError, ProjectError."""
-        if wanted.gpu == "auto":
+        if wanted.gpu in ("auto", "any"):
             return wanted.request
         if wanted.gpu == "none":
             return self._without_gpu(wanted.request, memory)
+        if wanted.gpu == PREFER_CPU:
+            return self._rather_without_gpu(wanted.request, memory)
         if not _BACKEND.fullmatch(wanted.gpu):
             raise ProjectError(
                 f"'{wanted.gpu}' is not a value of `gpu`", hint="use auto, none or one such as cu126"
@@ -222,14 +228,14 @@ class WheelResolver:
             for name, version in request.preferences.items()
             if name not in _TORCH and not _nvidia([name])
         }
-        own = self._own_cpu_builds(request.target)
+        own = self._own_cpu_builds(request, memory)
         if own:
             trial = replace(request, preferences=plain, constraints=(*request.constraints, *own))
             try:
                 if not _nvidia(self.uv.pins(trial, memory)):
                     return trial
             except UvFailed:
-                pass  # the project asks for another version than the folders have
+                pass  # the project asks for another version than there is
         backed = replace(backed, preferences=plain)
         left = _nvidia(self.uv.pins(backed, memory))
         if left:
@@ -239,19 +245,59 @@ class WheelResolver:
             )
         return backed
 
-    def _own_cpu_builds(self, target: Target) -> list[str]:
-        """Pins of the newest `+cpu` builds that the configured folders have for `target`."""
+    def _rather_without_gpu(self, request: Request, memory: Memory) -> Request:
+        """`request` without CUDA where that can be had; else as it is, which is said. Raises UvFailed."""
+        before = self.uv.pins(request, memory)
+        cuda, heavy = is_cuda(before), sorted(SIBLINGS.keys() & before.keys())
+        if not cuda and not heavy:
+            return request
+        lines = without_cuda(request.lines)
+        try:
+            fitted = self._without_gpu(replace(request, lines=lines, hasty=True), memory)
+            after = self.uv.pins(fitted, memory)
+        except (UvFailed, CortenError) as error:
+            reason = (
+                explain(str(error), request.target, lambda _: ()).message
+                if isinstance(error, UvFailed)
+                else error.message
+            )
+            self._tell(
+                f"packages of CUDA come along, {listed(cuda or heavy)}: builds for CPUs cannot be had "
+                f"({reason.partition(chr(10))[0].rstrip(':')})"
+            )
+            return request
+        if any(name in after and SIBLINGS[name] in after for name in SIBLINGS):
+            return request  # another package needs the one with CUDA
+        chosen = [name for name, pin in after.items() if name not in before or pin != before[name]]
+        self._tell(f"builds for CPUs are taken, as this machine has no GPU: {listed(sorted(chosen))}")
+        return replace(fitted, hasty=False)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.observe(Note(text))
+
+    def _own_cpu_builds(self, request: Request, memory: Memory) -> list[str]:
+        """Pins of the `+cpu` builds that the configured folders and indexes have: of the versions that are resolved, else the
+        newest."""
         from packaging.utils import parse_wheel_filename
 
-        pins: dict[str, Any] = {}
-        for place in self.indexes.find_links:
-            path = local_path(place) if "://" in place else Path(place)
-            for file in sorted(path.glob("*+cpu-*.whl")) if path is not None and path.is_dir() else ():
-                if tags_of(file.name) and best([_Named(file.name)], target):
-                    name, version, _, _ = parse_wheel_filename(file.name)
-                    if name in _TORCH and (name not in pins or version > pins[name]):
-                        pins[name] = version
-        return [f"{name}=={version}" for name, version in sorted(pins.items())]
+        pins = self.uv.pins(request, memory)
+        files = [
+            file.name
+            for place in self.indexes.find_links
+            if (path := local_path(place) if "://" in place else Path(place)) is not None and path.is_dir()
+            for file in path.glob("*+cpu-*.whl")
+        ]
+        for name in sorted(_TORCH & pins.keys()):
+            files += [file for file in self._survey(name) if "+cpu-" in file and file.endswith(".whl")]
+        builds: dict[str, list[str]] = {}
+        for file in files:
+            if tags_of(file) and best([_Named(file)], request.target):
+                name, version, _, _ = parse_wheel_filename(file)
+                if name in _TORCH:
+                    builds.setdefault(str(name), []).append(str(version))
+        return matching(pins, builds)
 
     def _pinned(self, found: _Found, wanted: Wanted) -> _Found:
         """`found`, or the file of the same version whose hash the project allows. Raises HashMismatch when there is none."""

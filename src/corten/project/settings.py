@@ -166,9 +166,10 @@ class Settings:
         default="this machine's",
     )
     gpu: str | None = _key(
-        kinds.text("'auto', 'none' or a CUDA version such as 'cu126'", kinds.GPU),
-        'Which builds of PyTorch and its kin: `"auto"` as they are resolved, `"none"` those for CPUs (and an error if a wheel '
-        'of CUDA is left), `"cuNNN"` those for that CUDA.',
+        kinds.text("'auto', 'none', 'any' or a CUDA version such as 'cu126'", kinds.GPU),
+        'Which builds of PyTorch and its kin: `"none"` those for CPUs (and an error if a wheel of CUDA is left), `"cuNNN"` those for that '
+        'CUDA, `"any"` as the index has them. `"auto"`: those for CPUs where they can be had, if the machine that makes the lock has no GPU and '
+        "no requirement asks for one; else as the index has them. What a lock has stays.",
         example='"none"',
         default='`"auto"`',
     )
