@@ -134,7 +134,7 @@ def test_a_command_in_one_text_is_split_as_a_shell_would(text: str, argv: tuple[
         ("command = ['a', 1]", "'command[1]' in [tool.corten] must be text, not the integer 1", "quotes"),
         ('command = "echo \'x"', "has an unclosed quotation", None),
         ('command = " "', "must be a command", None),
-        ('gpu = "cuda"', "'auto', 'none' or a CUDA version such as 'cu126', not 'cuda'", None),
+        ('gpu = "cuda"', "'auto', 'none', 'any' or a CUDA version such as 'cu126', not 'cuda'", None),
         ('network = "bridge"', "must be 'none', 'host' or 'private', not 'bridge'", None),
         ("network = ['none']", "not a list", None),
         ('strict = "yes"', "'strict' in [tool.corten] must be true or false, not 'yes'", None),
