@@ -56,7 +56,17 @@ class Needed:
         if self._dependencies.kind != "none":
             return others
         there = {normal(item.requirement) for item in others}
-        own = [Implied(item, DERIVED) for item in self._derived.requirements if normal(item) not in there]
+        # One module may come from several distributions: `cv2` from opencv-python, or from opencv-python-headless.
+        covered = {
+            normal(need.requirement)
+            for need in (imports.needs(self._folder) if others else ())
+            if need.requirement and there & {*map(normal, need.distributions)}
+        }
+        own = [
+            Implied(item, DERIVED)
+            for item in self._derived.requirements
+            if normal(item) not in there | covered
+        ]
         return (*own, *others)
 
     def unlisted(

@@ -216,3 +216,27 @@ def test_the_handler_of_an_image_for_lambda(found, path):
     assert project.entry.target in ("app:handler", "src/app.py:handler")
     assert project.env["CORTEN_LAMBDA"] == "1"
     assert [item.distributions for item in project.unlisted] == [("boto3",)]
+
+
+def test_a_cog_yaml_says_all_of_the_build_where_there_is_a_dockerfile_too(found):
+    project = made(
+        found,
+        {
+            "cog.yaml": 'build:\n  python_packages: ["opencv-python==4.9.0.80"]\n  system_packages: [ffmpeg, cudnn9-cuda-12]\n'
+            "predict: predict.py:Predictor\n",
+            "Dockerfile": "FROM python:3.11\nRUN apt-get install -y msodbcsql17\nENV A=b\nCMD python other.py\n",
+            "predict.py": "import cv2\n" + PREDICTOR,
+            "other.py": "",
+        },
+    )
+    assert project.system == ("ffmpeg",)
+    assert project.env == {"CORTEN_COG": "1"}
+    # Not opencv-python-headless beside it, which has the same module.
+    assert [item.requirement for item in project.implied] == ["opencv-python==4.9.0.80"]
+    assert any("'cudnn9-cuda-12' is not in Debian" in line for line in project.taken)
+
+
+def test_a_package_from_version_control_is_said_not_to_be_installed(found):
+    text = "build:\n  python_packages: ['git+https://example.com/a/b']\npredict: predict.py:Predictor\n"
+    project = made(found, {"cog.yaml": text, "predict.py": PREDICTOR})
+    assert any("which is no name of a package: it is not installed" in line for line in project.taken)

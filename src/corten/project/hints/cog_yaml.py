@@ -6,15 +6,16 @@ import re
 from typing import Any
 
 from corten.errors import FormatError
-from corten.project.hints import debian_names, documents, installs
+from corten.project.hints import debian_names, documents, installs, shell
 from corten.project.hints.hint import MOST_HINTS, Hint, Reads
 
 FILE = "cog.yaml"
 _PYTHON = re.compile(r"(3\.\d{1,2})(?:\.\d+)?")
-_ONLY_COG = re.compile(
-    r"(?:python3? -m )?pip3? install (?:-\S+ )*(?:cog|coglet)\S*|(?:sudo )?apt(?:-get)? (?:-y )?update|chmod \S+ \S+|rm -\S+ \S+"
-)
+_ONLY_COG = re.compile(r"(?:python3? -m )?pip3? install (?:-\S+ )*(?:cog|coglet|pip|setuptools|wheel)\S*")
 """Steps that nothing is missing of when they are left out."""
+_OF_CUDA = re.compile(
+    r"(?:lib)?(?:cuda|cudnn|cublas|cufft|curand|cusolver|cusparse|nccl|nvinfer|tensorrt)\d*(?:-|\d|$)|nvidia-"
+)
 _OF_COG = re.compile(r"(?i)(?:cog|coglet)\s*(?:[\[<>=!~;@].*)?")
 
 
@@ -65,7 +66,10 @@ def _build(build: dict[str, Any], text: str) -> list[Hint]:
     found += [Hint("requirement", each.strip(), FILE, _line(text, each)) for each in packages]
     for name in _texts(build.get("system_packages")):
         spelled = debian_names.spelled(name.strip())
-        if spelled:
+        if spelled and _OF_CUDA.match(spelled):
+            said = f"'{spelled}' is not in Debian; CUDA comes with the packages that need it"
+            found.append(Hint("unused", said, FILE, _line(text, name)))
+        elif spelled:
             found.append(Hint("system", spelled, FILE, _line(text, name)))
     if build.get("gpu") is False:
         found.append(Hint("gpu", "none", FILE, _line(text, "gpu:")))
@@ -89,9 +93,15 @@ def _step(step: str, line: int) -> list[Hint]:
     found += [Hint("index", address, FILE, line) for address in asked.indexes]
     found += [Hint("download", address, FILE, line, name=target) for address, target in asked.downloads]
     found += [Hint("unused", f"not run: {rest[:80]}", FILE, line) for rest in asked.rest]
-    if not found and not _ONLY_COG.fullmatch(step.strip()):
+    if not found and any(_is_missed(each.text) for each in shell.steps(step)):
         found.append(Hint("unused", f"not run: {' '.join(step.split())[:80]}", FILE, line))
     return found
+
+
+def _is_missed(step: str) -> bool:
+    """Whether something may be missing where a step is left out."""
+    fetches = shell.words(step)[:1] in (("curl",), ("wget",), ("git",))
+    return fetches or (not installs.is_housekeeping(step) and _ONLY_COG.fullmatch(step.strip()) is None)
 
 
 def _steps(value: Any) -> list[str]:

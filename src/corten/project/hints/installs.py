@@ -251,6 +251,12 @@ class Installed:
     rest: tuple[str, ...] = ()
 
 
+def is_housekeeping(step: str) -> bool:
+    """Whether a step makes folders, sets modes, cleans up: nothing that an image would miss."""
+    words = shell.words(step)
+    return not words or _is_housekeeping(words)
+
+
 def read(text: str) -> Installed:
     """What the shell's line `text` installs."""
     system: list[str] = []

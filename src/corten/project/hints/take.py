@@ -16,8 +16,6 @@ from corten.values import dataclass
 
 _SHOWN = 6
 _MOST_MODULES = 300
-_BUILDS = ("cog", "Dockerfile")
-"""Files that say how an image is built."""
 _NOT_FOR_RUNNING = re.compile(
     r"(?:pytest|black|flake8|mypy|ruff|pylint|isort|tox|nox|pre-commit|debugpy|awscli|ipykernel|jupyter|jupyterlab|notebook|ipython|"
     r"coverage|twine|build|supervisor|pip-audit|safety|bandit)(?:[-_].*)?"
@@ -120,23 +118,24 @@ def beside(
     """What the hints add beside the command. `chosen` is the source of the command (`""`: none of the hints'); `written` has
     the keys of `[tool.corten]`; `release` is the Debian release of the base, None for another one."""
     said: list[str] = []
-    implied = _implied(hints, packages)
+    builds = _builds(hints, chosen)
+    implied = _implied(hints, builds, packages, said)
     quiet = list(hints.refused)
-    system = _system(hints, written, packages, release, said, quiet)
-    env = _env(hints, chosen, written, said)
+    system = _system(hints, builds, written, packages, release, said, quiet)
+    env = _env(hints, chosen, builds, written, said)
     gpu = None
-    for hint in hints.with_key("gpu", *_BUILDS):
+    for hint in hints.with_key("gpu", *builds):
         pinned = hints.folder.exists("uv.lock")  # it has the builds that it has
         if "gpu" not in written and hint.value == "none" and gpu is None and not pinned:
             gpu = "none"
             said.append(f"packages for CPUs, as {hint.place} has them")
-    for hint in hints.with_key("download", *_BUILDS):
+    for hint in hints.with_key("download", *builds):
         target = f" -o {hint.name}" if hint.name else ""
         what = f"curl -L{target} {hint.text}" if "://" in hint.text else hint.text
         said.append(f"{hint.place} downloads what is not in the project: {what}")
     quiet.extend(
         f"{hint.place} names an index: '--extra-index-url {hint.text}' in the requirements would use it"
-        for hint in hints.with_key("index", *_BUILDS)
+        for hint in hints.with_key("index", *builds)
     )
     for hint in hints.with_key("unused", "Dockerfile", "Procfile", "packages", "app.json"):
         (said if hint.text.startswith(NOT_DONE) else quiet).append(f"{hint.place}: {hint.text}")
@@ -179,15 +178,21 @@ def requirements_files(hints: Hints) -> tuple[tuple[str, ...], str] | None:
     return (files, found[-1].place) if files else None
 
 
+def _builds(hints: Hints, chosen: str) -> tuple[str, ...]:
+    """The files that say how the image of what was chosen is built: cog.yaml, where its predictor is served, says all of it."""
+    return ("cog",) if chosen in ("", "cog") and hints.of("cog") else ("Dockerfile",)
+
+
 def _system(
     hints: Hints,
+    builds: tuple[str, ...],
     written: Mapping[str, object],
     packages: Collection[str],
     release: str | None,
     said: list[str],
     quiet: list[str],
 ) -> list[str]:
-    found = hints.with_key("system", "packages", *_BUILDS)
+    found = hints.with_key("system", "packages", *builds)
     if not found or "system" in written:
         return []
     sources = ", ".join(dict.fromkeys(hint.source for hint in found))
@@ -208,10 +213,12 @@ def _system(
     return list(named.packages)
 
 
-def _env(hints: Hints, chosen: str, written: Mapping[str, object], said: list[str]) -> dict[str, str]:
+def _env(
+    hints: Hints, chosen: str, builds: tuple[str, ...], written: Mapping[str, object], said: list[str]
+) -> dict[str, str]:
     own = written.get("env")
     taken: dict[str, str] = {}
-    sources = ("app.json", *(("compose",) if chosen == "compose" else ()), *_BUILDS)
+    sources = ("app.json", *(("compose",) if chosen == "compose" else ()), *builds)
     by_source: dict[str, list[str]] = {}
     for hint in hints.with_key("env", *sources):
         if hint.name in taken or (isinstance(own, Mapping) and hint.name in own):
@@ -224,15 +231,21 @@ def _env(hints: Hints, chosen: str, written: Mapping[str, object], said: list[st
     return taken
 
 
-def _implied(hints: Hints, packages: Collection[str]) -> list[Implied]:
+def _implied(
+    hints: Hints, builds: tuple[str, ...], packages: Collection[str], said: list[str]
+) -> list[Implied]:
     """Packages that cog.yaml or the Dockerfile installs by name and that are not among the dependencies. Those of an image in FROM come
     without a version, as that may be of another Python, and only where the code imports them."""
     known = {_normal(name.partition("[")[0]) for name in packages}
     found: list[Implied] = []
-    for hint in hints.with_key("requirement", *_BUILDS):
+    for hint in hints.with_key("requirement", *builds):
         match = _NAME.fullmatch(hint.text)
         if match is None or "://" in hint.text or "@" in hint.text:
-            hints.refuse(f"{hint.place} installs '{hint.text[:80]}', which is no name of a package")
+            sentence = f"{hint.place} installs '{hint.text[:80]}', which is no name of a package"
+            if hint.source == "cog.yaml":
+                said.append(f"{sentence}: it is not installed")
+            else:
+                hints.refuse(sentence)
             continue
         name = _normal(match[1])
         if name in known or _NOT_FOR_RUNNING.fullmatch(name):

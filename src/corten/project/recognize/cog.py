@@ -59,7 +59,17 @@ def find(facts: Facts) -> list[Candidate]:
     if train:
         note += f"; '{train[:80]}' is not served: it trains"
     return [
-        Candidate("predictor", Predictor(target), FILE, note, PLATFORM, env=env, writable=True, target=target)
+        Candidate(
+            "predictor",
+            Predictor(target),
+            FILE,
+            note,
+            PLATFORM,
+            env=env,
+            writable=True,
+            source="cog",
+            target=target,
+        )
     ]
 
 
