@@ -36,6 +36,9 @@ LONG = (
     "e2e/test_kill.py",
     "e2e/test_killed_life.py",
     "security/test_host_files.py::test_no_image_depends",
+    "e2e/test_reproducible.py::test_another_folder_user_umask_locale_zone_seed_store_and_no_network[S]",
+    "e2e/test_reproducible.py::test_arm64_is_built_here_and_runs_under_emulation[S]",
+    "e2e/test_reproducible.py::test_the_command_that_shares_layers_shares_them[S]",
     "serve/test_faults_load.py",
     "serve/test_memory.py::test_five_thousand",
 )

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,16 +15,19 @@ import pytest
 from support.command import Corten
 from support.plain_user import as_user, interpreter, plain_user
 
-S = "scikit-learn\npandas\nfastapi\nuvicorn\n"
+# One with compiled modules, scripts and packages that share a layer; and one of the size that people have, which takes long.
+PROJECTS = {"small": "numpy\nfastapi\nuvicorn\n", "S": "scikit-learn\npandas\nfastapi\nuvicorn\n"}
 PREDICT = "def predict(x: float) -> float:\n    return x\n"
 
 
-@pytest.fixture(scope="module")
-def s_project(tmp_path_factory: pytest.TempPathFactory, corten: Corten) -> tuple[Path, str]:
-    """The project S with its lock and its digest, built in the shared store."""
+@pytest.fixture(scope="module", params=PROJECTS)
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, corten: Corten
+) -> tuple[Path, str]:
+    """A project with its lock and its digest, built in the shared store."""
     root = tmp_path_factory.mktemp("s") / "project"
     (root / "pkg").mkdir(parents=True)
-    (root / "requirements.txt").write_text(S)
+    (root / "requirements.txt").write_text(PROJECTS[request.param])
     (root / "predict.py").write_text(PREDICT)
     (root / "pyproject.toml").write_text('[tool.corten]\nname = "s"\n')
     (root / "pkg" / "__init__.py").write_text("x = {'a', 'b', 'c'}\n")
@@ -34,13 +38,12 @@ def s_project(tmp_path_factory: pytest.TempPathFactory, corten: Corten) -> tuple
 
 @pytest.mark.e2e
 def test_another_folder_user_umask_locale_zone_seed_store_and_no_network(
-    s_project: tuple[Path, str], corten: Corten, open_directory: Path
+    built: tuple[Path, str], corten: Corten, open_directory: Path
 ) -> None:
     """Everything that may differ differs at once, and the files come from an offline directory, as a plain user."""
-    root, digest = s_project
+    root, digest = built
     user = plain_user()
-    own = open_directory / "reproducible"
-    own.mkdir()
+    own = Path(tempfile.mkdtemp(dir=open_directory))
     place = own / "other place ü"
     bundle = own / "bundle"
     corten("lock", root, "--download", bundle)
@@ -85,10 +88,13 @@ def test_another_folder_user_umask_locale_zone_seed_store_and_no_network(
 
 @pytest.mark.e2e
 def test_the_command_that_shares_layers_shares_them(
-    s_project: tuple[Path, str], corten: Corten, project: Callable[..., Path]
+    built: tuple[Path, str], corten: Corten, project: Callable[..., Path]
 ) -> None:
     """Another project with the same wheels makes no layer but that of its code; one line changes one layer."""
-    other = project({"requirements.txt": S, "predict.py": PREDICT + f"# {os.urandom(8).hex()}\n"}, "other")
+    listed = (built[0] / "requirements.txt").read_text()
+    other = project(
+        {"requirements.txt": listed, "predict.py": PREDICT + f"# {os.urandom(8).hex()}\n"}, "other"
+    )
     layers = corten.build(other)["layers"]
     assert [layer["title"] for layer in layers if not layer["reused"]] == ["code"]
     again = corten.build(other)
@@ -104,15 +110,16 @@ def test_the_command_that_shares_layers_shares_them(
 
 @pytest.mark.e2e
 def test_arm64_is_built_here_and_runs_under_emulation(
-    s_project: tuple[Path, str], corten: Corten, tmp_path: Path
+    built: tuple[Path, str], corten: Corten, tmp_path: Path
 ) -> None:
-    root, _ = s_project
+    root, _ = built
     arm = tmp_path / "arm"
     shutil.copytree(root, arm)
     corten("build", arm, "--platform", "linux/arm64", "--name", "s-arm64")
     inspected = corten("inspect", "s-arm64", "--format", "config").stdout
     config = json.loads(inspected)
     assert config["architecture"] == "arm64"
+    module = "sklearn" if "scikit-learn" in (root / "requirements.txt").read_text() else "numpy"
     lower = [
         corten.home / "layers" / diff_id[7:] / "fs" for diff_id in reversed(config["rootfs"]["diff_ids"])
     ]
@@ -127,7 +134,7 @@ def test_arm64_is_built_here_and_runs_under_emulation(
         f"cd {tmp_path}/l && mount -t overlay overlay -o lowerdir={':'.join(names)},upperdir={tmp_path}/upper,"
         f"workdir={tmp_path}/work {merged} && touch {merged}/qemu && mount --bind /usr/bin/qemu-aarch64-static {merged}/qemu "
         f"&& exec chroot {merged} /qemu /opt/venv/bin/python -c "
-        "'import platform, sklearn; print(platform.machine(), sklearn.__version__)'"
+        f"'import platform, {module}; print(platform.machine(), {module}.__version__)'"
     )
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("aarch64 "), done.stderr
