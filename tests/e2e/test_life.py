@@ -437,5 +437,5 @@ def test_many_at_once(whole: Commander, command: Commander) -> None:
             )
         ]
     assert len(set(names)) == 50
-    codes = [int(command("wait", name).stdout) for name in names]
+    codes = [int(line) for line in command("wait", *names).stdout.splitlines()]
     assert codes == list(range(50))

@@ -233,40 +233,32 @@ def test_an_image_of_another_platform(command: Commander) -> None:
     command("rmi", "foreign")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        (("-v", "./nowhere:/x"), 2, "the source './nowhere' of a volume does not exist"),
-        (("--mount", "type=bind,source=/nowhere,target=/x"), 2, "the source '/nowhere' of a volume does not exist"),
-        (("-v", "/tmp:/"), 2, "a volume cannot be mounted at '/'"),
-        (("--tmpfs", "/"), 2, "a tmpfs cannot be mounted at '/'"),
-        (("--mount", "type=bind,source=/tmp,target=/"), 2, "a volume cannot be mounted at '/'"),
-        (("--device", "/dev/nowhere"), 2, "the device '/dev/nowhere' is not there"),
-        (("--device", "example.com/gpu=0"), 125, "no CDI specification of 'example.com/gpu'"),
-        (("--memory", "1m"), 2, "a container cannot run with '1m' of memory"),
-        (("--pids-limit", "0"), 2, "'0' is not a number of processes"),
-        (("--ulimit", "nofile=1:99999999999"), 2, "above what this process may set"),
-        (("--name", "a/b"), 2, "'a/b' is not a container's name"),
-        (("--name", "a.lock"), 2, "'a.lock' is not a container's name"),
-        (("--name", "life-taken"), 2, "a container called 'life-taken' is running"),
-        (("--restart", "always"), 2, "are for detached containers"),
-    ],
-)  # fmt: skip
-def test_what_is_asked_wrongly(
-    command: Commander, taken: str, arguments: tuple[str, ...], code: int, says: str
-) -> None:
-    done = command("run", *arguments, "runner", "--", "true", code=code)
-    assert says in done.stderr
-    assert "hint: " in done.stderr
-    assert "Traceback" not in done.stderr
-    assert set(command.list()) == {taken}
+ASKED_WRONGLY: list[tuple[tuple[str, ...], int, str]] = [
+    (("-v", "./nowhere:/x"), 2, "the source './nowhere' of a volume does not exist"),
+    (("--mount", "type=bind,source=/nowhere,target=/x"), 2, "the source '/nowhere' of a volume does not exist"),
+    (("-v", "/tmp:/"), 2, "a volume cannot be mounted at '/'"),
+    (("--tmpfs", "/"), 2, "a tmpfs cannot be mounted at '/'"),
+    (("--mount", "type=bind,source=/tmp,target=/"), 2, "a volume cannot be mounted at '/'"),
+    (("--device", "/dev/nowhere"), 2, "the device '/dev/nowhere' is not there"),
+    (("--device", "example.com/gpu=0"), 125, "no CDI specification of 'example.com/gpu'"),
+    (("--memory", "1m"), 2, "a container cannot run with '1m' of memory"),
+    (("--pids-limit", "0"), 2, "'0' is not a number of processes"),
+    (("--ulimit", "nofile=1:99999999999"), 2, "above what this process may set"),
+    (("--name", "a/b"), 2, "'a/b' is not a container's name"),
+    (("--name", "a.lock"), 2, "'a.lock' is not a container's name"),
+    (("--name", "life-taken"), 2, "a container called 'life-taken' is running"),
+    (("--restart", "always"), 2, "are for detached containers"),
+]  # fmt: skip
 
 
-@pytest.fixture
-def taken(command: Commander) -> str:
-    if "life-taken" not in command.list():
-        start(command, "life-taken", "sleep", "100")
-    return "life-taken"
+def test_what_is_asked_wrongly(command: Commander) -> None:
+    start(command, "life-taken", "sleep", "100")
+    for arguments, code, says in ASKED_WRONGLY:
+        done = command("run", *arguments, "runner", "--", "true", code=code)
+        assert says in done.stderr
+        assert "hint: " in done.stderr
+        assert "Traceback" not in done.stderr
+        assert set(command.list()) == {"life-taken"}, arguments
 
 
 @pytest.mark.parametrize("detached", [(), ("-d",)], ids=["foreground", "detached"])
