@@ -36,11 +36,13 @@ LONG = (
     "e2e/test_kill.py",
     "e2e/test_killed_life.py",
     "security/test_host_files.py::test_no_image_depends",
+    "e2e/test_life_edges.py::test_fifty_at_once_in_the_foreground",
     "e2e/test_reproducible.py::test_another_folder_user_umask_locale_zone_seed_store_and_no_network[S]",
     "e2e/test_reproducible.py::test_arm64_is_built_here_and_runs_under_emulation[S]",
     "e2e/test_reproducible.py::test_the_command_that_shares_layers_shares_them[S]",
     "serve/test_faults_load.py",
     "serve/test_memory.py::test_five_thousand",
+    "serve/test_protocol_contract.py::test_no_request_that_the_document_describes_is_a_failure",
 )
 """Tests that take longest: `make test-long` and `make test-all` run them, `make test` does not, continuous integration runs all."""
 

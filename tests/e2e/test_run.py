@@ -17,7 +17,6 @@ import pytest
 
 from corten.store.store import Store
 from support.command import Corten
-from support.plain_user import plain_user
 from support.runner import Plain
 
 pytestmark = pytest.mark.e2e
@@ -76,9 +75,7 @@ def test_plain_users_are_isolated(plain: Plain) -> None:
 
 
 def test_a_plain_user_writes_to_a_mounted_folder_as_itself(plain: Plain, open_directory: Path) -> None:
-    user = plain_user(
-        "corten-plain" if "65532" in plain("run", "runner", "--", "id", "-u").stdout else "corten-nosub"
-    )
+    user = plain.user
     shared = open_directory / f"shared-{user.pw_name}"
     shared.mkdir()
     os.chown(shared, user.pw_uid, user.pw_gid)

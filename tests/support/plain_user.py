@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import subprocess
@@ -13,7 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def plain_user(name: str = "corten-plain", *, subuids: bool = True) -> pwd.struct_passwd:
-    """The user `name`, made when it is not there (as root), with ranges of subordinate ids or without."""
+    """The user `name`, made when it is not there (as root), with ranges of subordinate ids or without. Every test must say the same
+    of one name: others use it at the same time."""
+    lock = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _plain_user(name, subuids)
+    finally:
+        os.close(lock)
+
+
+def _plain_user(name: str, subuids: bool) -> pwd.struct_passwd:
     try:
         user = pwd.getpwnam(name)
     except KeyError:
