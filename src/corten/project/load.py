@@ -162,9 +162,10 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         unlisted = needed.unlisted(entry, implied)
     notes += needed.notes(implied)
     _refuse_shell_without_one(entry, chosen.base)
+    name = settings.name or normal_name(str(table.get("name") or root.name))
     return Project(
         root=root,
-        name=settings.name or normal_name(str(table.get("name") or root.name)),
+        name=name,
         entry=entry,
         dependencies=found.dependencies,
         platforms=settings.platforms or (Platform.host(),),
@@ -182,7 +183,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         gpu=settings.gpu or beside.gpu or "auto",
         network=settings.network or "none",
         shm_size=settings.shm_size,
-        volumes=settings.volumes,
+        volumes=settings.volumes or _of_project(beside.volumes, name),
         ready=_ready(settings.ready, entry) or (candidate.ready if candidate else None),
         labels=settings.labels,
         strict=settings.strict,
@@ -296,11 +297,21 @@ def _beside(
 
     written = {
         name: value
-        for name, value in (("system", settings.system), ("env", settings.env), ("gpu", settings.gpu))
+        for name, value in (
+            ("system", settings.system),
+            ("env", settings.env),
+            ("gpu", settings.gpu),
+            ("volumes", settings.volumes),
+        )
         if value
     }
     release = base.removeprefix("debian:").removesuffix("-minimal") if base.startswith("debian:") else None
     return take.beside(hints, candidate.source if candidate else "", written, needed.listed, release)
+
+
+def _of_project(volumes: dict[str, str], project: str) -> dict[str, str]:
+    """A compose file's volumes by names of their own: its names count for its project alone, and Corten's for the whole store."""
+    return {f"{project}-{name}"[:64].rstrip("-_."): target for name, target in volumes.items()}
 
 
 def _merged(one: tuple[Implied, ...], other: tuple[Implied, ...]) -> tuple[Implied, ...]:

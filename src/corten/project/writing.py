@@ -40,7 +40,7 @@ predict = "predict:ReadingTime"
 }
 """The files of `corten init --example`."""
 
-_BESIDE = ("system packages", "variables", "packages for", "requirements from", "left out of")
+_BESIDE = ("system packages", "variables", "volumes", "packages for", "requirements from", "left out of")
 """How notes begin that are about neither what runs, nor the dependencies, nor the Python."""
 _SUGGESTED = ("models", "system", "env", "exclude", "platforms", "gpu")
 
@@ -91,6 +91,7 @@ def _given(project: Project) -> list[str]:
         ("workdir", project.workdir if project.workdir != "/app" else "", "command from"),
         ("system", project.system, "system packages from"),
         ("env", project.env, "variables from"),
+        ("volumes", project.volumes, "volumes from"),
         ("gpu", project.gpu if project.gpu != "auto" else "", "packages for CPUs"),
     ):
         if not value:

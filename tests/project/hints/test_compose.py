@@ -92,6 +92,32 @@ def test_a_working_directory_in_a_bind_mount_is_a_folder_of_the_project(opened: 
     assert listed(found, "env", "needs-env") == [("env", "X", "1"), ("needs-env", "TOKEN", "TOKEN")]
 
 
+def test_paths_of_a_service_lead_back_through_its_mounts(opened: Opened) -> None:
+    text = (
+        "services:\n  web:\n    build: .\n    command: python /code/site/manage.py runserver 0.0.0.0:8000\n    volumes: ['.:/code', './w:/weights:ro', 'data:/data']\n"
+        "    environment: {PYTHONPATH: '/code:/code/lib', WEIGHTS: /weights/m.pt, DATA: /data/x}\n"
+    )
+    found = compose.read(
+        opened(
+            {
+                "compose.yaml": text,
+                "Dockerfile": "FROM python:3.8\nWORKDIR /code\nCOPY site /code/\n",
+                "site/manage.py": "",
+                "w/m.pt": "",
+                "lib/a.py": "",
+            }
+        )
+    )
+    (command,) = [hint for hint in found if hint.key == "command"]
+    assert (command.text, command.folder) == ("python site/manage.py runserver 0.0.0.0:8000", "")
+    assert listed(found, "env") == [
+        ("env", "PYTHONPATH", "/app/lib"),
+        ("env", "WEIGHTS", "/app/w/m.pt"),
+        ("env", "DATA", "/data/x"),
+    ]
+    assert listed(found, "volume") == [("volume", "data", "/data")]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -346,6 +346,44 @@ def test_a_step_that_is_not_done_is_said(folder: Make) -> None:
     )
 
 
+def test_a_dockerfile_that_puts_two_folders_into_one(folder: Callable[..., Path]) -> None:
+    docker = "FROM python:3.11\nWORKDIR /app\nCOPY api/ ./\nCOPY models ./models\nCMD {}\n"
+    app = f"import helper\n{FLASK}model = open('models/m.txt').read()\n"
+    files: dict[str, str | bytes] = {
+        "api/app.py": app,
+        "api/helper.py": "",
+        "models/m.txt": "",
+        "requirements.txt": "flask",
+    }
+    for name, command, expected, env in (
+        ("script", "python app.py", "python api/app.py", {"PYTHONPATH": "/app/api"}),
+        ("server", "gunicorn app:app", "gunicorn app:app", {"PYTHONPATH": "/app/api"}),
+    ):
+        project = load(folder({**files, "Dockerfile": docker.format(command)}, name))
+        assert (argv(project), project.workdir, project.env) == (expected, "/app", env)
+    own = {**files, "Dockerfile": docker.format("python app.py"), "api/models/m.txt": "", "api/app.py": app}
+    assert (load(folder(own, "own")).workdir) == "/app/api"
+
+
+def test_paths_of_an_image_lead_back_to_the_project(folder: Make) -> None:
+    text = (
+        "FROM python:3.11\nWORKDIR ./service\nCOPY ./grpc_service ./service/grpc_service\nENV PYTHONPATH ${PYTHONPATH}:./service\n"
+        'ENTRYPOINT ["python"]\nCMD ["./service/grpc_service/service.py"]\n'
+    )
+    project = load(folder({"Dockerfile": text, "grpc_service/service.py": "", "other.py": ""}))
+    assert (argv(project), project.workdir, project.env) == ("python grpc_service/service.py", "/app", {})
+
+
+def test_volumes_of_a_compose_file_get_names_of_the_project(folder: Make) -> None:
+    text = (
+        "services:\n  web:\n    build: .\n    command: python x.py\n"
+        "    volumes: [data:/srv/data, {type: volume, source: logs, target: /logs}, './a:/a', /anonymous]\n"
+    )
+    project = load(folder({"compose.yaml": text, "x.py": "", "pyproject.toml": "[project]\nname = 'shop'\n"}))
+    assert project.volumes == {"shop-data": "/srv/data", "shop-logs": "/logs"}
+    assert "volumes from compose.yaml: data at /srv/data, logs at /logs" in project.taken
+
+
 def test_a_folder_with_its_code_below_is_a_project_where_its_dockerfile_says_so(
     folder: Callable[..., Path],
 ) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 from corten.errors import FormatError
 from corten.project.hints import docker, documents, names, shell, variables
 from corten.project.hints.hint import MOST_HINTS, Hint, Reads
+from corten.project.hints.places import Places
+from corten.project.kinds import VOLUME
+from corten.values import replace
 
 SERVICES = {
     "postgres": "PostgreSQL",
@@ -124,34 +127,29 @@ def _of_service(
     if context.startswith(("/", "..")) or "://" in written:
         return []
     path = posixpath.normpath(posixpath.join(context, file or "Dockerfile"))
-    of_image: tuple[Hint, ...] = ()
     inner = folder.text(path) if not path.startswith("..") else None
-    if inner is not None:
-        of_image = docker.read_text(folder, path, inner, context, target, arguments)
-        if any(hint.key == "unused" and "not for Python" in hint.text for hint in of_image):
-            return []
+    image = docker.built(folder, inner, context, target, arguments) if inner is not None else None
+    of_image = docker.hints_of(image, path, folder, context) if image is not None else ()
+    if image is not None and image.foreign:
+        return []
     at = documents.line_of(text, f"{name}:", "build:")
-    command = _command(name, service, text, source, folder, of_image, context)
-    hints: list[Hint] = [command] if command is not None else []
-    if command is None:
-        hints += [
-            Hint(
-                "command",
-                hint.value,
-                hint.source,
-                hint.line,
-                name=name,
-                folder=hint.folder,
-                env=hint.env,
-                note=hint.note,
-            )
-            for hint in of_image
-            if hint.key == "command"
-        ]
+    places = image.places if image is not None else Places((), folder)
+    workdir = str(service.get("working_dir") or (image.stage.workdir if image is not None else "/"))
+    if image is None:
+        places.mount(workdir, context)
+    for volume in service.get("volumes") or []:
+        here, _, there = str(volume).partition(":") if isinstance(volume, str) else ("", "", "")
+        own = posixpath.normpath(posixpath.join(posixpath.dirname(source), here))
+        there = there.partition(":")[0].rstrip("/")
+        if here.startswith(".") and there.startswith("/") and not own.startswith(".."):
+            places.mount(there, "" if own == "." else own)
+    hints = _command(name, service, text, source, folder, workdir, places)
+    if not hints:
+        hints += [replace(hint, name=name) for hint in of_image if hint.key == "command"]
     if hints and path not in names.DOCKERFILE:
         # The Dockerfile that this service names counts as the project's, where no other does.
         hints += [hint for hint in of_image if hint.key not in ("command", "port")]
-    hints += _of_environment(name, service, services, text, source)
+    hints += _of_environment(name, service, services, text, source, workdir, places)
     for port in service.get("ports") or []:
         number = (
             str(port.get("target") if isinstance(port, dict) else port).partition("/")[0].rpartition(":")[2]
@@ -160,6 +158,11 @@ def _of_service(
             hints.append(
                 Hint("port", number, source, documents.line_of(text, f"{name}:", "ports:"), name=name)
             )
+    for volume in service.get("volumes") or []:
+        kept = _named_volume(volume)
+        if kept is not None:
+            line = documents.line_of(text, f"{name}:", "volumes:", kept[0])
+            hints.append(Hint("volume", places.translated(kept[1], docker.ROOT), source, line, name=kept[0]))
     for env_file in _listed(service.get("env_file")):
         if not folder.exists(posixpath.normpath(env_file)):
             hints.append(
@@ -174,14 +177,14 @@ def _command(
     text: str,
     source: str,
     folder: Reads,
-    of_image: tuple[Hint, ...],
-    context: str,
-) -> Hint | None:
+    workdir: str,
+    places: Places,
+) -> list[Hint]:
     written = service.get("command")
     entry = service.get("entrypoint")
-    if not written and not entry:
-        return None
     parts: list[Any] = [part for part in (entry, written) if part]
+    if not parts:
+        return []
     if any(isinstance(part, list) for part in parts):
         words: list[str] = []
         for part in parts:
@@ -189,50 +192,50 @@ def _command(
         line = shell.cleaned([_filled(word, {}, keep=True) for word in words])
     else:
         line = shell.cleaned(_filled(" ".join(str(part) for part in parts), {}, keep=True))
-    if line is None:
-        return None
     at = documents.line_of(text, f"{name}:", "command:" if written else "entrypoint:")
-    home = next((hint.folder for hint in of_image if hint.key == "command"), context)
-    inner = posixpath.normpath(posixpath.join(home, service_folder(service, context, home), line.folder))
-    if inner.startswith(("/", "..")):
-        inner = home
-    inner = "" if inner == "." else inner
-    note = f"without {', '.join(line.dropped)}" if line.dropped else ""
-    argv = shell.with_shell(line.argv, folder, inner)
-    return Hint("command", argv, source, at, name=name, folder=inner, env=line.env, note=note)
+    found = docker.choose(line, source, at, workdir, places, folder)
+    return [replace(hint, name=name) for hint in found]
 
 
-def service_folder(service: Mapping[str, Any], context: str, home: str) -> str:
-    """The folder, relative to `home`, that `working_dir` stands for by a bind mount of the project; `""` where none says."""
-    workdir = str(service.get("working_dir") or "")
-    if not workdir:
-        return ""
-    for volume in service.get("volumes") or []:
-        if isinstance(volume, str) and volume.startswith("."):
-            here, _, there = volume.partition(":")
-            there = there.partition(":")[0].rstrip("/")
-            if there and (workdir == there or workdir.startswith(f"{there}/")):
-                path = posixpath.normpath(posixpath.join(here, workdir[len(there) :].lstrip("/") or "."))
-                return posixpath.relpath(path, home or ".")
-    return ""
+def _named_volume(volume: Any) -> tuple[str, str] | None:
+    """The name and the place of a named volume, in its short or long form; None for a mount of files."""
+    if isinstance(volume, dict):
+        name, target = str(volume.get("source") or ""), str(volume.get("target") or "")
+        if volume.get("type") != "volume":
+            return None
+    else:
+        name, _, rest = str(volume).partition(":")
+        target = rest.partition(":")[0]
+    if not re.fullmatch(VOLUME, name) or not target.startswith("/") or posixpath.normpath(target) == "/":
+        return None
+    return name, posixpath.normpath(target)
 
 
 def _of_environment(
-    name: str, service: Mapping[str, Any], services: Mapping[str, Any], text: str, source: str
+    name: str,
+    service: Mapping[str, Any],
+    services: Mapping[str, Any],
+    text: str,
+    source: str,
+    workdir: str,
+    places: Places,
 ) -> list[Hint]:
     hints = []
     others = [other for other in services if other != name]
     for key, value in list(_pairs(service.get("environment")).items())[:MOST_HINTS]:
         if not re.fullmatch(r"[A-Za-z_]\w*", key) or variables.is_of_tools(key):
             continue
-        if key == "PORT" or (key == "PYTHONPATH" and not re.fullmatch(r"/app(?:/[\w./-]+)?", value or "")):
+        if key == "PORT":
             continue
         at = documents.line_of(text, f"{name}:", "environment:", key)
         if value is None or (value and not _filled(value, {})) or variables.is_placeholder(value):
             hints.append(Hint("needs-env", key, source, at, name=key))
             continue
         filled = _filled(value, {})
-        if any(re.search(rf"(?:^|//|@){re.escape(other)}(?:$|[:/])", filled) for other in others):
+        if key == "PYTHONPATH":
+            kept = docker.import_path(filled, workdir, places)
+            hints += [Hint("env", kept, source, at, name=key)] if kept else []
+        elif any(re.search(rf"(?:^|//|@){re.escape(other)}(?:$|[:/])", filled) for other in others):
             hints.append(Hint("unused", f"{key} names another service of the file", source, at, name=key))
         elif re.search(_VARIABLE, value) and _needed(value):
             hints.append(Hint("needs-env", key, source, at, name=key))
@@ -241,7 +244,7 @@ def _of_environment(
                 Hint("needs-env", key, source, at, name=key, note="its value stays out of the image")
             )
         else:
-            hints.append(Hint("env", filled, source, at, name=key))
+            hints.append(Hint("env", places.translated(filled, docker.ROOT), source, at, name=key))
     return hints
 
 

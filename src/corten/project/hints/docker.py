@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from corten.project.hints import debian_names, dockerfile, images, installs, names, programs, shell, variables
 from corten.project.hints.dockerfile import Stage
 from corten.project.hints.hint import NOT_DONE, Hint, Reads
 from corten.project.hints.places import Places
+from corten.values import dataclass
 
 ROOT = "/app"
 """Where the project's files are in Corten's image."""
@@ -43,29 +44,52 @@ def read(folder: Reads) -> tuple[Hint, ...]:
     return read_text(folder, found[0], found[1]) if found else ()
 
 
-def read_text(
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a Dockerfile comes to: its last stage, the image below it, and where its files come from."""
+
+    stage: Stage
+    base: images.Implied
+    places: Places
+    foreign: bool
+
+
+def built(
     folder: Reads,
-    source: str,
     text: str,
     context: str = "",
     target: str = "",
-    arguments: dict[str, str] | None = None,
-) -> tuple[Hint, ...]:
-    """The hints of the Dockerfile `source` with the contents `text`, built in the project's folder `context` up to the stage
-    `target` with the build arguments `arguments`."""
+    arguments: Mapping[str, str] | None = None,
+) -> Built | None:
+    """The Dockerfile with the contents `text`, built in the project's folder `context` up to the stage `target` with the build
+    arguments `arguments`; None where it has no stage."""
     instructions = dockerfile.parse(text)
     if target:
         instructions = _until(instructions, target)
     stage = dockerfile.last_stage(instructions, arguments or {})
     if stage is None:
-        return ()
+        return None
+    system_python = any(
+        debian_names.is_python(name) for run in stage.runs for name in installs.read(run.text).system
+    )
+    base = images.implied(stage.image, system_python)
+    places = Places(stage.copied, folder, context, stage.workdir)
+    return Built(stage, base, places, base.foreign and not system_python)
+
+
+def read_text(folder: Reads, source: str, text: str) -> tuple[Hint, ...]:
+    """The hints of the Dockerfile `source` with the contents `text`, built in the project's folder."""
+    found = built(folder, text)
+    return hints_of(found, source, folder) if found is not None else ()
+
+
+def hints_of(image: Built, source: str, folder: Reads, context: str = "") -> tuple[Hint, ...]:
+    """The hints of a Dockerfile that is read already."""
+    stage, base, places = image.stage, image.base, image.places
+    if image.foreign:
+        return (Hint("unused", f"it is for '{stage.image}', not for Python", source, stage.image_line),)
     runs = [(run, installs.read(run.text)) for run in stage.runs]
     others = [(run, installs.read(run.text)) for run in stage.other_runs]
-    system_python = any(debian_names.is_python(name) for _, installed in runs for name in installed.system)
-    base = images.implied(stage.image, system_python)
-    if base.foreign and not system_python:
-        return (Hint("unused", f"it is for '{stage.image}', not for Python", source, stage.image_line),)
-    places = Places(stage.copied, folder, context, stage.workdir)
     hints: list[Hint] = []
     conda_python = next((found.python for _, found in [*runs, *others] if found.python), None)
     python = conda_python or base.python
@@ -236,63 +260,70 @@ def _of_env(stage: Stage, source: str, places: Places) -> list[Hint]:
             note = "its value stays out of the image" if variables.looks_real(value) else ""
             hints.append(Hint("needs-env", name, source, line, name=name, note=note))
         elif name == "PYTHONPATH":
-            paths = [places.translated(path, ROOT) for path in value.split(":") if path.startswith("/")]
-            kept = [
-                path
-                for path in dict.fromkeys(paths)
-                if path.startswith(ROOT) and path not in (ROOT, f"{ROOT}/src")
-            ]
+            kept = import_path(value, stage.workdir, places)
             if kept:
-                hints.append(Hint("env", ":".join(kept), source, line, name=name))
+                hints.append(Hint("env", kept, source, line, name=name))
         else:
             hints.append(Hint("env", places.translated(value, ROOT), source, line, name=name))
     return hints
 
 
+def import_path(value: str, workdir: str, places: Places) -> str:
+    """`PYTHONPATH` with the project's folders in Corten's image, without those that are on the import path anyway."""
+    kept: dict[str, None] = {}
+    for path in value.split(":"):
+        if not path or "$" in path:
+            continue
+        path = posixpath.join(workdir, path)
+        inner = places.project_path(path)
+        if inner is None:
+            inner = next(iter(places.homes(path)), None)
+        if inner:
+            kept[posixpath.join(ROOT, inner)] = None
+    return ":".join(path for path in kept if path not in (ROOT, f"{ROOT}/src"))
+
+
 def _command(stage: Stage, base: images.Implied, source: str, places: Places, folder: Reads) -> list[Hint]:
     start = stage.entrypoint or stage.cmd
     if start is None:
-        if base.command:
-            homes = places.homes("/app") or [""]
-            return _choose(shell.cleaned(base.command), source, stage.image_line, homes, places, folder)
-        return []
+        if not base.command:
+            return []
+        return choose(shell.cleaned(base.command), source, stage.image_line, "/app", places, folder)
+    at = start.line
+    value = start.value
     if stage.entrypoint is not None and stage.cmd is not None and not isinstance(stage.entrypoint.value, str):
-        after = (
-            stage.cmd.value if not isinstance(stage.cmd.value, str) else ("/bin/sh", "-c", stage.cmd.value)
+        after = stage.cmd.value
+        value = (
+            *stage.entrypoint.value,
+            *(("/bin/sh", "-c", after) if isinstance(after, str) else after),
         )
-        line = _line((*stage.entrypoint.value, *after), places)
         at = stage.cmd.line
-    else:
-        line = _line(start.value, places)
-        at = start.line
-    homes = places.homes(stage.workdir)
-    return _choose(line, source, at, homes, places, folder)
+    return choose(shell.cleaned(value), source, at, stage.workdir, places, folder)
 
 
-def _line(value: tuple[str, ...] | str, places: Places) -> shell.Line | None:
-    """The command as a line, without a script in front that only starts its arguments."""
-    return shell.cleaned(value)
-
-
-def _choose(
-    line: shell.Line | None, source: str, at: int, homes: Sequence[str], places: Places, folder: Reads
+def choose(
+    line: shell.Line | None, source: str, at: int, workdir: str, places: Places, folder: Reads
 ) -> list[Hint]:
-    """The command with the folder of the project in which what it starts is found."""
+    """The command `line`, which starts in the image's folder `workdir`, with the folder of the project in which what it starts is
+    found."""
     if line is None:
         return []
     fallback: Hint | None = None
-    for home in dict.fromkeys([*homes, ""]):
+    inside = posixpath.join(workdir, line.folder)
+    homes = list(dict.fromkeys([*places.homes(workdir), ""]))
+    for mapped, home in [(False, home) for home in homes] + [(True, home) for home in homes]:
         cwd = _cwd(line.folder, home, places)
         if cwd is None:
             continue
-        argv = tuple(_translated(word, cwd, places) for word in line.argv)
+        argv = tuple(_translated(word, cwd, inside if mapped else None, places, folder) for word in line.argv)
         if argv[:2] == ("/bin/sh", "-c"):
             argv = (*argv[:2], places.translated(line.argv[2], ROOT))
         argv = shell.with_shell(argv, folder, cwd)
         program = programs.classify(argv, folder, cwd)
         env = tuple((name, places.translated(text, ROOT)) for name, text in line.env)
         note = f"without {', '.join(line.dropped)}" if line.dropped else ""
-        hint = Hint("command", argv, source, at, folder=cwd, env=env, note=note)
+        others = tuple(other for other in places.homes(workdir) if other != cwd) if not line.folder else ()
+        hint = Hint("command", argv, source, at, folder=cwd, env=env, note=note, others=others)
         if program.starts not in ("absent", "nothing", "foreign"):
             return [hint]
         fallback = fallback or hint
@@ -308,11 +339,16 @@ def _cwd(inner: str, home: str, places: Places) -> str | None:
     return None if path.startswith("..") else "" if path == "." else path
 
 
-def _translated(word: str, cwd: str, places: Places) -> str:
-    """A word that is an absolute path of the project, relative to `cwd`; with an option in front (`--config=/code/x.py`) too."""
+def _translated(word: str, cwd: str, inside: str | None, places: Places, folder: Reads) -> str:
+    """A word that is a path of the project, relative to `cwd`; with an option in front (`--config=/code/x.py`) too. A relative path
+    counts from the image's folder `inside`, where that is given and the path is not one of the project's as it stands."""
     option, sign, path = word.partition("=") if word.startswith("-") else ("", "", word)
     if not path.startswith("/"):
-        return word
+        if inside is None or option or not ("/" in path or path.endswith((".py", ".sh"))) or "://" in path:
+            return word
+        if folder.exists(posixpath.normpath(posixpath.join(cwd, path))):
+            return word
+        path = posixpath.join(inside, path)
     inner = places.project_path(path)
     if inner is None:
         return word

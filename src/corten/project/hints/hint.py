@@ -18,7 +18,7 @@ Key = Literal[
     "env",
     "needs-env",
     "needs-service",
-    "workdir",
+    "volume",
     "port",
     "index",
     "requirement",
@@ -51,6 +51,8 @@ class Hint:
     folder: str = ""
     env: tuple[tuple[str, str], ...] = ()
     note: str = ""
+    others: tuple[str, ...] = ()
+    """Further folders of the project that lie in the one that a command runs in (of a Dockerfile that puts several into one)."""
 
     @property
     def text(self) -> str:
@@ -73,6 +75,7 @@ class Taken:
     system: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     gpu: str | None = None
+    volumes: dict[str, str] = field(default_factory=dict)
     implied: tuple[Implied, ...] = ()
     said: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()

@@ -51,6 +51,11 @@ class Places:
             target = f"{copy.target.rstrip('/')}/{posixpath.basename(source)}" if into else copy.target
             self._files.append((target, source))
 
+    def mount(self, target: str, source: str) -> None:
+        """Put the project's folder or file `source` at `target`, above what is there."""
+        place = self._folders if self._folder.has_folder(source) else self._files
+        place.append((target, source))
+
     def project_path(self, path: str) -> str | None:
         """The file or folder of the project that lies at `path` in the image; None where none does."""
         path = "/" + posixpath.normpath(path).strip("/")

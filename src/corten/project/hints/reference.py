@@ -31,6 +31,8 @@ Of several equal applications in the code the one counts that the editor's file,
 - What only prepares is left out: `pip install …`, `source venv/bin/activate`, `echo`. So are programs that only start another one
   (`exec`, `poetry run`, `pipenv run`, `uv run`, `conda run -n x`, `sudo`, `tini --`, `bash -c`), and what is for development: `--reload`, `--debug`, `fastapi dev`, `-m debugpy`.
 - `cd x && …`, `A=b …`, `WORKDIR`, and where `COPY` puts which folder become the working directory below `/app` and the command's variables.
+- Where a Dockerfile puts several folders into one, the command runs in the one in which the files are that its code names; paths of the image
+  lead back to the project, through `COPY` and through a compose file's mounts.
 - A fixed port and `--host 127.0.0.1` stay: Corten finds the port that the program opens. `${{PORT:-8000}}` becomes `$PORT`.
 - A program that no dependency brings is added: `adds gunicorn: the command from Procfile:2 runs it`.
 - A command that starts nothing of the project is not taken: a shell, `sleep infinity`, a notebook, a file that is not there, a program that

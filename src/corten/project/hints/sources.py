@@ -47,7 +47,7 @@ SOURCES: tuple[Source, ...] = (
         "compose:read",
         65,
         "`compose.yaml`, `docker-compose.yml`: the services that are built from the project",
-        "`command`, `environment`, the names of variables that must be set, and databases, queues and stores beside them",
+        "`command`, `environment`, named volumes, the names of variables that must be set, and databases, queues and stores beside them",
         names.COMPOSE,
     ),
     Source(

@@ -123,6 +123,15 @@ def beside(
     quiet = list(hints.refused)
     system = _system(hints, builds, written, packages, release, said, quiet)
     env = _env(hints, chosen, builds, written, said)
+    volumes: dict[str, str] = {}
+    for hint in (
+        hints.with_key("volume", "compose") if chosen == "compose" and "volumes" not in written else ()
+    ):
+        if hint.text not in volumes.values():
+            volumes.setdefault(hint.name, hint.text)
+    if volumes:
+        listed = ", ".join(f"{name} at {target}" for name, target in volumes.items())
+        said.append(f"volumes from {hints.with_key('volume', 'compose')[0].source}: {listed}")
     gpu = None
     for hint in hints.with_key("gpu", *builds):
         pinned = hints.folder.exists("uv.lock")  # it has the builds that it has
@@ -145,7 +154,7 @@ def beside(
         for hint in [*hints.with_key("release", "Procfile", "app.json")]
     )
     said += _other_commands(hints, chosen)
-    return Taken(tuple(system), env, gpu, tuple(implied), tuple(said), tuple(dict.fromkeys(quiet)))
+    return Taken(tuple(system), env, gpu, volumes, tuple(implied), tuple(said), tuple(dict.fromkeys(quiet)))
 
 
 def needs(hints: Hints, env: Collection[str]) -> list[str]:
@@ -317,6 +326,14 @@ def _in_folder(hint: Hint) -> str:
         else f"sh -c {shell.quoted(hint.value[2])}"
     )
     return f"sh -c {shell.quoted(f'cd {hint.folder} && {command}')}" if hint.folder else command
+
+
+def shown(hint: Hint) -> str:
+    """The command in a line."""
+    value = hint.value
+    if isinstance(value, str):
+        return value
+    return value[2] if value[:2] == ("/bin/sh", "-c") and len(value) > 2 else " ".join(value)
 
 
 def _short(hint: Hint) -> str:

@@ -67,7 +67,7 @@ def ambiguous(found: Sequence[Candidate], facts: Facts, shown: str = ".") -> Pro
         frozenset(kinds), "things to run"
     )
     named = ", ".join(f"'{item.target or item.path}' in '{item.path}'" for item in found)
-    homes = [locate.home(facts.folder, item.path) for item in found]
+    homes = [locate.home(facts.folder, item.file or item.path) for item in found]
     if not any(homes) and not locate.lists_requirements(facts.folder, ""):
         homes = [item.cwd if item.path.startswith(f"{item.cwd}/") else "" for item in found]
     if all(homes) and len(set(homes)) == len(homes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def procfile_read(facts: Facts) -> list[Candidate]:
         from corten.project.hints import take
 
         found = [
-            _candidate(service, "Procfile", WORKER, "worker")
+            _candidate(facts, service, "Procfile", WORKER, "worker")
             for service in take.workers(facts.hints, facts.scripts, facts.packages)
         ]
     return found
@@ -95,7 +96,7 @@ def as_started(facts: Facts, candidate: Candidate) -> Candidate:
     for source in _WEAKER:
         found = _starting(facts, source, {candidate.path})
         if found:
-            hinted = _candidate(found[candidate.path], source, candidate.strength)
+            hinted = _candidate(facts, found[candidate.path], source, candidate.strength)
             return replace(
                 candidate,
                 entry=hinted.entry,
@@ -120,10 +121,12 @@ def _of(facts: Facts, source: str) -> list[Candidate]:
     from corten.project.hints import take
 
     found = take.services(facts.hints, source, facts.scripts, facts.packages)
-    return [_candidate(service, source, strength_of(source)) for service in found]
+    return [_candidate(facts, service, source, strength_of(source)) for service in found]
 
 
-def _candidate(service: Service, source: str, strength: int, kind: Kind = "command") -> Candidate:
+def _candidate(
+    facts: Facts, service: Service, source: str, strength: int, kind: Kind = "command"
+) -> Candidate:
     """A script is served because a file says so, but for one that trains, by its name."""
     from corten.project.hints import take
 
@@ -134,17 +137,41 @@ def _candidate(service: Service, source: str, strength: int, kind: Kind = "comma
     elif take.is_training(service) and source != "Procfile":
         kind = "script"
     changed = f" ({hint.note})" if hint.note else ""
+    argv, cwd, env = _placed(facts, service)
     return Candidate(
         kind,
-        Command(hint.value),
+        Command(argv),
         hint.source,
-        f"command from {hint.place}{changed}: {' '.join(hint.value)}",
+        f"command from {hint.place}{changed}: {take.shown(hint)}",
         strength,
-        cwd=hint.folder,
+        cwd=cwd,
         requires=service.requires,
         reason=f"the command from {hint.place} runs it",
-        env=dict(hint.env),
+        env=env,
         source=source,
         file=service.program.file or (f"{hint.folder}/." if hint.folder else ""),
         target=hint.name or " ".join(hint.value),
     )
+
+
+def _placed(facts: Facts, service: Service) -> tuple[tuple[str, ...], str, dict[str, str]]:
+    """The command, its working directory and its variables. Where a Dockerfile puts several folders of the project into one, it is
+    the folder in which the files are that the code names; imports count from the command's own all the same."""
+    hint = service.hint
+    assert not isinstance(hint.value, str)
+    env = dict(hint.env)
+    if not hint.others or not service.program.file or hint.value[:2] == ("/bin/sh", "-c"):
+        return hint.value, hint.folder, env
+    from corten.project.recognize.layout import Layout
+
+    place = Layout(facts.folder).place(service.program.file, hint.folder)
+    if place.cwd == hint.folder or place.cwd not in hint.others:
+        return hint.value, hint.folder, env
+
+    def moved(word: str) -> str:
+        path = posixpath.normpath(posixpath.join(hint.folder, word))
+        if word.startswith(("-", "/")) or not facts.folder.has_file(path):
+            return word
+        return posixpath.relpath(path, place.cwd or ".")
+
+    return tuple(map(moved, hint.value)), place.cwd, {**place.env, **env}
