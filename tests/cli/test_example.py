@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.cli.example import curl, example_path, example_request
+from corten.cli.example import command, curl, example_path, example_request
 from corten_serve import Field
 from corten_serve.protocols.codec import decode
 from corten_serve.protocols.desk import Desk
@@ -168,3 +168,26 @@ def test_the_first_of_several_models_is_shown():
     assert example_path({"paths": {"/cats/predict": {}, "/predict": {}}}) == "/predict"
     assert example_path({"paths": {"/$(reboot)/predict": {}, "/\x1b/predict": {}}}) == "/predict"
     assert example_path({}) == "/predict"
+
+
+def test_the_example_is_in_the_protocol_of_the_tool_that_a_project_was_written_for():
+    schemas = {
+        "PredictRequest": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+        "Input": {"type": "object"},
+    }
+    predict = {
+        "post": {
+            "requestBody": {
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}
+            }
+        }
+    }
+    plain = {"paths": {"/predict": predict}, "components": {"schemas": schemas}}
+    number = example_request(plain)["n"]
+    assert command("http://h", plain).startswith("curl http://h/predict ")
+    cog = {"paths": {"/predict": predict, "/predictions": {}}, "components": {"schemas": schemas}}
+    assert command("http://h", cog) == (
+        f"""curl http://h/predictions -H 'content-type: application/json' -d '{{"input": {{"n": {number}}}}}'"""
+    )
+    handler = {"paths": {"/2015-03-31/functions/function/invocations": {}}}
+    assert command("http://h", handler) == "curl http://h/"

@@ -517,6 +517,21 @@ def test_the_document_has_cogs_schemas_and_the_root_cogs_urls(mixed):
     assert mixed.predict({"count": 2}).body == b'"ok0None"\n"ok1None"\n'
 
 
+def test_files_are_uris_in_cogs_schemas(start):
+    serving = start(FILES, "predict:P")
+    schemas = serving.request("GET", "/openapi.json").json["components"]["schemas"]
+    assert schemas["Input"]["properties"]["file"] == {
+        "title": "File",
+        "type": "string",
+        "format": "uri",
+        "x-order": 0,
+    }
+    given = schemas["PredictRequest"]["properties"]["file"]["examples"][0]
+    assert (
+        serving.request("POST", "/predictions", {"input": {"file": given}}).json["status"] == "failed"
+    )  # No text.
+
+
 def test_a_predictor_that_is_not_cogs_has_none_of_its_paths(start):
     serving = start("def predict(a: int) -> int:\n    return a")
     for path in ("/predictions", "/predictions/a", "/health-check"):

@@ -11,6 +11,8 @@ from typing import Any
 _DEEPEST = 6
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
 """A PNG of one pixel."""
+_HANDLER = "/2015-03-31/functions/function/invocations"
+"""The path that the server of a handler of Lambda has, whose other paths are the handler's own."""
 _SPOKEN = re.compile(
     r"(?:\be\.?g\.?|\bfor example|\bsuch as|\blike|\bexample)[\s,:]+(?P<quote>['\"`])(?P<text>[^'\"`]{1,80})(?P=quote)"
     r"|(?:\be\.?g\.?|\bfor example|\bsuch as|\bexample)[\s,:]+(?P<number>-?[0-9]+(?:\.[0-9]+)?)\b",
@@ -60,6 +62,19 @@ def curl(url: str, body: Any, path: str = "/predict") -> str:
     if not text.isprintable():
         text = json.dumps(body)  # The document is the project's; a terminal shows it and must not obey it.
     return f"curl {url}{path} -H 'content-type: application/json' -d {shlex.quote(text)}"
+
+
+def command(url: str, document: Mapping[str, Any]) -> str:
+    """A command for a shell that asks the server at `url` something plausible: in the protocol of the tool that the project was written
+    for, or in Corten's own."""
+    path = example_path(document)
+    paths = _at(document, "paths")
+    if _HANDLER in paths and path not in paths:
+        return f"curl {url}/"
+    body = example_request(document, path) or {}
+    if "/predictions" in paths and "Input" in _at(document, "components", "schemas"):
+        return curl(url, {"input": body}, "/predictions")
+    return curl(url, body, path)
 
 
 def _at(document: Any, *keys: str) -> Mapping[str, Any]:

@@ -292,7 +292,7 @@ def tell(context: Context, listener: socket.socket, plan: Plan, detached: str | 
 
 def show(context: Context, url: str, address: tuple[str, int], predictor: bool, detached: str | None) -> None:
     """The same for any URL, whose server is at `address`."""
-    from corten.cli.example import curl, example_path, example_request
+    from corten.cli.example import command
     from corten.supervise.asking import document
 
     terminal = context.terminal
@@ -300,8 +300,7 @@ def show(context: Context, url: str, address: tuple[str, int], predictor: bool, 
     terminal.say("")
     if predictor:
         found = document(address, "/openapi.json")
-        path = example_path(found)
-        terminal.say(f"  {curl(url, example_request(found, path) or {}, path)}")
+        terminal.say(f"  {command(url, found)}")
     else:
         terminal.say(f"  curl {url}/")
     terminal.say("")

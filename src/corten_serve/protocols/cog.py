@@ -149,6 +149,7 @@ class Cog:
         properties: dict[str, Schema] = {}
         for order, field in enumerate(self._signature.request.fields):
             schema = {"title": _title(field.name), **_nullable(field.schema()), "x-order": order}
+            schema.pop("examples", None)
             if field.name in self._facts.deprecated:
                 schema["deprecated"] = True
             properties[field.name] = schema

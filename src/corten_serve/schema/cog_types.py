@@ -16,6 +16,8 @@ from corten_serve.schema.kinds import Kind, Path, Problems, Schema
 from corten_serve.schema.media import OCTETS, FilePath, Media, Stream
 
 MASK = "**********"
+_PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
+"""A PNG of one pixel."""
 
 
 def kind_of(cls: Any) -> Kind | None:
@@ -35,7 +37,7 @@ class _Fetched(Media):
     words = "a file, as a data URL"
 
     def schema(self) -> Schema:
-        return {"type": "string", "format": "uri"}
+        return {"type": "string", "format": "uri", "examples": [_PIXEL]}
 
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
         if type(value) is not str or not urls.is_url(value):

@@ -59,6 +59,7 @@ def _of_bento(
         requires=requires,
         reason=f"'{path}' needs it" if requires else "",
         ready="/readyz",
+        writable=True,
         target=service,
     )
 
@@ -105,6 +106,7 @@ def _lit(facts: Facts) -> list[Candidate]:
                     requires=requires,
                     reason=f"'{module.path}' needs it" if requires else "",
                     ready="/health",
+                    writable=True,
                     target=module.path,
                 )
             )
