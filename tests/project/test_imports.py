@@ -122,6 +122,27 @@ def test_certain_is_what_the_program_cannot_start_without() -> None:
     assert next(need for need in found if need.requirement == "scikit-learn").where == "core/model.py:1"
 
 
+def test_what_django_imports_by_name_counts() -> None:
+    files = Files.of(
+        {
+            "site/wsgi.py": "import os\nfrom django.core.wsgi import get_wsgi_application\n"
+            "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site.settings')\n",
+            "site/settings.py": "INSTALLED_APPS = ['django.contrib.admin', 'crispy_forms', 'shop.apps.ShopConfig']\n"
+            "INSTALLED_APPS += ['rest_framework']\nMIDDLEWARE = ['whitenoise.middleware.WhiteNoiseMiddleware']\n"
+            "ROOT_URLCONF = 'site.urls'\n",
+            "site/urls.py": "import pandas\n",
+            "shop/apps.py": "",
+        }
+    )
+    assert imports.derived(files).requirements == (
+        *("django", "django-crispy-forms", "djangorestframework", "pandas", "whitenoise"),
+    )
+    found = imports.unlisted(files, {"django"}, ("site/wsgi.py",))
+    assert [need.requirement for need in found] == [
+        *("django-crispy-forms", "djangorestframework", "pandas", "whitenoise"),
+    ]
+
+
 def test_unlisted_names_what_nobody_listed() -> None:
     files = Files.of({"app.py": "import flask, requests\nfrom PIL import Image\nimport cv2\nimport mystery"})
     listed = {"flask", "opencv-contrib-python", "requests"}

@@ -385,8 +385,34 @@ def _walk(tree: ast.Module, path: str) -> Iterator[Import]:
             for alias in node.names:
                 name = f"{module}.{alias.name}".strip(".") if alias.name != "*" else module
                 yield Import(name, path, node.lineno, place, node.level)
+        elif isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) and place == "module":
+            yield from _of_django(node, path)
         else:
             pending += reversed(list(_inside(node, place)))
+
+
+def _of_django(node: ast.Assign | ast.AugAssign | ast.Expr, path: str) -> Iterator[Import]:
+    """What Django imports by name: its settings, and from them the applications, the middleware and the URLs."""
+    items: list[ast.expr] = []
+    if isinstance(node, ast.Expr):
+        arguments = node.value.args if isinstance(node.value, ast.Call) else []
+        if len(arguments) == 2 and _constant(arguments[0]) == "DJANGO_SETTINGS_MODULE":
+            items = [arguments[1]]
+    else:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = {target.id for target in targets if isinstance(target, ast.Name)}
+        if names & {"INSTALLED_APPS", "MIDDLEWARE"} and isinstance(node.value, ast.List | ast.Tuple):
+            items = node.value.elts
+        elif "ROOT_URLCONF" in names:
+            items = [node.value]
+    for item in items:
+        name = _constant(item)
+        if _DOTTED.fullmatch(name):
+            yield Import(name, path, item.lineno)
+
+
+def _constant(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _inside(node: ast.AST, place: Place) -> Iterator[tuple[ast.AST, Place]]:
