@@ -24,29 +24,33 @@ BUILT_BY_CONDA = "is a folder of conda's builders"
 ITSELF = "is the project itself"
 
 _LONGEST = 500
+_USUAL = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[A-Za-z0-9,._-]*\])?(?:(?:[<>=!~]=|[<>])[A-Za-z0-9.*+,<>=~]*)?"
+)
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _VERSION = r"[0-9][A-Za-z0-9.!+_]*"
-_CONDA_FOLDER = re.compile(
+_CONDA_FOLDER = (
     rf"({_NAME})(?:\[[\w,.-]*\])?\s*@\s*file:///(?:[^\s;#?]*/)?[^\s;#?/]+_[0-9]{{12,13}}/work(/[^\s;#?]*)?"
 )
-_BUILT_FILE = re.compile(r".*/[A-Za-z0-9_.]+-([0-9][A-Za-z0-9.!+]*?)(?:-[^/]*\.whl|\.tar\.gz|\.zip)")
-_PLAIN = re.compile(rf"({_NAME})(\[[\w,. -]*\])?\s*((?:[<>=!~]=?=?\s*[\w.*+]+\s*(?:,\s*)?)*)")
-_SINGLE = re.compile(rf"(_?{_NAME})\s*=\s*({_VERSION})(?:=([A-Za-z0-9_.]+))?")
-_TURNED = re.compile(rf"({_NAME}(?:\[[\w,.-]*\])?)\s*=([<>])\s*({_VERSION})")
-_SPACED = re.compile(rf"({_NAME})\s+({_VERSION})")
-_QUOTED = re.compile(r"([\"']?)([^\"',;#]*[^\"',;#\s])\1\s*,?")
-_COLUMNS = re.compile(rf"(_?{_NAME})\s+({_VERSION})(?:\s+(\S+))?(?:\s+(\S+))?")
-_COMMAND = re.compile(r"[!%$]?\s*(?:python3? -m )?pip3?\s+install\s+(.*)")
-_EDITABLE = re.compile(r"(?:(?:-e|--editable)[\s=]*)?(\.{1,2}(?:/\.{0,2})*)(\[[\w,.\s-]*\])?")
-_FROM_GIT = re.compile(
-    r"(?:(?:-e|--editable)[\s=]+)git\+[^\s;]+#(?:[^\s;]*&)?egg=([A-Za-z0-9._-]+)(?:&[^\s;]*)?"
-)
-_OF_PYTHON = re.compile(r"py(?:h[0-9a-f]{5,}|pi_|[23]\d{0,2}(?=[h_.]|$)|_\d|[23]\.\d+_)|.*py[23]\d{1,2}")
+_BUILT_FILE = r".*/[A-Za-z0-9_.]+-([0-9][A-Za-z0-9.!+]*?)(?:-[^/]*\.whl|\.tar\.gz|\.zip)"
+_PLAIN = rf"({_NAME})(\[[\w,. -]*\])?\s*((?:[<>=!~]=?=?\s*[\w.*+]+\s*(?:,\s*)?)*)"
+_SINGLE = rf"(_?{_NAME})\s*=\s*({_VERSION})(?:=([A-Za-z0-9_.]+))?"
+_TURNED = rf"({_NAME}(?:\[[\w,.-]*\])?)\s*=([<>])\s*({_VERSION})"
+_SPACED = rf"({_NAME})\s+({_VERSION})"
+_QUOTED = r"([\"']?)([^\"',;#]*[^\"',;#\s])\1\s*,?"
+_COLUMNS = rf"(_?{_NAME})\s+({_VERSION})(?:\s+(\S+))?(?:\s+(\S+))?"
+_COMMAND = r"[!%$]?\s*(?:python3? -m )?pip3?\s+install\s+(.*)"
+_EDITABLE = r"(?:(?:-e|--editable)[\s=]*)?(\.{1,2}(?:/\.{0,2})*)(\[[\w,.\s-]*\])?"
+_FROM_GIT = r"(?:(?:-e|--editable)[\s=]+)git\+[^\s;]+#(?:[^\s;]*&)?egg=([A-Za-z0-9._-]+)(?:&[^\s;]*)?"
+_OF_PYTHON = r"py(?:h[0-9a-f]{5,}|pi_|[23]\d{0,2}(?=[h_.]|$)|_\d|[23]\.\d+_)|.*py[23]\d{1,2}"
 
-_OTHER_SYSTEMS = re.compile(
-    r"pywin32|pywinpty|pypiwin32|twisted-iocpsupport|windows-curses|winsdk|winrt(?:-.*)?|pycaw|wmi|win10toast|winshell|wincertstore|"
-    r"win-inet-pton|win-unicode-console|pyreadline|appnope|pyobjc(?:-.*)?|rumps|tensorflow-metal|tensorflow-intel|mlx-metal"
-)
+_OTHER_SYSTEMS = frozenset(
+    [
+        *("pywin32", "pywinpty", "pypiwin32", "twisted-iocpsupport", "windows-curses", "winsdk", "winrt", "pycaw", "wmi", "win10toast"),
+        *("winshell", "wincertstore", "win-inet-pton", "win-unicode-console", "pyreadline", "appnope", "pyobjc", "rumps"),
+        *("tensorflow-metal", "tensorflow-intel", "mlx-metal"),
+    ]
+)  # fmt: skip
 _CONDA = frozenset(
     [
         *("python", "python-abi", "tk", "vc", "vs2015-runtime", "openssl", "zlib", "xz", "sqlite", "ncurses", "libffi", "libgcc-ng"),
@@ -130,11 +134,13 @@ class Repairs:
         """What repairs a line of the file with this `text`. `above`: how many folders the file lies below the project's
         folder, None where it does not."""
         form = form_of(text)
-        has_tensorflow = re.search(r"(?im)^\s*tensorflow(?:-cpu)?(?![\w-])", text) is not None
 
         def repair(line: str) -> Repair | None:
             line = line.strip()
-            return self._repair(line, form, above, has_tensorflow) if len(line) <= _LONGEST else None
+            if len(line) > _LONGEST or (form == "plain" and _is_usual(line)):
+                return None
+            has_tensorflow = re.search(r"(?im)^\s*tensorflow(?:-cpu)?(?![\w-])", text) is not None
+            return self._repair(line, form, above, has_tensorflow)
 
         return repair
 
@@ -144,7 +150,7 @@ class Repairs:
     def _repair(self, line: str, form: Form, above: int | None, has_tensorflow: bool) -> Repair | None:
         if form == "pip-list" and re.fullmatch(r"Package\s+Version(?:\s+.*)?|[-\s]+", line):
             return Repair((), "", "")
-        conda = _CONDA_FOLDER.fullmatch(line)
+        conda = re.fullmatch(_CONDA_FOLDER, line)
         if conda is not None:
             return self._by_conda(conda[1], conda[2] or "")
         itself = self._is_itself(line, above)
@@ -152,20 +158,20 @@ class Repairs:
             return itself
         if form in ("pip-list", "conda-list"):
             return self._column(line, form)
-        match = _COMMAND.fullmatch(line)
+        match = re.fullmatch(_COMMAND, line)
         if match is not None:
             return _installed(match[1])
         changed = line
-        quoted = _QUOTED.fullmatch(line)
-        if quoted is not None and quoted[2] != line and _PLAIN.fullmatch(quoted[2]):
+        quoted = re.fullmatch(_QUOTED, line)
+        if quoted is not None and quoted[2] != line and re.fullmatch(_PLAIN, quoted[2]):
             changed = quoted[2]
-        single = _SINGLE.fullmatch(changed)
+        single = re.fullmatch(_SINGLE, changed)
         if single is not None:
             return self._from_conda(line, single[1], single[2], single[3], form)
-        turned = _TURNED.fullmatch(changed)
+        turned = re.fullmatch(_TURNED, changed)
         if turned is not None:
             changed = f"{turned[1]}{turned[2]}={turned[3]}"
-        spaced = _SPACED.fullmatch(changed)
+        spaced = re.fullmatch(_SPACED, changed)
         if spaced is not None:
             changed = f"{spaced[1]}=={spaced[2]}"
         found = self._name(changed, has_tensorflow)
@@ -175,7 +181,7 @@ class Repairs:
 
     def _name(self, line: str, has_tensorflow: bool) -> Repair | None:
         """A line with a name that is no package's for Linux."""
-        match = _PLAIN.fullmatch(line)
+        match = re.fullmatch(_PLAIN, line)
         if match is None:
             return None
         written, extras, rest = match[1], match[2] or "", match[3].strip()
@@ -195,7 +201,7 @@ class Repairs:
         if why is not None:
             return Repair((), name, why)
         meant = _FROM_CONDA.get(_normal(name), name)
-        built = _BUILT_FILE.fullmatch(rest)
+        built = re.fullmatch(_BUILT_FILE, rest)
         return Repair((f"{meant}=={built[1]}" if built else meant,), name, BUILT_BY_CONDA)
 
     def _from_conda(self, line: str, name: str, version: str, build: str | None, form: Form) -> Repair:
@@ -204,7 +210,7 @@ class Repairs:
         why = _unwanted(normal, name)
         if why is not None:
             return Repair((), name, why)
-        if build is not None and not _OF_PYTHON.match(build):
+        if build is not None and not re.match(_OF_PYTHON, build):
             return Repair((), name, OF_CONDA)
         meant = _FROM_CONDA.get(normal, name) if build is None or not build.startswith("pypi") else name
         meant = _RENAMED.get(normal, meant)
@@ -214,7 +220,7 @@ class Repairs:
         return Repair((read,), line, f"is read as '{read}'")
 
     def _column(self, line: str, form: Form) -> Repair | None:
-        match = _COLUMNS.fullmatch(line)
+        match = re.fullmatch(_COLUMNS, line)
         if match is None:
             return None
         name, version, third, fourth = match.groups()
@@ -235,12 +241,12 @@ class Repairs:
         )
 
     def _is_itself(self, line: str, above: int | None) -> Repair | None:
-        match = _EDITABLE.fullmatch(line)
+        match = re.fullmatch(_EDITABLE, line)
         if match is not None and above is not None and _climbs(match[1]) == above:
             extras = [name.strip() for name in (match[2] or "[]")[1:-1].split(",") if name.strip()]
             requires = self._itself(extras)
             return None if requires is None else Repair(tuple(requires), line, ITSELF)
-        match = _FROM_GIT.fullmatch(line)
+        match = re.fullmatch(_FROM_GIT, line)
         if match is not None and self._is_own(match[1]):
             return Repair(tuple(self._itself(()) or ()), match[1], ITSELF)
         return None
@@ -248,6 +254,8 @@ class Repairs:
 
 def form_of(text: str) -> Form:
     """Which tool printed the file."""
+    if "Version" not in text and "# This file may be used" not in text:
+        return "plain"
     if re.search(r"(?m)^Package\s+Version(?:\s+.*)?\r?$\s*^-{3,}\s+-{3,}", text):
         return "pip-list"
     if re.search(r"(?m)^#\s+Name\s+Version\s+Build", text):
@@ -289,11 +297,21 @@ def notes(file: str, repairs: Iterable[Repair]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _is_usual(line: str) -> bool:
+    """Whether this is a name, with versions or without, that is a package's: what most lines are. The other patterns are
+    only compiled for the rest."""
+    match = _USUAL.fullmatch(line)
+    if match is None:
+        return False
+    name = _normal(match[1])
+    return name not in _RENAMED and _unwanted(name, match[1]) is None
+
+
 def _unwanted(name: str, written: str) -> str | None:
     """Why the package is no use in an image of Linux; None where it is one as others."""
     if name in _SYSTEM:
         return OF_SYSTEM
-    if _OTHER_SYSTEMS.fullmatch(name):
+    if name in _OTHER_SYSTEMS or name.startswith(("winrt-", "pyobjc-")):
         return NOT_ON_LINUX
     if name in _CONDA or name.startswith("m2w64-"):
         return OF_CONDA
@@ -320,7 +338,7 @@ def _installed(words: str) -> Repair | None:
     """`pip install flask numpy==1.2` in the place of lines."""
     found = words.split()
     plain = [word for word in found if word not in ("-U", "--upgrade", "-q", "--quiet")]
-    if not plain or not all(_PLAIN.fullmatch(word) and not word.endswith(",") for word in plain):
+    if not plain or not all(re.fullmatch(_PLAIN, word) and not word.endswith(",") for word in plain):
         return None
     return Repair(tuple(plain), f"pip install {' '.join(plain)}", "is read as the packages in it")
 

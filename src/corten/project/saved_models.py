@@ -7,7 +7,6 @@ between, compressed or not. A file may say anything: what is read here is told a
 from __future__ import annotations
 
 import os
-import pickletools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +116,8 @@ def _sklearn(data: bytes) -> str | None:
 
 def _modules(data: bytes) -> Iterator[str]:
     """The modules whose names the opcodes load, up to where they can be read."""
+    import pickletools  # most projects have no pickles
+
     memo: dict[int, str | None] = {}
     recent: list[str | None] = [None, None]
     last: str | None = None
