@@ -12,7 +12,7 @@ import pytest
 from corten.errors import ProjectError
 from corten.project.load import find, load
 from corten.project.model import Predictor
-from corten.project.writing import insert, render
+from corten.project.writing import insert, render, requirements
 
 PREDICTOR = "class Iris:\n    def predict(self, x: float) -> int:\n        return 1\n"
 
@@ -175,3 +175,25 @@ def test_what_looks_like_the_table_inside_a_text_stays() -> None:
     text = '[tool.corten]\nname = "x"\n[tool.x]\na = """\n[tool.corten]\nb = 1\n[z]\n"""\n'
     with pytest.raises(ProjectError, match="cannot be written"):
         insert(text, '[tool.corten]\nname = "y"\n', force=True)
+
+
+def test_init_writes_down_what_the_imports_need(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import sklearn, numpy, mystery_module\n")
+    ran = corten("init", "--dry-run", tmp_path)
+    assert "would write requirements.txt: numpy, scikit-learn" in ran.stderr
+    assert not (tmp_path / "requirements.txt").exists()
+    assert "wrote requirements.txt: numpy, scikit-learn" in corten("init", tmp_path).stderr
+    assert (tmp_path / "requirements.txt").read_text().splitlines() == [
+        "# Taken from the imports by 'corten init'.",
+        "numpy",
+        "scikit-learn",
+        "# mystery_module (main.py:1): it is not known which package has it",
+    ]
+    project = load(tmp_path)
+    assert (project.dependencies.kind, project.implied) == ("requirements", ())
+
+
+def test_versions_of_a_lock_are_written_down(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import sklearn, numpy\n")
+    text = requirements(load(tmp_path), {"numpy": "1.26.4", "scipy": "1.0"})
+    assert text.splitlines()[1:] == ["numpy==1.26.4", "scikit-learn"]

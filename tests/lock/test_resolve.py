@@ -860,3 +860,20 @@ def test_where_the_version_of_a_model_cannot_be_had_it_is_said(world: World) -> 
     (world.folder / "model.pkl").write_bytes(saved_with("1.2.1"))
     assert versions(world.lock()) == {"scikit-learn": "1.7.0"}
     assert said(world) == ["'model.pkl' was saved with scikit-learn 1.2.1, and the lock has 1.7.0"]
+
+
+def test_setuptools_stays_at_a_version_that_has_what_is_imported(world: World) -> None:
+    for version in ("65.0", "80.9", "82.0"):
+        world.make("setuptools", version)
+    world.make("gamma", "1.0", "setuptools")
+    world.write("requirements.txt", "gamma\n")
+    world.write("main.py", "import gamma\n")
+    assert versions(world.lock())["setuptools"] == "82.0"
+    world.write("main.py", "import gamma, pkg_resources\n")
+    assert versions(world.lock())["setuptools"] == "80.9"
+    assert (
+        load(world.folder).implied[0].reason
+        == "'main.py:1' imports pkg_resources, which newer versions do not have"
+    )
+    world.write("requirements.txt", "gamma\nsetuptools==65.0\n")
+    assert versions(world.lock())["setuptools"] == "65.0"

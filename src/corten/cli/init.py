@@ -6,10 +6,14 @@ import argparse
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corten.cli.context import Context
 from corten.errors import ProjectError
 from corten.events import Warned
+
+if TYPE_CHECKING:
+    from corten.project.model import Project
 
 EXAMPLES = """\
 examples:
@@ -40,7 +44,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         return 0
     from corten.project.files import scan
     from corten.project.load import find
-    from corten.project.writing import insert, render
+    from corten.project.writing import insert, render, requirements
 
     project = find(arguments.path)
     files = scan(project, context.store.root)
@@ -53,18 +57,40 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     for place in files.stores:
         context.terminal.say(f"left out: '{place}', which is a store of Corten")
     table = render(project, files)
+    listed = requirements(project, _locked(project))
+    names = ", ".join(line for line in listed.splitlines() if not line.startswith("#"))
     if arguments.dry_run:
+        if listed:
+            context.terminal.say(f"would write requirements.txt: {names}")
         context.terminal.print(table.rstrip("\n"))
         return 0
     path = project.root / "pyproject.toml"
     before = path.read_bytes().decode() if path.exists() else ""
     _write(path, insert(before, table, force=arguments.force))
+    if listed:
+        _write(project.root / "requirements.txt", listed)
+        context.terminal.say(f"wrote requirements.txt: {names}")
     where = "" if arguments.path == Path() else f" {arguments.path}"
     context.terminal.say(
         f"next: corten up{where}" if project.entry else f"next: corten run {arguments.path} -- COMMAND"
     )
     context.terminal.print(str(arguments.path / "pyproject.toml"))
     return 0
+
+
+def _locked(project: Project) -> dict[str, str]:
+    """The versions that the project's lock has for this machine, where it has one that belongs to it."""
+    from corten.errors import CortenError
+    from corten.lock.format import LOCK_NAME, read_lock
+    from corten.lock.inputs import inputs_digest
+
+    try:
+        lock = read_lock(project.root / LOCK_NAME)
+        if lock.project != inputs_digest(project):
+            return {}
+    except CortenError:
+        return {}
+    return {wheel.name: wheel.version for wheel in lock.platforms[0].wheels}
 
 
 def _start(folder: Path) -> None:

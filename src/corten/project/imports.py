@@ -112,7 +112,9 @@ def unlisted(sources: Sources, listed: Collection[str], entry: Sequence[str]) ->
     for path in project.graph(entry):
         for item in project.imports(path):
             need = project.need(item, certain=True)
-            if need is not None and need.certain and need.requirement and not names & {*need.distributions}:
+            if need is None or not need.certain or not need.requirement:
+                continue
+            if not _is_covered(need.requirement, need.distributions, names):
                 found.setdefault(distributions.normal(need.requirement), need)
     return tuple(sorted(found.values(), key=lambda need: need.requirement.lower()))
 
@@ -280,7 +282,7 @@ class _Project:
         if not word or word.startswith(".") or distributions.is_standard(word):
             return False
         entry = distributions.known(word)
-        return entry is not None and not any(name in listed for name in entry.distributions)
+        return entry is not None and not _is_covered(entry.requirement, entry.distributions, listed)
 
     def need(self, item: Import, *, certain: bool) -> Need | None:
         """What `item` needs; None for the standard library and the project's own."""
@@ -367,6 +369,12 @@ class _Project:
 
     def _shows_windows(self) -> bool:
         return any(re.search(r"cv2\.(?:imshow|namedWindow)\(", self.text(path)) for path in self.python())
+
+
+def _is_covered(requirement: str, names: Collection[str], listed: Collection[str]) -> bool:
+    """Whether one of the distributions `names` is among those that are listed. Where only some versions have the module, no name
+    tells."""
+    return "<" not in requirement and any(name in listed for name in names)
 
 
 def _is_skipped(path: str) -> bool:

@@ -159,7 +159,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         taken = [*([candidate.note] if candidate and candidate.source else []), *taken, *beside.said]
         notes += [*taken[1 if candidate and candidate.source else 0 :], *beside.quiet]
         implied = needed.implied(_merged(_implied(candidate), beside.implied))
-        unlisted = needed.unlisted(entry, implied)
+        implied, unlisted = needed.unlisted(entry, implied)
     notes += needed.notes(implied)
     _refuse_shell_without_one(entry, chosen.base)
     name = settings.name or normal_name(str(table.get("name") or root.name))

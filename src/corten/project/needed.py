@@ -71,16 +71,26 @@ class Needed:
 
     def unlisted(
         self, entry: Predictor | Command | None, implied: tuple[Implied, ...]
-    ) -> tuple[Unlisted, ...]:
-        """What `entry` imports as it starts and nothing lists."""
+    ) -> tuple[tuple[Implied, ...], tuple[Unlisted, ...]]:
+        """What `entry` imports as it starts and nothing lists: `implied`, with what only some versions of a package have, and
+        what may come with other packages."""
         if entry is None or self._dependencies.kind == "none":
-            return ()
+            return implied, ()
         words = entry.targets if isinstance(entry, Predictor) else entry.argv
         listed = self._listed | {normal(item.requirement) for item in implied}
         files = imports.entry_files(words, self._folder)
         found = imports.unlisted(self._folder, listed, files) if files else ()
-        return tuple(
-            Unlisted(need.requirement, need.distributions, need.module, need.where) for need in found
+        limited = tuple(
+            Implied(
+                need.requirement, f"'{need.where}' imports {need.module}, which newer versions do not have"
+            )
+            for need in found
+            if "<" in need.requirement
+        )
+        return (*implied, *limited), tuple(
+            Unlisted(need.requirement, need.distributions, need.module, need.where)
+            for need in found
+            if "<" not in need.requirement
         )
 
     @cached_property

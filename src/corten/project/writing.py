@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corten.errors import ProjectError
+from corten.project.distributions import normal
 from corten.project.kinds import TABLE
 from corten.project.model import Predictor, Project, SourceFiles
+from corten.project.needed import DERIVED
 from corten.project.settings import KEYS
 
 EXAMPLE_FILES = {
@@ -105,6 +107,22 @@ def _given(project: Project) -> list[str]:
         )
         lines.append(f"{key} = {written}")
     return lines
+
+
+def requirements(project: Project, locked: Mapping[str, str]) -> str:
+    """The text of a requirements.txt with what was taken from the imports, in the versions that are `locked` (by normal names);
+    empty where a file lists the dependencies."""
+    taken = [item.requirement for item in project.implied if item.reason == DERIVED]
+    if not taken:
+        return ""
+    lines = [
+        f"{item}=={locked[normal(item)]}"
+        if re.fullmatch(r"[A-Za-z0-9._-]+", item) and normal(item) in locked
+        else item
+        for item in taken
+    ]
+    unknown = [f"# {item}: it is not known which package has it" for item in project.unknown]
+    return "\n".join(["# Taken from the imports by 'corten init'.", *lines, *unknown]) + "\n"
 
 
 def insert(text: str, table: str, *, force: bool = False) -> str:
