@@ -259,9 +259,10 @@ def _contain(launch: Launch, prepare: Prepare, tell: int) -> int:
     prepare(f"{directory}/rootfs")
     if alone:
         # Only a command's port needs this, and every start would pay for it.
-        from corten.runtime.network.loopback import raise_loopback
+        from corten.runtime.network.loopback import free_ports, raise_loopback
 
         raise_loopback()
+        free_ports()
     if launch.monitor is not None:
         _hand_over(launch, launch.monitor, wire)
         return 0

@@ -240,6 +240,12 @@ def test_a_distribution_implies_its_python_where_that_is_installed(opened: Opene
     assert images.implied("node:18-alpine").foreign
 
 
+def test_the_handler_of_a_function_is_no_command(opened: Opened) -> None:
+    text = 'FROM public.ecr.aws/lambda/python:3.11\nCOPY app.py ${LAMBDA_TASK_ROOT}\nCMD [ "app.handler" ]\n'
+    found = docker.read(opened({"Dockerfile": text, "app.py": ""}))
+    assert [(hint.key, hint.text) for hint in found] == [("python", "3.11"), ("app", "app.handler")]
+
+
 def test_a_dockerfile_for_another_language_gives_nothing_but_a_word(opened: Opened) -> None:
     found = docker.read(opened({"Dockerfile": 'FROM python AS a\nFROM nginx:1\nCMD ["nginx"]\n', "x.py": ""}))
     assert [(hint.key, hint.text) for hint in found] == [("unused", "it is for 'nginx:1', not for Python")]

@@ -308,7 +308,7 @@ def test_init_writes_hints_down(folder: Make) -> None:
     project = find(root)
     table = render(project, scan(project))
     for line in (
-        "# command from Dockerfile:6: gunicorn app:app",
+        "# command from Dockerfile:6 in 'api': gunicorn app:app",
         'command = ["gunicorn", "app:app"]',
         'workdir = "/app/api"',
         'system = ["ffmpeg"]',

@@ -284,6 +284,10 @@ def import_path(value: str, workdir: str, places: Places) -> str:
 
 
 def _command(stage: Stage, base: images.Implied, source: str, places: Places, folder: Reads) -> list[Hint]:
+    if "lambda/python" in stage.image and stage.cmd is not None and not isinstance(stage.cmd.value, str):
+        return [
+            Hint("app", stage.cmd.value[0], source, stage.cmd.line)
+        ]  # a handler, which AWS's image starts
     start = stage.entrypoint or stage.cmd
     if start is None:
         if not base.command:

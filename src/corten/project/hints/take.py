@@ -328,23 +328,13 @@ def _in_folder(hint: Hint) -> str:
     return f"sh -c {shell.quoted(f'cd {hint.folder} && {command}')}" if hint.folder else command
 
 
-def shown(hint: Hint) -> str:
-    """The command in a line."""
-    value = hint.value
-    if isinstance(value, str):
-        return value
-    return value[2] if value[:2] == ("/bin/sh", "-c") and len(value) > 2 else " ".join(value)
+def shown(argv: tuple[str, ...]) -> str:
+    """The command in a line, as people write it."""
+    return argv[2] if argv[:2] == ("/bin/sh", "-c") and len(argv) > 2 else " ".join(argv)
 
 
 def _short(hint: Hint) -> str:
-    value = hint.value
-    text = (
-        value[2]
-        if not isinstance(value, str) and tuple(value[:2]) == ("/bin/sh", "-c") and len(value) > 2
-        else " ".join(value)
-        if not isinstance(value, str)
-        else value
-    )
+    text = hint.value if isinstance(hint.value, str) else shown(hint.value)
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 

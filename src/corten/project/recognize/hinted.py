@@ -138,11 +138,12 @@ def _candidate(
         kind = "script"
     changed = f" ({hint.note})" if hint.note else ""
     argv, cwd, env = _placed(facts, service)
+    place = f" in '{cwd}'" if cwd else ""
     return Candidate(
         kind,
         Command(argv),
         hint.source,
-        f"command from {hint.place}{changed}: {take.shown(hint)}",
+        f"command from {hint.place}{changed}{place}: {take.shown(argv)}",
         strength,
         cwd=cwd,
         requires=service.requires,

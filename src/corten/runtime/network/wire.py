@@ -14,7 +14,6 @@ over this one network namespace only, is nobody to the machine.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -25,7 +24,7 @@ from corten.errors import RuntimeFailure
 from corten.runtime.forwarder import Forwarder
 from corten.runtime.identity import Identity
 from corten.runtime.network import forwarding, pasta
-from corten.runtime.network.loopback import raise_loopback
+from corten.runtime.network.loopback import free_ports, raise_loopback
 from corten.runtime.network.ports import Port, Taken
 from corten.runtime.processes import first_of, inside
 from corten.sandbox import kernel
@@ -34,7 +33,6 @@ from corten.values import dataclass
 _NOBODY = 65534
 _TUN = os.makedev(10, 200)
 _MS_PRIVATE = 1 << 18
-_FREE_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +91,7 @@ class Wire:
         kernel.setns(self._network, kernel.CLONE_NEWNET)
         if self._wiring.shared is None:
             raise_loopback()
-            # Its own network has no ports that anybody else could want.
-            with contextlib.suppress(OSError), open(_FREE_PORTS, "w", encoding="utf-8") as file:
-                file.write("0")
+            free_ports()
 
     def connect(self) -> None:
         """Start what the network needs, in the background. Raises RuntimeFailure with the reason."""

@@ -10,4 +10,4 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
-HTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
+HTTPServer(("127.0.0.1", 80), Handler).serve_forever()
