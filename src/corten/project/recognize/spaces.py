@@ -16,6 +16,12 @@ STRENGTH = PLATFORM - 1
 """A project that is also one of Cog's has its demonstration there."""
 _ANY = "0.0.0.0"  # noqa: S104 -- the container's own interfaces: what leaves it is decided outside
 _GRADIO = {"GRADIO_SERVER_NAME": _ANY, "GRADIO_ANALYTICS_ENABLED": "False"}
+_BESIDE = {
+    # `HfFolder` is gone, schemas may be booleans, and templates take the request first.
+    ("gradio", "3"): ("huggingface_hub<1", "pydantic<2.11", "starlette<1"),
+    ("gradio", "4"): ("huggingface_hub<1", "pydantic<2.11", "starlette<1"),
+    ("gradio", "5"): ("huggingface_hub<1",),
+}
 
 
 def find(facts: Facts) -> list[Candidate]:
@@ -39,8 +45,14 @@ def find(facts: Facts) -> list[Candidate]:
         served = Command(("python", "-m", "http.server", "--directory", where, "$PORT"))
         return [Candidate("web", served, spaces.FILE, note, STRENGTH, target=file)]
     listed = {name.partition("[")[0] for name in facts.listed}
-    requires = () if sdk in listed else (_pinned(sdk, said.get("sdk_version")),)
-    reason = f"'{spaces.FILE}' names the SDK of the Space" if requires else ""
+    requires: tuple[str, ...] = ()
+    reason = ""
+    if sdk not in listed:
+        beside = [each for each in _works_with(sdk, said.get("sdk_version")) if _name(each) not in listed]
+        requires = (_pinned(sdk, said.get("sdk_version")), *beside)
+        reason = f"'{spaces.FILE}' names the SDK of the Space" + (
+            ", and it works with these" if beside else ""
+        )
     env: dict[str, str] = {}
     if sdk == "gradio":
         command: tuple[str, ...] = ("python", file)
@@ -64,6 +76,16 @@ def find(facts: Facts) -> list[Candidate]:
             target=file,
         )
     ]
+
+
+def _works_with(sdk: str, version: object) -> tuple[str, ...]:
+    """What an older SDK does not name, and cannot work without: releases of its dependencies that came after it."""
+    major = str(version).partition(".")[0] if spaces.is_version(version) else ""
+    return _BESIDE.get((sdk, major), ())
+
+
+def _name(requirement: str) -> str:
+    return requirement.partition("<")[0].replace("_", "-")
 
 
 def _pinned(sdk: str, version: object) -> str:

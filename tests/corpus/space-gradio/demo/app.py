@@ -5,5 +5,5 @@ def greet(name):
     return "Hello " + name + "!!"
 
 
-demo = gr.Interface(fn=greet, inputs="text", outputs="text")
+demo = gr.Interface(fn=greet, inputs="text", outputs="text", allow_flagging="never")
 demo.launch(share=True)
