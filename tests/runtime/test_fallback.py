@@ -21,7 +21,7 @@ from corten.runtime.fallback import confine
 from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments
 from corten.runtime.fallback.probing import loses_heap
 from corten.runtime.fallback.refusals import refuse
-from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_of
+from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_in
 from corten.runtime.identity import Identity
 from corten.runtime.mounts import Volume
 from corten.runtime.options import Limits, RunOptions
@@ -121,7 +121,7 @@ def test_scratch_folders_are_the_containers_own(tree: Path, tmp_path: Path) -> N
     (tree / "home" / "me").mkdir()
     (tree / "home" / "me" / "kept").write_text("kept")
     box = container(tree, home_is_kept=True)
-    rooms = rooms_of(["/app/inner", "/proc/x", "/", "/data/"], box)
+    rooms = rooms_in(["/app/inner", "/proc/x", "/", "/data/"], box)
     assert rooms == ("/app/inner", "/data")
     scratch = make_scratch(str(tmp_path), box, rooms, mounts=False)
     assert scratch.home is not None

@@ -207,18 +207,22 @@ class WeightLayer(_Keyed):
 @dataclass(frozen=True, slots=True)
 class CodeLayer(_Keyed):
     """The project's own files at /app, compiled. `files` are path, executable bit, target of a link, sha256; `project`
-    its name, version and scripts, which its metadata is written from."""
+    its name, version and scripts, which its metadata is written from. `folders`: the program may write to /app,
+    also to these that only weights lie in; None: it may not."""
 
     files: tuple[tuple[str, bool, str | None, Digest | None], ...]
     project: tuple[str, str | None, tuple[tuple[str, str], ...]]
     python: str
     compiler: str
     prefix: str
+    folders: tuple[str, ...] | None = None
 
     @cached_property
     def key(self) -> str:
+        # Of a predictor, which writes nothing there, the key is what it was before there was a difference.
         return _key(
             "code",
+            **({"writable": self.folders} if self.folders is not None else {}),
             files=Digest.of(canonical_json(self.files)),
             project=self.project,
             python=self.python,

@@ -22,7 +22,7 @@ from corten.lock.model import LAYER_FORMAT
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.oci.inside import Inside
-from corten.project.model import Project, SourceFile
+from corten.project.model import Command, Project, SourceFile
 from corten.store.disk import write_atomically
 from corten.store.store import Store
 
@@ -101,6 +101,7 @@ def ensure_code_layer(job: Job) -> BuiltLayer:
                 "python": part.python,
                 "compiler": compiler_identity(part),
                 "prefix": VENV,
+                "writable": folders_to_write(job),
             }
         )
     )
@@ -126,7 +127,17 @@ def _code_key(job: Job, directory: Path) -> str:
             for file in job.files.code
         ]
     about = (project.name, project.version, project.scripts)
-    return CodeLayer(tuple(code), about, part.python, compiler_identity(part), VENV).key
+    return CodeLayer(
+        tuple(code), about, part.python, compiler_identity(part), VENV, folders_to_write(job)
+    ).key
+
+
+def folders_to_write(job: Job) -> tuple[str, ...] | None:
+    """Folders of the project in which its program writes beside its code files, where only weights lie; None for what serves a predictor or
+    has nothing to run: that writes nothing to /app."""
+    if not isinstance(job.project.entry, Command):
+        return None
+    return tuple(sorted({os.path.dirname(file.path) for file in job.files.weights} - {""}))
 
 
 def _make_code(job: Job) -> str:
@@ -139,8 +150,13 @@ def _make_code(job: Job) -> str:
         # It has ended before anything that it had a part in is hashed.
         with job.interpreters().compiler(job.jobs) as compiler:
             place_code(job.project, job.files.code, environment, directory / "fs", compiler)
+        folders = folders_to_write(job)
+        if folders:
+            with Inside(directory / "fs") as tree:
+                for folder in folders:
+                    tree.directory(f"app/{folder}", make=True)
         key = _code_key(job, directory / "fs" / "app")
-        job.store.layers.commit(directory, key)
+        job.store.layers.commit(directory, key, open_below="app" if folders is not None else "")
     return key
 
 

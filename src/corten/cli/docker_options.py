@@ -42,7 +42,11 @@ def add_docker_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that this module decides."""
     group = parser.add_argument_group("as docker and podman have them")
     group.add_argument("--privileged", action="store_true", help="all devices and capabilities, no filter")
-    group.add_argument("--read-only", action="store_true", help="so it is without --read-write")
+    group.add_argument(
+        "--read-only",
+        action="store_true",
+        help="also /app of an application, which may write there otherwise",
+    )
     group.add_argument(
         "--ipc",
         metavar="private|shareable|host|container:NAME",
@@ -120,6 +124,8 @@ def with_docker_options(options: RunOptions, arguments: argparse.Namespace) -> R
         options = replace(options, stop_signal=arguments.stop_signal)
     if arguments.stop_timeout is not None:
         options = replace(options, stop_timeout=max(0.0, arguments.stop_timeout))
+    if arguments.read_only:
+        options = replace(options, read_only=True)
     if arguments.privileged:
         options = _privileged(options)
     return options

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from corten.runtime.options import RunOptions
     from corten.store.images import Image
 
+_ENTRY_LABEL = "dev.corten.entry"
 _NETWORK_LABEL = "dev.corten.network"
 _REACHES = {
     "host": "this machine's network, with its loopback",
@@ -33,8 +34,11 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
     """`options` for the image that was built from the project in the folder `path`: what its pyproject.toml asks for holds
     where the caller says nothing. That it widens the default is said once. Raises ProjectError."""
     from corten.project.load import load
+    from corten.project.model import Command
 
     project = load(path)
+    if isinstance(project.entry, Command):
+        _tell_writable(f"{os.path.realpath(path)} /app", project.name, options, context)
     network = None if project.network == "none" else project.network
     if network is not None and options.network is None and not options.ports:
         text = (
@@ -52,6 +56,8 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
 
 def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
     """`options` for an image by name: it gets what the caller says. That it wishes for a network is said once."""
+    if image.config.labels.get(_ENTRY_LABEL) == "command":
+        _tell_writable(f"{image.id} /app", image.name, options, context)
     wish = image.config.labels.get(_NETWORK_LABEL)
     if wish in _REACHES and options.network is None and not options.ports:
         text = (
@@ -60,6 +66,17 @@ def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
         )
         say_once(f"{image.id} {wish}", text, context)
     return replace(options, project_network=None, project_shm_size=None, project_volumes=())
+
+
+def _tell_writable(key: str, name: str, options: RunOptions, context: Context) -> None:
+    places = [item.target for item in options.volumes] + [item.target for item in options.every_volume]
+    if options.read_only or options.read_write or "/app" in places:
+        return
+    text = (
+        f"'{name}' may write below /app; what it writes there is kept until its container is removed "
+        "(-v NAME:/app/FOLDER keeps a folder)"
+    )
+    say_once(key, text, context)
 
 
 def _volumes(project: Project, options: RunOptions, path: Path, context: Context) -> tuple[NamedVolume, ...]:

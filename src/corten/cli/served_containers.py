@@ -21,6 +21,9 @@ def add_served_container_arguments(parser: argparse.ArgumentParser) -> None:
         "--read-write", action="store_true", help="let it write to its root (what it writes is dropped)"
     )
     parser.add_argument(
+        "--read-only", action="store_true", help="let it write nothing to its root, also not to /app"
+    )
+    parser.add_argument(
         "--device",
         action="append",
         default=[],
@@ -74,6 +77,7 @@ def with_served_container(options: RunOptions, arguments: argparse.Namespace) ->
     return replace(
         options,
         read_write=arguments.read_write or options.read_write,
+        read_only=arguments.read_only or options.read_only,
         best_effort=arguments.best_effort or options.best_effort,
     )
 
@@ -111,6 +115,7 @@ def words_of_container(options: RunOptions) -> list[str]:
     for limit in options.ulimits:
         words += ["--ulimit", f"{limit.name}={_amount(limit.soft)}:{_amount(limit.hard)}"]
     words += ["--read-write"] if options.read_write else []
+    words += ["--read-only"] if options.read_only else []
     words += ["--best-effort"] if options.best_effort else []
     return words
 

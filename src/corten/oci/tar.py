@@ -18,7 +18,7 @@ from typing import Literal
 from corten.errors import FormatError
 from corten.oci.digest import Digest
 from corten.oci.inside import Inside
-from corten.values import dataclass
+from corten.values import dataclass, replace
 
 EPOCH = 315532800
 """1980-01-01T00:00:00Z, the earliest time that a zip archive can hold, in seconds."""
@@ -122,19 +122,20 @@ def scan(tree: Path) -> list[Entry]:
     return _scanned(tree, settled=False)
 
 
-def settle(tree: Path) -> list[Entry]:
+def settle(tree: Path, open_below: str = "") -> list[Entry]:
     """The same, after giving everything below `tree`, and `tree` itself, the mode on this disk that its entry has:
-    whatever umask it was written with, containers see what the tar stream says."""
-    return _scanned(tree, settled=True)
+    whatever umask it was written with, containers see what the tar stream says. Everybody may write to what is in `open_below`, a
+    path in the tree, and to that folder itself."""
+    return _scanned(tree, settled=True, open_below=open_below)
 
 
-def _scanned(tree: Path, settled: bool) -> list[Entry]:
+def _scanned(tree: Path, settled: bool, open_below: str = "") -> list[Entry]:
     entries: list[Entry] = []
     root = os.open(tree, _ENTER)
     try:
         if settled:
             os.fchmod(root, 0o755)
-        _scan_directory(root, "", entries, settled, 0)
+        _scan_directory(root, "", entries, settled, 0, open_below)
     finally:
         os.close(root)
     entries.sort(key=_order)
@@ -146,7 +147,9 @@ def _order(entry: Entry) -> bytes:
     return entry.path.encode("utf-8", "surrogateescape").replace(b"/", b"\0")
 
 
-def _scan_directory(directory: int, prefix: str, entries: list[Entry], settled: bool, depth: int) -> None:
+def _scan_directory(
+    directory: int, prefix: str, entries: list[Entry], settled: bool, depth: int, open_below: str
+) -> None:
     """Add what is in the open directory `directory`. Everything below it is reached through its descriptor: a directory that
     becomes a link meanwhile leads nowhere."""
     if depth > DEEPEST:
@@ -158,13 +161,15 @@ def _scan_directory(directory: int, prefix: str, entries: list[Entry], settled: 
                 path = prefix + item.name
                 status = item.stat(follow_symlinks=False)
                 entry = _entry(directory, item.name, path, status)
+                if open_below and f"{path}/".startswith(f"{open_below}/") and entry.kind != "symlink":
+                    entry = replace(entry, mode=entry.mode | 0o022)
                 entries.append(entry)
                 if settled and entry.kind != "symlink" and stat.S_IMODE(status.st_mode) != entry.mode:
                     _settle_one(directory, item.name, path, status, entry.mode)
                 if entry.kind == "directory":
                     inner = os.open(item.name, _ENTER, dir_fd=directory)
                     try:
-                        _scan_directory(inner, path + "/", entries, settled, depth + 1)
+                        _scan_directory(inner, path + "/", entries, settled, depth + 1, open_below)
                     finally:
                         os.close(inner)
     except OSError as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from corten.errors import RuntimeFailure, UsageError
+from corten.oci.config import ImageConfig
 from corten.oci.platform import Platform
 from corten.runtime import launch
 from corten.runtime.bounds import machine_memory, throttle_files
@@ -71,6 +72,13 @@ def network_of(options: RunOptions) -> str:
     from corten.runtime.network.plan import choose
 
     return choose(options.network, options.project_network, options.ports)
+
+
+def rooms_of(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
+    """Folders of the root that are writable because of what the image is: those that it calls volumes, and /app of an application, which
+    may write beside its code. What is written there goes with the container."""
+    own = () if config.labels.get(_ENTRY_LABEL) != "command" or options.read_only else ("/app",)
+    return (*own, *config.volumes)
 
 
 def served_here(labels: Mapping[str, str], ports: Sequence[Port]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer, Warned, ignore
 from corten.runtime import cgroups, launch, records
 from corten.runtime.bounds import machine_processes
-from corten.runtime.decide import Situation, check_in_volumes, decide, is_caller, network_of
+from corten.runtime.decide import Situation, check_in_volumes, decide, is_caller, network_of, rooms_of
 from corten.runtime.descriptors import NOTHING_PASSED, Passed
 from corten.runtime.engine import FALLBACKS, Engine, complaint
 from corten.runtime.identity import Identity, current_identity
@@ -332,14 +332,15 @@ class Made:
             if shared is not None:
                 situation = sharing.situated(situation, shared, str(self.directory))
             container = decide(self.image, replace(self.options, limits=limited.limits), situation, root)
-            if self.options.every_volume or self.image.config.volumes or self.options.rooms:
+            rooms = rooms_of(self.image.config, self.options)
+            if self.options.every_volume or rooms or self.options.rooms:
                 # Few containers have some, and every start would pay for this.
                 from corten.runtime.volumes import with_volumes
 
                 container = with_volumes(
                     container,
                     self.options.every_volume,
-                    self.image.config.volumes,
+                    rooms,
                     self.store,
                     self.options.rooms,
                 )

@@ -60,7 +60,7 @@ class RunOptions:
     project's own pyproject.toml says where a project's folder is run, else `none`; `ports` are published from a private one.
     `shm_size` and `project_shm_size`, `named_volumes` and `project_volumes` go together in the same way. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
-    file systems; they are kept in memory then. `rooms` are folders of its root that are writable and go with it, `groups` those
+    file systems; they are kept in memory then. `rooms` are folders of its root that are writable and go with it. `read_only`: not even an application's /app is. `groups` are those
     that its user is in beside its own, by number or by the image's names. `ipc`: `host` is this machine's shared memory and
     System V IPC, `container:NAME` another one's, and `private` lets no other have its own. `pid`: `host` or `container:NAME`, whose
     processes it sees. `userns`: `keep-id` or `keep-id:uid=N,gid=N`. `secrets` are files of this machine as (name, path), read at each start. `privileged`: every device and
@@ -78,6 +78,7 @@ class RunOptions:
     project_network: str | None = None
     limits: Limits = Limits()
     read_write: bool = False
+    read_only: bool = False
     name: str | None = None
     named_volumes: tuple[NamedVolume, ...] = ()
     project_volumes: tuple[NamedVolume, ...] = ()

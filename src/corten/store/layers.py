@@ -133,11 +133,19 @@ class Layers:
             return replay(recipe, self.tree(diff_id))
         return tar.stream(self.entries(diff_id), self.tree(diff_id))
 
-    def commit(self, temporary: Path, key: str | None, advance: Callable[[int], None] | None = None) -> Layer:
+    def commit(
+        self,
+        temporary: Path,
+        key: str | None,
+        advance: Callable[[int], None] | None = None,
+        *,
+        open_below: str = "",
+    ) -> Layer:
         """Turn `temporary`, a directory of this store that holds a finished tree in `fs`, into a layer and note that
-        `key` gives it. Idempotent: an equal layer that is already here stays. `temporary` is gone afterwards."""
+        `key` gives it. Idempotent: an equal layer that is already here stays. `temporary` is gone afterwards. In a container everybody
+        may write to what is in `open_below`, a path in the tree."""
         with explained(self.root):
-            entries = tar.settle(temporary / "fs")
+            entries = tar.settle(temporary / "fs", open_below)
             diff_id, size = tar.digest(entries, temporary / "fs", advance)
             layer = Layer(diff_id, size, len(entries), new=not self.has(diff_id))
             if layer.new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from types import TracebackType
 
@@ -21,7 +22,29 @@ def user_traceback(error: BaseException) -> str:
         seen.add(id(pending))
         pending.__traceback__ = _strip(pending.__traceback__)
         pending = pending.__cause__ or (None if pending.__suppress_context__ else pending.__context__)
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    place = _not_writable(error)
+    return f"{text}{place}\n" if place else text
+
+
+def _not_writable(error: BaseException) -> str:
+    """Where a predictor wanted to write and may not, and how to let it; empty for other errors."""
+    seen: set[int] = set()
+    pending: BaseException | None = error
+    while pending is not None and id(pending) not in seen:
+        seen.add(id(pending))
+        if (
+            isinstance(pending, OSError)
+            and pending.errno == errno.EROFS
+            and isinstance(pending.filename, str)
+        ):
+            path = os.path.abspath(pending.filename)
+            folder = path if path.count("/") < 2 else os.path.dirname(path)
+            if folder in ("/", "/app"):
+                return f"'{path}' is read-only: write below /tmp, or run with --read-write"
+            return f"'{path}' is read-only: write below /tmp, or mount a volume there: -v NAME:{folder}"
+        pending = pending.__cause__ or (None if pending.__suppress_context__ else pending.__context__)
+    return ""
 
 
 def _strip(trace: TracebackType | None) -> TracebackType | None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from corten.errors import RuntimeFailure
 from corten.events import Note, Observer
-from corten.runtime.decide import Situation, decide, network_of
+from corten.runtime.decide import Situation, decide, network_of, rooms_of
 from corten.runtime.engine import Engine
 from corten.runtime.fallback import confine
 from corten.runtime.fallback.arguments import bwrap_arguments, proot_arguments, variables
 from corten.runtime.fallback.probing import knows_sizes, loses_heap
 from corten.runtime.fallback.refusals import MISSING, TITLES, refuse
-from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_of
+from corten.runtime.fallback.scratch import Scratch, make_scratch, rooms_in
 from corten.runtime.fallback.shim import Prepared, Watched, start_shim
 from corten.runtime.identity import Identity
 from corten.runtime.network.ports import free_port
@@ -82,7 +82,7 @@ def begin(
                 alone = replace(container, identity=Identity("single"))
                 container = with_volumes(alone, options.every_volume, (), store)
             _check_workdir(container)
-            rooms = rooms_of(image.config.volumes, container)
+            rooms = rooms_in(rooms_of(image.config, options), container)
             scratch = make_scratch(watched.directory, container, rooms, mounts=engine.name == "bwrap")
             if engine.name == "bwrap":
                 return _bubblewrap(engine, container, scratch)

@@ -62,8 +62,8 @@ def make_scratch(directory: str, container: Container, rooms: Sequence[str] = ()
     return Scratch(root, home, own, folders, devices)
 
 
-def rooms_of(volumes: Iterable[str], container: Container) -> tuple[str, ...]:
-    """The places that an image calls volumes, without those where something else is shown already."""
+def rooms_in(volumes: Iterable[str], container: Container) -> tuple[str, ...]:
+    """The writable places of an image, without those where something else is shown already."""
     taken = {"/", *(volume.target for volume in container.volumes), container.home}
     kernels = ("/proc", "/sys", "/dev", "/tmp", "/run")
     found = {os.path.normpath(f"/{place.strip('/')}") for place in volumes if "\x00" not in place}
