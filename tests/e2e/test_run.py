@@ -47,11 +47,15 @@ def test_root_is_isolated(corten: Corten, image: str) -> None:
         "--",
         "sh",
         "-c",
-        "touch /x; touch /app/x; touch /tmp/ok $HOME/ok && echo ok; ls /proc | grep -c '^[0-9]'",
+        "touch /x; touch /usr/x; touch /tmp/ok $HOME/ok && echo ok; ls /proc | grep -c '^[0-9]'",
     )
     assert said.stdout.split()[0] == "ok"
     assert int(said.stdout.split()[1]) < 8
     assert said.stderr.count("Read-only file system") == 2
+    # An application may write below /app, unless the caller says otherwise.
+    write = ("run", "--read-only", image, "--", "touch", "/app/x")
+    assert "Read-only file system" in corten(*write, code=1).stderr
+    assert corten("run", image, "--", "sh", "-c", "mkdir /app/new && touch /app/new/x").stderr == ""
     links = corten(
         "run", image, "--", "python", "-c", "import socket; print([n for _, n in socket.if_nameindex()])"
     )

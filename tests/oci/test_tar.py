@@ -133,3 +133,22 @@ def test_the_digest_is_that_of_the_stream(tmp_path: Path) -> None:
     heard: list[int] = []
     assert tar.digest(tar.scan(tmp_path), tmp_path, heard.append) == (Digest.of(data), len(data))
     assert sum(heard) == len(data)
+
+
+def test_a_folder_that_everybody_may_write_to(tmp_path: Path) -> None:
+    (tmp_path / "app" / "data").mkdir(parents=True)
+    (tmp_path / "app" / "run.sh").touch(0o700)
+    (tmp_path / "app" / "data" / "notes.db").touch()
+    (tmp_path / "app" / "link").symlink_to("data")
+    (tmp_path / "apple").touch()
+    modes = {entry.path: entry.mode for entry in tar.settle(tmp_path, "app")}
+    assert modes == {
+        "app": 0o777,
+        "app/data": 0o777,
+        "app/data/notes.db": 0o666,
+        "app/link": 0o777,
+        "app/run.sh": 0o777,
+        "apple": 0o644,
+    }
+    assert (tmp_path / "app" / "data" / "notes.db").stat().st_mode & 0o777 == 0o666
+    assert {entry.mode for entry in tar.settle(tmp_path)} == {0o644, 0o755, 0o777}

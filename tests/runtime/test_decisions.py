@@ -10,10 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
+from corten.oci.config import ImageConfig
+from corten.oci.platform import Platform
+from corten.runtime.decide import rooms_of
 from corten.runtime.identity import Identity, check_ids, decide_identity, parse_subordinate
 from corten.runtime.mounts import Volume, parse_volume
 from corten.runtime.options import (
     Limits,
+    RunOptions,
     parse_cpus,
     parse_memory,
     parse_name,
@@ -184,6 +188,16 @@ def test_the_default_container_may_do_nothing() -> None:
     writable = {item["destination"] for item in spec["mounts"] if item["type"] == "tmpfs"}
     assert writable == {"/dev", "/dev/shm", "/tmp", "/run", "/home/nonroot"}
     assert "resources" in spec["linux"]
+
+
+def test_an_application_may_write_to_its_folder_and_a_predictor_may_not() -> None:
+    def rooms(entry: str, options: RunOptions) -> tuple[str, ...]:
+        labels = {"dev.corten.entry": entry}
+        return rooms_of(ImageConfig(Platform.host(), (), labels=labels, volumes=("/data",)), options)
+
+    assert rooms("command", RunOptions()) == ("/app", "/data")
+    assert rooms("command", RunOptions(read_only=True)) == ("/data",)
+    assert rooms("predict", RunOptions()) == ("/data",)
 
 
 def test_root_inside_has_the_short_list_unless_a_folder_made_it_root() -> None:

@@ -37,8 +37,6 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
     from corten.project.model import Command
 
     project = load(path)
-    if isinstance(project.entry, Command):
-        _tell_writable(f"{os.path.realpath(path)} /app", project.name, options, context)
     network = None if project.network == "none" else project.network
     if network is not None and options.network is None and not options.ports:
         text = (
@@ -46,12 +44,15 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
             "(--network none takes it away)"
         )
         say_once(f"{os.path.realpath(path)} {network}", text, context)
-    return replace(
+    options = replace(
         options,
         project_network=network,
         project_shm_size=_shm_size(project, options, path, context),
         project_volumes=_volumes(project, options, path, context),
     )
+    if isinstance(project.entry, Command):
+        _tell_writable(f"{os.path.realpath(path)} /app", project.name, options, context)
+    return options
 
 
 def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:

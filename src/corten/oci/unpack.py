@@ -27,10 +27,7 @@ _FILE, _SYMBOLIC_LINK, _DIRECTORY = b"025"
 _CANONICAL: dict[tuple[int, int], tar.Kind] = {
     (_FILE, 0o644): "file",
     (_FILE, 0o755): "file",
-    (_FILE, 0o666): "file",
-    (_FILE, 0o777): "file",
     (_DIRECTORY, 0o755): "directory",
-    (_DIRECTORY, 0o777): "directory",
     (_DIRECTORY, 0o1777): "directory",
     (_SYMBOLIC_LINK, 0o777): "symlink",
 }
