@@ -21,12 +21,9 @@ from corten_serve.worker.tracebacks import user_traceback
     ],
 )
 def test_a_write_to_a_read_only_place_names_it_and_the_way_out(path: str, said: str) -> None:
-    with pytest.raises(RuntimeError) as caught:
-        try:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-        except OSError as error:
-            raise RuntimeError("the result is not written") from error
-    assert user_traceback(caught.value).splitlines()[-1] == said
+    error = RuntimeError("the result is not written")
+    error.__cause__ = OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+    assert user_traceback(error).splitlines()[-1] == said
 
 
 def test_other_errors_are_as_python_prints_them() -> None:
