@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 import subprocess
 import sys
@@ -165,3 +166,20 @@ def test_metadata_and_cached_properties_beside_slots() -> None:
     assert hash(made) == hash(Made("a"))
     assert [dict(item.metadata) for item in values.fields(made)] == [{"kind": "text"}]
     assert [dict(item.metadata) for item in dataclasses.fields(made)] == [{"kind": "text"}]
+
+
+@pytest.mark.parametrize(("dataclass", "field"), BOTH)
+def test_a_signature_is_that_of_the_class_also_before_the_first_value(dataclass, field):
+    base, point = make(dataclass, field)
+
+    class Loud(point):
+        def __init__(self) -> None:
+            super().__init__("loud", 3)
+
+    assert list(inspect.signature(base).parameters) == ["name", "size"]
+    assert inspect.signature(base).parameters["size"].default == 0
+    assert list(inspect.signature(Loud).parameters) == []
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'name'"):
+        base()
+    assert Loud().size == 3
+    assert point("a") == point(name="a")

@@ -51,6 +51,16 @@ else:
                 made[item.name] = twin
             return made
 
+    class _Signature:
+        """`__signature__`: what `inspect.signature` tells of the class, whose `__init__` may not be compiled yet."""
+
+        def __get__(self, instance, owner):
+            import inspect
+
+            made = owner.__init__
+            _, *others = inspect.signature(getattr(made, "__compiled__", lambda: made)()).parameters.values()
+            return inspect.Signature(others)
+
     def field(*, default=_MISSING, default_factory=_MISSING, repr=True, compare=True, metadata=None):
         """As `dataclasses.field`."""
         return Field(default, default_factory, repr, compare, metadata)
@@ -129,6 +139,7 @@ else:
         space.pop("__weakref__", None)
         space[_NAMES] = known
         space["__dataclass_fields__"] = _Standard()
+        space.setdefault("__signature__", _Signature())
         space.setdefault("__match_args__", tuple(known))
         for name, method in _METHODS.items():
             space.setdefault(name, method)
@@ -138,26 +149,46 @@ else:
         made.__qualname__ = cls.__qualname__
         _repair_cells(cls, made)
         if "__init__" not in cls.__dict__:
-            made.__init__ = _initializer(made, known)
+            _check_order(known)
+            made.__init__ = _first_initializer(made, known)
         return made
+
+    def _check_order(known):
+        late = False
+        for name, item in known.items():
+            if item.default is not _MISSING or item.default_factory is not _MISSING:
+                late = True
+            elif late:
+                raise TypeError(f"non-default argument '{name}' follows default argument")
+
+    def _first_initializer(cls, known):
+        # Most classes of a command are never made: `__init__` is compiled when the first value is. A class that inherits from
+        # this one has an `__init__` of its own, or calls this one by name and takes what stands here then.
+        def compiled():
+            made = _initializer(cls, known)
+            if cls.__dict__.get("__init__") is __init__:
+                cls.__init__ = made
+            return made
+
+        def __init__(self, /, *arguments, **named):
+            compiled()(self, *arguments, **named)
+
+        __init__.__compiled__ = compiled
+        __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+        return __init__
 
     def _initializer(cls, known):
         names, parameters, lines = {"_made": Field, "_missing": _MISSING}, [], []
-        late = False
         for name, item in known.items():
             names[f"_set_{name}"] = getattr(cls, name).__set__
             if item.default_factory is not _MISSING:
                 names[f"_make_{name}"] = item.default_factory
                 parameters.append(f"{name}=_missing")
                 lines.append(f"_set_{name}(self, _make_{name}() if {name} is _missing else {name})")
-                late = True
                 continue
             if item.default is not _MISSING:
                 names[f"_default_{name}"] = item.default
                 parameters.append(f"{name}=_default_{name}")
-                late = True
-            elif late:
-                raise TypeError(f"non-default argument '{name}' follows default argument")
             else:
                 parameters.append(name)
             lines.append(f"_set_{name}(self, {name})")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 from corten.build.plan import HOME
 from corten.errors import UsageError
+from corten.lazy import regex
 from corten.lock.model import PlatformLock
 from corten.oci.config import ImageConfig
 from corten.oci.digest import Digest
@@ -22,9 +22,9 @@ PORT = 8080
 SERVE = ("/opt/corten/bin/python", "-I", "-m", "corten_serve")
 _OF_THE_BASE = ("org.opencontainers.image.", "dev.corten.", "com.amazonaws.sagemaker.")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PORT = re.compile(r"\$(?:PORT(?![A-Za-z0-9_])|\{PORT[:}?+=-])")
+_PORT = regex(r"\$(?:PORT(?![A-Za-z0-9_])|\{PORT[:}?+=-])")
 _PLATFORMS_PORT = 'export PORT="${SAGEMAKER_BIND_TO_PORT:-${AIP_HTTP_PORT:-$PORT}}"; '
-_VARIABLE = re.compile(r"(\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}))")
+_VARIABLE = regex(r"(\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}))")
 
 
 def created_at(environ: dict[str, str] | os._Environ[str] = os.environ) -> str:

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from corten.errors import FormatError, LockOutdated
+from corten.lazy import regex
 from corten.lock.model import LAYER_FORMAT, Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
@@ -27,15 +28,15 @@ AGAIN = "restore it from version control, or run 'corten lock'"
 WHEEL_KEYS = ("name", "version", "file", "size", "sha256")
 DEB_KEYS = ("name", "version", "architecture", "archive", "path", "size", "sha256", "released")
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9+.-]*[a-z0-9+])?")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!~:_-]*")
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~%-]*")
-_PATH = re.compile(r"[A-Za-z0-9_+.~%:-]+(/[A-Za-z0-9_+.~%:-]+)*")
+_NAME = regex(r"[a-z0-9]([a-z0-9+.-]*[a-z0-9+])?")
+_VERSION = regex(r"[A-Za-z0-9][A-Za-z0-9.+!~:_-]*")
+_FILE = regex(r"[A-Za-z0-9][A-Za-z0-9._+!~%-]*")
+_PATH = regex(r"[A-Za-z0-9_+.~%:-]+(/[A-Za-z0-9_+.~%:-]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_WORD = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)")
-_PYTHON = re.compile(r"3\.[0-9]{1,3}(\.[0-9]{1,3})?([a-z0-9+]*)")
-_INTERPRETER = re.compile(r"(/[A-Za-z0-9_+.-]+)+")
+_WORD = regex(r"[a-z0-9][a-z0-9._-]*")
+_MOMENT = regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)")
+_PYTHON = regex(r"3\.[0-9]{1,3}(\.[0-9]{1,3})?([a-z0-9+]*)")
+_INTERPRETER = regex(r"(/[A-Za-z0-9_+.-]+)+")
 
 
 def lock_of(document: dict[str, Any], name: str) -> Lock:

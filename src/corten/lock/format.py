@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import CortenError, FormatError, LockOutdated, ProjectError
+from corten.lazy import regex
 from corten.lock.document import AGAIN, DEB_KEYS, VERSION, WHEEL_KEYS, lock_of
 from corten.lock.model import DebianBase, Lock
 from corten.packages.files import Deb, Wheel
@@ -173,19 +174,19 @@ def _deb(deb: Deb) -> dict[str, str | int]:
 # Reading what `encode` wrote, line by line.
 
 _S = r'"([^"\\\x00-\x1f\x7f]*)"'
-_PAIR = re.compile(rf"([a-z0-9-]+) = (?:{_S}|([0-9]{{1,18}}))")
-_FAST_WHEEL = re.compile(
+_PAIR = regex(rf"([a-z0-9-]+) = (?:{_S}|([0-9]{{1,18}}))")
+_FAST_WHEEL = regex(
     "  \\{ "
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in WHEEL_KEYS)
     + " \\},"
 )
-_FAST_DEB = re.compile(
+_FAST_DEB = regex(
     "  \\{ "
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in DEB_KEYS)
     + " \\},"
 )
-_NAMES = re.compile(rf"(system-names|without) = \[({_S}(?:, {_S})*)\]")
-_TABLE = re.compile(rf"\[(platform|compiler)\.{_S}\]")
+_NAMES = regex(rf"(system-names|without) = \[({_S}(?:, {_S})*)\]")
+_TABLE = regex(rf"\[(platform|compiler)\.{_S}\]")
 
 
 def _lines(text: str) -> dict[str, Any] | None:

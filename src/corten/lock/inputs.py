@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import ProjectError
+from corten.lazy import regex
 from corten.lock.model import DebianBase, PlatformLock
 from corten.lock.serving import serving_digest
 from corten.oci.config import canonical_json
@@ -50,7 +51,7 @@ _UV_KEYS = (
     "exclude-dependencies",
     "dependency-metadata",
 )
-_OWN_EXTRA = re.compile(r"\s*([A-Za-z0-9._-]+)\s*\[([^\]]*)\]")
+_OWN_EXTRA = regex(r"\s*([A-Za-z0-9._-]+)\s*\[([^\]]*)\]")
 
 
 def inputs_digest(project: Project) -> Digest:

@@ -10,6 +10,7 @@ import ipaddress
 import re
 import urllib.parse
 
+from corten.lazy import regex
 from corten.network.failures import Reserved
 
 _NAMES = ("localhost", "metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal")
@@ -28,7 +29,7 @@ _NETWORKS = tuple(
         "fd20:ce::254/128",  # Google Cloud's metadata
     )
 )
-_NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}", re.IGNORECASE)
+_NUMBERS = regex(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}", re.IGNORECASE)
 
 
 def reserved_host(host: str) -> bool:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 from corten.errors import FormatError
+from corten.lazy import regex
 
 # `hashlib` brings OpenSSL with it, which takes as long to load as a third of Corten. It is worth that for what is large.
 try:
@@ -19,7 +19,7 @@ except ImportError:
     from hashlib import sha256 as _sha256_of_little
 
 _LITTLE = 1 << 16
-_FORM = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_FORM = regex(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _LENGTHS = {64: "sha256:", 128: "sha512:"}
 ALGORITHMS = ("sha256", "sha512")
 

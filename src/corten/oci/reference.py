@@ -7,9 +7,9 @@ first component is a host if it has a dot or a colon or is `localhost`, otherwis
 from __future__ import annotations
 
 import ipaddress
-import re
 
 from corten.errors import FormatError, UsageError
+from corten.lazy import regex
 from corten.oci.digest import Digest
 from corten.values import dataclass, replace
 
@@ -17,10 +17,10 @@ DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-fA-F:.]+\])(?::[0-9]{{1,5}})?")
+_HOST = regex(rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-fA-F:.]+\])(?::[0-9]{{1,5}})?")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_REPOSITORY = regex(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HINT = "write HOST/NAME:TAG, as in 'registry.example/team/model:1.0'"
 _LONGEST = 255
 """Characters of host and repository together that registries accept (distribution-spec, "Pulling manifests")."""

@@ -7,13 +7,13 @@ builds what nobody has checked. So only this module reads such files, and what i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from corten.errors import ProjectError
+from corten.lazy import regex
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
-_CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)")
+_COMMENT = regex(r"(^|\s+)#.*$")
+_CODING = regex(r"^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)")
 
 VALUED = {
     "-i": "--index-url",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from corten.errors import ProjectError
+from corten.lazy import regex
 from corten.packages.requirement_lines import decoded, logical_lines, split_line
 from corten.values import dataclass
 
@@ -35,12 +36,12 @@ Repairing = Callable[[Path, str], Callable[[str], LineRepair | None]]
 
 _LARGEST = 4 << 20
 _DEEPEST = 20
-_NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[[^\]]*\])?")
-_HASH = re.compile(r"([a-z0-9]+):([0-9a-fA-F]+)")
-_VCS = re.compile(r"(git|hg|svn|bzr)(\+|:)")
-_WITH_EXTRAS = re.compile(r"(.+\.whl)\[([^\[\]]*)\]")
-_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
-_USER_PART = re.compile(r"(?<=://)[^/?#\s]*@")
+_NAME = regex(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[[^\]]*\])?")
+_HASH = regex(r"([a-z0-9]+):([0-9a-fA-F]+)")
+_VCS = regex(r"(git|hg|svn|bzr)(\+|:)")
+_WITH_EXTRAS = regex(r"(.+\.whl)\[([^\[\]]*)\]")
+_VARIABLE = regex(r"\$\{[A-Z0-9_]+\}")
+_USER_PART = regex(r"(?<=://)[^/?#\s]*@")
 _SOURCES = (
     ".tar.gz",
     ".tgz",

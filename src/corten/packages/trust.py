@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from corten.errors import NotConfirmed, StoreError, UsageError
+from corten.lazy import regex
 from corten.values import dataclass
 
 Origin = tuple[str, str]
 """Scheme, and host with its port unless that is the scheme's own: what credentials are bound to."""
 
-_HOST = re.compile(r"(?:(https?)://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?/?")
+_HOST = regex(r"(?:(https?)://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?/?")
 
 
 @dataclass(frozen=True, slots=True)

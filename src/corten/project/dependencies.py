@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import ProjectError
+from corten.lazy import regex
 from corten.project.dependency_files import choose, holding, in_folders
 from corten.project.kinds import TABLE
 from corten.project.model import Dependencies
@@ -25,9 +26,9 @@ UNREAD_LOCKS = {
 }
 """Locks of other tools, which Corten does not read yet, each with the command that turns it into one that it does."""
 
-_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
-_INCLUDED = re.compile(r"\s*(?:-r|--requirement)[\s=]*(\S+)")
-_ANY_INCLUDED = re.compile(r"\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)")
+_NAME = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
+_INCLUDED = regex(r"\s*(?:-r|--requirement)[\s=]*(\S+)")
+_ANY_INCLUDED = regex(r"\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)")
 _MOST_BYTES = 20_000_000
 
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from corten.lazy import regex
 from corten.values import dataclass
 
-NOT_FOR_IMAGES = re.compile(
+NOT_FOR_IMAGES = regex(
     r"(?:^|[-_.])(?:dev|develop|development|test|tests|testing|doc|docs|lint|ci|typing|local|notebook|notebooks)(?:[-_.]|$)"
 )
 OTHERS = (
@@ -25,12 +26,12 @@ OTHERS = (
     "setup.cfg",
 )
 """Files of other tools that hold dependencies."""
-_USUAL = re.compile(r"requirements[-_.]?[\w.-]*\.(?:txt|lock)")
-_WORDS = re.compile(r"[^a-z]+")
+_USUAL = regex(r"requirements[-_.]?[\w.-]*\.(?:txt|lock)")
+_WORDS = regex(r"[^a-z]+")
 _SHORT = frozenset(
     ("req", "reqs", "requires", "require", "dependencies", "deps", "dependency", "piprequirements")
 )
-_ADDED = re.compile(
+_ADDED = regex(
     r"(?:pip|python|py|conda|docker|web|app|api|backend|server|prod|production|final|new|all|full|cpu|gpu|linux|copy|\d)+"
 )
 _BEST = (

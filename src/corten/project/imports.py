@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
+from corten.lazy import regex
 from corten.project import distributions
 from corten.values import dataclass
 
@@ -30,14 +31,12 @@ _SKIPPED = (
     "bench migrations"
 )
 _SKIPPED_FOLDERS = frozenset(_SKIPPED.split())
-_SKIPPED_FILES = re.compile(r"(?:setup|conftest|noxfile|fabfile|tasks|locustfile|test_.*|.*_test)\.py")
-_WORDS = re.compile(
-    r"\bimport[ \t]+([^\n#;]+)|\bfrom[\s\\]+([A-Za-z_][\w.]*)[\s\\]+import\b[ \t]*\(?([^\n#;)]*)"
-)
-_LINE = re.compile(r"([ \t]*)(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([^#;]*)|import[ \t]+([\w., \t]+))")
-_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_MAGIC = re.compile(r"^\s*[%!?]")
-_INSTALLED = re.compile(r"^\s*[!%]\s*(?:python3? -m )?(?:uv )?pip3? install\s+(.*)$")
+_SKIPPED_FILES = regex(r"(?:setup|conftest|noxfile|fabfile|tasks|locustfile|test_.*|.*_test)\.py")
+_WORDS = regex(r"\bimport[ \t]+([^\n#;]+)|\bfrom[\s\\]+([A-Za-z_][\w.]*)[\s\\]+import\b[ \t]*\(?([^\n#;)]*)")
+_LINE = regex(r"([ \t]*)(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([^#;]*)|import[ \t]+([\w., \t]+))")
+_DOTTED = regex(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_MAGIC = regex(r"^\s*[%!?]")
+_INSTALLED = regex(r"^\s*[!%]\s*(?:python3? -m )?(?:uv )?pip3? install\s+(.*)$")
 _GUARDS = frozenset(("ImportError", "ModuleNotFoundError", "Exception", "BaseException"))
 _PLATFORM = frozenset(("platform", "sys.platform", "os.name", "sys.version_info"))
 

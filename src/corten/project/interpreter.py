@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from corten.errors import ProjectError
+from corten.lazy import regex
 from corten.project.regular import open_regular
 from corten.values import dataclass
 
@@ -14,7 +15,7 @@ DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The one Python of each Debian release, in the order in which releases are tried."""
 
 _MOST_BYTES = 64_000
-_BOUND = re.compile(r"\s*(>=|<=|<|>)\s*3\.(\d{1,3})(?:\.0)?\s*")
+_BOUND = regex(r"\s*(>=|<=|<|>)\s*3\.(\d{1,3})(?:\.0)?\s*")
 
 
 @dataclass(frozen=True, slots=True)

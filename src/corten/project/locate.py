@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Sequence
 
 from corten.errors import ProjectError
+from corten.lazy import regex
 from corten.project.recognize.folder import Folder
 from corten.project.recognize.places import SKIPPED
 
-_LISTING = re.compile(
+_LISTING = regex(
     r"require?ments?.*\.(?:txt|in|lock)|pyproject\.toml|uv\.lock|poetry\.lock|pdm\.lock|Pipfile|environment\.ya?ml"
 )
 """Files that say what a project needs."""

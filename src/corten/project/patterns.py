@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from corten.lazy import regex
+
 _CLASSES = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -25,7 +27,7 @@ _CLASSES = {
     "xdigit": "0-9A-Fa-f",
 }
 _NEVER = "(?!)"
-_MAGIC = re.compile(r"[*?\[\\]")
+_MAGIC = regex(r"[*?\[\\]")
 
 
 def is_glob(pattern: str) -> bool:

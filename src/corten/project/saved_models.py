@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from corten.lazy import regex
 from corten.project.regular import open_regular
 from corten.values import dataclass
 
@@ -19,11 +20,9 @@ _MOST_BYTES = 16 << 20
 _MOST_OPCODES = 200_000
 _MOST_MODULES = 50
 _KEY = b"_sklearn_version"
-_AFTER_KEY = re.compile(
-    rb"(?:\x94|q.|r.{4}|\r?\np\d{1,9}\r?\n)?(?:(\x8c|U)(.)|(X)(.{4})|(?:V|S'))", re.DOTALL
-)
-_VERSION = re.compile(rb"\d{1,3}\.\d{1,3}(?:\.[0-9a-z.]{1,12})?")
-_MODULE = re.compile(r"[A-Za-z_]\w{0,60}(?:\.\w{1,60}){0,10}")
+_AFTER_KEY = regex(rb"(?:\x94|q.|r.{4}|\r?\np\d{1,9}\r?\n)?(?:(\x8c|U)(.)|(X)(.{4})|(?:V|S'))", re.DOTALL)
+_VERSION = regex(rb"\d{1,3}\.\d{1,3}(?:\.[0-9a-z.]{1,12})?")
+_MODULE = regex(r"[A-Za-z_]\w{0,60}(?:\.\w{1,60}){0,10}")
 _LAST_DAY = {
     "0.22": "2020-05-11",
     "0.23": "2020-12-21",
@@ -123,6 +122,8 @@ def _modules(data: bytes) -> Iterator[str]:
     last: str | None = None
     if data[:1] not in (b"\x80", b"c", b"(", b"]", b"}", b"V", b"I", b"S"):
         return
+    import pickletools
+
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             name = opcode.name

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 from corten.errors import AccessDenied, CortenError, FetchError, NotInRegistry, RegistryError
+from corten.lazy import regex
 from corten.network.connection import Answer
 from corten.network.failures import PROXY_HINT, NotTls, NotTrusted, Reserved, Transient, retry_after
 from corten.registry.headers import length
@@ -18,7 +19,7 @@ _FULL_HINT = "the registry's space for this is used up: delete images there, or 
 _SLOW, _SLOWEST = 60.0, 500
 """After so many seconds a small body must have come with so many bytes a second."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-_NO_ROOM = re.compile(r"\bquota\b|storage (?:limit|resource)|insufficient storage|upper limit", re.IGNORECASE)
+_NO_ROOM = regex(r"\bquota\b|storage (?:limit|resource)|insufficient storage|upper limit", re.IGNORECASE)
 """How registries say that a repository's space is used up; they have no common code or status for it."""
 _THINGS = ("'", "blob ", "repository ")
 """How the names of what may be absent begin."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+from corten.lazy import regex
 from corten.values import dataclass, field
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_TOKEN = regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_SPACE = re.compile(r"[ \t]*")
-_LINK = re.compile(r"<([^>]*)>")
+_QUOTED = regex(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_SPACE = regex(r"[ \t]*")
+_LINK = regex(r"<([^>]*)>")
 _LONGEST = 1 << 16
 """Characters of a header that are looked at."""
 

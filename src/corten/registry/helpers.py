@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -15,8 +14,9 @@ from pathlib import Path
 
 from corten.errors import RegistryError
 from corten.events import Note, Observer, ignore
+from corten.lazy import regex
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = regex(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PATIENCE = 120.0
 """Seconds: a helper may ask the user to unlock something."""
 _TOLD = 5.0

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corten.errors import RuntimeFailure, UsageError
+from corten.lazy import regex
 from corten.runtime.log_keeper import BEGINS, CUT, FORMER, NEXT, NOW
 from corten.values import dataclass
 
 _PAUSE = 0.05
-_LINE = re.compile(
-    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?: |$)"
-)
+_LINE = regex(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?: |$)")
 _LONGEST = 1 << 20
 LOST = b"[corten: the log began anew faster than it was read; lines may be missing here]\n"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

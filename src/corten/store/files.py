@@ -10,19 +10,19 @@ the last flush; any other is hashed when it is asked for, and is absent where th
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from pathlib import Path
 from typing import Literal
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.store.disk import explained, private_directory, write_atomically
 
 Kind = Literal["wheel", "deb"]
 
 _FOLDERS: dict[Kind, str] = {"wheel": "wheels", "deb": "debs"}
-_HEX = re.compile(r"[0-9a-f]{64}")
+_HEX = regex(r"[0-9a-f]{64}")
 
 
 class Files:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from corten.errors import CortenError, ImageNotFound, UsageError, listed
+from corten.lazy import regex
 from corten.oci.config import ImageConfig
 from corten.oci.descriptor import Descriptor, Index, Manifest
 from corten.oci.digest import Digest
@@ -20,7 +21,7 @@ from corten.values import dataclass
 
 # The familiar form of a reference: [host[:port]/]path[:tag] (distribution-spec, "Pulling manifests").
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_NAME = re.compile(
+_NAME = regex(
     rf"(?:(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?)/)?(?P<path>{_PATH}(?:/{_PATH})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?",
     re.ASCII,
 )

@@ -21,7 +21,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corten.errors import FormatError, StoreError
+from corten.lazy import regex
 from corten.oci import tar
 from corten.oci.digest import Digest
 from corten.oci.recipe import replay
@@ -46,7 +46,7 @@ from corten.values import dataclass
 if TYPE_CHECKING:
     from corten.store.unpacking import Headroom
 
-_HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
+_HEX = regex(r"[0-9a-f]{64}|[0-9a-f]{128}")
 _SEALED = 0o500
 _LONGEST = 1024
 """Bytes of a `layer.json`."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 import ast
 import os
 import posixpath
-import re
 from collections.abc import Iterator
 
+from corten.lazy import regex
 from corten.project import syntax
 from corten.project.recognize.folder import Folder
 from corten.project.syntax import Module
 from corten.values import dataclass
 
 _MOST_MODULES = 40
-_PATH = re.compile(r"[\w~./ @+-]{1,200}")
+_PATH = regex(r"[\w~./ @+-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-import re
 
+from corten.lazy import regex
 from corten.project.recognize.candidates import APPLICATION
 from corten.project.recognize.folder import Folder
 
@@ -45,8 +45,8 @@ SKIPPED = frozenset(
     ]
 )
 """Folders in which an application is not the project's own; one there is taken where nothing else is found."""
-NO_MODULE = re.compile(r"(?:setup|conftest|noxfile|fabfile|locustfile|test_.*|.*_tests?|gunicorn.*)\.py")
-_LEFTOVER = re.compile(r"(?i).*(?:old|copy|backup|bak|example|sample|demo|test|[_-]?v?\d+)\.py")
+NO_MODULE = regex(r"(?:setup|conftest|noxfile|fabfile|locustfile|test_.*|.*_tests?|gunicorn.*)\.py")
+_LEFTOVER = regex(r"(?i).*(?:old|copy|backup|bak|example|sample|demo|test|[_-]?v?\d+)\.py")
 
 
 def strength(path: str, folder: Folder) -> int:
