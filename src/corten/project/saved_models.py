@@ -122,7 +122,6 @@ def _modules(data: bytes) -> Iterator[str]:
     last: str | None = None
     if data[:1] not in (b"\x80", b"c", b"(", b"]", b"}", b"V", b"I", b"S"):
         return
-    import pickletools
 
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
