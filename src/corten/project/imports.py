@@ -260,7 +260,13 @@ class _Project:
         if found is None:
             text = self.text(path)
             self._parsable -= len(text)
-            found = imports_of(text, path) if self._parsable >= 0 else tuple(_by_line(text, path))
+            # The project's folder has parsed it already, most likely.
+            known = getattr(self._sources, "module", None) if path.endswith(".py") else None
+            module = known(path) if known is not None and self._parsable >= 0 else None
+            if module is not None:
+                found = tuple(_walk(module.tree, path))
+            else:
+                found = imports_of(text, path) if self._parsable >= 0 else tuple(_by_line(text, path))
             self._parsed[path] = found
         return found
 

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 
 from corten.values import dataclass
 
+_COUNTED = (
+    *(ast.stmt, ast.expr, ast.arguments, ast.arg, ast.keyword, ast.alias, ast.withitem, ast.ExceptHandler),
+    *(ast.match_case, ast.comprehension, ast.pattern),
+)
+"""What `nodes` lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Module:
@@ -58,10 +64,17 @@ def fault_of(source: bytes) -> str | None:
 
 
 def nodes(tree: ast.Module) -> list[ast.AST]:
-    """Every node of a module. Several readers ask for them, so they are kept with the tree."""
+    """Every node of a module but contexts and operators, each after the one that it is in. Several readers ask for them, so they
+    are kept with the tree. `ast.walk` takes four times as long."""
     kept: list[ast.AST] | None = getattr(tree, "corten_nodes", None)
     if kept is None:
-        kept = list(ast.walk(tree))
+        kept = [tree]
+        for node in kept:  # which grows meanwhile
+            for value in node.__dict__.values():
+                if isinstance(value, list):
+                    kept += [item for item in value if isinstance(item, _COUNTED)]
+                elif isinstance(value, _COUNTED):
+                    kept.append(value)
         tree.corten_nodes = kept  # type: ignore[attr-defined]
     return kept
 

@@ -59,14 +59,19 @@ ends with `Middleware`."""
 WITH_SERVER = {"dash.Dash": "server", "dash.dash.Dash": "server"}
 """Frameworks whose WSGI application is an attribute of what they make."""
 
-_COMMON = frozenset({"App", "API", "Application", "Eve", "OpenAPI"})
+_COMMON = frozenset({"App", "API", "Application", "Eve", "OpenAPI", "default_app"})
 """Names that say nothing without their package."""
 WORDS = tuple(
     sorted(
         {
-            (name.split(".")[0] if last in _COMMON else last).encode()
+            word
             for name in FRAMEWORKS
-            for last in name.split(".")[-1:]
+            for package, last in [(name.split(".")[0], name.rpartition(".")[2])]
+            for word in (
+                (f"from {package}".encode(), f"import {package}".encode())
+                if last in _COMMON
+                else (last.encode(),)
+            )
         }
     )
 )
