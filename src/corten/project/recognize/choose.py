@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from corten.errors import ProjectError
 from corten.project import locate
 from corten.project.kinds import TABLE
-from corten.project.recognize import hinted
+from corten.project.model import Command
+from corten.project.recognize import hinted, ui_frameworks
 from corten.project.recognize.candidates import APPLICATION, SERVED, Candidate
 from corten.project.recognize.facts import Facts
 from corten.project.recognize.order import ORDER, Recognizer
+from corten.values import replace
 
 
 def choose(facts: Facts, order: Sequence[Recognizer] = ORDER, *, shown: str = ".") -> Candidate | None:
@@ -28,7 +30,27 @@ def choose(facts: Facts, order: Sequence[Recognizer] = ORDER, *, shown: str = ".
         best = hinted.named(facts, best) or best
     if len(best) > 1:
         raise ambiguous(best, facts, shown)
-    return hinted.as_started(facts, best[0]) if best else None
+    return dressed(hinted.as_started(facts, best[0]), facts) if best else None
+
+
+def dressed(candidate: Candidate, facts: Facts) -> Candidate:
+    """`candidate`; where its command starts an application of a UI framework, with that framework's variables and what it is asked
+    until it is ready, whoever named the command."""
+    entry = candidate.entry
+    if not isinstance(entry, Command) or candidate.kind not in ("ui", "command", "script", "web"):
+        return candidate
+    file = candidate.file or candidate.path
+    source = facts.folder.data(file) if file.endswith(".py") else None
+    framework = ui_frameworks.started_by(entry.argv, source)
+    if framework is None or (candidate.kind == "web" and not candidate.source):
+        return candidate
+    return replace(
+        candidate,
+        kind="ui" if candidate.kind == "command" else candidate.kind,
+        env={**framework.env, **candidate.env},
+        ready=candidate.ready or framework.ready,
+        writable=True,
+    )
 
 
 def every(facts: Facts, order: Sequence[Recognizer] = ORDER) -> list[Candidate]:

@@ -14,6 +14,7 @@ from corten.project.hints.sources import SOURCES
 from corten.project.recognize.candidates import APPLICATION, DECLARED, PLATFORM, SCRIPT, Candidate
 from corten.project.recognize.facts import Facts
 from corten.project.recognize.folder import Folder
+from corten.project.recognize.ui_frameworks import WORDS as UI_WORDS
 from corten.values import dataclass
 
 
@@ -135,6 +136,16 @@ ORDER: tuple[Recognizer, ...] = (
         "a function that is called only where the file itself is run; `http.server`, Tornado, gRPC, `aiohttp.web.run_app`, CherryPy, websockets.",
         "the file itself, by `python FILE` or `python -m MODULE`",
         '`command = "python server.py"`',
+    ),
+    Recognizer(
+        "ui",
+        APPLICATION + 1,
+        "An application of Streamlit (of several scripts the one beside `pages/`, else `streamlit_app.py`, `app.py`, `Home.py`, `1_….py`), Gradio "
+        "(`demo.launch()`, also without it), Chainlit, Panel, Bokeh, Shiny, NiceGUI, Solara, marimo, Mesop, Flet or Taipy. Dash is a web application.",
+        "the framework's own command (`streamlit run`, `chainlit run`, `panel serve`, `shiny run`, …), or the file itself, with the framework's "
+        "variables for address and port, without usage statistics",
+        '`command = "streamlit run app.py --server.port $PORT"`',
+        words=UI_WORDS,
     ),
     Recognizer(
         "django",

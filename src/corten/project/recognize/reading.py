@@ -19,11 +19,11 @@ from corten.project.recognize.frameworks import (
 from corten.project.recognize.trees import (
     FUNCTIONS,
     assigned,
-    blocks,
     calls,
     imported,
     is_debug_setting,
     names_in_functions,
+    run_by,
     within,
 )
 from corten.project.syntax import Module
@@ -285,27 +285,7 @@ class Reading:
     def _run(self) -> Iterator[tuple[bool, ast.stmt]]:
         """Every statement that running the file reaches, with whether importing it does not: bodies of functions of the module
         that are called count where they are called."""
-        waiting = [
-            (isinstance(node, ast.If) and syntax.is_main_guard(node), node) for node in self.module.tree.body
-        ]
-        seen: set[str] = set()
-        while waiting:
-            guarded, node = waiting.pop(0)
-            if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-                continue
-            inner = list(blocks(node))
-            if inner:
-                guarded = guarded or (isinstance(node, ast.If) and syntax.is_main_guard(node))
-                waiting[:0] = [(guarded, child) for child in inner]
-            yield guarded, node
-            for call in calls(node):
-                name = syntax.dotted(call.func) or ""
-                targets = [name, *(syntax.dotted(argument) or "" for argument in call.args)]
-                targets += [syntax.dotted(word.value) or "" for word in call.keywords if word.arg == "target"]
-                for target in targets:
-                    if target in self._functions and target not in seen and target not in self.factories:
-                        seen.add(target)
-                        waiting[:0] = [(guarded, child) for child in self._functions[target].body]
+        return run_by(self.module.tree.body, self._functions, self.factories)
 
     def _lost(self) -> str:
         """What of the block that runs only where the file itself is run would be missed by a server that imports it."""

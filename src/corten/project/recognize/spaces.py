@@ -11,11 +11,10 @@ from corten.project.hints import spaces
 from corten.project.model import Command
 from corten.project.recognize.candidates import PLATFORM, Candidate
 from corten.project.recognize.facts import Facts
+from corten.project.recognize.ui_frameworks import GRADIO, STREAMLIT
 
 STRENGTH = PLATFORM - 1
 """A project that is also one of Cog's has its demonstration there."""
-_ANY = "0.0.0.0"  # noqa: S104 -- the container's own interfaces: what leaves it is decided outside
-_GRADIO = {"GRADIO_SERVER_NAME": _ANY, "GRADIO_ANALYTICS_ENABLED": "False"}
 _BESIDE = {
     # `HfFolder` is gone, schemas may be booleans, and templates take the request first.
     ("gradio", "3"): ("huggingface_hub<1", "pydantic<2.11", "starlette<1"),
@@ -53,15 +52,8 @@ def find(facts: Facts) -> list[Candidate]:
         reason = f"'{spaces.FILE}' names the SDK of the Space" + (
             ", and it works with these" if beside else ""
         )
-    env: dict[str, str] = {}
-    if sdk == "gradio":
-        command: tuple[str, ...] = ("python", file)
-        env = dict(_GRADIO)
-    else:
-        command = (
-            *("streamlit", "run", file, "--server.address", _ANY, "--server.port", "$PORT"),
-            *("--server.headless", "true", "--browser.gatherUsageStats", "false"),
-        )
+    framework = GRADIO if sdk == "gradio" else STREAMLIT
+    command = ("python", file) if sdk == "gradio" else framework.argv(file)
     return [
         Candidate(
             "ui",
@@ -71,7 +63,8 @@ def find(facts: Facts) -> list[Candidate]:
             STRENGTH,
             requires=requires,
             reason=reason,
-            env=env,
+            env=dict(framework.env),
+            ready=framework.ready,
             writable=True,
             target=file,
         )

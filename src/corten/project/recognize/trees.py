@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from corten.project import syntax
 from corten.project.syntax import Module
@@ -77,6 +77,34 @@ def within(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.stm
         node = waiting.pop(0)
         yield node
         waiting[:0] = list(blocks(node))
+
+
+def run_by(
+    body: Sequence[ast.stmt],
+    functions: Mapping[str, ast.FunctionDef | ast.AsyncFunctionDef],
+    left_out: Container[str] = (),
+) -> Iterator[tuple[bool, ast.stmt]]:
+    """Every statement that running a file with the statements `body` reaches, with whether importing it does not. Bodies of those
+    `functions` that are called, or given to what calls them, count where they are called; those of `left_out` do not."""
+    waiting = [(isinstance(node, ast.If) and syntax.is_main_guard(node), node) for node in body]
+    seen: set[str] = set()
+    while waiting:
+        guarded, node = waiting.pop(0)
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            continue
+        inner = list(blocks(node))
+        if inner:
+            guarded = guarded or (isinstance(node, ast.If) and syntax.is_main_guard(node))
+            waiting[:0] = [(guarded, child) for child in inner]
+        yield guarded, node
+        for call in calls(node):
+            name = syntax.dotted(call.func) or ""
+            targets = [name, *(syntax.dotted(argument) or "" for argument in call.args)]
+            targets += [syntax.dotted(word.value) or "" for word in call.keywords if word.arg == "target"]
+            for target in targets:
+                if target in functions and target not in seen and target not in left_out:
+                    seen.add(target)
+                    waiting[:0] = [(guarded, child) for child in functions[target].body]
 
 
 def names_in_functions(module: Module) -> set[str]:

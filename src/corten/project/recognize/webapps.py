@@ -18,6 +18,8 @@ from corten.project.recognize.readings import readings, reread
 from corten.project.syntax import Module
 from corten.values import replace
 
+DASH_READY = "/_dash-layout"
+"""What Dash answers when the application's layout could be made; its page is the same whatever the layout is."""
 _NAMES = ("app", "application", "api", "server", "asgi", "wsgi")
 
 
@@ -137,8 +139,17 @@ def _served(app: App, reading: Reading, facts: Facts, layout: Layout, given: str
         requires=(*served.requires, *_extras(path, served.argv[0], facts, layout)),
         reason=served.reason,
         env=place.env,
+        ready=DASH_READY if _is_dash(app, reading) else None,
         target=shown,
         covers=layout.reached(path) - {path},
+    )
+
+
+def _is_dash(app: App, reading: Reading) -> bool:
+    """Whether an application is that of Dash, or the server below it."""
+    calls = (node.func for node in syntax.nodes(reading.module.tree) if isinstance(node, ast.Call))
+    return app.interface == "wsgi" and any(
+        reading.full(call) in ("dash.Dash", "dash.dash.Dash") for call in calls
     )
 
 

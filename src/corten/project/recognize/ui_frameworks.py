@@ -1,0 +1,116 @@
+"""Frameworks for user interfaces: how an application of each is started, which variables it gets, and what it is asked until it is
+ready. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+
+from corten.values import dataclass, field
+
+ANY = "0.0.0.0"  # noqa: S104 -- the container's own interfaces: what leaves it is decided outside
+PORT = "8080"
+"""What the image's $PORT is. A framework that reads a variable of its own gets the same number."""
+STREAMLIT_READY = "/_stcore/health"
+"""`ready`: a first session runs the script, and the script raises nothing (`corten.runtime.streamlit`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """`name` is what people call it, `modules` are the top-level modules that an application imports, `distribution` is the package.
+    `arguments` follow the program `module run FILE` (`{file}` stands for the file); without them the file itself is run."""
+
+    name: str
+    modules: tuple[str, ...]
+    distribution: str
+    arguments: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    ready: str = "/"
+
+    def argv(self, file: str) -> tuple[str, ...]:
+        """The command that serves `file`, which is relative to the working directory."""
+        return tuple(word.replace("{file}", file) for word in self.arguments)
+
+
+_WHERE = ("--host", ANY, "--port", "$PORT")
+
+STREAMLIT = Framework(
+    "Streamlit",
+    ("streamlit",),
+    "streamlit",
+    ("streamlit", "run", "{file}", "--server.port", "$PORT"),
+    {
+        "STREAMLIT_SERVER_ADDRESS": ANY,
+        "STREAMLIT_SERVER_PORT": PORT,
+        "STREAMLIT_SERVER_HEADLESS": "true",
+        "STREAMLIT_SERVER_FILE_WATCHER_TYPE": "none",
+        "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
+    },
+    STREAMLIT_READY,
+)
+GRADIO = Framework(
+    "Gradio",
+    ("gradio",),
+    "gradio",
+    (),
+    {"GRADIO_SERVER_NAME": ANY, "GRADIO_SERVER_PORT": PORT, "GRADIO_ANALYTICS_ENABLED": "False"},
+    "/config",
+)
+CHAINLIT = Framework(
+    "Chainlit",
+    ("chainlit",),
+    "chainlit",
+    ("chainlit", "run", "{file}", *_WHERE, "--headless"),
+    {"CHAINLIT_HOST": ANY, "CHAINLIT_PORT": PORT},
+)
+PANEL = Framework(
+    "Panel",
+    ("panel",),
+    "panel",
+    ("panel", "serve", "{file}", "--address", ANY, "--port", "$PORT", "--allow-websocket-origin", "*"),
+    {"BOKEH_ALLOW_WS_ORIGIN": "*"},
+)
+BOKEH = Framework(
+    "Bokeh",
+    ("bokeh",),
+    "bokeh",
+    ("bokeh", "serve", "{file}", "--address", ANY, "--port", "$PORT", "--allow-websocket-origin", "*"),
+    {"BOKEH_ALLOW_WS_ORIGIN": "*"},
+)
+SHINY = Framework("Shiny", ("shiny",), "shiny", ("shiny", "run", *_WHERE, "{file}"))
+NICEGUI = Framework("NiceGUI", ("nicegui",), "nicegui", (), {"NICEGUI_STORAGE_PATH": "/tmp/.nicegui"})
+SOLARA = Framework("Solara", ("solara",), "solara", ("solara", "run", "{file}", *_WHERE, "--no-open"))
+MARIMO = Framework("marimo", ("marimo",), "marimo", ("marimo", "run", "{file}", *_WHERE, "--headless"))
+MESOP = Framework("Mesop", ("mesop",), "mesop", ("mesop", "{file}", "--port", "$PORT"))
+FLET = Framework(
+    "Flet",
+    ("flet",),
+    "flet",
+    (),
+    {"FLET_FORCE_WEB_SERVER": "true", "FLET_SERVER_IP": ANY, "FLET_SERVER_PORT": PORT},
+)
+TAIPY = Framework("Taipy", ("taipy",), "taipy")
+
+EVERY = (*(STREAMLIT, GRADIO, CHAINLIT, PANEL, BOKEH, SHINY, NICEGUI, SOLARA, MARIMO, MESOP, FLET, TAIPY),)
+WORDS = tuple(module.encode() for framework in EVERY for module in framework.modules)
+"""One of them is in the source of every module that uses such a framework."""
+_BY_PROGRAM = {framework.arguments[0]: framework for framework in EVERY if framework.arguments}
+_IMPORTS = re.compile(rb"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
+
+
+def started_by(argv: Sequence[str], source: bytes | None) -> Framework | None:
+    """The framework of what the command `argv` starts. `source` is that of the script which it runs, if it runs one."""
+    words = list(argv)
+    if words[:2] == ["/bin/sh", "-c"] and len(words) > 2:
+        words = re.split(r"[\s;&|]+", words[2])
+    for place, word in enumerate(words[:40]):
+        found = _BY_PROGRAM.get(posixpath.basename(word))
+        follows = words[place + 1] if place + 1 < len(words) else ""
+        if found is not None and (follows == found.arguments[1] or found in (SHINY, MESOP)):
+            return found
+    if source is None:
+        return None
+    imported = {match[1].decode() for match in _IMPORTS.finditer(source)}
+    own = (GRADIO, NICEGUI, FLET, TAIPY)
+    return next((framework for framework in own if imported & set(framework.modules)), None)
