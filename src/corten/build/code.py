@@ -25,10 +25,12 @@ def place_code(
     project: Project, files: Sequence[SourceFile], environment: Environment, tree: Path, compiler: Compiler
 ) -> None:
     """Copy `files` of the project to /app below `tree`, without the logins of package indexes, with checked-hash bytecode,
-    because people mount over it (DECISIONS 9), and write the scripts and the metadata that the project declares. Raises BuildError."""
+    because people mount over it (DECISIONS 9), the alias of /app, and write the scripts and the metadata that the project declares. Raises BuildError."""
     tree.mkdir(exist_ok=True)
     with Inside(tree) as inside:
         inside.directory("app", make=True)
+        if project.alias:
+            inside.symlink(project.alias.strip("/"), "/app")
         for file in files:
             if file.link is not None:
                 inside.symlink(f"app/{file.path}", file.link)

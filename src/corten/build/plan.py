@@ -208,7 +208,7 @@ class WeightLayer(_Keyed):
 class CodeLayer(_Keyed):
     """The project's own files at /app, compiled. `files` are path, executable bit, target of a link, sha256; `project`
     its name, version and scripts, which its metadata is written from. `folders`: the program may write to /app,
-    also to these that only weights lie in; None: it may not."""
+    also to these that only weights lie in; None: it may not. `alias` is another path that leads to /app."""
 
     files: tuple[tuple[str, bool, str | None, Digest | None], ...]
     project: tuple[str, str | None, tuple[tuple[str, str], ...]]
@@ -216,10 +216,12 @@ class CodeLayer(_Keyed):
     compiler: str
     prefix: str
     folders: tuple[str, ...] | None = None
+    alias: str = ""
 
     @cached_property
     def key(self) -> str:
         # Of a predictor, which writes nothing there, the key is what it was before there was a difference.
+        more = {"alias": self.alias} if self.alias else {}
         return _key(
             "code",
             **({"writable": self.folders} if self.folders is not None else {}),
@@ -228,6 +230,7 @@ class CodeLayer(_Keyed):
             python=self.python,
             compiler=self.compiler,
             prefix=self.prefix,
+            **more,
         )
 
 

@@ -97,7 +97,7 @@ def ensure_code_layer(job: Job) -> BuiltLayer:
                 # Files with logins lost them when this was added: what is remembered from before does not count.
                 "logins": False,
                 "files": job.options.stamps or stamps(files.code),
-                "project": [project.name, project.version, project.scripts],
+                "project": [project.name, project.version, project.scripts, project.alias],
                 "python": part.python,
                 "compiler": compiler_identity(part),
                 "prefix": VENV,
@@ -128,7 +128,13 @@ def _code_key(job: Job, directory: Path) -> str:
         ]
     about = (project.name, project.version, project.scripts)
     return CodeLayer(
-        tuple(code), about, part.python, compiler_identity(part), VENV, folders_to_write(job)
+        tuple(code),
+        about,
+        part.python,
+        compiler_identity(part),
+        VENV,
+        folders_to_write(job),
+        project.alias,
     ).key
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +180,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         env={**beside.env, **(candidate.env if candidate else {}), **settings.env},
         user=_user(settings.user, chosen.base),
         workdir=settings.workdir or _workdir(candidate),
+        alias=_alias({**(candidate.env if candidate else {}), **settings.env}, chosen.base),
         gpu=settings.gpu or beside.gpu or "auto",
         network=settings.network or "none",
         shm_size=settings.shm_size,
@@ -318,6 +319,11 @@ def _merged(one: tuple[Implied, ...], other: tuple[Implied, ...]) -> tuple[Impli
     """Both, with those of `other` for a package that both have: they may have a version."""
     names = {normal(item.requirement) for item in other}
     return (*(item for item in one if normal(item.requirement) not in names), *other)
+
+
+def _alias(env: Mapping[str, str], base: str) -> str:
+    """Where Cog has the project's folder, for what is written to run there. A base that is an image keeps its own."""
+    return "/src" if env.get("CORTEN_COG") and base.startswith("debian:") else ""
 
 
 def _kind(entry: Predictor | Command | None) -> str:

@@ -81,6 +81,7 @@ class Project:
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
     `kind` is what the entry is: `predictor`, `web`, `ui`, `worker`, `command`, `script` and others (`corten.project.recognize.candidates`).
     `source` is the file in which the entry was found; empty where the project says it itself.
+    `alias` is a path that leads to /app, where the tool that the project was written for puts it: `/src`.
     `implied` are requirements beyond those that the project writes; they are locked and hashed like these. `taken` has a line for
     each thing that files of other tools gave (`corten.project.hints`). `optional_system` are those of `system` that
     may be left out where Debian does not have them. `unlisted` are imports
@@ -105,6 +106,7 @@ class Project:
     env: dict[str, str] = field(default_factory=dict)
     user: str = "65532:65532"
     workdir: str = "/app"
+    alias: str = ""
     gpu: str = "auto"
     network: Network = "none"
     shm_size: str | None = None

@@ -6,11 +6,15 @@ import os
 import humanize
 from cog import BasePredictor, Input
 
+WORDS = "/src/words/endings.txt"
+
 
 class Predictor(BasePredictor):
     def setup(self) -> None:
         """Load the model into memory to make running multiple predictions efficient"""
         self.prefix = os.environ["GREETING"]
+        with open(WORDS) as file:
+            self.ending = file.read().strip()
 
     def predict(
         self,
@@ -18,4 +22,4 @@ class Predictor(BasePredictor):
         count: int = Input(description="How many", ge=0, le=10_000_000, default=1000),
     ) -> str:
         """Run a single prediction on the model"""
-        return f"{self.prefix} {text} {humanize.intcomma(count)}"
+        return f"{self.prefix} {text} {humanize.intcomma(count)}{self.ending}"

@@ -48,6 +48,7 @@ def test_the_predictor_of_a_cog_yaml(found, reference, path, target):
     project = made(found, {"cog.yaml": f'predict: "{reference}"\n', path: PREDICTOR})
     assert project.entry == Predictor(target)
     assert project.env == {"CORTEN_COG": "1"}
+    assert project.alias == "/src"
 
 
 @pytest.mark.parametrize(
