@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import lzma
@@ -213,6 +214,8 @@ class Archive:
     valid_until: datetime | None = None
     by_hash: bool = True
     paragraphs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    """The Contents index of an architecture, as lines of paths and packages."""
 
     def add(
         self,
@@ -259,6 +262,11 @@ class Archive:
                         hashed.write_bytes(data)
                     else:
                         (folder / name).write_bytes(data)
+                if not part and architecture in self.contents:
+                    packed = gzip.compress(self.contents[architecture].encode(), mtime=0)
+                    (directory / "main" / f"Contents-{architecture}.gz").write_bytes(packed)
+                    digest = hashlib.sha256(packed).hexdigest()
+                    lines.append(f" {digest} {len(packed)} main/Contents-{architecture}.gz")
             fields = [
                 f"Origin: {self.origin}",
                 "Label: Debian",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,122 +12,25 @@ import pytest
 from uv import find_uv_bin
 
 from corten.errors import CortenError, LockOutdated, ProjectError, ResolutionError
-from corten.events import Event, Note, TaskFinished, Warned
+from corten.events import TaskFinished
 from corten.lock.bundle import download, files_of
 from corten.lock.diff import changes
-from corten.lock.format import decode, encode
+from corten.lock.format import encode
 from corten.lock.inputs import inputs_digest, open_imports
 from corten.lock.model import DebianBase, ImageBase, Lock
-from corten.lock.resolve import ResolvedImage, fitting_compilers, lasting_name, lock_project
+from corten.lock.resolve import ResolvedImage, fitting_compilers, lasting_name
 from corten.lock.serving import serving_digest
 from corten.lock.wanted import fetching_indexes
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.packages.debian.archive import DebianArchive
 from corten.packages.fetch import fetch_wheels
 from corten.project.load import load
 from corten.project.model import Implied, Project
 from corten.store.store import Store
-from debian_parts import NOW, Archive, Mirror, public, quick_http, signing_key, sources
-from debian_parts import serving as mirroring
 from support.index import publish
+from support.lock_world import ARCHITECTURES, BASE, HERE, OTHER, PYTHON, World, said
 from support.locks import sample_deb, sample_lock
-from support.web import Web, serving
 from support.wheels import make_wheel
-
-BASE = [
-    *(
-        "base-files",
-        "ca-certificates",
-        "libc-bin",
-        "libgomp1",
-        "libstdc++6",
-        "media-types",
-        "netbase",
-        "tzdata",
-    ),
-    *("bash", "coreutils", "dash", "debianutils", "findutils", "grep", "gzip", "hostname", "sed", "tar"),
-    *("python3-distutils", "python3-lib2to3"),
-]
-PYTHON = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib")
-ARCHITECTURES = ("amd64", "arm64")
-HERE = Platform.host().architecture
-(OTHER,) = {*ARCHITECTURES} - {HERE}
-
-
-class World:
-    """An index, a Debian mirror, a store and a project."""
-
-    def __init__(self, web: Web, mirror: Mirror, archive: Archive, root: Path) -> None:
-        self.web, self.archive, self.root = web, archive, root
-        self.mirror, self.asked = mirror.url, mirror.requests
-        self.pool = root / "pool"
-        self.folder = root / "project"
-        self.folder.mkdir()
-        (root / "home").mkdir()
-        self.store = Store(root / "store")
-        self.environment = {
-            "HOME": str(root / "home"),
-            "PATH": os.environ["PATH"],
-            "PIP_CONFIG_FILE": os.devnull,
-            "UV_DEFAULT_INDEX": f"{web.url}/simple",
-            "UV_HTTP_RETRIES": "0",
-        }
-        self.events: list[Event] = []
-        for name in ("alpha", "beta", "granian"):
-            self.make(name, "2.8.0" if name == "granian" else "1.0")
-
-    def make(self, name: str, version: str = "1.0", *requires: str, tag: str = "py3-none-any") -> None:
-        make_wheel(self.pool, name, version, requires=requires, tag=tag)
-        publish(self.web, self.pool)
-
-    def write(self, file: str, text: str) -> Path:
-        path = self.folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    def debian(self) -> DebianArchive:
-        return DebianArchive(
-            self.store, sources(self.mirror), quick_http(), keys=[public(signing_key())], now=NOW
-        )
-
-    def lock(self, project: Project | None = None, previous: Lock | None = None, **options: object) -> Lock:
-        made = lock_project(
-            project or load(self.folder),
-            self.store,
-            previous=previous,
-            observe=self.events.append,
-            environment=self.environment,
-            debian=self.debian(),
-            **options,  # type: ignore[arg-type]
-        )
-        assert decode(encode(made).encode()) == made
-        assert self.web.url not in encode(made)
-        assert str(self.root) not in encode(made)
-        return made
-
-    def fails(self, kind: type[CortenError], **options: object) -> CortenError:
-        with pytest.raises(kind) as caught:
-            self.lock(**options)  # type: ignore[arg-type]
-        assert caught.value.hint
-        return caught.value
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    archive = Archive(tmp_path / "mirror")
-    for architecture in ARCHITECTURES:
-        for name in BASE:
-            archive.add(name, architecture=architecture)
-        for name in PYTHON:
-            needs = {} if name.startswith("lib") else {"depends": "libpython3.11-minimal"}
-            archive.add(name, "3.11.2-6", architecture=architecture, **needs)
-        archive.add("libgl1", "1.6", depends="libglx0", architecture=architecture)
-        archive.add("libglx0", "1.6", architecture=architecture)
-    archive.publish()
-    with serving() as web, mirroring(tmp_path / "mirror") as mirror:
-        yield World(web, mirror, archive, tmp_path)
 
 
 def versions(lock: Lock, platform: str = "linux/amd64") -> dict[str, str]:
@@ -689,10 +591,6 @@ def test_what_corten_adds_leaves_pinned_packages_as_they_are(world: World) -> No
     assert names(world.lock(added(world, "gamma"))) == [("alpha", "1.0"), ("beta", "1.0"), ("gamma", "1.0")]
     error = world.fails(ResolutionError, project=added(world, "alpha>1"))
     assert "alpha" in error.message
-
-
-def said(world: World) -> list[str]:
-    return [event.message for event in world.events if isinstance(event, Note | Warned)]
 
 
 def test_imports_are_the_requirements_where_nothing_lists_any(world: World) -> None:

@@ -84,7 +84,8 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
 
 def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
     where = str(platform)
-    _only(table, {"base", "debs", "system-names", "system", "wheels", "serving", "without"}, where)
+    known = {"base", "debs", "system-names", "library-names", "system", "wheels", "serving", "without"}
+    _only(table, known, where)
     return PlatformLock(
         platform=platform,
         base=_base(table, where),
@@ -93,6 +94,7 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
         serving=_wheels(table, "serving", where),
         system_names=_names(table, "system-names", where),
         without=_names(table, "without", where),
+        library_names=_names(table, "library-names", where),
     )
 
 

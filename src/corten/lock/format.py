@@ -109,6 +109,8 @@ def encode(lock: Lock) -> str:
             lines.append(f"base = {_inline(base)}")
         if part.system_names:
             lines.append(f"system-names = [{', '.join(map(_quoted, part.system_names))}]")
+        if part.library_names:
+            lines.append(f"library-names = [{', '.join(map(_quoted, part.library_names))}]")
         if part.without:
             lines.append(f"without = [{', '.join(map(_quoted, part.without))}]")
         lines += _array("system", (_deb(deb) for deb in part.system))
@@ -185,7 +187,7 @@ _FAST_DEB = regex(
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in DEB_KEYS)
     + " \\},"
 )
-_NAMES = regex(rf"(system-names|without) = \[({_S}(?:, {_S})*)\]")
+_NAMES = regex(rf"(system-names|library-names|without) = \[({_S}(?:, {_S})*)\]")
 _TABLE = regex(rf"\[(platform|compiler)\.{_S}\]")
 
 
@@ -229,7 +231,7 @@ def _lines(text: str) -> dict[str, Any] | None:
             if name not in {"debs", "system", "wheels", "serving"} or name in table:
                 return None
             array = table[name] = []
-        elif line.startswith(("system-names = [", "without = [")):
+        elif line.startswith(("system-names = [", "library-names = [", "without = [")):
             names = _NAMES.fullmatch(line)
             if names is None or names[1] in table:
                 return None

@@ -43,7 +43,8 @@ Base = DebianBase | ImageBase
 class PlatformLock:
     """Everything that an image for one platform is made of, but the project's own files.
 
-    `system` is the closure of the Debian packages `system_names` beyond the base. `serving` holds the model server's own
+    `system` is the closure of the Debian packages `system_names` and `library_names` beyond the base; the latter were added for what
+    the wheels need. `serving` holds the model server's own
     packages; it is empty where the project has no predictor. `without` names what imports ask for and no wheel was found for. `unauthenticated` is set by `Lock.apart` and in no file."""
 
     platform: Platform
@@ -54,6 +55,7 @@ class PlatformLock:
     system_names: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     unauthenticated: str = ""
+    library_names: tuple[str, ...] = ()
 
     @property
     def python(self) -> str:

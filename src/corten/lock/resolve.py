@@ -15,21 +15,30 @@ from typing import Protocol
 
 from corten import __version__
 from corten.errors import FetchError, ProjectError, ResolutionError
-from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned, ignore
+from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore
 from corten.lock.accelerators import builds, has_gpu
 from corten.lock.dating import deciding, mismatches, trials
 from corten.lock.inputs import inputs_digest, read_pyproject, repair_notes, requirements_of
+from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
-from corten.lock.wanted import refuse_links_out, resolving_indexes, wanted_beside, wanted_wheels
+from corten.lock.wanted import (
+    fetching_indexes,
+    refuse_links_out,
+    resolving_indexes,
+    wanted_beside,
+    wanted_wheels,
+)
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.packages.compatibility import Target
 from corten.packages.debian.archive import DebianArchive, check_python
+from corten.packages.fetch import fetch_wheels
 from corten.packages.files import STRICT, Accepted, Deb, Wheel
 from corten.packages.indexes import Indexes, read_indexes
+from corten.packages.libraries import Libraries, is_native, libraries_of
 from corten.packages.requirements import normal_name
 from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
@@ -50,10 +59,12 @@ _MOST_MODELS = 50
 
 @dataclass(frozen=True, slots=True)
 class ResolvedImage:
-    """A base image as it was found: its part of the lock, and the second number of its glibc (36 for 2.36) or None."""
+    """A base image as it was found: its part of the lock, the second number of its glibc (36 for 2.36) or None, and the shared libraries
+    in the folders that its loader searches (None: not looked at)."""
 
     base: ImageBase
     glibc: int | None = None
+    libraries: frozenset[str] | None = None
 
 
 def lasting_name(reference: str) -> str:
@@ -148,9 +159,10 @@ class _Locking:
         before = None
         if self.previous is not None:
             before = next((part for part in self.previous.platforms if part.platform == platform), None)
-        base, glibc, kept = self._base(platform, before)
+        base, glibc, kept, in_image = self._base(platform, before)
         interpreter.check(interpreter.unmet(self.project.requires_python, base.python, self.project.base))
-        system = self._system(platform, base, before if kept else None)
+        observe = _once(self.observe)
+        system = self._system(platform, base, before if kept else None, observe)
         target = Target(platform, base.python, glibc)
         same_python = before is not None and before.python == target.minor
         held = before.wheels if before and same_python else ()
@@ -159,7 +171,31 @@ class _Locking:
             self.observe(Warned(message, hint))
         serving = self._serving(target, before.serving if before and same_python else ())
         names = tuple(sorted(set(self.project.system)))
-        return PlatformLock(platform, base, system, wheels, serving, names, without)
+        added = needed_packages(
+            base,
+            platform,
+            system,
+            wheels,
+            lambda items: self._libraries(items, platform),
+            self.debian,
+            self.observe,
+            before=before.library_names if before is not None else (),
+            in_image=in_image,
+        )
+        if added:
+            system = self._system(platform, base, before if kept else None, observe, added)
+        return PlatformLock(
+            platform, base, system, wheels, serving, names, without, library_names=tuple(added)
+        )
+
+    def _libraries(self, wheels: Sequence[Wheel], platform: Platform) -> Mapping[str, Libraries]:
+        """The shared libraries of those of `wheels` that are made for one kind of machine. Raises FetchError, FormatError."""
+        native = [wheel for wheel in wheels if is_native(wheel)]
+        if not native:
+            return {}
+        indexes = fetching_indexes(self.project, self.environment)
+        places = fetch_wheels(self.store, native, indexes, self.observe)
+        return libraries_of(self.store, places, native, platform.architecture)
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raises ProjectError when a package to upgrade is in no part of the last lock: it is misspelt."""
@@ -172,8 +208,10 @@ class _Locking:
                 f"there is no package '{name}' in the lock to upgrade", hint="check its spelling"
             )
 
-    def _base(self, platform: Platform, before: PlatformLock | None) -> tuple[Base, int, bool]:
-        """The base, its glibc, and whether it is the last lock's."""
+    def _base(
+        self, platform: Platform, before: PlatformLock | None
+    ) -> tuple[Base, int, bool, frozenset[str] | None]:
+        """The base, its glibc, whether it is the last lock's, and the libraries of one that is an image."""
         written = self.project.base
         if not written.startswith("debian:"):
             return self._image(platform, before)
@@ -184,11 +222,13 @@ class _Locking:
         if before is not None and isinstance(before.base, DebianBase):
             same = (before.base.suite, before.base.variant) == (suite, variant)
             if same and not self.again & {deb.name for deb in _debs(before)}:
-                return before.base, glibc, True
+                return before.base, glibc, True, None
         found = self.debian.base(suite, variant, platform.architecture, self.observe)
-        return DebianBase(suite, variant, found.python, found.debs), glibc, False
+        return DebianBase(suite, variant, found.python, found.debs), glibc, False, None
 
-    def _image(self, platform: Platform, before: PlatformLock | None) -> tuple[Base, int, bool]:
+    def _image(
+        self, platform: Platform, before: PlatformLock | None
+    ) -> tuple[Base, int, bool, frozenset[str] | None]:
         written = self.project.base
         if self.images is None:
             raise ProjectError(
@@ -206,20 +246,31 @@ class _Locking:
                 hint=f'set python = "{minor}", or use an image with Python {self.project.python}',
             )
         kept = before is not None and before.base == found.base
-        return found.base, found.glibc or _GLIBC_OF_UNKNOWN, kept
+        return found.base, found.glibc or _GLIBC_OF_UNKNOWN, kept, found.libraries
 
-    def _system(self, platform: Platform, base: Base, before: PlatformLock | None) -> tuple[Deb, ...]:
+    def _system(
+        self,
+        platform: Platform,
+        base: Base,
+        before: PlatformLock | None,
+        observe: Observer,
+        added: tuple[str, ...] = (),
+    ) -> tuple[Deb, ...]:
+        """The closure of the project's own system packages and of those that are `added` for its wheels."""
         names = tuple(sorted(set(self.project.system)))
-        if not names:
+        if not names and not added:
             return ()
         if not isinstance(base, DebianBase):
             raise ProjectError(
                 "`system` needs a Debian base", hint='leave out `system`, or set base = "debian:bookworm"'
             )
-        if before is not None and before.system_names == names:
+        if before is not None and (before.system_names, before.library_names) == (names, added):
             return before.system
-        optional = self.project.optional_system
-        return self.debian.system(base.suite, platform.architecture, names, base.debs, self.observe, optional)
+        optional = {*self.project.optional_system, *added}
+        wanted = tuple(sorted({*names, *added}))
+        return self.debian.system(
+            base.suite, platform.architecture, wanted, base.debs, self.observe, optional
+        )
 
     def _wheels(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         dependencies, implied = self.project.dependencies, self.project.implied
@@ -386,6 +437,20 @@ def _saved_models(project: Project, store: Store) -> tuple[Saved, ...]:
         return ()
     paths = [file.path for file in weights if file.path.endswith(ENDINGS)][:_MOST_MODELS]
     return tuple(found for path in paths if (found := look(project.root, path)) is not None)
+
+
+def _once(observe: Observer) -> Observer:
+    """`observe`, which hears of each warning once."""
+    heard: set[Warned] = set()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Warned):
+            if event in heard:
+                return
+            heard.add(event)
+        observe(event)
+
+    return tell
 
 
 def _bare(requirement: str) -> str:

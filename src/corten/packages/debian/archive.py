@@ -14,7 +14,7 @@ from datetime import datetime
 
 from corten.errors import ProjectError, ResolutionError
 from corten.events import Observer, TaskFinished, TaskStarted, Warned, ignore
-from corten.packages.debian import solver, version
+from corten.packages.debian import contents, solver, version
 from corten.packages.debian.index import Catalogue, Package
 from corten.packages.debian.mirrors import Mirrors, parts_of
 from corten.packages.debian.relations import NAME
@@ -198,6 +198,16 @@ class DebianArchive:
         installed = [_installed(catalogue, deb) for deb in base_debs]
         packages = solver.resolve(catalogue, wanted, architecture, installed=installed)
         return self._listed(suite, packages)
+
+    def having(
+        self, suite: str, architecture: str, libraries: Iterable[str], observe: Observer = ignore
+    ) -> dict[str, tuple[str, ...]]:
+        """The packages of `suite` that have each of the shared `libraries`, where one has it, by Debian's signed list of files.
+        Raises FetchError, SignatureError."""
+        codename, archive = parts_of(suite)[0]
+        prepared = self.mirrors.contents(codename, archive, architecture, observe)
+        self.mirrors.remember()
+        return contents.lookup(prepared, libraries)
 
     def compiler(self, suite: str, architecture: str, observe: Observer = ignore) -> tuple[Deb, ...]:
         """See `resolve_compiler`."""

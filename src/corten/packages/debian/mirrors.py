@@ -19,7 +19,7 @@ from urllib.parse import quote
 from corten.errors import FetchError, FormatError, SignatureError
 from corten.events import Observer
 from corten.network.connection import Absent, shown
-from corten.packages.debian import index, release
+from corten.packages.debian import contents, index, release
 from corten.packages.debian.index import Index
 from corten.packages.debian.lists import Lists, packages_of
 from corten.packages.debian.release import Release
@@ -99,6 +99,41 @@ class Mirrors:
             return found.folder
 
         return self._first(archive, f"the index of '{codename}'", attempt)
+
+    def contents(self, codename: str, archive: str, architecture: str, observe: Observer) -> bytes:
+        """Which packages of `codename` have which shared library (`contents.prepare`), by the signed index that its mirrors have now.
+        Raises FetchError, SignatureError."""
+
+        def attempt(mirror: str) -> bytes:
+            found = self._current(mirror, codename, archive, fresh=True)
+            return self._libraries(found, architecture, observe)
+
+        return self._first(archive, f"the list of files of '{codename}'", attempt)
+
+    def _libraries(self, found: SignedRelease, architecture: str, observe: Observer) -> bytes:
+        codename = found.release.codename
+        named = contents.contents_of(found.release, architecture)
+        if named is None:
+            raise Absent(f"'{codename}' at '{shown(found.base)}' has no list of files for {architecture}")
+        path, kind, sha256, size = named
+        cache = self.store.cache_directory("debian")
+        prefix = f"{codename}-{architecture}-"
+        target = cache / f"{prefix}{sha256[:24]}.libraries"
+        with contextlib.suppress(OSError):
+            return target.read_bytes()
+        urls = [f"{found.base}/{path}"]
+        if found.release.by_hash:
+            urls.insert(0, f"{found.base}/{path.rpartition('/')[0]}/by-hash/SHA256/{sha256}")
+        with self.store.temporary_directory("debian-contents") as directory:
+            packed = directory / "Contents"
+            label = f"list of files of {codename} for {architecture}"
+            self.http.download(urls, packed, sha256=sha256, size=size, observe=observe, name=label)
+            prepared = contents.prepare(packed, kind, architecture)
+        write_atomically(target, prepared)
+        for other in cache.glob(f"{prefix}*.libraries"):
+            if other != target:
+                other.unlink(missing_ok=True)
+        return prepared
 
     def dated(self, codename: str, archive: str, stamp: str, architecture: str, observe: Observer) -> Path:
         """The same from the dated archive, as it was at `stamp`. Raises FetchError, SignatureError."""
