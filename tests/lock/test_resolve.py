@@ -777,3 +777,15 @@ def test_setuptools_stays_at_a_version_that_has_what_is_imported(world: World) -
     )
     world.write("requirements.txt", "gamma\nsetuptools==65.0\n")
     assert versions(world.lock())["setuptools"] == "65.0"
+
+
+def test_what_conda_built_is_in_the_version_of_its_day(world: World) -> None:
+    with_sklearn(world)
+    built = "numpy @ file:///croot/numpy_and_numpy_base_1689000000000/work"  # in July 2023
+    world.write("requirements.txt", f"scikit-learn==1.2.2\n{built}\n")
+    assert versions(world.lock()) == {"scikit-learn": "1.2.2", "numpy": "1.2.2"}
+    assert said(world)[1:] == [
+        "what conda's builders built is in the version of its day, or of the first days of this Python"
+    ]
+    world.make("numpy", "1.7.0")  # the index tells no days any more
+    assert versions(world.lock())["numpy"] == "1.7.0"

@@ -453,3 +453,19 @@ def test_a_machine_without_a_gpu_gets_builds_for_cpus_where_an_index_has_them(
     assert machine.said == [
         "packages of CUDA come along, nvidia-cublas-cu12: builds for CPUs cannot be had (`gpu` is none, but the project needs 'nvidia-cublas-cu12')"
     ]
+
+
+def test_a_package_whose_version_has_no_sibling_for_cpus_stays_alone(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.make("torch", "2.0", "nvidia-cublas-cu12")
+    machine.make("nvidia-cublas-cu12")
+    machine.make("xgboost", "1.7")
+    machine.make("xgboost-cpu", "3.0")
+    make_wheel(tmp_path / "cpu", "torch", "2.0+cpu")
+    machine.publish()
+    machine.environment["PIP_FIND_LINKS"] = str(tmp_path / "cpu")
+    for lines in (("torch==2.0", "xgboost==1.7"), ("xgboost==1.7",)):
+        found = machine.resolve(wanted=Wanted(Request(BOOKWORM, lines=lines), gpu="prefer-cpu"))
+        expected = {"torch": "2.0+cpu", "xgboost": "1.7"} if len(lines) == 2 else {"xgboost": "1.7"}
+        assert {name: wheel.version for name, wheel in found.items()} == expected

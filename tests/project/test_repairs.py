@@ -32,6 +32,8 @@ def read(line: str, text: str = "", above: int | None = 0, **options: object) ->
         ("matplotlib @ file:///D:/bld/matplotlib-suite_1611858808344/work", "matplotlib"),
         ("ipykernel @ file:///C:/ci/ipykernel_1607454116140/work/dist/ipykernel-5.3.4-py3-none-any.whl", "ipykernel==5.3.4"),
         ("plotly @ file:///opt/conda/conda-bld/plotly_1698259245963/work/packages/python/plotly/dist/plotly-5.18.0.tar.gz", "plotly==5.18.0"),
+        ("hijri-converter @", "hijri-converter"),
+        ("imblearn==0.0", "imbalanced-learn"),
         ("sklearn", "scikit-learn"),
         ("sklearn==0.0", "scikit-learn"),
         ("sklearn==0.0.post1", "scikit-learn"),
@@ -64,6 +66,7 @@ def test_a_line_is_read_as_it_is_meant(line: str, expected: str) -> None:
         *("os", "json", "datetime==4.3", "typing==3.7.4", "enum34", "dataclasses==0.8", "asyncio==3.4.3", "pickle"),
         *("pywin32==303", "pywinpty", "pyobjc-framework-Cocoa==9.0", "appnope @ file:///croot/appnope_1606859466979/work", "twisted-iocpsupport==1.0.2"),
         *("tk==8.6.11", "python==3.9", "python=3.9.18=h1aa4202_0", "openssl==1.1.1k", "vc=14.2=h21ff451_1", "_libgcc_mutex=0.1=main", "zlib=1.2.13=h8cc25b3_0"),
+        *("cat > requirements.txt << 'EOF'", "EOF", "mkl-random @ file:///C:/ci_310/mkl_random_1643050563308/work"),
         *("pkg_resources==0.0.0", "pkg-resources==0.0.0", "google-colab @ file:///croot/google-colab_1606859466979/work"),
     ],
 )  # fmt: skip
@@ -191,3 +194,15 @@ def test_a_line_made_to_be_slow_is_not(line: str) -> None:
 
 def test_a_very_long_line_stays() -> None:
     assert read("sklearn" + " " * 600 + "==1.0") is None
+
+
+def test_what_conda_built_has_its_day_and_its_numpys_parts_are_left_out() -> None:
+    text = "mkl-fft==1.3.1\nnumpy @ file:///C:/b/abs_x/croot/numpy_and_numpy_base_1672336199388/work\nscipy==1.10.0\n"
+    repair = Repairs().of(text)
+    found = repair("numpy @ file:///C:/b/abs_x/croot/numpy_and_numpy_base_1672336199388/work")
+    assert found is not None
+    assert (found.lines, found.day) == (("numpy",), "2022-12-29")
+    left_out = repair("mkl-fft==1.3.1")
+    assert left_out is not None
+    assert left_out.gone
+    assert Repairs().of("mkl-fft==1.3.8")("mkl-fft==1.3.8") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from corten.packages.files import Wheel
@@ -30,9 +31,11 @@ def trials(
     commit: str | None,
     saved: Saved | None,
     python: str,
+    built: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Trial, ...]:
     """What to try, the best first; the last is always the plain way. `commit` is the day of the last commit where versions should
-    be of that time, `saved` a model whose version of scikit-learn nothing else decides. What `settings` say already stands."""
+    be of that time, `saved` a model whose version of scikit-learn nothing else decides, `built` the days on which packages were built
+    whose versions are not known. What `settings` say already stands."""
     found: list[Trial] = []
     general: dict[str, Any] = {}
     said: tuple[str, ...] = ()
@@ -44,12 +47,24 @@ def trials(
             else f"since Python {python} is younger than the last commit ({commit})"
         )
         general, said = {"exclude-newer": _end_of(day)}, (f"versions are those of {day}, {why}",)
+    days: dict[str, str] = {}
     last_day = saved.last_day if saved is not None else None
-    if saved is not None and last_day is not None and "exclude-newer-package" not in settings:
+    model: tuple[str, ...] = ()
+    if saved is not None and last_day is not None:
         day = newest_fitting(last_day, python)
-        family = {"exclude-newer-package": dict.fromkeys(_FAMILY, _end_of(day))}
-        note = f"scikit-learn and what it needs are those of {day}: '{saved.path}' was saved with {saved.sklearn}"
-        found.append(Trial({**general, **family, **settings}, (*said, note), "scikit-learn"))
+        days = dict.fromkeys(_FAMILY, _end_of(day))
+        model = (
+            f"scikit-learn and what it needs are those of {day}: '{saved.path}' was saved with {saved.sklearn}",
+        )
+    conda: tuple[str, ...] = ()
+    if built:
+        days |= {name: _end_of(newest_fitting(day, python)) for name, day in built.items()}
+        conda = (
+            "what conda's builders built is in the version of its day, or of the first days of this Python",
+        )
+    if days and "exclude-newer-package" not in settings:
+        one = {**general, "exclude-newer-package": days, **settings}
+        found.append(Trial(one, (*said, *model, *conda), "scikit-learn" if model and not conda else ""))
     if general:
         found.append(Trial({**general, **settings}, said))
     plain = (f"the newest versions are taken: those of {_day(general)} do not fit together or are not known",)

@@ -121,6 +121,14 @@ def repair_notes(project: Project) -> tuple[str, ...]:
     return tuple(note for file, found in by_file.items() for note in notes(file, found))
 
 
+def built_days(project: Project) -> dict[str, str]:
+    """When the versions of packages were built of which requirements files have only that, by normal names."""
+    if project.dependencies.kind != "requirements":
+        return {}
+    repaired = [item for _, item in requirements_of(project).repaired if isinstance(item, Repair)]
+    return {normal_name(line): item.day for item in repaired if item.day for line in item.lines}
+
+
 def _repairing(project: Project) -> Repairing:
     """The repairs of `project`'s requirements files. A line that names the project itself stands for what it requires."""
 

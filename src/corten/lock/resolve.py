@@ -18,7 +18,7 @@ from corten.errors import FetchError, ProjectError, ResolutionError
 from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore
 from corten.lock.accelerators import builds, has_gpu
 from corten.lock.dating import deciding, mismatches, trials
-from corten.lock.inputs import inputs_digest, read_pyproject, repair_notes, requirements_of
+from corten.lock.inputs import built_days, inputs_digest, read_pyproject, repair_notes, requirements_of
 from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
@@ -292,7 +292,9 @@ class _Locking:
         derived = self.project.dependencies.kind == "none"
         commit = last_commit(str(self.project.root)) if derived else None
         saved = None if wanted.hashed else deciding(self.saved, wanted.named, before)
-        *first, plain = trials(indexes.settings, commit, saved, wanted.request.target.minor)
+        *first, plain = trials(
+            indexes.settings, commit, saved, wanted.request.target.minor, built_days(self.project)
+        )
         for trial in first:
             try:
                 wheels = self._resolve(replace(indexes, settings=trial.settings), wanted, before, trying=True)

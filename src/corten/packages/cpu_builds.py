@@ -39,8 +39,8 @@ def asks_for_gpu(lines: Sequence[str]) -> bool:
     )
 
 
-def without_cuda(lines: Sequence[str]) -> tuple[str, ...]:
-    """`lines` with the siblings in the place of what has CUDA, and without the libraries of NVIDIA that PyTorch brings (a list of
+def without_cuda(lines: Sequence[str], siblings: Mapping[str, str] = SIBLINGS) -> tuple[str, ...]:
+    """`lines` with the `siblings` in the place of what has CUDA, and without the libraries of NVIDIA that PyTorch brings (a list of
     what was installed has them)."""
     brings = any(_name(line) in TORCH for line in lines)
     found = []
@@ -48,7 +48,7 @@ def without_cuda(lines: Sequence[str]) -> tuple[str, ...]:
         name = _name(line)
         if brings and (name in ("triton", "pytorch-triton") or is_cuda([name])):
             continue
-        sibling = SIBLINGS.get(name)
+        sibling = siblings.get(name)
         if sibling is not None:
             line = _NAME.sub(lambda match, sibling=sibling: sibling + (match[2] or ""), line, count=1)  # type: ignore[misc]
         found.append(line)

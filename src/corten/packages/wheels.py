@@ -249,27 +249,37 @@ class WheelResolver:
         """`request` without CUDA where that can be had; else as it is, which is said. Raises UvFailed."""
         before = self.uv.pins(request, memory)
         cuda, heavy = is_cuda(before), sorted(SIBLINGS.keys() & before.keys())
-        if not cuda and not heavy:
+        if not cuda and heavy in ([], ["xgboost"]):  # older ones of it bring nothing
             return request
-        lines = without_cuda(request.lines)
-        try:
-            fitted = self._without_gpu(replace(request, lines=lines, hasty=True), memory)
-            after = self.uv.pins(fitted, memory)
-        except (UvFailed, CortenError) as error:
-            reason = (
-                explain(str(error), request.target, lambda _: ()).message
-                if isinstance(error, UvFailed)
-                else error.message
-            )
+        fitted: Request | None = None
+        after: dict[str, str] = {}
+        reason = ""
+        # Not every version has its sibling; then that package stays, and the others need not.
+        for siblings in (SIBLINGS, {}) if heavy else (SIBLINGS,):
+            lines = without_cuda(request.lines, siblings)
+            try:
+                fitted = self._without_gpu(replace(request, lines=lines, hasty=True), memory)
+                after = self.uv.pins(fitted, memory)
+            except (UvFailed, CortenError) as error:
+                fitted = None
+                explained = (
+                    explain(str(error), request.target, lambda _: ())
+                    if isinstance(error, UvFailed)
+                    else error
+                )
+                reason = reason or explained.message.partition("\n")[0].rstrip(":")
+            else:
+                break
+        if fitted is None:
             self._tell(
-                f"packages of CUDA come along, {listed(cuda or heavy)}: builds for CPUs cannot be had "
-                f"({reason.partition(chr(10))[0].rstrip(':')})"
+                f"packages of CUDA come along, {listed(cuda or heavy)}: builds for CPUs cannot be had ({reason})"
             )
             return request
         if any(name in after and SIBLINGS[name] in after for name in SIBLINGS):
             return request  # another package needs the one with CUDA
         chosen = [name for name, pin in after.items() if name not in before or pin != before[name]]
-        self._tell(f"builds for CPUs are taken, as this machine has no GPU: {listed(sorted(chosen))}")
+        if chosen:
+            self._tell(f"builds for CPUs are taken, as this machine has no GPU: {listed(sorted(chosen))}")
         return replace(fitted, hasty=False)
 
     def _tell(self, text: str) -> None:

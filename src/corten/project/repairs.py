@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Literal
 
 from corten.project.distributions import is_standard
@@ -30,7 +31,7 @@ _USUAL = re.compile(
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _VERSION = r"[0-9][A-Za-z0-9.!+_]*"
 _CONDA_FOLDER = (
-    rf"({_NAME})(?:\[[\w,.-]*\])?\s*@\s*file:///(?:[^\s;#?]*/)?[^\s;#?/]+_[0-9]{{12,13}}/work(/[^\s;#?]*)?"
+    rf"({_NAME})(?:\[[\w,.-]*\])?\s*@\s*file:///(?:[^\s;#?]*/)?[^\s;#?/]+_([0-9]{{12,13}})/work(/[^\s;#?]*)?"
 )
 _BUILT_FILE = r".*/[A-Za-z0-9_.]+-([0-9][A-Za-z0-9.!+]*?)(?:-[^/]*\.whl|\.tar\.gz|\.zip)"
 _PLAIN = rf"({_NAME})(\[[\w,. -]*\])?\s*((?:[<>=!~]=?=?\s*[\w.*+]+\s*(?:,\s*)?)*)"
@@ -42,6 +43,8 @@ _COLUMNS = rf"(_?{_NAME})\s+({_VERSION})(?:\s+(\S+))?(?:\s+(\S+))?"
 _COMMAND = r"[!%$]?\s*(?:python3? -m )?pip3?\s+install\s+(.*)"
 _EDITABLE = r"(?:(?:-e|--editable)[\s=]*)?(\.{1,2}(?:/\.{0,2})*)(\[[\w,.\s-]*\])?"
 _FROM_GIT = r"(?:(?:-e|--editable)[\s=]+)git\+[^\s;]+#(?:[^\s;]*&)?egg=([A-Za-z0-9._-]+)(?:&[^\s;]*)?"
+_SHELL = r"cat\s*>+\s*\S+\s*<<-?\s*['\"]?\w+['\"]?|EOF|EOL"
+_UNFINISHED = rf"({_NAME})\s*@"
 _OF_PYTHON = r"py(?:h[0-9a-f]{5,}|pi_|[23]\d{0,2}(?=[h_.]|$)|_\d|[23]\.\d+_)|.*py[23]\d{1,2}"
 
 _OTHER_SYSTEMS = frozenset(
@@ -81,7 +84,10 @@ _FROM_CONDA = {
 }
 """Python packages that have another name with conda."""
 
+_MKL = frozenset(("mkl-fft", "mkl-random", "mkl-service"))
+"""Parts of conda's NumPy; those of the index have other versions."""
 _RENAMED = {
+    "imblearn": "imbalanced-learn",
     "sklearn": "scikit-learn",
     "skimage": "scikit-image",
     "cv2": "opencv-python-headless",
@@ -107,15 +113,33 @@ _STAND_INS = frozenset(("dotenv", "fitz", "docx", "faiss", "cv2", "opencv"))
 @dataclass(frozen=True, slots=True)
 class Repair:
     """A line that is not read as it stands. `lines` are read in its place, `name` is what it is about, `why` says it: in words
-    that follow the name. `gone`: nothing is in its place."""
+    that follow the name. `gone`: nothing is in its place. `day`: when the version that is meant was built, where that is known
+    and the version is not."""
 
     lines: tuple[str, ...]
     name: str
     why: str
+    day: str = ""
 
     @property
     def gone(self) -> bool:
         return not self.lines
+
+
+class _Whole:
+    """What the whole file tells of its lines, found out when it is first asked."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def has_tensorflow(self) -> bool:
+        return re.search(r"(?im)^\s*tensorflow(?:-cpu)?(?![\w-])", self._text) is not None
+
+    @cached_property
+    def is_condas(self) -> bool:
+        """Whether conda's builders built some of it."""
+        return re.search(r"@ file:///\S{0,400}_[0-9]{12,13}/work", self._text) is not None
 
 
 class Repairs:
@@ -134,25 +158,25 @@ class Repairs:
         """What repairs a line of the file with this `text`. `above`: how many folders the file lies below the project's
         folder, None where it does not."""
         form = form_of(text)
+        whole = _Whole(text)
 
         def repair(line: str) -> Repair | None:
             line = line.strip()
             if len(line) > _LONGEST or (form == "plain" and _is_usual(line)):
                 return None
-            has_tensorflow = re.search(r"(?im)^\s*tensorflow(?:-cpu)?(?![\w-])", text) is not None
-            return self._repair(line, form, above, has_tensorflow)
+            return self._repair(line, form, above, whole)
 
         return repair
 
     def _is_own(self, name: str) -> bool:
         return _normal(name) in {_normal(own) for own in self._names()}
 
-    def _repair(self, line: str, form: Form, above: int | None, has_tensorflow: bool) -> Repair | None:
+    def _repair(self, line: str, form: Form, above: int | None, whole: _Whole) -> Repair | None:
         if form == "pip-list" and re.fullmatch(r"Package\s+Version(?:\s+.*)?|[-\s]+", line):
             return Repair((), "", "")
         conda = re.fullmatch(_CONDA_FOLDER, line)
         if conda is not None:
-            return self._by_conda(conda[1], conda[2] or "")
+            return self._by_conda(conda[1], conda[2], conda[3] or "")
         itself = self._is_itself(line, above)
         if itself is not None:
             return itself
@@ -161,6 +185,11 @@ class Repairs:
         match = re.fullmatch(_COMMAND, line)
         if match is not None:
             return _installed(match[1])
+        if re.fullmatch(_SHELL, line):
+            return Repair((), line, "is of a shell's")
+        bare = re.fullmatch(_UNFINISHED, line)
+        if bare is not None:
+            return Repair((bare[1],), line, f"is read as '{bare[1]}'")
         changed = line
         quoted = re.fullmatch(_QUOTED, line)
         if quoted is not None and quoted[2] != line and re.fullmatch(_PLAIN, quoted[2]):
@@ -174,18 +203,21 @@ class Repairs:
         spaced = re.fullmatch(_SPACED, changed)
         if spaced is not None:
             changed = f"{spaced[1]}=={spaced[2]}"
-        found = self._name(changed, has_tensorflow)
+        found = self._name(changed, whole)
         if found is None and changed != line:
             return Repair((changed,), line, f"is read as '{changed}'")
         return found
 
-    def _name(self, line: str, has_tensorflow: bool) -> Repair | None:
+    def _name(self, line: str, whole: _Whole) -> Repair | None:
         """A line with a name that is no package's for Linux."""
         match = re.fullmatch(_PLAIN, line)
         if match is None:
             return None
         written, extras, rest = match[1], match[2] or "", match[3].strip()
         name = _normal(written)
+        if name in _MKL and whole.is_condas:
+            return Repair((), written, OF_CONDA)
+        has_tensorflow = (name in _RENAMED or name == "tensorflow-intel") and whole.has_tensorflow
         why = _unwanted(name, written)
         if why is not None and not (name == "tensorflow-intel" and not has_tensorflow):
             return Repair((), written, why)
@@ -196,13 +228,14 @@ class Repairs:
             return Repair((f"{meant}{extras}{_fitting(name, rest)}",), written, f"is read as '{meant}'")
         return None
 
-    def _by_conda(self, name: str, rest: str) -> Repair:
-        why = _unwanted(_normal(name), name)
+    def _by_conda(self, name: str, built_at: str, rest: str) -> Repair:
+        why = OF_CONDA if _normal(name) in _MKL else _unwanted(_normal(name), name)
         if why is not None:
             return Repair((), name, why)
         meant = _FROM_CONDA.get(_normal(name), name)
         built = re.fullmatch(_BUILT_FILE, rest)
-        return Repair((f"{meant}=={built[1]}" if built else meant,), name, BUILT_BY_CONDA)
+        line = f"{meant}=={built[1]}" if built else meant
+        return Repair((line,), name, BUILT_BY_CONDA, "" if built else _day(int(built_at)))
 
     def _from_conda(self, line: str, name: str, version: str, build: str | None, form: Form) -> Repair:
         """`numpy=1.19.2=py38h…`: what conda prints. Its builds for a Python say so; the others are C libraries and the like."""
@@ -301,10 +334,10 @@ def _is_usual(line: str) -> bool:
     """Whether this is a name, with versions or without, that is a package's: what most lines are. The other patterns are
     only compiled for the rest."""
     match = _USUAL.fullmatch(line)
-    if match is None:
+    if match is None or line in ("EOF", "EOL"):
         return False
     name = _normal(match[1])
-    return name not in _RENAMED and _unwanted(name, match[1]) is None
+    return name not in _RENAMED and name not in _MKL and _unwanted(name, match[1]) is None
 
 
 def _unwanted(name: str, written: str) -> str | None:
@@ -326,7 +359,7 @@ def _is_module(written: str) -> bool:
 
 def _fitting(name: str, rest: str) -> str:
     """The versions in `rest`, for the package that is meant by `name`."""
-    if name in ("sklearn", "skimage") and re.fullmatch(r"[<>=!~]=?\s*0\.0(?:\.post\d+)?", rest):
+    if name in ("sklearn", "skimage", "imblearn") and re.fullmatch(r"[<>=!~]=?\s*0\.0(?:\.post\d+)?", rest):
         return ""
     if name in _STAND_INS:
         short = re.fullmatch(r"==\s*(\d+\.\d+\.\d+)", rest)
@@ -341,6 +374,13 @@ def _installed(words: str) -> Repair | None:
     if not plain or not all(re.fullmatch(_PLAIN, word) and not word.endswith(",") for word in plain):
         return None
     return Repair(tuple(plain), f"pip install {' '.join(plain)}", "is read as the packages in it")
+
+
+def _day(milliseconds: int) -> str:
+    """The day of a time since 1970 (`2022-12-29`)."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d")
 
 
 def _climbs(path: str) -> int:
