@@ -140,8 +140,8 @@ def _code_key(job: Job, directory: Path) -> str:
 
 def folders_to_write(job: Job) -> tuple[str, ...] | None:
     """Folders of the project in which its program writes beside its code files, where only weights lie; None for what serves a predictor or
-    has nothing to run: that writes nothing to /app."""
-    if not isinstance(job.project.entry, Command):
+    has nothing to run: that writes nothing to /app. What was written for Cog may, as it may there."""
+    if not isinstance(job.project.entry, Command) and not job.project.env.get("CORTEN_COG"):
         return None
     return tuple(sorted({os.path.dirname(file.path) for file in job.files.weights} - {""}))
 

@@ -50,14 +50,14 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
         project_shm_size=_shm_size(project, options, path, context),
         project_volumes=_volumes(project, options, path, context),
     )
-    if isinstance(project.entry, Command):
+    if isinstance(project.entry, Command) or project.env.get("CORTEN_COG"):
         _tell_writable(f"{os.path.realpath(path)} /app", project.name, options, context)
     return options
 
 
 def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
     """`options` for an image by name: it gets what the caller says. That it wishes for a network is said once."""
-    if image.config.labels.get(_ENTRY_LABEL) == "command":
+    if image.config.labels.get(_ENTRY_LABEL) == "command" or "CORTEN_COG=1" in image.config.env:
         _tell_writable(f"{image.id} /app", image.name, options, context)
     wish = image.config.labels.get(_NETWORK_LABEL)
     if wish in _REACHES and options.network is None and not options.ports:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENTRY_LABEL = "dev.corten.entry"
+_COG = "CORTEN_COG=1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ def network_of(options: RunOptions) -> str:
 
 
 def rooms_of(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
-    """Folders of the root that are writable because of what the image is: those that it calls volumes, and /app of an application, which
-    may write beside its code. What is written there goes with the container."""
-    own = () if config.labels.get(_ENTRY_LABEL) != "command" or options.read_only else ("/app",)
+    """Folders of the root that are writable because of what the image is: those that it calls volumes, and /app of an application, or of
+    a predictor that was written for Cog, which may write beside its code. What is written there goes with the container."""
+    writes = config.labels.get(_ENTRY_LABEL) == "command" or _COG in config.env
+    own = ("/app",) if writes and not options.read_only else ()
     return (*own, *config.volumes)
 
 

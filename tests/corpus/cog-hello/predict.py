@@ -15,6 +15,8 @@ class Predictor(BasePredictor):
         self.prefix = os.environ["GREETING"]
         with open(WORDS) as file:
             self.ending = file.read().strip()
+        with open("ready.txt", "w") as file:
+            file.write("yes")
 
     def predict(
         self,
