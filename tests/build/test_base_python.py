@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corten.build.base_python import check_places, find_glibc, find_python
+from corten.build.base_python import check_places, find_glibc, find_libraries, find_python
 from corten.errors import ProjectError
 from corten.oci.config import ImageConfig
 from corten.oci.platform import Platform
@@ -164,6 +164,26 @@ def test_glibc(tmp_path: Path, directory: str) -> None:
 def test_no_glibc(tmp_path: Path, path: str, says: str) -> None:
     with pytest.raises(ProjectError, match=says):
         find_glibc(tree(tmp_path, {path: ELF}), "base")
+
+
+def test_libraries_in_the_folders_of_the_loader(tmp_path: Path) -> None:
+    """Links stay in the tree, and what no loader searches does not count."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/libhost.so.1").write_bytes(ELF)
+    files: dict[str, str | bytes] = {
+        "usr/lib/x86_64-linux-gnu/libGL.so.1": "->libGL.so.1.7.0",
+        "usr/lib/x86_64-linux-gnu/libGL.so.1.7.0": ELF,
+        "lib": "->usr/lib",
+        "etc/ld.so.conf.d/extra.conf": "# more\n/opt/vendor/lib\n/hostile\nrelative\n",
+        "opt/vendor/lib/libvendor.so.2": ELF,
+        "opt/conda/lib/libstdc++.so.6": ELF,
+        "opt/named/libnamed.so": ELF,
+        "srv/libother.so.1": ELF,
+        "hostile": f"->{tmp_path}/outside",
+    }
+    root = tree(tmp_path / "image", files)
+    found = find_libraries(root, "/opt/conda/bin/python3.11", ("PATH=/x", "LD_LIBRARY_PATH=:/opt/named:here"))
+    assert found == {"libGL.so.1", "libGL.so.1.7.0", "libvendor.so.2", "libstdc++.so.6", "libnamed.so"}
 
 
 @pytest.mark.parametrize("place", ["app", "opt", "opt/venv", "models", "home"])

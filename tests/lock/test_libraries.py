@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from corten.events import Note, Warned
-from corten.lock.model import Lock
+from corten.lock.model import ImageBase, Lock
+from corten.lock.resolve import ResolvedImage
+from corten.oci.digest import Digest
+from corten.oci.platform import Platform
 from corten.packages.files import Wheel
 from corten.packages.known_libraries import BY_NAME, by_name
 from corten.project.hints.debian_names import spelled
@@ -130,6 +135,30 @@ def test_without_the_list_of_files_the_lock_is_made_and_says_what_is_missing(nat
         "cv2 needs libGL.so.1, and Debian's list of files, which says what has it, cannot be had:"
     )
     assert message.endswith("the packages of the last lock stay: libgl1")
+
+
+class Images:
+    """A base image that has some libraries."""
+
+    def __init__(self, *libraries: str) -> None:
+        self.libraries = frozenset(libraries)
+
+    def resolve(
+        self, reference: str, root: Path, platform: Platform, pinned: Digest | None = None
+    ) -> ResolvedImage:
+        base = ImageBase("base:latest", Digest.of(b"base"), "3.11.2", "/usr/bin/python3")
+        return ResolvedImage(base, 36, self.libraries)
+
+
+def test_what_a_base_image_lacks_is_said(native: World) -> None:
+    publish_wheel(native, "opencv-python", "libGL.so.1", "libX11.so.6", "libc.so.6", folder="cv2")
+    native.write("requirements.txt", "opencv-python\n")
+    native.write("pyproject.toml", '[tool.corten]\nbase = "oci:./base"\ncommand = ["python", "x.py"]\n')
+    assert system(native.lock(images=Images("libGL.so.1", "libX11.so.6"))) == [[]]
+    assert said(native) == []
+    native.lock(images=Images("libX11.so.6"))
+    assert said(native) == ["cv2 needs libGL.so.1, which the base 'base:latest' has not"]
+    assert contents_asked(native) == 0
 
 
 def test_what_is_started_by_name_is_added(native: World) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.build.base_python import check_places, find_glibc, find_python
+from corten.build.base_python import check_places, find_glibc, find_libraries, find_python
 from corten.build.bytecode import Interpreter
 from corten.errors import BuildError, CortenError, FormatError, NotInRegistry
 from corten.events import Note, Observer, TaskFinished, TaskStarted
@@ -73,7 +73,7 @@ class BaseImages:
             glibc = find_glibc(merged, reference)
             python = find_python(merged, image.config, reference)
             base = ImageBase(lasting_name(reference), image.digest, python.version, python.path)
-            return ResolvedImage(base, glibc)
+            return ResolvedImage(base, glibc, find_libraries(merged, python.path, image.config.env))
 
     def _resolve(self, reference: str, root: Path, platform: Platform, pinned: Digest | None) -> BaseImage:
         if pinned is not None and not reference.startswith(_LAYOUT):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from corten.build.plan import HOME, SERVING, VENV
@@ -37,6 +37,7 @@ _LIBRARIES = (
 )
 _PLACES = ("/app", "/app/src", "/models", "/opt", VENV, SERVING, os.path.dirname(HOME), HOME)
 _LARGEST = 256 << 20
+_MOST_FOLDERS = 100
 _ELF = b"\x7fELF"
 _ABI_WORDS = {"d": "a debug build", "t": "free-threaded"}
 
@@ -171,6 +172,31 @@ def find_glibc(tree: Path, reference: str) -> int:
         f"the base '{reference}' cannot be used: {reason}",
         hint="use a base with glibc, such as Debian's or Ubuntu's",
     )
+
+
+def find_libraries(tree: Path, python: str, environment: Sequence[str] = ()) -> frozenset[str]:
+    """The names of the shared libraries in the folders that the base's loader searches: its usual ones, those of `ld.so.conf.d`, that
+    beside the interpreter `python` (Python's RPATH counts for what it loads), and `LD_LIBRARY_PATH` in the image's `environment`."""
+    found: set[str] = set()
+    with Inside(tree) as inside:
+        folders = dict.fromkeys((*_LIBRARIES, "usr/local/lib", *_configured(inside)))
+        folders[f"{os.path.dirname(os.path.dirname(python))}/lib"] = None
+        path = next((item[16:] for item in environment if item.startswith("LD_LIBRARY_PATH=")), "")
+        folders |= dict.fromkeys(item for item in path.split(":") if item.startswith("/"))
+        for folder in list(folders)[:_MOST_FOLDERS]:
+            found.update(name for name in _names(inside, folder) if ".so" in name)
+    return frozenset(found)
+
+
+def _configured(inside: Inside) -> Iterator[str]:
+    """The folders in the configuration of the loader."""
+    names = [name for name in _names(inside, "etc/ld.so.conf.d") if name.endswith(".conf")]
+    paths = [f"etc/ld.so.conf.d/{name}" for name in names[:_MOST_FOLDERS]]
+    for path in ("etc/ld.so.conf", *paths):
+        place = inside.resolve(path)
+        if place and _is_file(inside, place):
+            lines = _some(inside, place, 1 << 16).decode("utf-8", "replace").splitlines()
+            yield from (line.strip() for line in lines if line.strip().startswith("/"))
 
 
 def check_places(tree: Path, reference: str) -> None:

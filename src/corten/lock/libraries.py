@@ -66,6 +66,8 @@ def needed_packages(
     for wheel in wheels:
         if wheel.name in NAMED_ONLY:
             observe(Warned(*NAMED_ONLY[wheel.name]))
+    if not isinstance(base, DebianBase) and in_image is None:
+        return ()
     try:
         found = look(wheels)
     except (FetchError, FormatError) as error:

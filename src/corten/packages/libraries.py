@@ -8,8 +8,10 @@ A wheel's answer depends on its bytes alone, so the store keeps it by the wheel'
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import re
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -33,7 +35,11 @@ _LIBRARY = re.compile(r"\.so(\.[A-Za-z0-9_.+-]*)?$")
 _IN_MEMORY = 64 << 20
 _PIECE = 1 << 20
 _MOST_KEPT = 4 << 20
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
+    # `zipfile` raises these for a kind of packing that it does not know, a member with a password, and names that are no text.
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError, KeyError),
+)
 
 
 @dataclass(frozen=True, slots=True)
