@@ -38,7 +38,7 @@ _MOST_KEPT = 4 << 20
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
     # `zipfile` raises these for a kind of packing that it does not know, a member with a password, and names that are no text.
-    *(NotImplementedError, RuntimeError, ValueError, OverflowError, KeyError),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError, LookupError),
 )
 
 
@@ -127,7 +127,7 @@ def _in_archive(
 ) -> Iterator[tuple[str, Elf]]:
     # Files outside a folder `NAME.libs` come first: the name of a package says more than that of its folder of libraries.
     for member in sorted(members, key=lambda item: (".libs/" in item.filename, item.filename)):
-        if member.is_dir() or not _is_candidate(member.filename, member.external_attr >> 16):
+        if member.filename.endswith("/") or not _is_candidate(member.filename, member.external_attr >> 16):
             continue
         with archive.open(member) as stream:
             start = stream.read(len(MAGIC))
