@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         return 0
     from corten.project.files import scan
     from corten.project.load import find
+    from corten.project.needed import DERIVED
     from corten.project.writing import insert, render, requirements
 
     project = find(arguments.path)
@@ -70,6 +71,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if listed:
         _write(project.root / "requirements.txt", listed)
         context.terminal.say(f"wrote requirements.txt: {names}")
+    for item in project.implied:
+        if item.reason != DERIVED:
+            context.terminal.say(f"add {item.requirement} to the dependencies: {item.reason}")
     where = "" if arguments.path == Path() else f" {arguments.path}"
     context.terminal.say(
         f"next: corten up{where}" if project.entry else f"next: corten run {arguments.path} -- COMMAND"

@@ -16,7 +16,7 @@ from corten.project.distributions import normal
 from corten.project.hints.hint import Taken
 from corten.project.hints.sources import Hints
 from corten.project.kinds import MODEL_FILES, TABLE, VARIABLE, described
-from corten.project.model import Command, Dependencies, Implied, Predictor, Project
+from corten.project.model import Command, Dependencies, Implied, Predictor, Project, Unlisted
 from corten.project.needed import Needed
 from corten.project.recognize.candidates import Candidate
 from corten.project.recognize.choose import choose
@@ -160,6 +160,12 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         notes += [*taken[1 if candidate and candidate.source else 0 :], *beside.quiet]
         implied = needed.implied(_merged(_implied(candidate), beside.implied))
         implied, unlisted = needed.unlisted(entry, implied)
+        if settings.command is not None and chosen.base.startswith("debian:"):
+            more = _run_by(settings.command, needed.names() | {normal(item.requirement) for item in implied})
+            if found.dependencies.kind == "none":
+                implied += tuple(Implied(item.requirement, item.reason) for item in more)
+            else:
+                unlisted += more
     notes += needed.notes(implied)
     _refuse_shell_without_one(entry, chosen.base)
     name = settings.name or normal_name(str(table.get("name") or root.name))
@@ -333,6 +339,18 @@ def _kind(entry: Predictor | Command | None) -> str:
 
 def _workdir(candidate: Candidate | None) -> str:
     return f"/app/{candidate.cwd}" if candidate is not None and candidate.cwd else "/app"
+
+
+def _run_by(command: tuple[str, ...], packages: Collection[str]) -> tuple[Unlisted, ...]:
+    """The server or the program that a command of the project's own names, where no requirement has it."""
+    if command[0] in packages or (command[0] == "python" and command[1:2] != ("-m",)):
+        return ()
+    from corten.project.hints import take
+
+    return tuple(
+        Unlisted(item, (normal(item.partition("[")[0]),), item.partition("[")[0], "command", "runs")
+        for item in take.missing(command, packages)
+    )
 
 
 def _implied(candidate: Candidate | None) -> tuple[Implied, ...]:

@@ -64,11 +64,12 @@ class Unlisted:
     distributions: tuple[str, ...]
     module: str
     where: str
+    how: str = "imports"
 
     @property
     def reason(self) -> str:
         """Why it is added, in words."""
-        return f"'{self.where}' imports {self.module}, and no requirement brings it"
+        return f"'{self.where}' {self.how} {self.module}, and no requirement brings it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,12 +308,17 @@ def _same(one: Hint, other: Hint) -> bool:
 
 
 def _missing(hint: Hint, known: Collection[str]) -> tuple[str, ...]:
-    """The distributions that the command needs and that are not among the dependencies `known`."""
+    """The distributions that the hint's command needs and that are not among the dependencies `known`."""
     assert not isinstance(hint.value, str)
+    return missing(hint.value, known)
+
+
+def missing(argv: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:
+    """The distributions that a command needs and that are not among the dependencies `known` (normal names, with extras)."""
     bundled = {"uvicorn"} if known & {"fastapi[standard]", "fastapi[all]"} else set()  # type: ignore[operator]
     return tuple(
         item
-        for item in programs.requirements(hint.value)
+        for item in programs.requirements(argv)
         if _normal(item.partition("[")[0]) not in {*known, *bundled}
         or (item == "fastapi[standard]" and not known & {item, "fastapi-cli", "fastapi[all]"})  # type: ignore[operator]
     )
