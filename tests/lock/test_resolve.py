@@ -789,3 +789,17 @@ def test_what_conda_built_is_in_the_version_of_its_day(world: World) -> None:
     ]
     world.make("numpy", "1.7.0")  # the index tells no days any more
     assert versions(world.lock())["numpy"] == "1.7.0"
+
+
+def test_a_line_for_a_project_with_setup_py_stands_for_what_that_requires(world: World) -> None:
+    world.write("requirements.txt", "alpha\n-e .\n")
+    for source, expected in (
+        ("from setuptools import setup\nsetup(install_requires=['beta'])\n", {"alpha", "beta"}),
+        ("from setuptools import setup\nsetup(install_requires=read('requirements.txt'))\n", {"alpha"}),
+        ("from setuptools import setup\nsetup(install_requires=['-e ./evil'])\n", None),
+    ):
+        world.write("setup.py", source)
+        if expected is None:
+            world.fails(ResolutionError)
+        else:
+            assert versions(world.lock()).keys() == expected

@@ -114,8 +114,13 @@ def test_the_project_itself(line: str, above: int | None, expected: tuple[str, .
     assert read(line, above=above) == expected
 
 
-def test_where_it_is_not_known_what_the_project_requires_the_line_stays() -> None:
-    assert Repairs().of("-e .", 0)("-e .") is None
+def test_where_what_the_project_requires_cannot_be_read_it_is_said() -> None:
+    repair = Repairs(itself=lambda extras: None).of("-e .", 0)
+    found = repair("-e .")
+    assert found is not None
+    assert notes("r.txt", [found]) == (
+        "'-e .' in 'r.txt' is the project itself, whose own requirements are computed and not read: its code is in the image",
+    )
 
 
 PIP = """\

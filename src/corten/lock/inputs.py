@@ -33,6 +33,7 @@ from corten.packages.trust import Boundary, read_trust, within
 from corten.project.model import Predictor, Project, Unlisted
 from corten.project.regular import open_regular
 from corten.project.repairs import Repair, Repairs, notes
+from corten.project.setup_files import requires
 
 _UV_KEYS = (
     "sources",
@@ -121,6 +122,12 @@ def repair_notes(project: Project) -> tuple[str, ...]:
     return tuple(note for file, found in by_file.items() for note in notes(file, found))
 
 
+def _leads_out(root: Path) -> bool:
+    """Whether setup.py or setup.cfg is a link out of the project."""
+    inside = os.path.realpath(root)
+    return any(not within(os.path.realpath(root / name), inside) for name in ("setup.py", "setup.cfg"))
+
+
 def built_days(project: Project) -> dict[str, str]:
     """When the versions of packages were built of which requirements files have only that, by normal names."""
     if project.dependencies.kind != "requirements":
@@ -134,8 +141,8 @@ def _repairing(project: Project) -> Repairing:
 
     def itself(extras: Sequence[str]) -> Sequence[str] | None:
         table = _table(read_pyproject(project.root), "project")
-        if "dependencies" not in table or "dependencies" in _strings(table.get("dynamic")):
-            return None
+        if "dependencies" not in table:
+            return requires(project.root) if not _leads_out(project.root) else None
         optional = {
             normal_name(name): _strings(items)
             for name, items in _table(table, "optional-dependencies").items()

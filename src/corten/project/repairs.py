@@ -23,6 +23,7 @@ OF_CONDA = "is a package of conda's alone"
 OF_SYSTEM = "is a package of the system's alone"
 BUILT_BY_CONDA = "is a folder of conda's builders"
 ITSELF = "is the project itself"
+ITSELF_UNREAD = "is the project itself, whose own requirements are computed and not read"
 
 _LONGEST = 500
 _USUAL = re.compile(
@@ -144,12 +145,12 @@ class _Whole:
 
 class Repairs:
     """The repairs for one project. `own` are its names; `itself` gives what it requires, with some extras, where a line names
-    the project's own folder, and None where that is not known: then such a line stays."""
+    the project's own folder, None where that cannot be read, and nothing where it is no such line's business."""
 
     def __init__(
         self,
         own: Callable[[], Iterable[str]] = tuple,
-        itself: Callable[[Sequence[str]], Sequence[str] | None] = lambda extras: None,
+        itself: Callable[[Sequence[str]], Sequence[str] | None] = lambda extras: (),
     ) -> None:
         self._names = own
         self._itself = itself
@@ -278,7 +279,9 @@ class Repairs:
         if match is not None and above is not None and _climbs(match[1]) == above:
             extras = [name.strip() for name in (match[2] or "[]")[1:-1].split(",") if name.strip()]
             requires = self._itself(extras)
-            return None if requires is None else Repair(tuple(requires), line, ITSELF)
+            return (
+                Repair((), line, ITSELF_UNREAD) if requires is None else Repair(tuple(requires), line, ITSELF)
+            )
         match = re.fullmatch(_FROM_GIT, line)
         if match is not None and self._is_own(match[1]):
             return Repair(tuple(self._itself(()) or ()), match[1], ITSELF)
@@ -318,6 +321,8 @@ def notes(file: str, repairs: Iterable[Repair]) -> tuple[str, ...]:
             )
         elif why == ITSELF:
             lines.append(f"{shown} in '{file}' {why}: its code is in the image, and what it requires counts")
+        elif why == ITSELF_UNREAD:
+            lines.append(f"{shown} in '{file}' {why}: its code is in the image")
         elif gone:
             many = (
                 why.replace("is a package", "are packages").replace("is ", "are ", 1)
