@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support import sessions
+
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 _NAME = "corpus.toml"
 
@@ -57,6 +59,13 @@ def _read(folder: Path) -> Project:
 def ask(url: str, wanted: dict[str, Any]) -> None:
     """Send one request and check its answer."""
     wanted = dict(wanted)
+    session = wanted.pop("session", "")
+    if session == "streamlit":
+        assert wanted["text"] in sessions.streamlit(url)
+        return
+    if session == "gradio":
+        assert wanted["text"] in sessions.gradio(url, wanted["path"], wanted["json"])
+        return
     body, headers = _body(wanted)
     request = urllib.request.Request(
         url.rstrip("/") + wanted.pop("path", "/"),

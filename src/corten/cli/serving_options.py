@@ -62,7 +62,7 @@ def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ready",
-        metavar="PATH|tcp",
+        metavar="PATH|tcp|…",
         help="a command is ready when it answers a GET request of this path; tcp: when it accepts a connection "
         "(default: `ready` in [tool.corten], else /)",
     )
@@ -184,6 +184,7 @@ def check_served(project: Project, path: Path) -> None:
     from corten.project.recognize.scripts import WOULD_SERVE
 
     note = project.notes[0] if project.notes else ""
+    _refuse_named(project, note, path)
     if project.entry is None:
         why = f": {note}" if note.startswith("nothing runs by default: ") else ""
         raise UsageError(f"'{project.name}' has nothing to serve{why}", hint=NOTHING)
@@ -200,6 +201,35 @@ def check_served(project: Project, path: Path) -> None:
             f"'{project.name}' has nothing to serve: {note}, and nothing in it listens for requests",
             hint=f"run it once: corten run {shlex.quote(str(path))} -- {words}; if it does serve, say so in [tool.corten]: "
             f'command = "{words}"',
+        )
+
+
+def _refuse_named(project: Project, note: str, path: Path) -> None:
+    """Raise UsageError for what is named and cannot be kept running: a service has no terminal and no display."""
+    import shlex
+
+    where = shlex.quote(str(path))
+    if project.kind == "terminal":
+        raise UsageError(
+            f"'{project.name}' is a program for a terminal, and serves nothing: {note}",
+            hint=f"run it at this terminal: corten run -it {where}",
+        )
+    if project.kind == "desktop":
+        raise UsageError(
+            f"'{project.name}' needs a display, which a container does not have: {note}",
+            hint="run it outside; a part of it that computes can be served by a 'predict' function or a web application",
+        )
+    if project.kind == "infrastructure":
+        raise UsageError(
+            f"'{project.name}' has nothing to serve: {note}, and its own tool deploys that",
+            hint=NOTHING,
+        )
+    if project.kind == "notebook":
+        file = note.partition(": ")[2].partition("'")[2].partition("'")[0]
+        raise UsageError(
+            f"'{project.name}' has nothing to serve: {note}",
+            hint=f"make a program of one: 'jupyter nbconvert --to script {shlex.quote(file)}', or a cell that begins with "
+            f"'%%writefile app.py'; 'corten shell {where}' has Python with its packages",
         )
 
 

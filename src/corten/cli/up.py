@@ -25,6 +25,7 @@ from corten.cli.serving_options import (
     with_options,
 )
 from corten.errors import UsageError
+from corten.project.kinds import RUNNING
 
 if TYPE_CHECKING:
     from corten.store.images import Image
@@ -73,8 +74,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
 
     path = arguments.path or Path()
     # A port in use, a name that is taken and a project that serves nothing are told before a build of minutes, not after it.
-    if starter is None and path.is_dir():
-        _check_entry(path, arguments, context)
+    portless = starter is None and path.is_dir() and _check_entry(path, arguments, context)
     if arguments.name is not None:
         _check_name(arguments.name, context)
     check_values(arguments)
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         from corten.cli.docker_options import say_volume_notes
 
         say_volume_notes(arguments.volume, context)
-    with _listener(arguments, context, path) as listener:
+    with _listener(arguments, context, path, portless) as listener:
         if arguments.name is None and path.is_dir():
             _check_only_one(path, context)
         image = image_of(path, context)
@@ -143,8 +143,8 @@ def _renamed(plan: Plan, house: House) -> Plan:
     return replace(plan, name=house.name)
 
 
-def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> socket.socket:
-    """The socket that systemd passed in, else one of our own. What a killed supervisor of the same project left on the port is
+def _listener(arguments: argparse.Namespace, context: Context, path: Path, portless: bool) -> socket.socket:
+    """The socket that systemd passed in, else one of our own; `portless`: on any port, for nobody comes. What a killed supervisor of the same project left on the port is
     ended first. Raises PortInUse, UsageError."""
     from corten.supervise import services, sockets
     from corten.supervise.ending import end
@@ -158,7 +158,8 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> so
                 "the socket was passed in, so --port and --host have no say", hint="leave them out"
             )
         return given
-    host, port = arguments.host or HOST, PORT if arguments.port is None else arguments.port
+    usual = 0 if portless else PORT
+    host, port = arguments.host or HOST, usual if arguments.port is None else arguments.port
     try:
         return sockets.listen(host, port)
     except PortInUse as error:
@@ -177,8 +178,9 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path) -> so
         raise
 
 
-def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) -> None:
-    """Raise UsageError for a project that serves nothing; say what must be set or run beside it."""
+def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) -> bool:
+    """Raise UsageError for a project that serves nothing; say what must be set or run beside it. Returns whether it listens on no
+    port."""
     from corten.cli.serving_options import check_served, environment_of
     from corten.events import Warned
     from corten.project.load import absent_files, load, needs
@@ -189,6 +191,7 @@ def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) ->
         context.observe(Warned(file.line, file.hint))
     for line in needs(project, [name for name, _ in environment_of(arguments)]):
         context.terminal.say(line)
+    return (arguments.ready or project.ready) == RUNNING
 
 
 def check_values(arguments: argparse.Namespace) -> None:
@@ -215,7 +218,7 @@ def _check_only_one(path: Path, context: Context) -> None:
             end(context.store, service.name, 10.0)
             continue
         raise UsageError(
-            f"'{service.name}' serves this project already, on {state.url}",
+            f"'{service.name}' serves this project already{f', on {state.url}' if state.url else ''}",
             hint=f"'corten up --update' renews it, 'corten down {service.name}' ends it; --name NAME starts one more",
         )
 
@@ -249,7 +252,7 @@ def _keep(
         context.observe(TaskFinished("start", image.name))
         systemd.say(os.environ, "READY=1")
         # It asks the server, which may end at this moment: whoever starts it again must not wait for its answer.
-        threading.Thread(target=tell, args=(context, listener, plan, None), daemon=True).start()
+        threading.Thread(target=tell, args=(context, listener, plan, image, None), daemon=True).start()
 
     output = Output(terminal.relay)
     try:
@@ -279,14 +282,19 @@ def _detach(plan: Plan, image: Image, house: House, listener: socket.socket, con
         raise
     house.release()
     context.observe(TaskFinished("start", image.name))
-    tell(context, listener, plan, plan.name)
+    tell(context, listener, plan, image, plan.name)
     return 0
 
 
-def tell(context: Context, listener: socket.socket, plan: Plan, detached: str | None) -> None:
-    """The URL on standard output, and beside it how to call it and how to stop it."""
+def tell(context: Context, listener: socket.socket, plan: Plan, image: Image, detached: str | None) -> None:
+    """The URL on standard output, and beside it how to call it and how to stop it. What listens on no port has none."""
     from corten.supervise.sockets import address_of, url_of
+    from corten.supervise.starting import ready_of
 
+    if plan.forward is not None and ready_of(plan.ready, image) == RUNNING:
+        context.terminal.say(f"'{plan.name}' runs; it has no URL, for it listens on no port")
+        _say_end(context, detached)
+        return
     show(context, url_of(listener), address_of(listener), plan.forward is None, detached)
 
 
@@ -304,7 +312,11 @@ def show(context: Context, url: str, address: tuple[str, int], predictor: bool, 
     else:
         terminal.say(f"  curl {url}/")
     terminal.say("")
-    terminal.say(
+    _say_end(context, detached)
+
+
+def _say_end(context: Context, detached: str | None) -> None:
+    context.terminal.say(
         f"end it with 'corten down {detached}', read its log with 'corten logs {detached}'"
         if detached
         else "Ctrl-C stops it"

@@ -94,8 +94,12 @@ def text(words: str, pattern: str | None = None, *, hint: str | None = None) -> 
 
 
 VOLUME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}"
-READY = r"tcp|/[!-~]{0,1000}"
-"""What a command is asked until it answers: a path, or `tcp` for an accepted connection."""
+READY = r"tcp|streamlit|running|/[!-~]{0,1000}"
+"""What a command is asked until it answers: a path, `tcp` for an accepted connection, `streamlit` for a session whose script raises
+nothing, or `running` for a program without a port."""
+
+RUNNING = "running"
+"""`ready` of a program that listens on no port."""
 
 
 def choice(*values: str) -> Kind:

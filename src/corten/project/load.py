@@ -423,7 +423,7 @@ def _is_project(root: Path) -> bool:
         names = [entry.name for entry in listing]
     return any(
         (name in _MARKS and (name != "src" or _has_python(root / name)))
-        or name.endswith(".py")
+        or name.endswith((".py", ".ipynb"))
         or (name == "README.md" and _is_space(root / name))
         or re.fullmatch(r"requirements.*\.txt", name)
         or os.path.isfile(root / name / "__init__.py")

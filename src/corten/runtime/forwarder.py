@@ -15,13 +15,19 @@ from corten.values import dataclass
 
 TCP = "tcp"
 """Instead of a path: an accepted connection is enough."""
+STREAMLIT = "streamlit"
+"""Instead of a path: a first session of Streamlit runs the script, which raises nothing."""
+RUNNING = "running"
+"""Instead of a path: a program that listens on no port is ready when it has run for some seconds."""
+RAISES = "shows an exception instead of its page"
+"""How the message begins about a script of Streamlit that raises."""
 _MOST, _WITHIN = 3, 10.0
 """So often the forwarder is started again within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How a program is asked. `port` is $PORT; `ready` the path that is requested, TCP, or None for `/`. `enclosed`: the network
+    """How a program is asked. `port` is $PORT; `ready` the path that is requested, TCP, STREAMLIT, RUNNING, or None for `/`. `enclosed`: the network
     namespace is the container's own, so everything that listens there is its program's. `drains`: the program is Corten's model
     server, which listens on `port` and nowhere else, and at SIGTERM answers what it has and closes its connections."""
 
@@ -37,6 +43,15 @@ class Probe:
             f"GET {self.ready or '/'} HTTP/1.1\r\nHost: localhost:{self.port}\r\nUser-Agent: corten\r\n"
             "Accept: */*\r\nConnection: close\r\n\r\n"
         ).encode()
+
+    @property
+    def asks(self) -> str:
+        """What a program that does not get ready fails to do, in words."""
+        return {
+            TCP: "accepts no connection",
+            STREAMLIT: "has not run its script in a session yet",
+            RUNNING: "has not run for long enough",
+        }.get(self.ready or "/", f"does not answer GET {self.ready or '/'}")
 
     def accepts(self, answer: bytes) -> bool:
         """Whether the first bytes of an answer say that the program is ready: any, but a server error where a path was chosen."""

@@ -11,7 +11,7 @@ import os
 import time
 from contextlib import suppress
 
-from corten.runtime.forwarder import TCP, Probe
+from corten.runtime.forwarder import RAISES, RUNNING, STREAMLIT, TCP, Probe
 from corten.runtime.listening import Socket, in_words, listening, ranked
 from corten.runtime.restarts import Restarts
 
@@ -21,6 +21,14 @@ _SETTLE = 1.0
 _ANSWER, _OTHERS_ANSWER = 60.0, 5.0
 """Seconds that an answer may take on $PORT, and on another port. One request waits at a time: it may lie in the queue of a server
 that is still loading."""
+_SESSION = 60.0
+"""Seconds after which a script of Streamlit that raises nothing and does not end counts as one that never ends."""
+_RAISES = 2
+"""So many sessions in which the script raised are the end: what it needs may start at the same time."""
+_STAYS = 5.0
+"""Seconds that a program without a port has to run."""
+_BROKEN = 3.0
+"""Seconds after which a program that answers `/` with a server error is taken for ready all the same, and that is said."""
 _LOOK = 0.5
 _LOOP = 5
 """So many processes of a server that ended before any request was answered are a restart loop."""
@@ -40,6 +48,8 @@ class Upstream:
         self.status = ""
         self.notes: list[str] = []
         self._restarts = Restarts()
+        self._raised = 0
+        self._broken_since: float | None = None
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the program. Raises OSError."""
@@ -52,7 +62,10 @@ class Upstream:
         raise failure or ConnectionRefusedError
 
     async def wait(self, ending: asyncio.Event) -> bool:
-        """Wait until the program is ready; False when the end comes first. Raises Failed for a restart loop."""
+        """Wait until the program is ready; False when the end comes first. Raises Failed for a restart loop, and for a script that
+        raises in its sessions."""
+        if self.probe.ready == RUNNING:
+            return await self._stays(ending)
         asking: asyncio.Task[bool] | None = None
         asked_others = False
         others_since: float | None = None
@@ -83,6 +96,15 @@ class Upstream:
                 asking.cancel()
         return False
 
+    async def _stays(self, ending: asyncio.Event) -> bool:
+        """Wait until the program has run for some seconds: when it ends, the kernel ends this process."""
+        try:
+            async with asyncio.timeout(_STAYS):
+                await ending.wait()
+        except TimeoutError:
+            return True
+        return False
+
     async def watch(self) -> None:
         """Where another port than $PORT was found: go over to $PORT as soon as it answers."""
         while self.port != self.probe.port:
@@ -111,6 +133,8 @@ class Upstream:
 
     async def _ask(self, address: str, port: int) -> bool:
         """Whether the program at an address answers."""
+        if self.probe.ready == STREAMLIT:
+            return await self._runs_script(address, port)
         try:
             reader, writer = await asyncio.open_connection(address, port)
         except OSError:
@@ -120,21 +144,60 @@ class Upstream:
                 return True
             writer.write(self.probe.request)
             async with asyncio.timeout(_ANSWER if port == self.probe.port else _OTHERS_ANSWER):
-                return self.probe.accepts(await reader.read(64))
+                return self._accepts(await reader.read(64))
         except (OSError, TimeoutError):
             return False
         finally:
             writer.transport.abort()
 
+    def _accepts(self, answer: bytes) -> bool:
+        """Whether the first bytes of an answer say that the program is ready. A server error of `/`, which nobody chose, does after
+        some seconds: a service may have no page there. That is said."""
+        if not self.probe.accepts(answer):
+            return False
+        if self.probe.ready is not None or not is_server_error(answer):
+            return True
+        if self._broken_since is None:
+            self._broken_since = time.monotonic()
+        if time.monotonic() - self._broken_since < _BROKEN:
+            return False
+        words = "".join(
+            letter for letter in answer[9:].decode("ascii", "replace").split("\r")[0] if letter.isprintable()
+        )
+        self.notes.append(f"answers GET / with {words}, which is no healthy page: its own output says why")
+        return True
+
+    async def _runs_script(self, address: str, port: int) -> bool:
+        """Whether the script of the Streamlit at an address has run in a first session without an exception. Raises Failed when it
+        raises again and again."""
+        from corten.runtime.streamlit_session import Broken, first_session
+
+        try:
+            async with asyncio.timeout(_SESSION):
+                raised = await first_session(address, port)
+        except TimeoutError:
+            self.notes.append(
+                f"has run its script for {_SESSION:g} s in a first session, and it has raised nothing and not ended"
+            )
+            return True
+        except (OSError, Broken):
+            return False
+        if raised is None:
+            self.notes.append("answers, but opens no session, so its script was not tried")
+            return True
+        if not raised:
+            return True
+        self._raised += 1
+        if self._raised >= _RAISES:
+            raise Failed(f"{RAISES}: {raised}")
+        await asyncio.sleep(_SETTLE)
+        return False
+
     def _judge(self, found: list[Socket]) -> None:
         """Say what is so, and give up on a server that only restarts its processes. Corten's own says so itself."""
         if self.probe.drains:
             return
-        how = (
-            "accepts no connection"
-            if self.probe.ready == TCP
-            else f"does not answer GET {self.probe.ready or '/'}"
-        )
+        how = self.probe.asks
         if not self.probe.enclosed:
             self.status = f"nothing answers on port {self.probe.port} of this machine, which $PORT says"
         elif found:
@@ -149,6 +212,11 @@ class Upstream:
                     if self.probe.enclosed
                     else f"restarts its processes again and again ({ended} have ended), and {how}"
                 )
+
+
+def is_server_error(answer: bytes) -> bool:
+    """Whether the first bytes of an answer are a status of 500 to 599."""
+    return answer.startswith(b"HTTP/1.") and answer[9:10] == b"5"
 
 
 def say(notify: int | None, word: str, text: str = "1") -> None:

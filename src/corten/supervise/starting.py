@@ -73,9 +73,15 @@ def checked_ready(text: str, where: str) -> str:
 
     if not re.fullmatch(PATTERN, text):
         raise UsageError(
-            f"{where} is '{text[:80]}', which is no path", hint="use a path such as /health, or tcp"
+            f"{where} is '{text[:80]}', which is no path",
+            hint="use a path such as /health, or tcp, streamlit, running",
         )
     return text
+
+
+def ready_of(plan_ready: str | None, image: Image) -> str | None:
+    """What a command of `image` is asked until it is ready: what the plan says, else the image's label; None: `/`."""
+    return plan_ready if plan_ready is not None else image.config.labels.get(READY)
 
 
 def starter(store: Store, observe: Observer) -> Starter:

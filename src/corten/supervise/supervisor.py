@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from corten.errors import CortenError, RuntimeFailure
+from corten.runtime.forwarder import RAISES, RUNNING
 from corten.runtime.records import decode
 from corten.store.disk import boot_identity
 from corten.store.images import Image
@@ -28,7 +29,7 @@ from corten.supervise.instance import Instance
 from corten.supervise.log import Log
 from corten.supervise.services import House, Phase, Plan, State
 from corten.supervise.sockets import url_of
-from corten.supervise.starting import Start, Starter, bury
+from corten.supervise.starting import Start, Starter, bury, ready_of
 from corten.values import dataclass, replace
 
 GRACE, DRAIN = 10.0, 120.0
@@ -41,6 +42,7 @@ _TO_LISTEN = (
     "its own output is above; let it listen on $PORT, set `ready` in [tool.corten] to a path that answers (or to 'tcp'), or "
     "raise --start-timeout"
 )
+_TO_SHOW = "its own output above has the traceback; --ready /_stcore/health starts it all the same"
 _TO_LOAD = (
     "importing it and its 'setup' took longer; its own output is above, and --start-timeout can be raised"
 )
@@ -81,7 +83,7 @@ class Supervisor:
             os.getpid(),
             boot_identity(),
             around.detached,
-            url_of(around.listener),
+            _url(plan, image, around.listener),
             "starting",
             time.time(),
             time.time(),
@@ -419,6 +421,12 @@ class Supervisor:
             conversation.close()
 
 
+def _url(plan: Plan, image: Image, listener: socket.socket) -> str:
+    """Where it is reached; empty for what listens on no port."""
+    portless = plan.forward is not None and ready_of(plan.ready, image) == RUNNING
+    return "" if portless else url_of(listener)
+
+
 def _kill(instance: Instance) -> bool:
     """Kill a container, and tell whether it was still running."""
     running = instance.poll() is None
@@ -427,6 +435,8 @@ def _kill(instance: Instance) -> bool:
 
 
 def _hint(instance: Instance, how: str) -> str:
+    if how.startswith(RAISES):
+        return _TO_SHOW
     if instance.words.status:
         return _TO_LISTEN
     return _TO_LOAD if how.startswith("was not ready") else "its own output above says why"

@@ -8,7 +8,16 @@ from corten.project.model import Command, Predictor
 from corten.values import dataclass, field
 
 Kind = Literal[
-    "predictor", "web", "ui", "worker", "command", "script", "terminal", "notebook", "infrastructure"
+    "predictor",
+    "web",
+    "ui",
+    "worker",
+    "command",
+    "script",
+    "terminal",
+    "desktop",
+    "notebook",
+    "infrastructure",
 ]
 """`command` is what the project's own files say by name; `script` is a file that runs and ends."""
 

@@ -35,8 +35,10 @@ def choose(facts: Facts, order: Sequence[Recognizer] = ORDER, *, shown: str = ".
 
 def dressed(candidate: Candidate, facts: Facts) -> Candidate:
     """`candidate`; where its command starts an application of a UI framework, with that framework's variables and what it is asked
-    until it is ready, whoever named the command."""
+    until it is ready, whoever named the command. A worker of a Procfile listens on no port."""
     entry = candidate.entry
+    if candidate.kind == "worker" and candidate.source:
+        return replace(candidate, ready=candidate.ready or "running")
     if not isinstance(entry, Command) or candidate.kind not in ("ui", "command", "script", "web"):
         return candidate
     file = candidate.file or candidate.path

@@ -17,6 +17,46 @@ from corten.project.recognize.folder import Folder
 from corten.project.recognize.ui_frameworks import WORDS as UI_WORDS
 from corten.values import dataclass
 
+WORKER_WORDS = (
+    *(
+        b"polling",
+        b"discord",
+        b"nextcord",
+        b"disnake",
+        b"hikari",
+        b"interactions",
+        b"slack_bolt",
+        b"slack_sdk",
+        b"tweepy",
+        b"praw",
+    ),
+    *(
+        b"telethon",
+        b"pyrogram",
+        b"twitchio",
+        b"nio",
+        b"pika",
+        b"paho",
+        b"kombu",
+        b"rq",
+        b"arq",
+        b"nats",
+        b"stomp",
+        b"watchdog",
+    ),
+    *(
+        b"KafkaConsumer",
+        b"confluent_kafka",
+        b"apscheduler",
+        b"schedule",
+        b"while True",
+        b"while 1",
+        b"run_forever",
+        b"Celery",
+    ),
+)
+"""One of them is in the source of every module that runs until it is ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recognizer:
@@ -148,6 +188,15 @@ ORDER: tuple[Recognizer, ...] = (
         words=UI_WORDS,
     ),
     Recognizer(
+        "workers",
+        APPLICATION + 1,
+        "A program that runs until it is ended and listens on no port: bots (Telegram, Discord, Slack, …), consumers of queues (Kafka, RabbitMQ, "
+        "MQTT, RQ), schedulers, a `while True` that waits in between, an application of Celery. Applications that listen win.",
+        "the file itself, or `celery worker`. It is ready when it has run for some seconds, and has no URL",
+        '`command = "python bot.py"`, `ready = "running"`',
+        words=WORKER_WORDS,
+    ),
+    Recognizer(
         "django",
         APPLICATION,
         "A `manage.py` of Django without `wsgi.py` and `asgi.py`.",
@@ -161,6 +210,21 @@ ORDER: tuple[Recognizer, ...] = (
         "The only command of `[project.scripts]`, else `main.py`, else the only script in the folder.",
         "that command, or the script",
         '`command = "python main.py"`',
+    ),
+    Recognizer(
+        "",
+        SCRIPT + 8,
+        "Programs for a terminal (`input()`, curses, prompt_toolkit, rich, click, `cmd.Cmd`) and for a desktop (tkinter, Qt, pygame, "
+        "`cv2.imshow`), and infrastructure (AWS CDK, CDK for Terraform, Pulumi).",
+        "nothing by `corten up`, which says what they are; `corten run -it .` runs one for a terminal",
+        '`command = "python main.py"`',
+    ),
+    Recognizer(
+        "notebooks",
+        SCRIPT,
+        "Notebooks, where the project's folder has no script.",
+        "nothing; `corten up` says how to make a program of one",
+        '`command = "python app.py"`',
     ),
     Recognizer(
         "models",

@@ -12,7 +12,7 @@ from corten.values import dataclass, field
 ANY = "0.0.0.0"  # noqa: S104 -- the container's own interfaces: what leaves it is decided outside
 PORT = "8080"
 """What the image's $PORT is. A framework that reads a variable of its own gets the same number."""
-STREAMLIT_READY = "/_stcore/health"
+STREAMLIT_READY = "streamlit"
 """`ready`: a first session runs the script, and the script raises nothing (`corten.runtime.streamlit`)."""
 
 
