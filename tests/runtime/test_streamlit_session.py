@@ -26,7 +26,8 @@ def serve(connection):
     assert bytes(a ^ b for a, b in zip(data, mask)) == b"\\x5a\\x00", "BackMsg.rerun_script"
     for message in next(SESSIONS):
         connection.sendall(message)
-    connection.recv(1)
+    while connection.recv(1 << 16):
+        pass
 def frame(data, first=0x82):
     size = len(data)
     return bytes((first, size)) + data if size < 126 else bytes((first, 127)) + struct.pack(">Q", size) + data
