@@ -454,13 +454,14 @@ def test_a_redirect_is_followed_to_hosts_that_are_allowed(start, hook):
     assert "URLs of the host 'localhost' are not followed" in answer.json["detail"][0]["msg"]
 
 
-def test_health_before_the_predictor_is_ready_and_after_its_setup_failed(start):
-    code = """
-    import time
+def test_health_before_the_predictor_is_ready_and_after(start, tmp_path):
+    code = f"""
+    import os, time
     from cog import BasePredictor
     class P(BasePredictor):
         def setup(self):
-            time.sleep(1.5)
+            while not os.path.exists({str(tmp_path / "go")!r}):
+                time.sleep(0.01)
         def predict(self, a: int) -> int:
             return a
     """
@@ -472,7 +473,8 @@ def test_health_before_the_predictor_is_ready_and_after_its_setup_failed(start):
             found = serving.request("GET", "/health-check").json
         except OSError:
             time.sleep(0.01)
-    assert found["status"] == "STARTING"
+    assert (found["status"], found["setup"]["status"]) == ("STARTING", "starting")
+    (tmp_path / "go").touch()
     serving.wait_ready()
     setup = serving.request("GET", "/health-check").json["setup"]
     assert setup["status"] == "succeeded"
