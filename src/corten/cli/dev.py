@@ -193,6 +193,7 @@ class _Server:
             cdi_directories=tuple(self._arguments.cdi_spec_dir),
             engine=self._arguments.engine,
             network=self._arguments.network,
+            env_file_given=bool(self._arguments.env_file),
         )
         options = of_project(options, self._arguments.path, self._context)
         listener = sockets.listen("127.0.0.1", 0)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from corten.store.images import Image
 
 _ENTRY_LABEL = "dev.corten.entry"
+_SHOWN = 6
 _NETWORK_LABEL = "dev.corten.network"
 _REACHES = {
     "host": "this machine's network, with its loopback",
@@ -50,6 +51,7 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
         project_shm_size=_shm_size(project, options, path, context),
         project_volumes=_volumes(project, options, path, context),
     )
+    options = _with_files(options, project, path, context)
     if isinstance(project.entry, Command) or project.env.get("CORTEN_COG"):
         _tell_writable(f"{os.path.realpath(path)} /app", project.name, options, context)
     return options
@@ -66,7 +68,44 @@ def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
             f"reach (--network {wish} gives it)"
         )
         say_once(f"{image.id} {wish}", text, context)
-    return replace(options, project_network=None, project_shm_size=None, project_volumes=())
+    return replace(
+        options,
+        project_network=None,
+        project_shm_size=None,
+        project_volumes=(),
+        project_environment=(),
+        project_secrets=(),
+    )
+
+
+def _with_files(options: RunOptions, project: Project, path: Path, context: Context) -> RunOptions:
+    """`options` with the variables of the project's `.env` and with Streamlit's secrets: both are files beside the code that no image
+    has, and that the program finds there where it runs without a container. As with docker compose, `--env-file` takes the place of
+    `.env`. What is passed on is said once, by its names."""
+    from corten.project.around import dotenv
+    from corten.project.around.look import SECRETS
+
+    folders = list(dict.fromkeys(("", project.workdir.removeprefix("/app").strip("/"))))
+    found: dict[str, str] = {}
+    if not options.env_file_given:
+        for folder in folders:
+            found |= dotenv.variables(project.root, f"{folder}/.env".lstrip("/"))
+    given = {*project.env, *(name for name, _ in options.environment)}
+    names = sorted(found.keys() - given)
+    if names:
+        shown = ", ".join(names[:_SHOWN]) + (
+            f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        )
+        text = f"variables of '.env' are set in the container: {shown} (--env-file FILE takes another file)"
+        say_once(f"{os.path.realpath(path)} .env {' '.join(names)}", text, context)
+    secrets = []
+    for folder in folders:
+        place = f"{folder}/{SECRETS}".lstrip("/")
+        if dotenv.read_file(project.root, place) is not None:
+            secrets.append((str(project.root), place, f"/app/{place}"))
+            text = f"'{place}' is in the container, read-only, and in no image"
+            say_once(f"{os.path.realpath(path)} {place}", text, context)
+    return replace(options, project_environment=tuple(found.items()), project_secrets=tuple(secrets))
 
 
 def _tell_writable(key: str, name: str, options: RunOptions, context: Context) -> None:

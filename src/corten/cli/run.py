@@ -225,6 +225,7 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
         command=tuple(arguments.command),
         entrypoint=tuple(shlex.split(arguments.entrypoint)) if arguments.entrypoint is not None else None,
         environment=tuple(variables),
+        env_file_given=bool(arguments.env_file),
         workdir=arguments.workdir,
         user=arguments.user,
         network=network_of(arguments.network),

@@ -136,6 +136,7 @@ def with_options(options: RunOptions, arguments: argparse.Namespace, kind: str) 
         cdi_directories=tuple(arguments.cdi_spec_dir) or options.cdi_directories,
         engine=arguments.engine or options.engine,
         network=arguments.network or options.network,
+        env_file_given=bool(arguments.env_file) or options.env_file_given,
         shm_size=parse_shm_size(arguments.shm_size) if arguments.shm_size is not None else options.shm_size,
     )
 

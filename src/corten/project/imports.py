@@ -167,6 +167,12 @@ def entry_files(argv: Sequence[str], sources: Sources) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def reached(sources: Sources, entry: Sequence[str]) -> tuple[str, ...]:
+    """`entry` and the project's modules that they import when they are imported; without an entry every module but tests and the like."""
+    project = _Project(sources)
+    return project.graph(entry) if entry else project.python()
+
+
 def cells(text: str) -> str:
     """The code of a notebook (nbformat 3 and 4) as one text, without IPython's magics. Empty for what is no notebook."""
     return "\n".join(line for line in _cell_lines(text) if not _MAGIC.match(line))

@@ -210,12 +210,25 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
     )
 
 
-def needs(project: Project, given: Collection[str] = ()) -> list[str]:
-    """What must be set or run beside the project, by files of other tools: a line for each. Variables in `given` are set."""
+def needs(
+    project: Project, given: Collection[str] = (), *, reaches: bool = False, locked: Collection[str] = ()
+) -> list[str]:
+    """What must be set or run beside the project, by its code and by files of other tools: a line for each. Variables in `given` are
+    set. `reaches`: the container has a network; `locked` are the models that the lock has."""
+    from corten.project.around import dotenv
+    from corten.project.around.look import SECRETS, lines, look, missing
     from corten.project.hints import take
 
+    folders = dict.fromkeys(("", project.workdir.removeprefix("/app").strip("/")))
+    secrets = any(
+        dotenv.read_file(project.root, f"{place}/{SECRETS}".lstrip("/")) is not None for place in folders
+    )
+    known = {*project.env, *given}
     with Folder(str(project.root), project.exclude) as folder:
-        return take.needs(Hints(folder), {*project.env, *given})
+        around = look(folder, project)
+        said = lines(around, known, has_secrets=secrets, reaches=reaches, locked=locked)
+        named = [name for item in missing(around, known, secrets) for name in item.names]
+        return [*said, *take.needs(Hints(folder), {*known, *named})]
 
 
 def candidates(project: Project) -> list[Candidate]:
@@ -237,7 +250,9 @@ def absent_files(project: Project) -> list[Absent]:
     from corten.project.recognize.absent import absent
 
     with Folder(str(project.root), project.exclude) as folder:
-        return absent(folder, project.source, project.workdir.removeprefix("/app").strip("/"))
+        found = absent(folder, project.source, project.workdir.removeprefix("/app").strip("/"))
+    # These are passed on when it runs.
+    return [file for file in found if not file.path.endswith((".env", ".streamlit/secrets.toml"))]
 
 
 def passed_over(project: Project) -> tuple[str, ...]:

@@ -101,6 +101,8 @@ def decide(image: Image, options: RunOptions, situation: Situation, root: str) -
         user = _with_groups(user, options.groups, inside, identity)
     check_ids(identity, user.uid, user.gid)
     environment = dict(item.split("=", 1) for item in config.env if "=" in item)
+    for name, value in options.project_environment:
+        environment.setdefault(name, value)
     environment.setdefault("PATH", _SYSTEM_PATH)
     if options.user is not None:
         _drop_names_of_another(environment, config.user, user, inside)

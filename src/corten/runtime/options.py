@@ -59,6 +59,8 @@ class RunOptions:
 
     `entrypoint`: None is the image's own, an empty tuple none at all. `network`: None is `project_network`, which is what the
     project's own pyproject.toml says where a project's folder is run, else `none`; `ports` are published from a private one.
+    `project_environment` are variables of the project's own `.env`, where the image does not have them and nothing else sets them;
+    with `env_file_given` there are none. `project_secrets` are files of the project's folder that no image has, as (folder, path in it, place inside).
     `shm_size` and `project_shm_size`, `named_volumes` and `project_volumes` go together in the same way. `environment` comes after the image's own and wins. `gpus` and `vendor_devices` (full CDI names) are looked up
     in `cdi_directories`, empty for the machine's own. `storage`: the most bytes that it may write beside volumes and temporary
     file systems; they are kept in memory then. `rooms` are folders of its root that are writable and go with it. `read_only`: not even an application's /app is. `groups` are those
@@ -83,6 +85,9 @@ class RunOptions:
     name: str | None = None
     named_volumes: tuple[NamedVolume, ...] = ()
     project_volumes: tuple[NamedVolume, ...] = ()
+    project_environment: tuple[tuple[str, str], ...] = ()
+    project_secrets: tuple[tuple[str, str, str], ...] = ()
+    env_file_given: bool = False
     secrets: tuple[tuple[str, str], ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     devices: tuple[Device, ...] = ()
