@@ -93,7 +93,10 @@ def _table() -> dict[str, Known]:
             continue
         module, *names = words
         names = names or [module.replace("_", "-").replace(".", "-").lower()]
-        table[module] = Known(module, names[0], tuple(map(normal, names)))
+        # The names of the table are normal, but for a requirement with versions.
+        table[module] = Known(
+            module, names[0], tuple(normal(name) if "<" in name else name for name in names)
+        )
     return table
 
 
