@@ -23,6 +23,7 @@ from corten.errors import CortenError, RuntimeFailure
 from corten.events import Event, Note, Observer, Warned
 from corten.store.disk import boot_identity
 from corten.store.store import Store
+from corten.supervise.causes import cause
 from corten.supervise.control import tell as tell_supervisor
 from corten.supervise.log import last_lines
 from corten.supervise.services import House, Plan, State, directory_of, read
@@ -117,7 +118,8 @@ def _hear(reading: int, house: House, observe: Observer) -> str:
             if "ready" in said:
                 return str(said["ready"])
             if "failed" in said:
-                raise NotStarted(said["failed"], said["hint"], _last_lines(house))
+                printed = _last_lines(house)
+                raise NotStarted(said["failed"], cause(printed) or said["hint"], printed)
             observe(Warned(said["text"], said["hint"]) if said["warned"] else Note(said["text"]))
         if not data:
             raise NotStarted(

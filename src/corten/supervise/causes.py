@@ -1,0 +1,212 @@
+"""Why an application did not start, and what to do: the true cause is nearly always in the last lines that it printed.
+
+Pure. The lines come from the container, so whatever is taken from them is short, and the terminal escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from corten.lazy import regex
+
+_MOST_LINES = 50
+_MODULE = regex(r"ModuleNotFoundError: No module named '([\w.]{1,80})'")
+_NAME = regex(r"ImportError: cannot import name '(\w{1,60})' from '([\w.]{1,80})' \((.{1,300})\)")
+_LIBRARY = regex(r"(?:ImportError|OSError): ([\w.+-]{1,60}\.so[.\d]{0,12}): cannot open shared object file")
+_ABSENT = regex(
+    r"(?:FileNotFoundError|OSError|IOError): \[Errno 2\] No such file or directory: '([^']{1,200})'"
+)
+_READ_ONLY = regex(r"\[Errno (?:30\] Read-only file system|13\] Permission denied): '([^']{1,200})'")
+_VARIABLE = regex(r"^KeyError: '([A-Z][A-Z0-9_]{2,60})'")
+_NO_WAY_OUT = regex(
+    r"Temporary failure in name resolution|Name or service not known|nodename nor servname|Network is unreachable|NameResolutionError"
+)
+_REFUSED = regex(r"(?i)connection ?refused")
+_POINTER = regex(r"invalid load key, 'v'|git-lfs\.github\.com|version https://git-lfs")
+_OF_MAIN = regex(r"Can't get attribute '(\w{1,60})' on <module '__main__'")
+_NUMPY_2 = regex(
+    r"compiled using NumPy 1\.x cannot be run in|numpy\.dtype size changed|_ARRAY_API not found|`np\.(?:float_|unicode_|Inf|NaN)` was removed"
+)
+_NUMPY_ALIAS = regex(r"module 'numpy' has no attribute '(bool|int|float|object|str|complex)'")
+_OTHER_SKLEARN = regex(
+    r"node array from the pickle has an incompatible dtype|__pyx_unpickle|incompatible dtype"
+)
+_MISSING_FOR_FORMS = regex(r'Form data requires "python-multipart"')
+
+_OLD_MODULES = {
+    "sklearn.ensemble.forest": ("scikit-learn", "<0.24"),
+    "sklearn.linear_model.logistic": ("scikit-learn", "<0.24"),
+    "sklearn.linear_model.base": ("scikit-learn", "<0.24"),
+    "sklearn.neighbors.classification": ("scikit-learn", "<0.24"),
+    "sklearn.preprocessing.data": ("scikit-learn", "<0.24"),
+    "sklearn.preprocessing.label": ("scikit-learn", "<0.24"),
+    "sklearn.svm.classes": ("scikit-learn", "<0.24"),
+    "sklearn.tree.tree": ("scikit-learn", "<0.24"),
+    "sklearn.externals": ("scikit-learn", "<0.23"),
+    "sklearn": ("scikit-learn", ""),
+    "pandas.core.indexes.numeric": ("pandas", "<2"),
+    "pandas.core.index": ("pandas", "<2"),
+    "numpy._core": ("numpy", ">=2"),
+    "tensorflow.keras": ("tensorflow", "<2.16"),
+    "keras.engine": ("keras", "<3"),
+    "langchain.chat_models": ("langchain", "<1"),
+    "langchain.chains": ("langchain", "<1"),
+    "langchain.text_splitter": ("langchain", "<1"),
+    "langchain.vectorstores": ("langchain", "<1"),
+    "langchain.embeddings": ("langchain", "<1"),
+    "langchain.llms": ("langchain", "<1"),
+    "langchain.prompts": ("langchain", "<1"),
+    "openai.error": ("openai", "<1"),
+    "werkzeug.contrib": ("werkzeug", "<1"),
+    "flask._compat": ("flask", "<2"),
+    "moviepy.editor": ("moviepy", "<2"),
+}
+"""Modules that releases of a package no longer have, or do not have yet: old code and old pickles name them."""
+_OLD_NAMES = {
+    ("safe_str_cmp", "werkzeug"): "werkzeug<2.1",
+    ("url_quote", "werkzeug"): "werkzeug<3",
+    ("url_decode", "werkzeug"): "werkzeug<3",
+    ("url_encode", "werkzeug"): "werkzeug<3",
+    ("secure_filename", "werkzeug"): "werkzeug<1",
+    ("escape", "jinja2"): "jinja2<3.1",
+    ("Markup", "jinja2"): "jinja2<3.1",
+    ("escape", "flask"): "flask<3",
+    ("Markup", "flask"): "flask<3",
+    ("JSONEncoder", "flask"): "flask<2.3",
+    ("_app_ctx_stack", "flask"): "flask<3",
+    ("_request_ctx_stack", "flask"): "flask<3",
+    ("soft_unicode", "markupsafe"): "markupsafe<2.1",
+    ("load_boston", "sklearn"): "scikit-learn<1.2",
+    ("plot_confusion_matrix", "sklearn"): "scikit-learn<1.2",
+    ("cached_download", "huggingface_hub"): "huggingface-hub<0.26",
+    ("HfFolder", "huggingface_hub"): "huggingface-hub<1",
+    ("AdamW", "transformers"): "transformers<5",
+}
+"""Names that a release of a package dropped, with the releases that still have them."""
+
+
+def cause(lines: Sequence[str]) -> str | None:
+    """What to do, from the last `lines` that an application printed before it ended. None where they do not tell."""
+    for line in reversed(lines[-_MOST_LINES:]):
+        line = line.strip()[:1000]
+        for look in _LOOKS:
+            found = look(line)
+            if found is not None:
+                return found
+    return None
+
+
+def _module(line: str) -> str | None:
+    found = _MODULE.search(line)
+    if found is None:
+        return None
+    name = found[1]
+    for beginning, (package, versions) in _OLD_MODULES.items():
+        if name.startswith(f"{beginning}.") or (name == beginning and versions):
+            first = f'add "{package}{versions}" to the dependencies, or' if versions else "pin"
+            return f"'{name}' is of another version of {package}: {first} the version that the code or a saved model was made with"
+    if name.partition(".")[0] in ("pkg_resources", "distutils"):
+        return f"'{name}' comes with setuptools: add \"setuptools<81\" to the dependencies"
+    from corten.project.distributions import known
+
+    bringing = known(name)
+    return (
+        f"no installed package has the module '{name}': add {bringing.requirement if bringing else 'the one that has it'} to the dependencies; "
+        "for a file of the project, see that it is in the image ('corten build -v' lists what is left out)"
+    )
+
+
+def _imported_name(line: str) -> str | None:
+    found = _NAME.search(line)
+    if found is None:
+        return None
+    name, module, place = found.groups()
+    package = module.partition(".")[0]
+    pin = _OLD_NAMES.get((name, package))
+    if pin is not None:
+        return f"today's {package} has no '{name}' any more: add \"{pin}\" to the dependencies"
+    if "/site-packages/" in place:
+        return f"the {package} that was locked has no '{name}': pin the version that the project was written with"
+    return f"'{module}' is the project's own, and has no '{name}'"
+
+
+def _library(line: str) -> str | None:
+    found = _LIBRARY.search(line)
+    if found is None:
+        return None
+    return f"no package of the base has '{found[1]}': name the Debian package that brings it in `system` of [tool.corten]"
+
+
+def _absent(line: str) -> str | None:
+    found = _ABSENT.search(line)
+    if found is None:
+        return None
+    path = found[1].removeprefix("/app/")
+    if path.startswith("/"):
+        return (
+            f"'{path}' is not in the image: bring it in with -v FOLDER:{path.rpartition('/')[0] or '/data'}"
+        )
+    return (
+        f"'{path}' is not in the image: put it into the project's folder, name it in `models` of [tool.corten] where an ignore file "
+        "leaves it out, or make it first where a script of the project writes it"
+    )
+
+
+def _read_only(line: str) -> str | None:
+    found = _READ_ONLY.search(line)
+    if found is None:
+        return None
+    return f"it may not write '{found[1]}': --read-write lets it, and -v NAME:FOLDER keeps what it writes"
+
+
+def _variable(line: str) -> str | None:
+    found = _VARIABLE.search(line)
+    return found and f"it needs the variable {found[1]}: give it with -e {found[1]} or --env-file FILE"
+
+
+def _outside(line: str) -> str | None:
+    if _NO_WAY_OUT.search(line):
+        return "it asked another host, and has no network: --network private gives it a way out"
+    if _REFUSED.search(line):
+        return (
+            "it connects to a service that is not there: run that beside it, and give its address with -e (the container's own "
+            "127.0.0.1 is not this machine's)"
+        )
+    return None
+
+
+def _saved(line: str) -> str | None:
+    if _POINTER.search(line):
+        return "a pointer of Git LFS is in the place of a file: 'git lfs pull' brings the file itself"
+    found = _OF_MAIN.search(line)
+    if found is not None:
+        return (
+            f"a saved model names '{found[1]}' of the script that saved it: put '{found[1]}' into a module that both import, and save "
+            "it again; or run the script itself with `command`"
+        )
+    if _OTHER_SKLEARN.search(line):
+        return "a model was saved with another scikit-learn: pin the version that it was saved with, or save it again"
+    return None
+
+
+def _versions(line: str) -> str | None:
+    if _NUMPY_2.search(line):
+        return 'a package was made for NumPy 1: add "numpy<2" to the dependencies'
+    if _NUMPY_ALIAS.search(line):
+        return 'the code was written for an older NumPy: add "numpy<1.24" to the dependencies'
+    if _MISSING_FOR_FORMS.search(line):
+        return "add python-multipart to the dependencies"
+    return None
+
+
+_LOOKS: tuple[Callable[[str], str | None], ...] = (
+    _module,
+    _imported_name,
+    _library,
+    _absent,
+    _read_only,
+    _variable,
+    _saved,
+    _versions,
+    _outside,
+)

@@ -1,0 +1,80 @@
+"""What is said of an application that did not start is what its last lines say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corten.supervise.causes import cause
+
+AFTER = [
+    "[2026-01-01 00:00:00 +0000] [6] [INFO] Worker exiting (pid: 6)",
+    "[2026-01-01 00:00:00 +0000] [1] [ERROR] Reason: Worker failed to boot.",
+]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ModuleNotFoundError: No module named 'cv2'", "add opencv-python"),
+        ("ModuleNotFoundError: No module named 'our_own_words'", "add the one that has it"),
+        ("ModuleNotFoundError: No module named 'sklearn'", "add scikit-learn"),
+        ("ModuleNotFoundError: No module named 'sklearn.ensemble.forest'", 'add "scikit-learn<0.24"'),
+        ("ModuleNotFoundError: No module named 'sklearn.not_yet'", "pin the version"),
+        ("ModuleNotFoundError: No module named 'numpy._core.numeric'", 'add "numpy>=2"'),
+        ("ModuleNotFoundError: No module named 'pkg_resources'", 'add "setuptools<81"'),
+        (
+            "ImportError: cannot import name 'url_quote' from 'werkzeug.urls' (/opt/venv/lib/python3.11/site-packages/werkzeug/urls.py)",
+            'add "werkzeug<3"',
+        ),
+        (
+            "ImportError: cannot import name 'x' from 'pack.part' (/opt/venv/lib/python3.11/site-packages/pack/part.py)",
+            "the pack that was locked has no 'x'",
+        ),
+        ("ImportError: cannot import name 'x' from 'app.part' (/app/app/part.py)", "the project's own"),
+        (
+            "ImportError: libGL.so.1: cannot open shared object file: No such file or directory",
+            "no package of the base has 'libGL.so.1'",
+        ),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: 'models/house.pkl'",
+            "'models/house.pkl' is not in the image",
+        ),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/app/m.pkl'", "'m.pkl' is not in the image"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/data/in/x.csv'", "-v FOLDER:/data/in"),
+        ("OSError: [Errno 30] Read-only file system: '/app/uploads'", "it may not write '/app/uploads'"),
+        ("PermissionError: [Errno 13] Permission denied: '/srv/x'", "it may not write '/srv/x'"),
+        ("KeyError: 'OPENAI_API_KEY'", "-e OPENAI_API_KEY"),
+        ("_pickle.UnpicklingError: invalid load key, 'v'.", "git lfs pull"),
+        ("AttributeError: Can't get attribute 'Cleaner' on <module '__main__' from '/x'>", "names 'Cleaner'"),
+        (
+            "ValueError: numpy.dtype size changed, may indicate binary incompatibility. Expected 96",
+            'add "numpy<2"',
+        ),
+        ("AttributeError: module 'numpy' has no attribute 'bool'.", 'add "numpy<1.24"'),
+        ('RuntimeError: Form data requires "python-multipart" to be installed.', "python-multipart"),
+        ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "--network private"),
+        ("redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379. Connection refused.", "not there"),
+    ],
+)  # fmt: skip
+def test_the_cause_is_told_with_what_to_do(line: str, said: str) -> None:
+    found = cause(["Traceback (most recent call last):", '  File "/app/app.py", line 1', line, *AFTER])
+    assert found is not None
+    assert said in found
+
+
+def test_the_last_error_counts() -> None:
+    lines = ["KeyError: 'FIRST_ONE'", "During handling of the above exception", "KeyError: 'SECOND_ONE'"]
+    assert "SECOND_ONE" in (cause(lines) or "")
+
+
+@pytest.mark.parametrize("lines", [[], ["ready"], ["KeyError: 'lower'"], ["ValueError: shapes do not fit"]])
+def test_nothing_is_guessed(lines: list[str]) -> None:
+    assert cause(lines) is None
+
+
+@given(st.lists(st.text(max_size=300), max_size=80))
+def test_no_output_is_a_failure(lines: list[str]) -> None:
+    found = cause(lines)
+    assert found is None or len(found) < 1000
