@@ -64,7 +64,7 @@ def test_a_project_is_explained(corten: Corten, tmp_path: Path) -> None:
 def test_what_keeps_it_from_being_served_is_missing(corten: Corten, tmp_path: Path) -> None:
     script = project(tmp_path / "script", {"train.py": "print(1)\n"})
     found = explained(corten, script, 1)
-    assert "nothing in it listens for requests" in found["serves"][0]["says"]
+    assert "nothing in it is known to listen for requests" in found["serves"][0]["says"]
     assert "corten run . -- python train.py" in found["serves"][0]["mend"]
     assert "next" not in found
     several = project(tmp_path / "several", {"a/app.py": FLASK, "b/app.py": FLASK})

@@ -199,7 +199,7 @@ def check_served(project: Project, path: Path) -> None:
 
         words = shlex.join(project.entry.argv)
         raise UsageError(
-            f"'{project.name}' has nothing to serve: {note}, and nothing in it listens for requests",
+            f"'{project.name}' has nothing to serve: {note}, and nothing in it is known to listen for requests",
             hint=f"run it once: corten run {shlex.quote(str(path))} -- {words}; if it does serve, say so in [tool.corten]: "
             f'command = "{words}"',
         )

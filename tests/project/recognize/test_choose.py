@@ -284,3 +284,13 @@ def test_several_models_and_files_in_one_image(folder: Folder) -> None:
     project = load(folder({"pyproject.toml": text}))
     assert project.entry == Predictor("", (("cats", "cats:Cats"), ("dogs", "models/dogs.onnx")))
     assert project.models == ("cats.pt", "models/dogs.onnx")
+
+
+def test_a_ui_framework_wins_over_running_its_file(folder: Folder) -> None:
+    root = folder(
+        {
+            "requirements.txt": "nicegui\n",
+            "main.py": "from nicegui import ui\nui.label('x')\nui.run(port=8080)\n",
+        }
+    )
+    assert load(root).kind == "ui"

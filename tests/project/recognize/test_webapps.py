@@ -177,6 +177,10 @@ SHAPES: dict[str, tuple[dict[str, str], str]] = {
     ),
     "leftovers": ({"app.py": FLASK, "app_old.py": FLASK, "app2.py": FLASK}, GUNICORN + "app:app"),
     "tests and examples": ({"service.py": FLASK, "tests/app.py": FLASK, "examples/demo.py": FLASK}, GUNICORN + "service:app"),
+    "a server of another kind that gets a port": (
+        {"app.py": "from robyn import Robyn\napp = Robyn(__file__)\napp.start(port=8080)\n"},
+        "python app.py",
+    ),
     "speech recognition does not listen for requests": (
         {"main.py": "import speech_recognition as sr\nr = sr.Recognizer()\nr.listen(None)\n"},
         "python main.py",
@@ -193,9 +197,16 @@ SHAPES: dict[str, tuple[dict[str, str], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("files", "expected"), SHAPES.values(), ids=SHAPES.keys())
-def test_shapes(folder: Make, files: dict[str, str], expected: str) -> None:
-    assert command(load(folder({"requirements.txt": "", **files}))) == expected
+SCRIPTS = {"speech recognition does not listen for requests"}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "expected"), [(name, *SHAPES[name]) for name in SHAPES], ids=SHAPES.keys()
+)
+def test_shapes(folder: Make, name: str, files: dict[str, str], expected: str) -> None:
+    project = load(folder({"requirements.txt": "", **files}))
+    assert command(project) == expected
+    assert project.kind == ("script" if name in SCRIPTS else "web")
 
 
 @pytest.mark.parametrize(

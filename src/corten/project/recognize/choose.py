@@ -63,12 +63,13 @@ def every(facts: Facts, order: Sequence[Recognizer] = ORDER) -> list[Candidate]:
 
 def without_parts(found: Sequence[Candidate]) -> list[Candidate]:
     """Those that no other candidate imports. Two that import each other both stay; so does what only a test or an example
-    imports."""
+    imports. A file that is run itself makes way for the same file with the command of its framework."""
     return [
         item
         for item in found
         if not any(
-            item.path in other.covers and other.path not in item.covers and _stands_above(other, item)
+            (item.path in other.covers and other.path not in item.covers and _stands_above(other, item))
+            or (item.path == other.path == item.target and other.kind == "ui")
             for other in found
         )
     ]

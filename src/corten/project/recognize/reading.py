@@ -30,6 +30,8 @@ from corten.project.syntax import Module
 from corten.values import dataclass
 
 _RUN = frozenset({"run", "run_server", "serve"})
+_WITH_PORT = frozenset({"run", "start", "serve", "listen", "run_server", "run_forever"})
+"""Methods that start a server, of whatever, where they get a port."""
 _HARMLESS = ("print", "logging.", "logger.", "log.", "parser.", "warnings.", "sys.stdout.", "webbrowser.")
 """Calls before a server starts that nobody misses who imports the module."""
 _HARMLESS_WORDS = frozenset(
@@ -280,7 +282,9 @@ class Reading:
                 made = self.factories.get(syntax.dotted(inner.func) or "")
                 usable = made is not None and made.alone and not inner.args and not inner.keywords
                 return Start(made.name if made is not None and usable else "", guarded, shown)
-        return Start("", guarded, shown) if method in LISTENING_METHODS else None
+        named = {word.arg for word in call.keywords}
+        listens = method in LISTENING_METHODS or (method in _WITH_PORT and named & {"port", "server_port"})
+        return Start("", guarded, shown) if listens else None
 
     def _run(self) -> Iterator[tuple[bool, ast.stmt]]:
         """Every statement that running the file reaches, with whether importing it does not: bodies of functions of the module

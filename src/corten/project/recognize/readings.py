@@ -25,7 +25,7 @@ _LISTENING = (
         b"tornado",
     ),
     *(b"start_server", b"waitress", b"pywsgi", b"make_server", b"SocketIO", b"http.server", b"socketserver"),
-    b"make_wsgi_app",
+    *(b"make_wsgi_app", b"port="),
 )
 """One of them is in the source of every module that starts a server."""
 _MOST = 60
