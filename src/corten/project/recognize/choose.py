@@ -69,7 +69,7 @@ def without_parts(found: Sequence[Candidate]) -> list[Candidate]:
         for item in found
         if not any(
             (item.path in other.covers and other.path not in item.covers and _stands_above(other, item))
-            or (item.path == other.path == item.target and other.kind == "ui")
+            or (item.kind == "web" and other.kind == "ui" and item.path == other.path == item.target)
             for other in found
         )
     ]
