@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.project.hints import debian_names, names
-from corten.project.hints.hint import MOST_HINTS, Hint, Reads
+from corten.project.hints.hint import MOST_HINTS, Hint, Reads, lines
 
 
 def read(folder: Reads) -> tuple[Hint, ...]:
@@ -19,7 +19,7 @@ def read(folder: Reads) -> tuple[Hint, ...]:
 def read_text(text: str, source: str) -> tuple[Hint, ...]:
     """The hints of such a file with the contents `text`."""
     hints = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(lines(text), 1):
         for word in line.partition("#")[0].replace(",", " ").split():
             if word.startswith((":repo:", "http://", "https://", "deb")) or "://" in word:
                 hints.append(Hint("unused", f"'{word[:60]}' is not in Debian's archive", source, number))

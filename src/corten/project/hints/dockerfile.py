@@ -12,9 +12,10 @@ from collections.abc import Mapping
 
 from corten.values import dataclass, field, replace
 
-MOST_CHARACTERS = 200_000
-_MOST_INSTRUCTIONS = 2_000
-_MOST_STAGES = 100
+MOST_CHARACTERS = 100_000
+_MOST_INSTRUCTIONS = 500
+_MOST_STAGES = 50
+_MOST_IN_INSTRUCTION = 20_000
 _MOST_VALUE = 10_000
 _HEREDOC = re.compile(r"<<(-?)([\"']?)([A-Za-z_][\w.]*)\2")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+?])([^{}]*))?\})")
@@ -131,7 +132,7 @@ def parse(text: str) -> list[Instruction]:
             parts.append(line.rstrip()[:-1] if continued else line)
             if not continued:
                 break
-        joined = "".join(part if not number else f"{part}" for number, part in enumerate(parts)).strip()
+        joined = "".join(parts).strip()[:_MOST_IN_INSTRUCTION]
         if not joined:
             continue
         instruction, index = _instruction(joined, first + 1, lines, index)
@@ -313,7 +314,7 @@ def _pairs(text: str, variables: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _split(text: str, keep: bool = False) -> list[str]:
     """Words separated by spaces outside of quotes; the quotes stay with `keep`."""
-    pattern = r"(?:[^\s\"'\\]|\\.|\"(?:[^\"\\]|\\.)*\"|'[^']*')+"
+    pattern = r"(?:[^\s\"'\\]|\\.|\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|'[^']*+(?:'|\Z))++|\\"
     found = re.findall(pattern, text, re.DOTALL)
     return found if keep else [_bare(word) for word in found]
 
@@ -328,7 +329,7 @@ def _bare(word: str) -> str:
             return re.sub(r"\\([\"\\$])", r"\1", match[2])
         return match[3]
 
-    return re.sub(r"'([^']*)'|\"((?:[^\"\\]|\\.)*)\"|\\(.)", part, word, flags=re.DOTALL)
+    return re.sub(r"'([^']*+)(?:'|\Z)|\"((?:[^\"\\]|\\.)*+)(?:\"|\Z)|\\(.)", part, word, flags=re.DOTALL)
 
 
 def expand(text: str, variables: Mapping[str, str], *, unknown: bool = False, quotes: bool = True) -> str:

@@ -91,13 +91,15 @@ def jsonc(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     bare = re.sub(
-        r"\"(?:[^\"\\\n]|\\.)*\"|//[^\n]*|/\*.*?\*/",
+        r"\"(?:[^\"\\\n]|\\.)*+(?:\"|\n|\\?\Z)|//[^\n]*|/\*.*?(?:\*/|\Z)",
         lambda match: match[0] if match[0].startswith('"') else " ",
         text,
         flags=re.DOTALL,
     )
     bare = re.sub(
-        r"\"(?:[^\"\\\n]|\\.)*\"|,(?=\s*[}\]])", lambda match: match[0] if match[0] != "," else "", bare
+        r"\"(?:[^\"\\\n]|\\.)*+(?:\"|\n|\\?\Z)|,(?=\s*+[}\]])",
+        lambda match: match[0] if match[0] != "," else "",
+        bare,
     )
     try:
         return json.loads(bare)

@@ -67,6 +67,15 @@ class Hint:
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
+_MOST_LINES = 5_000
+_MOST_IN_LINE = 1_000
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a file, as many and as long as people write them: some expressions take the square of a line's length."""
+    return [line[:_MOST_IN_LINE] for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]]
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What the hints add to a project beside its command. `said` has a line for each thing taken, or refused although it was

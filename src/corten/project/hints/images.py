@@ -50,7 +50,7 @@ _FOREIGN = (
 def implied(image: str, system_python: bool = False) -> Implied:
     """What `image` (`python:3.10-slim`, `pytorch/pytorch:2.1.0-cuda12.1-cudnn8-runtime`) implies. `system_python`: the
     distribution's own Python is installed in it."""
-    image = image.partition("@")[0].lower()
+    image = image.partition("@")[0].lower()[:300]
     name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "")
     short = re.sub(
         r"^(?:docker\.io/|registry\.hub\.docker\.com/|index\.docker\.io/|public\.ecr\.aws/docker/|mirror\.gcr\.io/)",

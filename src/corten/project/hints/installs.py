@@ -374,7 +374,7 @@ def _pip_install(words: Sequence[str]) -> Installed:
                 indexes.append(value)
             elif option in ("-e", "--editable"):
                 local = local or _is_local(value)
-        elif word.startswith("-"):
+        elif word.startswith("-") or len(word) > 200:
             continue
         elif _is_local(word):
             local = True

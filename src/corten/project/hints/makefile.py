@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from corten.project.hints import names, shell
-from corten.project.hints.hint import Hint, Reads
+from corten.project.hints.hint import Hint, Reads, lines
 
 TARGETS = (
     *(
@@ -25,8 +25,9 @@ TARGETS = (
     *("start-api", "up", "dev", "streamlit", "ui"),
 )
 """Targets and scripts that start a project, the likeliest first."""
-_TARGET = re.compile(r"^([A-Za-z][\w.-]*)\s*(?:[\w=' \"-]*)?:(?![=:])([^#\n]*)", re.MULTILINE)
-_ASSIGNED = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*[:?]?=\s*([^#\n]*)", re.MULTILINE)
+_MOST_CHARACTERS = 100_000
+_TARGET = re.compile(r"^([A-Za-z][\w.-]*+)[^:=\n#]*+:(?![=:])([^#\n]*)", re.MULTILINE)
+_ASSIGNED = re.compile(r"^[ \t]*+(?:export[ \t]+)?([A-Za-z_]\w*+)[ \t]*+[:?]?=[ \t]*+([^#\n]*)", re.MULTILINE)
 
 
 def read(folder: Reads) -> tuple[Hint, ...]:
@@ -40,7 +41,7 @@ def read(folder: Reads) -> tuple[Hint, ...]:
 
 def read_text(text: str, source: str, folder: Reads) -> tuple[Hint, ...]:
     """The hints of a Makefile with the contents `text`."""
-    text = text[:200_000]
+    text = "\n".join(lines(text))[:_MOST_CHARACTERS]
     known = {name: value.strip() for name, value in _ASSIGNED.findall(text)[:500]}
     rules: dict[str, tuple[int, list[str]]] = {}
     for match in list(_TARGET.finditer(text))[:500]:

@@ -11,6 +11,8 @@ from corten.project.hints.dockerfile import Copied
 from corten.project.hints.hint import Reads
 
 _MOST_MATCHES = 200
+_MOST_CHARACTERS = 2_000
+_MOST_PLACES = 1_000
 
 
 class Places:
@@ -27,7 +29,7 @@ class Places:
                 self._add(_inner(context, source), copy, workdir)
 
     def _add(self, source: str | None, copy: Copied, workdir: str) -> None:
-        if source is None:
+        if source is None or len(self._folders) + len(self._files) > _MOST_PLACES:
             return
         if self._folder.has_folder(source):
             self._folders.append((copy.target, source))
@@ -101,6 +103,8 @@ class Places:
                 return match[0]
             return posixpath.join(root, path) if path else root
 
+        if len(text) > _MOST_CHARACTERS:
+            return text
         return re.sub(r"(?<![\w.:/$-])/[\w./@+-]+", one, text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from corten.project.hints import names, shell
-from corten.project.hints.hint import MOST_HINTS, Hint, Key, Reads
+from corten.project.hints.hint import MOST_HINTS, Hint, Key, Reads, lines
 
 _LINE = re.compile(r"\s*([A-Za-z0-9_-]+)\s*:\s*(\S.*)")
 
@@ -22,13 +22,13 @@ def read(folder: Reads) -> tuple[Hint, ...]:
 def read_text(text: str, source: str, folder: Reads) -> tuple[Hint, ...]:
     """The hints of a Procfile with the contents `text`."""
     hints: list[Hint] = []
-    joined = re.sub(r"\\\n", " ", text)
-    for number, written in enumerate(joined.split("\n"), 1):
+    joined = text.replace("\\\n", " ")
+    for number, written in enumerate(lines(joined), 1):
         match = _LINE.match(written)
         if match is None or written.lstrip().startswith("#") or len(hints) >= MOST_HINTS:
             continue
         kind, command = match[1].lower(), match[2].strip()
-        command = re.sub(r"\s+#\s.*$", "", command)
+        command = re.sub(r"(?<!\s)\s++#\s.*$", "", command)
         line = shell.cleaned(command)
         if line is None:
             if kind == "web":

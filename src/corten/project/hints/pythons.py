@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from corten.project.hints import documents, names
-from corten.project.hints.hint import Hint, Reads
+from corten.project.hints.hint import Hint, Reads, lines
 
 _CONDA_PYTHON = re.compile(
     r"\s*-\s*[\"']?(?:[\w-]+::)?python\s*(=|==|>=|<=|~=|<|>)\s*(3\.\d{1,2})(?:\.\d+|\.\*|\*)?(?:=\S*)?"
@@ -18,12 +18,12 @@ def read(folder: Reads) -> tuple[Hint, ...]:
     """Minor versions ("python") and ranges ("requires-python", PEP 440), the clearest file first."""
     hints: list[Hint] = []
     for name in (".python-version", "runtime.txt"):
-        for number, line in enumerate((folder.text(name) or "").split("\n"), 1):
+        for number, line in enumerate(lines(folder.text(name) or ""), 1):
             found = _EXACT.match(line.partition("#")[0].strip().lower())
             if found:
                 hints.append(Hint("python", found[1], name, number))
                 break
-    for number, line in enumerate((folder.text(".tool-versions") or "").split("\n"), 1):
+    for number, line in enumerate(lines(folder.text(".tool-versions") or ""), 1):
         found = re.match(r"\s*python\s+(3\.\d{1,2})(?:\.\d+)?(?:\s|$)", line)
         if found:
             hints.append(Hint("python", found[1], ".tool-versions", number))
@@ -64,7 +64,7 @@ def _conda(folder: Reads) -> list[Hint]:
     """The Python among the dependencies of a conda environment, found by its line: no library is needed for that."""
     for name in names.CONDA:
         text = folder.text(name)
-        for number, line in enumerate((text or "").split("\n"), 1):
+        for number, line in enumerate(lines(text or ""), 1):
             found = _CONDA_PYTHON.fullmatch(line.partition(" #")[0].rstrip())
             if found is None:
                 continue
@@ -79,13 +79,15 @@ def _ranges(folder: Reads) -> list[Hint]:
     hints = []
     text = folder.text("setup.cfg")
     if text is not None and (
-        found := re.search(r"^\s*python_requires\s*=\s*([<>=!~][^\n#;]*)", text, re.MULTILINE)
+        found := re.search(r"^[ \t]*python_requires[ \t]*=[ \t]*([<>=!~][^\n#;]{0,200})", text, re.MULTILINE)
     ):
         hints.append(
             Hint("requires-python", found[1].strip(), "setup.cfg", text.count("\n", 0, found.start(1)) + 1)
         )
     text = folder.text("setup.py")
-    if text is not None and (found := re.search(r"python_requires\s*=\s*[\"']([<>=!~][^\"'\n]*)[\"']", text)):
+    if text is not None and (
+        found := re.search(r"python_requires\s?=\s?[\"']([<>=!~][^\"'\n]{0,200})[\"']", text)
+    ):
         hints.append(
             Hint("requires-python", found[1].strip(), "setup.py", text.count("\n", 0, found.start(1)) + 1)
         )
@@ -107,7 +109,7 @@ def _ranges(folder: Reads) -> list[Hint]:
 def of_poetry(written: str) -> str | None:
     """Poetry's constraint as a PEP 440 specifier: `^3.8` → `>=3.8,<4`, `~3.10` → `>=3.10,<3.11`; None for `*` and alternatives."""
     parts = []
-    for part in re.split(r"\s*,\s*|\s+(?=[<>=^~!])", written.strip()):
+    for part in re.split(r"\s*,\s*|\s+(?=[<>=^~!])", written[:200].strip()):
         if match := re.fullmatch(r"\^\s*(3(?:\.\d+){0,2})", part):
             parts += [f">={match[1]}", "<4"]
         elif match := re.fullmatch(r"~\s*3\.(\d+)(\.\d+)?", part):

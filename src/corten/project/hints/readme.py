@@ -32,8 +32,8 @@ def read_text(text: str, source: str, folder: Reads) -> tuple[Hint, ...]:
     """The hints of a README with the contents `text`."""
     found: dict[tuple[tuple[str, ...], str], Hint] = {}
     for match in list(_COMMAND.finditer(text[:_MOST_CHARACTERS]))[:100]:
-        written = match[1].strip().rstrip(".,;:")
-        line = shell.cleaned(re.split(r"\s{2,}#|\s#\s", written)[0])
+        written = match[1][:500].strip().rstrip(".,;:")
+        line = shell.cleaned(re.split(r"(?<!\s)\s++#", written)[0])
         if line is None or line.folder.startswith(("/", "..")) or any(sign in written for sign in "<>{}"):
             continue
         program = programs.classify(line.argv, folder, line.folder)

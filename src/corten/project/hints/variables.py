@@ -82,12 +82,12 @@ def is_of_tools(name: str) -> bool:
 
 def is_secret(name: str) -> bool:
     """Whether `name` is one of a password or key."""
-    return re.fullmatch(_CONFIDENTIAL, name, re.IGNORECASE) is not None
+    return re.fullmatch(_CONFIDENTIAL, name[:200], re.IGNORECASE) is not None
 
 
 def is_placeholder(value: str) -> bool:
     """Whether `value` only says that something belongs here."""
-    return re.fullmatch(_PLACEHOLDER, value) is not None
+    return re.fullmatch(_PLACEHOLDER, value.strip()[:500]) is not None
 
 
 def looks_real(value: str) -> bool:
