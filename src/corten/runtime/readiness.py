@@ -25,7 +25,7 @@ _SESSION = 60.0
 """Seconds after which a script of Streamlit that raises nothing and does not end counts as one that never ends."""
 _RAISES = 2
 """So many sessions in which the script raised are the end: what it needs may start at the same time."""
-_STAYS = 5.0
+_STAYS = 3.0
 """Seconds that a program without a port has to run."""
 _BROKEN = 3.0
 """Seconds after which a program that answers `/` with a server error is taken for ready all the same, and that is said."""
