@@ -80,6 +80,7 @@ class WheelResolver:
         self.uv = Uv(indexes, directory, store.cache_directory("uv"), observe)
         self.locator = Locator(store, indexes, self.http)
         self._told: set[str] = set()
+        self._asked: tuple[Request, Memory, dict[str, str]] | None = None
 
     def resolve(
         self,
@@ -131,7 +132,7 @@ class WheelResolver:
             settled = None if memory.anew else self._from_memory(wanted, kept, again)
             if settled is None:
                 request = self._fitted(wanted, memory)
-                settled = request, self._held(request, memory, self.uv.pins(request, memory), kept)
+                settled = request, self._held(request, memory, self._pins(request, memory), kept)
             request, pins = settled
             same = {name: wheel for name, wheel in kept.items() if pins.get(name) == wheel.version}
             new = {name: pin for name, pin in pins.items() if name not in same}
@@ -163,12 +164,12 @@ class WheelResolver:
                 if wanted.scattered:
                     return None
                 memory = Memory(without=tuple(fresh))
-                found = self.uv.pins(self._fitted(part, memory), memory)
+                found = self._pins(self._fitted(part, memory), memory)
             versions = {name: pin for name, pin in found.items() if "://" not in pin}
             request = replace(wanted.request, preferences={**wanted.request.preferences, **versions})
             memory = Memory(alone=True)
             request = self._fitted(replace(wanted, request=request), memory)
-            pins = self._held(request, memory, self.uv.pins(request, memory), kept)
+            pins = self._held(request, memory, self._pins(request, memory), kept)
         except (UvFailed, ResolutionError):
             return None
         settled = all(
@@ -209,7 +210,7 @@ class WheelResolver:
             free = {name: version for name, version in request.preferences.items() if name not in names}
             asked = replace(request, constraints=(*request.constraints, *trial), preferences=free)
             try:
-                pins = self.uv.pins(asked, memory)
+                pins = self._pins(asked, memory)
             except UvFailed:
                 continue
             if names is moved:
@@ -217,11 +218,19 @@ class WheelResolver:
             held = trial
         return pins
 
+    def _pins(self, request: Request, memory: Memory) -> dict[str, str]:
+        """uv's answer to `request`; one that was asked for just now is not asked for again. Raises UvFailed."""
+        if self._asked is not None and self._asked[0] is request and self._asked[1] == memory:
+            return dict(self._asked[2])
+        pins = self.uv.pins(request, memory)
+        self._asked = (request, memory, pins)
+        return dict(pins)
+
     def _without_gpu(self, request: Request, memory: Memory) -> Request:
         """`request` so that no CUDA comes with it: as it is where that is so, with CPU builds of torch from the project's own
         folders, or with uv's torch backend `cpu`. Raises ResolutionError when CUDA stays."""
         backed = replace(request, backend="cpu")
-        if not _nvidia(self.uv.pins(request, memory)):
+        if not _nvidia(self._pins(request, memory)):
             return request
         plain = {
             name: version
@@ -232,12 +241,12 @@ class WheelResolver:
         if own:
             trial = replace(request, preferences=plain, constraints=(*request.constraints, *own))
             try:
-                if not _nvidia(self.uv.pins(trial, memory)):
+                if not _nvidia(self._pins(trial, memory)):
                     return trial
             except UvFailed:
                 pass  # the project asks for another version than there is
         backed = replace(backed, preferences=plain)
-        left = _nvidia(self.uv.pins(backed, memory))
+        left = _nvidia(self._pins(backed, memory))
         if left:
             raise ResolutionError(
                 f"`gpu` is none, but the project needs '{left[0]}'",
@@ -247,7 +256,7 @@ class WheelResolver:
 
     def _rather_without_gpu(self, request: Request, memory: Memory) -> Request:
         """`request` without CUDA where that can be had; else as it is, which is said. Raises UvFailed."""
-        before = self.uv.pins(request, memory)
+        before = self._pins(request, memory)
         cuda, heavy = is_cuda(before), sorted(SIBLINGS.keys() & before.keys())
         if not cuda and heavy in ([], ["xgboost"]):  # older ones of it bring nothing
             return request
@@ -259,7 +268,7 @@ class WheelResolver:
             lines = without_cuda(request.lines, siblings)
             try:
                 fitted = self._without_gpu(replace(request, lines=lines, hasty=True), memory)
-                after = self.uv.pins(fitted, memory)
+                after = self._pins(fitted, memory)
             except (UvFailed, CortenError) as error:
                 fitted = None
                 explained = (
@@ -292,7 +301,7 @@ class WheelResolver:
         newest."""
         from packaging.utils import parse_wheel_filename
 
-        pins = self.uv.pins(request, memory)
+        pins = self._pins(request, memory)
         files = [
             file.name
             for place in self.indexes.find_links
@@ -378,7 +387,7 @@ class WheelResolver:
         def resolve(lines: Sequence[str], preferred: Mapping[str, str]) -> dict[str, str] | str:
             asked = replace(wanted.request, lines=tuple(lines), preferences=preferred)
             try:
-                return self.uv.pins(asked, Memory())
+                return self._pins(asked, Memory())
             except UvFailed as error:
                 return str(error)
 
