@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import tomllib
 from dataclasses import replace
@@ -17,7 +18,7 @@ from corten.lock.format import _lines, decode, encode, read_lock, write_lock
 from corten.lock.model import ImageBase, Lock, PlatformLock
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.packages.files import Wheel
+from corten.packages.files import HubFile, HubModel, Wheel
 from support.locks import sample_lock
 
 
@@ -204,3 +205,36 @@ def _seconds(data: bytes) -> float:
     started = time.perf_counter()
     decode(data)
     return time.perf_counter() - started
+
+
+MODEL = HubModel(
+    "hf://org/bert@main",
+    "c" * 40,
+    (HubFile("1_Pooling/config.json", 2, "a" * 64), HubFile("model.safetensors", 5_000_000_000, "b" * 64)),
+)
+
+
+def test_models_of_a_hub_are_read_both_ways() -> None:
+    lock = replace(sample_lock(wheels=1, platforms=1), models=(MODEL, replace(MODEL, name="hf://gpt2@v1")))
+    text = encode(lock)
+    assert decode(text.encode()) == lock
+    assert _lines(text) == tomllib.loads(text)
+    assert '[model."hf://org/bert@main"]' in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1_Pooling/config.json", "../config.json", "is not the path of a file"),
+        ("1_Pooling/config.json", "/etc/config.json", "the path of 'hf://org/bert@main' is"),
+        ("1_Pooling/config.json", "model.safetensors", "is there twice"),
+        ("hf://org/bert@main", "hf://org/../bert@main", "is no model of a hub"),
+        ("hf://org/bert@main", "https://example.com/x", "is no model of a hub"),
+        ("c" * 40, "main", "the commit of 'hf://org/bert@main' is 'main'"),
+        ("commit = ", "comment = ", "unknown key 'comment'"),
+    ],
+)
+def test_models_of_a_hub_that_cannot_be_are_refused(old: str, new: str, message: str) -> None:
+    text = encode(replace(sample_lock(wheels=1, platforms=1), models=(MODEL,)))
+    with pytest.raises(FormatError, match=re.escape(message)):
+        decode(text.replace(old, new).encode())

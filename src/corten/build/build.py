@@ -113,6 +113,10 @@ def _make(
     base = _base_image(job)
     layers = _base_layers(job, base)
     layers += ensure_package_layers(job, len(layers))
+    if lock.models:
+        from corten.build.hub_layers import ensure_hub_layers
+
+        layers += ensure_hub_layers(job)
     layers += ensure_weight_layers(job, LAYER_BUDGET - len(layers) - 1)
     layers.append(ensure_code_layer(job))
     # What was left in a registry may have been fetched for what was made later.
@@ -173,7 +177,14 @@ def _manifest(job: Job, layers: Sequence[BuiltLayer], base: BaseImage | None) ->
     project, part, store = job.project, job.part, job.store
     beneath = base.config if base else None
     own = layers[len(beneath.diff_ids) if beneath else 0 :]
-    config = image_config(project, part, [(layer.digest, layer.title) for layer in own], job.created, beneath)
+    config = image_config(
+        project,
+        part,
+        [(layer.digest, layer.title) for layer in own],
+        job.created,
+        beneath,
+        bool(job.lock.models),
+    )
     config_bytes = config.encode()
     manifest = Manifest(
         config=Descriptor(media.CONFIG, store.blobs.put(config_bytes), len(config_bytes)),

@@ -47,9 +47,10 @@ def image_config(
     layers: Sequence[tuple[Digest, str]],
     created: str,
     beneath: ImageConfig | None = None,
+    hub: bool = False,
 ) -> ImageConfig:
     """The configuration of the project's image: `layers` are diff IDs with their titles, bottom to top, without those
-    of `beneath`, the configuration of a base that is an image itself.
+    of `beneath`, the configuration of a base that is an image itself. `hub`: one of them has models of a hub.
 
     Of a base's configuration stay its environment and its labels, without what would mislead our Python or say of this
     image what is true of the base alone. Its user, folder, entry point, command, ports, volumes and stop signal are not
@@ -95,6 +96,13 @@ def image_config(
         if project.ready is not None:
             labels["dev.corten.ready"] = project.ready
         cmd = expandable(project.entry.argv)
+    if hub:
+        # What the image has is all that there is: nothing waits for a network that may not be there.
+        environment |= {
+            "HF_HUB_CACHE": "/models/huggingface/hub",
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+        }
     environment |= project.env
     history: list[dict[str, Any]] = _history_of(beneath)
     history += [{"created": created, "created_by": f"corten: {title}"} for _, title in layers]

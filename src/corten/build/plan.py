@@ -205,6 +205,26 @@ class WeightLayer(_Keyed):
 
 
 @dataclass(frozen=True, slots=True)
+class HubLayer(_Keyed):
+    """A model of a hub, in the form of the cache of the hub's library. `files` are path and sha256."""
+
+    repository: str
+    revision: str
+    commit: str
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def title(self) -> str:
+        return f"model {self.repository}"
+
+    @cached_property
+    def key(self) -> str:
+        return _key(
+            "hub", repository=self.repository, revision=self.revision, commit=self.commit, files=self.files
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CodeLayer(_Keyed):
     """The project's own files at /app, compiled. `files` are path, executable bit, target of a link, sha256; `project`
     its name, version and scripts, which its metadata is written from. `folders`: the program may write to /app,

@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         if arguments.name is None and path.is_dir():
             _check_only_one(path, context)
         image = image_of(path, context)
+        if path.is_dir():
+            _tell_fetches(path, arguments, context)
         context.terminal.say(f"{image.name}: {size_text(image.size)} in {len(image.config.diff_ids)} layers")
         name = arguments.name or free_name(image.name, set())
         plan = plan_of(arguments, image, name, path if path.is_dir() else None, listener, context)
@@ -199,6 +201,18 @@ def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) ->
     for line in needs(project, given, reaches=reaches):
         context.terminal.say(line)
     return (arguments.ready or project.ready) == RUNNING
+
+
+def _tell_fetches(path: Path, arguments: argparse.Namespace, context: Context) -> None:
+    """Say which weights the code fetches when it runs, of those that the image does not have."""
+    from corten.lock.format import LOCK_NAME, read_lock
+    from corten.project.load import fetches, load
+
+    project = load(path)
+    reaches = (arguments.network or project.network) != "none"
+    locked = [model.name for model in read_lock(project.root / LOCK_NAME).models]
+    for line in fetches(project, reaches=reaches, locked=locked):
+        context.terminal.say(line)
 
 
 def check_values(arguments: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from corten.lazy import regex
 from corten.lock.model import LAYER_FORMAT, Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import Deb, HubFile, HubModel, Wheel
 
 VERSION = 1
 """The number of the file's format."""
@@ -26,12 +26,16 @@ of a desktop's packages are 5,000: more is no project, and would keep a build bu
 AGAIN = "restore it from version control, or run 'corten lock'"
 
 WHEEL_KEYS = ("name", "version", "file", "size", "sha256")
+HUB_KEYS = ("path", "size", "sha256")
 DEB_KEYS = ("name", "version", "architecture", "archive", "path", "size", "sha256", "released")
 
 _NAME = regex(r"[a-z0-9]([a-z0-9+.-]*[a-z0-9+])?")
 _VERSION = regex(r"[A-Za-z0-9][A-Za-z0-9.+!~:_-]*")
 _FILE = regex(r"[A-Za-z0-9][A-Za-z0-9._+!~%-]*")
 _PATH = regex(r"[A-Za-z0-9_+.~%:-]+(/[A-Za-z0-9_+.~%:-]+)*")
+_MODEL = regex(r"hf://[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*@[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_HUB_PATH = regex(r"[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]*(/[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]*)*")
+_COMMIT = regex(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WORD = regex(r"[a-z0-9][a-z0-9._-]*")
 _MOMENT = regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)")
@@ -51,7 +55,7 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
         )
     _only(
         document,
-        {"version", "corten", "layer-format", "project", "serving", "platform", "compiler"},
+        {"version", "corten", "layer-format", "project", "serving", "platform", "compiler", "model"},
         "the header",
     )
     layer_format = _size(document, "layer-format", "the header")
@@ -78,8 +82,30 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
             Platform.parse(key).architecture: _debs(_table(value, key), "debs", key)
             for key, value in compilers.items()
         },
+        models=_models(_table(document.get("model", {}), "'model'")),
         layer_format=layer_format,
     )
+
+
+def _models(table: dict[str, Any]) -> tuple[HubModel, ...]:
+    models = []
+    for name, value in table.items():
+        where = name[:100]
+        if not _MODEL.fullmatch(name) or ".." in name or "--" in name:
+            raise FormatError(f"'{where}' is no model of a hub")
+        item = _table(value, where)
+        _only(item, {"commit", "files"}, where)
+        files = []
+        for file in _items(item, "files", where):
+            _only(file, set(HUB_KEYS), where)
+            path = _text(file, "path", _HUB_PATH, where)
+            if {".", ".."} & set(path.split("/")):
+                raise FormatError(f"'{path[:100]}' is not the path of a file of '{where}'")
+            files.append(HubFile(path, _size(file, "size", where), _text(file, "sha256", _SHA256, where)))
+        if len({file.path for file in files}) < len(files):
+            raise FormatError(f"a file of '{where}' is there twice")
+        models.append(HubModel(name, _text(item, "commit", _COMMIT, where), tuple(files)))
+    return tuple(models)
 
 
 def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:

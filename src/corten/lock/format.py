@@ -16,7 +16,7 @@ from typing import Any
 
 from corten.errors import CortenError, FormatError, LockOutdated, ProjectError
 from corten.lazy import regex
-from corten.lock.document import AGAIN, DEB_KEYS, VERSION, WHEEL_KEYS, lock_of
+from corten.lock.document import AGAIN, DEB_KEYS, HUB_KEYS, VERSION, WHEEL_KEYS, lock_of
 from corten.lock.model import DebianBase, Lock
 from corten.packages.files import Deb, Wheel
 from corten.project.regular import open_regular
@@ -119,6 +119,9 @@ def encode(lock: Lock) -> str:
     for architecture, debs in sorted(lock.compilers.items()):
         lines += ["", f"[compiler.{_quoted(architecture)}]"]
         lines += _array("debs", (_deb(deb) for deb in debs))
+    for model in lock.models:
+        lines += ["", f"[model.{_quoted(model.name)}]", f"commit = {_quoted(model.commit)}"]
+        lines += _array("files", ({key: getattr(file, key) for key in HUB_KEYS} for file in model.files))
     return "\n".join(lines) + "\n"
 
 
@@ -187,8 +190,13 @@ _FAST_DEB = regex(
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in DEB_KEYS)
     + " \\},"
 )
+_FAST_HUB = regex(
+    "  \\{ "
+    + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in HUB_KEYS)
+    + " \\},"
+)
 _NAMES = regex(rf"(system-names|library-names|without) = \[({_S}(?:, {_S})*)\]")
-_TABLE = regex(rf"\[(platform|compiler)\.{_S}\]")
+_TABLE = regex(rf"\[(platform|compiler|model)\.{_S}\]")
 
 
 def _lines(text: str) -> dict[str, Any] | None:
@@ -202,6 +210,8 @@ def _lines(text: str) -> dict[str, Any] | None:
             keys: tuple[str, ...] = WHEEL_KEYS
             if match is None:
                 match, keys = _FAST_DEB.fullmatch(line), DEB_KEYS
+            if match is None:
+                match, keys = _FAST_HUB.fullmatch(line), HUB_KEYS
             if match is not None:
                 item: dict[str, str | int] = dict(zip(keys, match.groups(), strict=True))
                 size = str(item["size"])
@@ -228,7 +238,7 @@ def _lines(text: str) -> dict[str, Any] | None:
             table = tables[match[2]] = {}
         elif line.endswith(" = ["):
             name = line[:-4]
-            if name not in {"debs", "system", "wheels", "serving"} or name in table:
+            if name not in {"debs", "system", "wheels", "serving", "files"} or name in table:
                 return None
             array = table[name] = []
         elif line.startswith(("system-names = [", "library-names = [", "without = [")):

@@ -76,6 +76,8 @@ def inputs(project: Project) -> dict[str, Any]:
         "groups": sorted(normal_name(name) for name in dependencies.groups),
         "serving": serving_digest() if isinstance(project.entry, Predictor) else None,
     }
+    if project.hub:
+        document["hub"] = sorted(project.hub)
     if dependencies.kind == "requirements":
         read = requirements_of(project)
         document["requirements"] = [_relative(item.text, project.root) for item in read.requirements]

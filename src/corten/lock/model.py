@@ -5,7 +5,7 @@ from __future__ import annotations
 from corten.errors import LockOutdated
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import Deb, HubModel, Wheel
 from corten.values import dataclass, field, replace
 
 LAYER_FORMAT = 2
@@ -67,13 +67,14 @@ class PlatformLock:
 class Lock:
     """`project` is the hash of the normalised inputs that the lock was made from (see `corten.lock.inputs`);
     `serving` the content hash of `corten_serve` (None without a predictor); `compilers` maps an architecture that the
-    lock has no platform for, and on whose machines it was made, to the interpreter packages that compile bytecode there."""
+    lock has no platform for, and on whose machines it was made, to the interpreter packages that compile bytecode there; `models` are those of a hub, for every platform."""
 
     corten: str
     project: Digest
     platforms: tuple[PlatformLock, ...]
     serving: Digest | None = None
     compilers: dict[str, tuple[Deb, ...]] = field(default_factory=dict)
+    models: tuple[HubModel, ...] = ()
     layer_format: int = LAYER_FORMAT
 
     @property

@@ -18,6 +18,7 @@ from corten.errors import FetchError, ProjectError, ResolutionError
 from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore
 from corten.lock.accelerators import builds, has_gpu
 from corten.lock.dating import deciding, mismatches, trials
+from corten.lock.hub import lock_models
 from corten.lock.inputs import built_days, inputs_digest, read_pyproject, repair_notes, requirements_of
 from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
@@ -137,6 +138,7 @@ def lock_project(
         platforms=platforms,
         serving=serving_digest() if isinstance(project.entry, Predictor) else None,
         compilers=locking.compilers(platforms),
+        models=lock_models(project, store, None if upgrade else previous, observe, environment),
     )
 
 

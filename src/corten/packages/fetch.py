@@ -23,7 +23,7 @@ _LARGE = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class Wanted:
     """A file to bring. `size` is negative when nobody said it."""
 
     kind: Kind
@@ -51,12 +51,12 @@ def fetch_wheels(
     if missing:
         http = http or Http(indexes.network())
         if offline is not None:
-            _bring(store, _from_directory(offline, "wheel", missing), observe, jobs, http)
+            bring(store, _from_directory(offline, "wheel", missing), observe, jobs, http)
         else:
             _tell_size(missing, observe)
             locator = Locator(store, indexes, http)
             work = [
-                _Wanted(
+                Wanted(
                     "wheel",
                     item.file,
                     item.sha256,
@@ -66,7 +66,7 @@ def fetch_wheels(
                 )
                 for item in missing
             ]
-            _bring(store, work, observe, jobs, http)
+            bring(store, work, observe, jobs, http)
     return _places(store, wanted, "wheel")
 
 
@@ -99,14 +99,14 @@ def fetch_debs(
     if missing:
         http = http or Http()
         if offline is not None:
-            _bring(store, _from_directory(offline, "deb", missing), observe, jobs, http)
+            bring(store, _from_directory(offline, "deb", missing), observe, jobs, http)
         else:
-            work = [_Wanted("deb", deb.file, deb.sha256, deb.size, partial(locate, deb)) for deb in missing]
-            _bring(store, work, observe, jobs, http)
+            work = [Wanted("deb", deb.file, deb.sha256, deb.size, partial(locate, deb)) for deb in missing]
+            bring(store, work, observe, jobs, http)
     return _places(store, wanted, "deb")
 
 
-def _from_directory(directory: Path, kind: Kind, missing: Sequence[Wheel] | Sequence[Deb]) -> list[_Wanted]:
+def _from_directory(directory: Path, kind: Kind, missing: Sequence[Wheel] | Sequence[Deb]) -> list[Wanted]:
     """The work when everything lies in one directory. Raises FetchError that names what does not."""
     work = []
     absent = []
@@ -115,7 +115,7 @@ def _from_directory(directory: Path, kind: Kind, missing: Sequence[Wheel] | Sequ
             path.absolute().as_uri() for path in offline_files(directory, f"{kind}s", item.file, item.sha256)
         )
         if urls:
-            work.append(_Wanted(kind, item.file, item.sha256, item.size, partial(tuple, urls)))
+            work.append(Wanted(kind, item.file, item.sha256, item.size, partial(tuple, urls)))
         else:
             absent.append(item.file)
     if absent:
@@ -128,7 +128,7 @@ def _from_directory(directory: Path, kind: Kind, missing: Sequence[Wheel] | Sequ
     return work
 
 
-def _bring(store: Store, work: Sequence[_Wanted], observe: Observer, jobs: int, http: Http) -> None:
+def bring(store: Store, work: Sequence[Wanted], observe: Observer, jobs: int, http: Http) -> None:
     """Fetch everything in `work`, the largest first. The first failure stops the rest."""
     cancelled = threading.Event()
     ordered = sorted(work, key=lambda item: item.size, reverse=True)
@@ -143,7 +143,7 @@ def _bring(store: Store, work: Sequence[_Wanted], observe: Observer, jobs: int, 
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one(store: Store, item: _Wanted, observe: Observer, http: Http, cancelled: threading.Event) -> None:
+def _one(store: Store, item: Wanted, observe: Observer, http: Http, cancelled: threading.Event) -> None:
     # A lock of its own for every file would leave a lock file behind for every file; 256 do as well.
     with store.lock(f"fetch-{item.sha256[:2]}"):
         if store.files.path(item.sha256, item.kind) is not None:

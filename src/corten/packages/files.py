@@ -38,6 +38,24 @@ class Deb:
 
 
 @dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a model on a hub, by its path in the repository."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A model of a hub. `name` is as a project says it in full (`hf://org/name@main`), `commit` what its revision was when it was locked."""
+
+    name: str
+    commit: str
+    files: tuple[HubFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """What a user accepts of Debian's archive that is refused otherwise. `older_release`: a Release file that is older than one
     that was seen before, or past its Valid-Until. `unauthenticated`: packages that no signed index lists."""

@@ -199,6 +199,15 @@ def _read_pattern(key: str, value: object) -> str:
     return "/".join(parts) + ("/" if value.endswith("/") else "")
 
 
+def _read_model(key: str, value: object) -> str:
+    """A path or glob, or a model of a hub."""
+    if isinstance(value, str) and "://" in value[:20]:
+        from corten.project import hub
+
+        return hub.spelled(*hub.parse(value))
+    return _read_pattern(key, value)
+
+
 def _read_exclude(key: str, value: object) -> str:
     """A pattern as in .gitignore, where a leading slash means the project's folder."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
@@ -331,6 +340,14 @@ def _one_or_more(words: str, read: Reader) -> Kind:
 BOOLEAN = Kind("true or false", {"type": "boolean"}, _read_boolean)
 PATHS = listed(
     Kind("a path or glob", {"type": "string", "minLength": 1, "pattern": "^[^/~]"}, _read_pattern),
+    "a list of paths and globs",
+)
+MODELS = listed(
+    Kind(
+        "a path, a glob or hf://org/name@revision",
+        {"type": "string", "minLength": 1, "pattern": "^[^/~]"},
+        _read_model,
+    ),
     "a list of paths and globs",
 )
 EXCLUDES = listed(Kind("a pattern", {"type": "string", "minLength": 1}, _read_exclude), "a list of patterns")

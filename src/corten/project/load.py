@@ -127,6 +127,8 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
     table = _project_table(pyproject)
     scripts = _names_of_scripts(table)
     candidate = None
+    hub = tuple(model for model in settings.models if model.startswith("hf://"))
+    settings = replace(settings, models=tuple(model for model in settings.models if model not in hub))
     entry: Predictor | Command | None
     with Folder(str(root), settings.exclude) as folder:
         hints = Hints(folder)
@@ -180,6 +182,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         base=chosen.base,
         system=settings.system or beside.system,
         models=_with_files(settings.models, entry),
+        hub=hub,
         include=settings.include,
         exclude=settings.exclude,
         allow_secrets=settings.allow_secrets,
@@ -210,11 +213,18 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
     )
 
 
-def needs(
-    project: Project, given: Collection[str] = (), *, reaches: bool = False, locked: Collection[str] = ()
-) -> list[str]:
+def fetches(project: Project, *, reaches: bool, locked: Collection[str] = ()) -> list[str]:
+    """Weights that the code fetches by name when it runs: a line for each kind. `reaches`: the container has a network; `locked` are the
+    models that the lock has."""
+    from corten.project.around.look import look, of_weights
+
+    with Folder(str(project.root), project.exclude) as folder:
+        return of_weights(look(folder, project), reaches, locked)
+
+
+def needs(project: Project, given: Collection[str] = (), *, reaches: bool = False) -> list[str]:
     """What must be set or run beside the project, by its code and by files of other tools: a line for each. Variables in `given` are
-    set. `reaches`: the container has a network; `locked` are the models that the lock has."""
+    set. `reaches`: the container has a network."""
     from corten.project.around import dotenv
     from corten.project.around.look import SECRETS, lines, look, missing
     from corten.project.hints import take
@@ -226,7 +236,7 @@ def needs(
     known = {*project.env, *given}
     with Folder(str(project.root), project.exclude) as folder:
         around = look(folder, project)
-        said = lines(around, known, has_secrets=secrets, reaches=reaches, locked=locked)
+        said = lines(around, known, has_secrets=secrets, reaches=reaches)
         named = [name for item in missing(around, known, secrets) for name in item.names]
         return [*said, *take.needs(Hints(folder), {*known, *named})]
 

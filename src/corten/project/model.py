@@ -80,6 +80,7 @@ class Project:
     `debian:bookworm`, `debian:trixie` (each also with `-minimal`), `oci:PATH[:TAG]` or `registry/name@sha256:…`.
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
+    `hub` are models of a hub, `hf://org/name@revision`.
     `kind` is what the entry is: `predictor`, `web`, `ui`, `worker`, `command`, `script` and others (`corten.project.recognize.candidates`).
     `source` is the file in which the entry was found; empty where the project says it itself.
     `alias` is a path that leads to /app, where the tool that the project was written for puts it: `/src`.
@@ -101,6 +102,7 @@ class Project:
     base: str = "debian:bookworm"
     system: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    hub: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     allow_secrets: tuple[str, ...] = ()

@@ -111,10 +111,12 @@ class Settings:
         default='`"/"`; what the framework of a user interface answers; `"running"` for a worker',
     )
     models: tuple[str, ...] = _key(
-        kinds.PATHS,
+        kinds.MODELS,
         "Weights: files, folders and globs (`*`, `?`, `[…]`, `**`) relative to the project's folder, also where git ignores "
         "them. They are stored below `/models`, in layers of their own, with a link where the code expects "
-        "them. Files over 10 MB and with the endings of weights are treated so without being declared.",
+        "them. Files over 10 MB and with the endings of weights are treated so without being declared. "
+        '`"hf://org/name@revision"` is a model of the Hugging Face hub (`hf://org/name/FILE@revision`: one file of it): `corten lock` writes down its commit and '
+        "the hash of every file, and the image has it in the hub's cache, in a layer of its own, and asks the hub for nothing.",
         example='["model.joblib", "weights/**/*.safetensors"]',
         default="what is found",
         initial=(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corten.project.load import load, needs
+from corten.project.load import fetches, load, needs
 
 Make = Callable[[dict[str, str | bytes]], Path]
 APP = "from flask import Flask\napp = Flask(__name__)\n"
@@ -15,7 +15,8 @@ APP = "from flask import Flask\napp = Flask(__name__)\n"
 
 def said(folder: Make, code: str, *given: str, reaches: bool = True, **more: str) -> list[str]:
     root = folder({"app.py": APP + code, "requirements.txt": "flask\n", **more})
-    return needs(load(root), given, reaches=reaches)
+    project = load(root)
+    return [*needs(project, given, reaches=reaches), *fetches(project, reaches=reaches)]
 
 
 @pytest.mark.parametrize(
@@ -210,4 +211,4 @@ def test_weights_of_the_project_are_not(folder: Make, code: str) -> None:
 def test_a_model_that_the_lock_has_is_not_said(folder: Make) -> None:
     code = "from transformers import AutoModel\nm = AutoModel.from_pretrained('org/bert')\n"
     project = load(folder({"app.py": APP + code, "requirements.txt": "flask\n"}))
-    assert needs(project, reaches=True, locked=["hf://org/bert@main"]) == []
+    assert fetches(project, reaches=True, locked=["hf://org/bert@main"]) == []

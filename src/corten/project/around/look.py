@@ -62,10 +62,9 @@ def lines(
     *,
     has_secrets: bool,
     reaches: bool,
-    locked: Collection[str] = (),
 ) -> list[str]:
     """What to say before the start, a line for each kind. `given` are variables that are set, `has_secrets`: Streamlit's file is there;
-    `reaches`: the container has a way out; `locked` are the models that the lock has, as `Named.spelled` or without a revision."""
+    `reaches`: the container has a way out."""
     said: list[str] = []
     lacking = missing(around, given, has_secrets)
     sure = [item for item in lacking if item.sure and not item.streamlit]
@@ -95,7 +94,6 @@ def lines(
         f"opens {device.what} ({listed([device.place])}): {device.option} gives it"
         for device in around.devices
     ]
-    said += _of_weights(around, reaches, locked)
     if around.outward and not reaches:
         whom = _names([item.what for item in around.outward])
         said.append(
@@ -105,7 +103,8 @@ def lines(
     return said
 
 
-def _of_weights(around: Around, reaches: bool, locked: Collection[str]) -> list[str]:
+def of_weights(around: Around, reaches: bool, locked: Collection[str]) -> list[str]:
+    """Weights that the program fetches when it runs. `locked` are the models that the lock has, as `Named.spelled`."""
     said = []
     known = {*locked, *(name.rpartition("@")[0] for name in locked)}
     open_ = [item for item in around.weights if not {item.spelled, item.spelled.rpartition("@")[0]} & known]

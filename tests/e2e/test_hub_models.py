@@ -1,0 +1,66 @@
+"""Weights of a hub are in the image, at the commit of the lock, and the hub's own library finds them there without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corten.lock.format import read_lock
+from support.command import Corten
+from support.hub import hub_server
+
+pytestmark = pytest.mark.e2e
+CODE = """\
+import os
+from huggingface_hub import hf_hub_download, snapshot_download
+
+config = hf_hub_download("org/bert", "config.json")
+print(open(config).read(), os.environ["HF_HUB_OFFLINE"])
+folder = snapshot_download("org/said", revision="v1")
+print(sorted(os.listdir(folder)), os.path.getsize(os.path.join(folder, "model.safetensors")))
+"""
+
+
+def test_the_hubs_library_finds_what_the_lock_has(
+    corten: Corten, project: Callable[..., Path], tmp_path: Path
+) -> None:
+    toml = '[tool.corten]\ncommand = "python main.py"\nmodels = ["hf://org/said@v1"]\n'
+    root = project(
+        {"main.py": CODE, "requirements.txt": "huggingface_hub\n", "pyproject.toml": toml}, "hubbed"
+    )
+    with hub_server() as server:
+        server.models = {
+            "org/bert": {"config.json": b"{}", "README.md": b"x"},
+            "org/said": {"config.json": b"{}", "model.safetensors": bytes(5000)},
+        }
+        with_hub = Corten(
+            corten.home, {**corten.environment, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path)}
+        )
+        done = with_hub("run", root, cwd=tmp_path)
+    assert "adds the model org/bert of the hub" in done.stderr
+    assert done.stdout.splitlines() == ["{} 1", "['config.json', 'model.safetensors'] 5000"]
+    models = read_lock(root / "corten.lock").models
+    assert [(model.name, model.commit) for model in models] == [
+        ("hf://org/bert/config.json@main", "c" * 40),
+        ("hf://org/said@v1", "c" * 40),
+    ]
+    # The hub is gone: what is locked and fetched is enough.
+    (root / "main.py").write_text(CODE + "print('again')\n")
+    gone = Corten(corten.home, {**corten.environment, "HF_ENDPOINT": "http://127.0.0.1:9"})
+    assert gone("run", root, cwd=tmp_path).stdout.splitlines()[-1] == "again"
+
+
+def test_a_model_that_the_project_says_must_be_there(
+    corten: Corten, project: Callable[..., Path], tmp_path: Path
+) -> None:
+    toml = '[tool.corten]\ncommand = "python main.py"\nmodels = ["hf://org/none"]\n'
+    root = project({"main.py": "", "pyproject.toml": toml}, "hubless")
+    with hub_server() as server:
+        with_hub = Corten(
+            corten.home, {**corten.environment, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path)}
+        )
+        done = with_hub("lock", root, cwd=tmp_path, code=1)
+    assert "the hub has no 'org/none' at 'main' that may be read from here" in done.stderr
+    assert not (root / "corten.lock").exists()
