@@ -73,7 +73,8 @@ class Settings:
             ),
             "a list of Debian packages",
         ),
-        "Debian packages that are added with everything they depend on.",
+        "Debian packages that are added with everything they depend on. Those with shared libraries that wheels need "
+        "are added by themselves.",
         example='["libgl1", "ffmpeg"]',
         default="none",
         initial=(),
