@@ -52,6 +52,16 @@ def test_libraries_of_another_machine_or_c_library_do_not_count(tmp_path: Path) 
     assert found == Libraries(frozenset({"ok.so"}), {"libGL.so.1": "a/ok.so"})
 
 
+@pytest.mark.parametrize("layout", ["end", "middle", "beginning"])
+def test_large_libraries_are_read_wherever_their_tables_lie(tmp_path: Path, layout: str) -> None:
+    """In one pass where beginning and end have everything, else through a file; the memory that it takes is bounded."""
+    before, after = {"end": (66, 0), "middle": (30, 36), "beginning": (0, 66)}[layout]
+    data = elf("libGL.so.1", "libX11.so.6", soname="liblarge.so.1", pad=before << 20) + bytes(after << 20)
+    found = looked(tmp_path, {"x/large.so": data})
+    assert found.brings == {"large.so", "liblarge.so.1"}
+    assert list(found.needs) == ["libGL.so.1", "libX11.so.6"]
+
+
 def test_a_wheel_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "bomb", files={"x/bomb.so": elf("libGL.so.1") + b"\0" * (4 << 20)}, tag=TAG)
     with pytest.raises(FormatError, match="decompression bomb"):

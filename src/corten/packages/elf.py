@@ -53,13 +53,23 @@ def read_elf(read: Reader) -> Elf | None:
         return None
 
 
-def _read(read: Reader) -> Elf | None:
+def dynamic_place(read: Reader) -> tuple[int, int] | None:
+    """Offset and length of the table that says what is needed; None where there is none. Raises nothing."""
+    try:
+        found = _programs(read)
+    except (struct.error, OverflowError):
+        return None
+    return found[2] if found is not None else None
+
+
+def _programs(read: Reader) -> tuple[int, list[tuple[int, int, int]], tuple[int, int] | None] | None:
+    """The machine, what is loaded (address, length, offset), and the place of the dynamic table."""
     header = read(0, _HEADER.size)
     if len(header) < _HEADER.size or header[:4] != MAGIC or header[4:6] != b"\x02\x01":
         return None
     _, _, machine, _, _, offset, _, _, _, size, count, *_ = _HEADER.unpack(header)
     if not count:
-        return Elf(machine, None, ())
+        return machine, [], None
     if size != _PROGRAM.size or count > _MOST_PROGRAMS:
         return None
     loads: list[tuple[int, int, int]] = []
@@ -69,13 +79,22 @@ def _read(read: Reader) -> Elf | None:
             loads.append((address, length, at))
         elif kind == _DYNAMIC:
             dynamic = at, length
+    if dynamic is not None:
+        dynamic = dynamic[0], min(dynamic[1], _MOST_ENTRIES * _ENTRY.size) // _ENTRY.size * _ENTRY.size
+    return machine, loads, dynamic
+
+
+def _read(read: Reader) -> Elf | None:
+    found = _programs(read)
+    if found is None:
+        return None
+    machine, loads, dynamic = found
     if dynamic is None:  # a static program, or an object file
         return Elf(machine, None, ())
-    length = min(dynamic[1], _MOST_ENTRIES * _ENTRY.size) // _ENTRY.size * _ENTRY.size
     needed: list[int] = []
     soname: int | None = None
     table = strings = 0
-    for tag, value in _ENTRY.iter_unpack(_exactly(read, dynamic[0], length)):
+    for tag, value in _ENTRY.iter_unpack(_exactly(read, *dynamic)):
         if tag == 0:
             break
         if tag == _NEEDED and len(needed) < _MOST_NEEDED:

@@ -15,6 +15,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -24,7 +25,7 @@ from typing import IO
 from corten.errors import FormatError
 from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
-from corten.packages.elf import MACHINES, MAGIC, Elf, Reader, read_elf
+from corten.packages.elf import MACHINES, MAGIC, Elf, Reader, dynamic_place, read_elf
 from corten.packages.files import Wheel
 from corten.store.disk import write_atomically
 from corten.store.store import Store
@@ -33,6 +34,7 @@ from corten.values import dataclass
 _FORMAT = 1
 _LIBRARY = re.compile(r"\.so(\.[A-Za-z0-9_.+-]*)?$")
 _IN_MEMORY = 64 << 20
+_KEPT = 24 << 20
 _PIECE = 1 << 20
 _MOST_KEPT = 4 << 20
 _DAMAGED = (
@@ -129,21 +131,59 @@ def _in_archive(
     for member in sorted(members, key=lambda item: (".libs/" in item.filename, item.filename)):
         if member.filename.endswith("/") or not _is_candidate(member.filename, member.external_attr >> 16):
             continue
+        found: Elf | _Elsewhere | None
         with archive.open(member) as stream:
             start = stream.read(len(MAGIC))
             if start != MAGIC:
                 continue
             if member.file_size <= _IN_MEMORY:
-                elf = read_elf(_of_bytes(start + stream.read(_IN_MEMORY)))
+                found = read_elf(_of_bytes(start + stream.read(_IN_MEMORY)))
             else:
-                with tempfile.TemporaryFile(dir=work) as file:
-                    file.write(start)
-                    while piece := stream.read(_PIECE):
-                        file.write(piece)
-                    file.flush()
-                    elf = read_elf(_of_file(file.fileno()))
-        if elf is not None:
-            yield member.filename, elf
+                found = _in_one_pass(start, stream)
+        if isinstance(found, _Elsewhere):
+            with archive.open(member) as stream, tempfile.TemporaryFile(dir=work) as file:
+                while piece := stream.read(_PIECE):
+                    file.write(piece)
+                file.flush()
+                found = read_elf(_of_file(file.fileno()))
+        if found is not None:
+            yield member.filename, found
+
+
+class _Elsewhere(Exception):
+    """What is to be read lies in a part of a file that was not kept."""
+
+
+def _in_one_pass(start: bytes, stream: IO[bytes]) -> Elf | _Elsewhere | None:
+    """A large file, of which the beginning, the end and the dynamic table are kept in memory: names lie in one of those, but for files
+    that somebody has laid out in another way."""
+    beginning = start + stream.read(_KEPT - len(start))
+    place = dynamic_place(_of_bytes(beginning)) or (0, 0)
+    parts: list[tuple[int, bytes]] = []  # of the dynamic table
+    end: deque[bytes] = deque()
+    position, kept = len(beginning), 0
+    while piece := stream.read(_PIECE):
+        low, high = max(place[0] - position, 0), place[0] + place[1] - position
+        if low < len(piece) and high > 0:
+            parts.append((position + low, piece[low:high]))
+        position += len(piece)
+        end.append(piece)
+        kept += len(piece)
+        while kept - len(end[0]) >= _KEPT:
+            kept -= len(end.popleft())
+    table = (parts[0][0], b"".join(part for _, part in parts)) if parts else (0, b"")
+    windows = [(0, beginning), table, (position - kept, b"".join(end))]
+
+    def read(offset: int, length: int) -> bytes:
+        for at, data in windows:
+            if at <= offset and (offset + length <= at + len(data) or at + len(data) == position):
+                return data[offset - at : offset - at + length]
+        raise _Elsewhere
+
+    try:
+        return read_elf(read)
+    except _Elsewhere as error:
+        return error
 
 
 def _in_tree(inside: Inside) -> Iterator[tuple[str, Elf]]:
