@@ -60,6 +60,23 @@ def test_a_busy_process_gets_no_signal_that_it_does_not_ask_for() -> None:
         assert not processes.handles(process.pid, signal.SIGTERM)
 
 
+def test_a_signal_that_is_blocked_for_a_moment_is_not_got() -> None:
+    """A C library blocks every signal while it forks; the kernel drops after it what the first process does not ask for."""
+    forks = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {10, 15})\nprint('ready', flush=True)\nsignal.sigwait({10})\n"
+    with python(f"{forks}signal.pthread_sigmask(signal.SIG_UNBLOCK, {{15}})\nsignal.pause()") as process:
+
+        def goes_on(_: float) -> None:
+            os.kill(process.pid, signal.SIGUSR1)
+            until(lambda: not is_blocked())
+
+        def is_blocked() -> bool:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            return bool(int(status.partition("SigBlk:")[2].split()[0], 16) >> 14 & 1)
+
+        assert is_blocked()
+        assert not processes.handles(process.pid, signal.SIGTERM, goes_on)
+
+
 def test_a_process_name_that_is_cut_inside_a_character_is_read() -> None:
     """The kernel keeps 15 bytes of a name: here the eighth character loses its second byte."""
     name = "import ctypes, signal; ctypes.CDLL(None).prctl(15, 'ä'.encode() * 8, 0, 0, 0)\n"
