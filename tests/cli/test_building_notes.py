@@ -40,10 +40,10 @@ def test_what_is_taken_from_imports_and_what_is_not_read_is_told(tmp_path: Path)
     events: list[Event] = []
     tell_implied(load(tmp_path), events.append)
     assert events == [
-        Note("adds six: no file lists the dependencies, and the code imports them"),
+        Note("adds six: no file that Corten reads lists the dependencies, and the code imports them"),
         Note("dependencies in 'environment.yml' are not read"),
         Warned(
-            "no file lists the dependencies, and it is not known which package has mystery_module (main.py:1)",
+            "no file that Corten reads lists the dependencies, and it is not known which package has mystery_module (main.py:1)",
             "write it into a requirements.txt, with the others: 'corten init' starts one",
         ),
     ]

@@ -57,7 +57,7 @@ def tell_implied(project: Project, observe: Observer) -> None:
     if project.unknown:
         observe(
             Warned(
-                f"no file lists the dependencies, and it is not known which package has {_listed(project.unknown, observe)}",
+                f"no file that Corten reads lists the dependencies, and it is not known which package has {_listed(project.unknown, observe)}",
                 "write it into a requirements.txt, with the others: 'corten init' starts one",
             )
         )

@@ -15,7 +15,7 @@ from corten.project.recognize.folder import Folder
 from corten.project.saved_models import ENDINGS, look
 
 _MOST_MODELS = 20
-DERIVED = "no file lists the dependencies, and the code imports them"
+DERIVED = "no file that Corten reads lists the dependencies, and the code imports them"
 """The reason of requirements that are taken from imports."""
 
 
