@@ -92,6 +92,12 @@ def test_an_application_beside_a_schedule_wins(make: Make) -> None:
     assert found.kind == "web"
 
 
+def test_an_application_that_a_schedule_imports_wins(make: Make) -> None:
+    loop = "import time\nfrom app import app\nwhile True:\n    with app.app_context():\n        pass\n    time.sleep(9)\n"
+    found = load(make({"app.py": "from flask import Flask\napp = Flask('x')\n", "worker.py": loop}))
+    assert (found.kind, found.source) == ("web", "app.py")
+
+
 def test_a_loop_that_ends_is_no_worker(make: Make) -> None:
     found = load(make({"main.py": "n = 0\nwhile True:\n    n += 1\n    if n > 3:\n        break\n"}))
     assert found.kind == "script"

@@ -77,6 +77,22 @@ _LIBRARIES_OF_BOTS = {
     "arq": ("run_worker",),
 }
 """What a library's programs call to run until they are ended."""
+_CHATS = frozenset(
+    {
+        *(
+            "telegram",
+            "telebot",
+            "aiogram",
+            "pyrogram",
+            "telethon",
+            "discord",
+            "nextcord",
+            "disnake",
+            "interactions",
+        ),
+        *("hikari", "slack_bolt", "slack_sdk", "nio", "twitchio"),
+    }
+)
 _CONSUMERS = frozenset({"kafka.KafkaConsumer", "confluent_kafka.Consumer", "aiokafka.AIOKafkaConsumer"})
 _FOREVER = frozenset({"run_forever", "loop_forever", "serve_until_stopped"})
 _SLEEPS = frozenset(
@@ -118,10 +134,12 @@ _PROMPTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """`why` says it of a file in words: `waits for words at input()`."""
+    """`why` says it of a file in words: `waits for words at input()`. `chats`: it is a bot of a chat
+    service."""
 
     kind: Kind
     why: str
+    chats: bool = False
 
 
 def of_file(path: str, folder: Folder, layout: Layout) -> Behaviour | None:
@@ -159,7 +177,9 @@ def _worker(script: Script, parts: list[Script]) -> Behaviour | None:
                 continue
             for call in calls if one is not script else [*calls, *one.everywhere]:
                 if method_of(call) in methods:
-                    return Behaviour("worker", f"runs until it is ended, by '{_shown(call)}' of {name}")
+                    return Behaviour(
+                        "worker", f"runs until it is ended, by '{_shown(call)}' of {name}", name in _CHATS
+                    )
         for call in one.everywhere:
             if one.full(call.func) in _CONSUMERS:
                 return Behaviour("worker", f"takes messages from a queue, by '{_shown(call)}'")

@@ -81,8 +81,10 @@ def _candidate(module: Module, one: behaviour.Behaviour, facts: Facts, layout: L
     path = module.path
     place = layout.place(path)
     reached = layout.reached(path)
-    # Flask beside a bot keeps it alive where only web applications are hosted: then it has a port.
-    listens = any(_LISTENS.search(facts.folder.data(other) or b"") for other in reached)
+    listening = {other for other in reached if _LISTENS.search(facts.folder.data(other) or b"")}
+    # Flask in a bot keeps it alive where only web applications are hosted. A scheduler or a queue's worker imports an application
+    # that is served by itself.
+    parts = reached if one.chats else reached - listening
     usual = _USUAL.fullmatch(posixpath.basename(path)) is not None
     return Candidate(
         "worker",
@@ -92,10 +94,10 @@ def _candidate(module: Module, one: behaviour.Behaviour, facts: Facts, layout: L
         _BEST - (0 if usual else 1) - (2 if "/" in path.removeprefix("src/") else 0),
         cwd=place.cwd,
         env=place.env,
-        ready=None if listens else RUNNING,
+        ready=None if one.chats and listening else RUNNING,
         writable=True,
         target=path,
-        covers=reached - {path},
+        covers=frozenset(parts) - {path},
     )
 
 
