@@ -294,3 +294,15 @@ def test_a_ui_framework_wins_over_running_its_file(folder: Folder) -> None:
         }
     )
     assert load(root).kind == "ui"
+
+
+def test_a_ui_that_asks_the_api_beside_it_is_its_client(folder: Folder) -> None:
+    files = {"requirements.txt": "fastapi\nuvicorn\nstreamlit\n", "main.py": FASTAPI}
+    client = (
+        "import requests\nimport streamlit as st\nst.write(requests.get('http://localhost:8000/x').json())\n"
+    )
+    project = load(folder({**files, "ui.py": client}, "client"))
+    assert project.entry == Command(("uvicorn", "--host", "0.0.0.0", "--port", "$PORT", "main:api"))
+    assert project.notes[0].endswith("; also there: 'ui.py'")
+    with pytest.raises(ProjectError, match="has 2 things to run"):
+        load(folder({**files, "ui.py": "import streamlit as st\nst.write(1)\n"}, "apart"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from corten.errors import ProjectError
@@ -25,12 +26,25 @@ def choose(facts: Facts, order: Sequence[Recognizer] = ORDER, *, shown: str = ".
             break
         found += recognizer.find(facts)
     kept = without_parts(found)
-    best = strongest([item for item in kept if item.kind in SERVED] or kept)
+    best = _without_clients(strongest([item for item in kept if item.kind in SERVED] or kept), facts)
     if len(best) > 1:
         best = hinted.named(facts, best) or best
     if len(best) > 1:
         raise ambiguous(best, facts, shown)
-    return dressed(hinted.as_started(facts, best[0]), facts) if best else None
+    return dressed(_with_others(hinted.as_started(facts, best[0]), kept), facts) if best else None
+
+
+def _with_others(best: Candidate, kept: Sequence[Candidate]) -> Candidate:
+    """`best`, which says what else of the project could be served."""
+    others = [
+        f"'{item.path}'"
+        for item in kept
+        if item.path != best.path and item.kind in SERVED and item.strength >= APPLICATION - 10
+    ]
+    if best.kind not in SERVED or best.source or not others:
+        return best
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return replace(best, note=f"{best.note}; also there: {', '.join(others[:3])}{more}")
 
 
 def dressed(candidate: Candidate, facts: Facts) -> Candidate:
@@ -53,6 +67,19 @@ def dressed(candidate: Candidate, facts: Facts) -> Candidate:
         ready=candidate.ready or framework.ready,
         writable=True,
     )
+
+
+def _without_clients(best: list[Candidate], facts: Facts) -> list[Candidate]:
+    """Beside a web application, a user interface that asks a server of its own is that one's client: it cannot do without."""
+    if not any(item.kind == "web" for item in best):
+        return best
+    return [item for item in best if item.kind != "ui" or not _is_client(facts.folder.data(item.path) or b"")]
+
+
+def _is_client(source: bytes) -> bool:
+    asks = re.search(rb"\b(?:requests|httpx|aiohttp|urllib)\b", source)
+    where = rb"localhost|127\.0\.0\.1|(?i:\b(?:api|backend|server)_?(?:url|base|host))"
+    return asks is not None and re.search(where, source) is not None
 
 
 def every(facts: Facts, order: Sequence[Recognizer] = ORDER) -> list[Candidate]:
