@@ -301,8 +301,8 @@ def test_a_ui_that_asks_the_api_beside_it_is_its_client(folder: Folder) -> None:
     client = (
         "import requests\nimport streamlit as st\nst.write(requests.get('http://localhost:8000/x').json())\n"
     )
-    project = load(folder({**files, "ui.py": client}, "client"))
+    project = load(folder({**files, "streamlit_app.py": client}, "client"))
     assert project.entry == Command(("uvicorn", "--host", "0.0.0.0", "--port", "$PORT", "main:api"))
-    assert project.notes[0].endswith("; also there: 'ui.py'")
+    assert project.notes[0].endswith("; also there: 'streamlit_app.py'")
     with pytest.raises(ProjectError, match="has 2 things to run"):
-        load(folder({**files, "ui.py": "import streamlit as st\nst.write(1)\n"}, "apart"))
+        load(folder({**files, "streamlit_app.py": "import streamlit as st\nst.write(1)\n"}, "apart"))
