@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from corten.events import Note, Warned
+from corten.lock.libraries import missing_from
 from corten.lock.model import ImageBase, Lock
 from corten.lock.resolve import ResolvedImage
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.files import Wheel
 from corten.packages.known_libraries import BY_NAME, by_name
+from corten.packages.libraries import of_wheel
 from corten.project.hints.debian_names import spelled
 from support.elf_files import AARCH64, X86_64, elf
 from support.index import publish
@@ -177,6 +179,24 @@ def test_a_wheel_that_brings_its_library_needs_no_package() -> None:
     whole = Wheel("soundfile", "1.0", "soundfile-1.0-py2.py3-none-manylinux_2_28_x86_64.whl", 1, "0" * 64)
     assert by_name([pure], "bookworm") == [("libsndfile1", "soundfile loads libsndfile.so.1")]
     assert by_name([whole], "bookworm") == []
+
+
+def test_plug_ins_of_qt_and_modules_of_another_qt_are_not_asked_for(tmp_path: Path) -> None:
+    """Unless what Qt cannot start without needs the same library."""
+    made = make_wheel(
+        tmp_path,
+        "PyQt5-Qt5",
+        files={
+            "PyQt5/Qt5/lib/libQt5Core.so.5": elf("libglib-2.0.so.0", soname="libQt5Core.so.5"),
+            "PyQt5/Qt5/lib/libQt5Help.so.5": elf("libQt5WebEngine.so.5"),
+            "PyQt5/Qt5/plugins/platforms/libqxcb.so": elf("libX11.so.6"),
+            "PyQt5/Qt5/plugins/a/libother.so": elf("libX11.so.6", "libodbc.so.2"),
+            "PyQt5/Qt5/qml/QtGamepad/libgamepad.so": elf("libQt5Gamepad.so.5", "libSDL2-2.0.so.0"),
+        },
+        tag=TAG.format(machine="x86_64"),
+    )
+    found = {"pyqt5-qt5": of_wheel(tmp_path / made.file, "amd64", tmp_path)}
+    assert [item.library for item in missing_from(found, ())] == ["libX11.so.6", "libglib-2.0.so.0"]
 
 
 def test_the_table_has_names_of_packages() -> None:

@@ -118,7 +118,7 @@ def test_what_is_kept_of_a_wheel_is_looked_at_again_when_it_is_damaged(tmp_path:
     places = {wheel.sha256: tmp_path / wheel.file}
     first = libraries_of(store, places, [wheel], "amd64")
     (kept,) = (tmp_path / "store" / "caches" / "libraries").iterdir()
-    for data in (b"", b"[]", b'{"format": 1}', b'{"format": 1, "brings": 3, "needs": []}', b"\xff"):
+    for data in (b"", b"[]", b'{"format": 2}', b'{"format": 2, "brings": 3, "needs": []}', b"\xff"):
         kept.write_bytes(data)
         assert libraries_of(store, places, [wheel], "amd64") == first
     assert libraries_of(store, {}, [wheel], "amd64") == first  # the wheel itself is not needed any more

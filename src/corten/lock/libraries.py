@@ -16,7 +16,7 @@ from corten.oci.platform import Platform
 from corten.packages.debian.archive import DebianArchive
 from corten.packages.debian.contents import decide
 from corten.packages.files import Deb, Wheel
-from corten.packages.known_libraries import NAMED_ONLY, brought_by, by_name, is_wanted
+from corten.packages.known_libraries import NAMED_ONLY, brought_by, by_name, is_optional, is_wanted
 from corten.packages.libraries import Libraries
 from corten.values import dataclass
 
@@ -39,7 +39,9 @@ def missing_from(found: Mapping[str, Libraries], present: Collection[str]) -> tu
     missing: dict[str, str] = {}
     for distribution, item in sorted(found.items()):
         for library, path in sorted(item.needs.items()):
-            if library not in brought and is_wanted(library, distribution):
+            if library in brought or is_optional(path):
+                continue
+            if is_wanted(library, distribution, brought):
                 missing.setdefault(library, _who(distribution, path))
     return tuple(Missing(library, who) for library, who in sorted(missing.items()))
 

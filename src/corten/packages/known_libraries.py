@@ -40,7 +40,7 @@ OF_PACKAGE: dict[str, tuple[str, ...]] = {
     "libexpat1": ("libexpat.so.1",),
     "libffi8": ("libffi.so.8",),
     "libgcc-s1": ("libgcc_s.so.1",),
-    "libgomp1": ("libgomp.so.1",),
+    "libgomp1": ("libgomp.so.1", "libgomp.so.1.0.0"),
     "libgl1": ("libGL.so.1",),
     "libglib2.0-0": ("libglib-2.0.so.0", "libgthread-2.0.so.0", "libgobject-2.0.so.0", "libgio-2.0.so.0"),
     "libglib2.0-0t64": ("libglib-2.0.so.0", "libgthread-2.0.so.0", "libgobject-2.0.so.0", "libgio-2.0.so.0"),
@@ -78,9 +78,25 @@ def brought_by(packages: Iterable[str]) -> frozenset[str]:
     return _GLIBC.union(*(OF_PACKAGE.get(name, ()) for name in packages))
 
 
-def is_wanted(library: str, distribution: str) -> bool:
-    """Whether the image has to have a `library` that a wheel of `distribution` needs."""
+_PLUGIN = re.compile(
+    r"(?:^|/)[Qq]t[56]?/(?:qml/|plugins/(?!platforms/|platforminputcontexts/|xcbglintegrations/|imageformats/|iconengines/))"
+)
+"""Plug-ins of Qt that it looks for and does without: QML modules, drivers of databases, speech, printing."""
+
+_QT = re.compile(r"lib(?:Qt5|Qt6)[A-Za-z0-9]+\.so\.[56]")
+
+
+def is_optional(path: str) -> bool:
+    """Whether the file `path` of a wheel is a plug-in that its program does without."""
+    return bool(_PLUGIN.search(path))
+
+
+def is_wanted(library: str, distribution: str, brought: Collection[str] = ()) -> bool:
+    """Whether the image has to have a `library` that a wheel of `distribution` needs. `brought` is what the wheels have: a module that
+    their Qt lacks never comes from Debian's Qt, because two builds of Qt in one process break both."""
     if _DRIVER.fullmatch(library) or distribution.startswith(_VENDORS):
+        return False
+    if _QT.fullmatch(library) and f"{library[:6]}Core.so.{library[5]}" in brought:
         return False
     return library not in _OPTIONAL.get(distribution, ())
 

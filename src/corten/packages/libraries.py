@@ -27,11 +27,12 @@ from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
 from corten.packages.elf import MACHINES, MAGIC, Elf, Reader, dynamic_place, read_elf
 from corten.packages.files import Wheel
+from corten.packages.known_libraries import is_optional
 from corten.store.disk import write_atomically
 from corten.store.store import Store
 from corten.values import dataclass
 
-_FORMAT = 1
+_FORMAT = 2
 _LIBRARY = re.compile(r"\.so(\.[A-Za-z0-9_.+-]*)?$")
 _IN_MEMORY = 64 << 20
 _KEPT = 24 << 20
@@ -46,7 +47,8 @@ _DAMAGED = (
 
 @dataclass(frozen=True, slots=True)
 class Libraries:
-    """What the ELF files of one wheel or tree bring and need. `needs` maps a library to the first file that needs it."""
+    """What the ELF files of one wheel or tree bring and need. `needs` maps a library to the first file that needs it,
+    and to an optional plug-in only where nothing else does."""
 
     brings: frozenset[str]
     needs: Mapping[str, str]
@@ -115,7 +117,8 @@ def _gathered(files: Iterable[tuple[str, Elf]], architecture: str) -> Libraries:
         if elf.soname is not None:
             brings.add(elf.soname)
         for name in elf.needed:
-            needs.setdefault(name, path)
+            if name not in needs or (is_optional(needs[name]) and not is_optional(path)):
+                needs[name] = path
     return Libraries(frozenset(brings), needs)
 
 
