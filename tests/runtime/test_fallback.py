@@ -85,8 +85,15 @@ def test_what_can_be_honoured_is_not_refused() -> None:
     plain = RunOptions(
         command=("a",), environment=(("A", "b"),), workdir="/x", user="0", network="host", cap_drop=("ALL",)
     )
+    beside = RunOptions(
+        project_environment=(("A", "b"),),
+        project_secrets=(("/project", "secrets.toml", "/app/secrets.toml"),),
+        env_file_given=True,
+        read_only=True,
+    )
     for engine in ("bwrap", "proot"):
         refuse(engine, plain)
+        refuse(engine, beside)
         refuse(engine, replace(plain, limits=Limits(memory=1 << 30), best_effort=True))
 
 

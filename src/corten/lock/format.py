@@ -210,7 +210,7 @@ def _lines(text: str) -> dict[str, Any] | None:
             keys: tuple[str, ...] = WHEEL_KEYS
             if match is None:
                 match, keys = _FAST_DEB.fullmatch(line), DEB_KEYS
-            if match is None:
+            if match is None and line != "]":
                 match, keys = _FAST_HUB.fullmatch(line), HUB_KEYS
             if match is not None:
                 item: dict[str, str | int] = dict(zip(keys, match.groups(), strict=True))

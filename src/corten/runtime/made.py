@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.errors import FormatError, RuntimeFailure, UsageError
+from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer, Warned, ignore
-from corten.oci.inside import Inside
 from corten.runtime import cgroups, launch, records
 from corten.runtime.bounds import machine_processes
 from corten.runtime.decide import Situation, check_in_volumes, decide, is_caller, network_of, rooms_of
@@ -31,12 +30,12 @@ from corten.runtime.log_keeper import formers_of
 from corten.runtime.monitor import Monitor
 from corten.runtime.names import random_name
 from corten.runtime.names_inside import name_files, put_into
-from corten.runtime.options import SECRET_LIMIT, RunOptions
+from corten.runtime.options import RunOptions
 from corten.runtime.probe import find_engine
 from corten.runtime.processes import INSIDE
 from corten.runtime.records import NEVER, Health, Kind, Record, Restart
 from corten.runtime.spec import runtime_spec
-from corten.store.disk import explained, private_directory, remove_tree, write_atomically
+from corten.store.disk import explained, private_directory, write_atomically
 from corten.store.images import Image
 from corten.store.store import Store
 from corten.values import dataclass, replace
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
     from corten.runtime.cdi.model import Edits
     from corten.runtime.network.preparing import Prepared
-    from corten.runtime.users import User
 
 PARTS = ("upper", "work", "rootfs", "names", "bundle", "engine", "exit")
 """The directories of a container. `upper` holds what it wrote."""
@@ -347,9 +345,12 @@ class Made:
                 )
                 check_in_volumes(container)
             if self.options.secrets or self.options.project_secrets:
-                container = replace(
-                    container, files=(*container.files, *self._secrets(container.user, identity))
-                )
+                # Few containers have some, and every start would pay for this.
+                from corten.runtime.secret_files import secret_files
+
+                owner = identity.shim_ids(container.user.uid, container.user.gid)
+                shown = secret_files(self.directory, self.options, owner)
+                container = replace(container, files=(*container.files, *shown))
             spec = json.dumps(runtime_spec(container)).encode()
             # It has the container's variables.
             write_atomically(self.directory / "bundle" / "config.json", spec, 0o600)
@@ -480,41 +481,6 @@ class Made:
             (own / name).write_text(text, encoding="utf-8")
             os.chmod(own / name, 0o644)
         return tuple((str(own / name), f"/etc/{name}") for name in texts)
-
-    def _secrets(self, user: User, identity: Identity) -> tuple[tuple[str, str], ...]:
-        """The files of `--secret` and those of the project's folder, which the container's user alone may read, with where they are
-        inside. Raises RuntimeFailure."""
-        own = self.directory / "secrets"
-        remove_tree(own)
-        own.mkdir(mode=0o700)
-        found = []
-        for number, (folder, path, inside) in enumerate(self.options.project_secrets):
-            try:
-                # The project says what is at `path`: no link of it leads to other files of this machine.
-                with Inside(folder) as tree:
-                    data = tree.read(path, SECRET_LIMIT)
-            except (OSError, FormatError):
-                continue
-            found.append(self._secret(own / f"project-{number}", data, user, identity, inside))
-        for name, path in self.options.secrets:
-            try:
-                data = Path(path).read_bytes()
-            except OSError as error:
-                raise RuntimeFailure(
-                    f"the file '{path}' of the secret '{name}' cannot be read: {(error.strerror or '').lower()}",
-                    hint="check its path",
-                ) from error
-            found.append(self._secret(own / f"s-{name}", data, user, identity, f"/run/secrets/{name}"))
-        return tuple(found)
-
-    def _secret(
-        self, place: Path, data: bytes, user: User, identity: Identity, inside: str
-    ) -> tuple[str, str]:
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchown(descriptor, *identity.shim_ids(user.uid, user.gid))
-            file.write(data)
-        return str(place), inside
 
     def report(self, code: int, observe: Observer) -> None:
         """Say when the memory limit ended the container."""

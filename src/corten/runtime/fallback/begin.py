@@ -81,6 +81,11 @@ def begin(
                 # There is one user inside, who is this one.
                 alone = replace(container, identity=Identity("single"))
                 container = with_volumes(alone, options.every_volume, (), store)
+            if options.project_secrets:
+                from corten.runtime.secret_files import secret_files
+
+                shown = secret_files(Path(watched.directory), options, None)
+                container = replace(container, files=(*container.files, *shown))
             _check_workdir(container)
             rooms = rooms_in(rooms_of(image.config, options), container)
             scratch = make_scratch(watched.directory, container, rooms, mounts=engine.name == "bwrap")
