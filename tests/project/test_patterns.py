@@ -112,8 +112,9 @@ built = st.builds(
     st.lists(segment, min_size=1, max_size=3),
     st.sampled_from(["", "", "/", "/**", " "]),
 )
-# After a literal beginning, git takes `b**/` for `b` and a `**/` (dir.c, match_pathname); its documentation does not.
-rule = usual | usual | built.filter(lambda text: not re.search(r"[^/]\*\*/", text))
+# After a literal beginning, git takes `b**/` for `b` and a `**/`, and `/b**` for `b` and everything below (dir.c, match_pathname); its
+# documentation does not.
+rule = usual | usual | built.filter(lambda text: not re.search(r"[^/]\*\*(?:/| *$)", text))
 paths = st.lists(st.lists(names, min_size=1, max_size=3).map("/".join), min_size=1, max_size=8)
 
 
