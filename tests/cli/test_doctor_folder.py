@@ -77,3 +77,12 @@ def test_without_an_argument_it_is_about_the_machine(corten: Corten, tmp_path: P
     done = corten("doctor", "--json", cwd=root, code=None)
     assert "Python indexes" in done.stdout
     assert "WSGI" not in done.stdout
+
+
+def test_a_script_with_a_path_that_answers_serves(corten: Corten, tmp_path: Path) -> None:
+    files = {
+        "main.py": "import own_server\n",
+        "own_server/__init__.py": "",
+        "pyproject.toml": '[tool.corten]\nready = "/x"\n',
+    }
+    assert "serves" not in explained(corten, project(tmp_path / "own", files))

@@ -194,7 +194,8 @@ def check_served(project: Project, path: Path) -> None:
         raise UsageError(
             f"'{project.name}' does not say what to serve: {script}, with a model beside it", hint=model
         )
-    if project.kind not in SERVED and isinstance(project.entry, Command):
+    # Who writes `ready` says that it serves.
+    if project.kind not in SERVED and isinstance(project.entry, Command) and project.ready is None:
         import shlex
 
         words = shlex.join(project.entry.argv)

@@ -49,6 +49,12 @@ code names (`open("model/weights.json")`). `workdir` in `[tool.corten]` says it 
 names it. A script that trains a model ends, and a service would start it again and again: `corten up` says so, and `corten run . -- python train.py`
 runs it once.
 
+A user interface whose code asks an API on this machine (`requests.get("http://localhost:8000/…")`) beside a web application of the same project is
+that one's client: the application is served, and a line says that the other is there too.
+
+Before the start, `corten up` names files that the program opens by name and that the image will not have: those that are not in the project, with the
+script that writes them, and those that git or docker ignore, with the line that brings them in.
+
 ## A server that is not among the dependencies
 
 Where no server for the application's interface is among the dependencies, Corten adds one, locks it with everything else, and says so in one
