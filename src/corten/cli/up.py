@@ -210,7 +210,8 @@ def _tell_fetches(path: Path, arguments: argparse.Namespace, context: Context) -
 
     project = load(path)
     reaches = (arguments.network or project.network) != "none"
-    locked = [model.name for model in read_lock(project.root / LOCK_NAME).models]
+    path = project.root / LOCK_NAME
+    locked = [model.name for model in read_lock(path).models] if path.exists() else []
     for line in fetches(project, reaches=reaches, locked=locked):
         context.terminal.say(line)
 
