@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from corten.events import Note, Warned
+from corten.events import Note, TaskStarted, Warned
 from corten.lock.libraries import missing_from
 from corten.lock.model import ImageBase, Lock
 from corten.lock.resolve import ResolvedImage
@@ -70,6 +71,40 @@ def test_a_missing_library_adds_its_package_and_says_so(native: World) -> None:
     assert said(native) == []
     native.write("requirements.txt", "alpha\n")
     assert system(native.lock(previous=first)) == [[]]
+
+
+def test_a_wheel_that_was_looked_at_is_not_fetched_again(native: World) -> None:
+    publish_wheel(native, "opencv-python", "libGL.so.1", folder="cv2")
+    native.write("requirements.txt", "opencv-python\n")
+    first = native.lock()
+    shutil.rmtree(native.store.root / "files")
+    native.events.clear()
+    assert native.lock(upgrade=True) == first
+    assert not [
+        event for event in native.events if isinstance(event, TaskStarted) and event.phase == "download"
+    ]
+
+
+def test_what_cannot_be_fetched_is_said_and_the_lock_is_made(native: World) -> None:
+    publish_wheel(native, "opencv-python", "libGL.so.1", folder="cv2")
+    native.write("requirements.txt", "opencv-python\n")
+    first = native.lock()
+    for kept in ("files", "caches/libraries"):
+        shutil.rmtree(native.store.root / kept)
+    for path in [path for path in native.web.files if path.startswith("/files/opencv")]:
+        native.web.files[path] = b"another file"
+    native.events.clear()
+    assert native.lock(previous=first) == first
+    (message,) = said(native)
+    assert message.startswith("the shared libraries that the packages for")
+    assert message.endswith("the packages of the last lock stay: libgl1")
+
+
+def test_browsers_of_playwright_are_named(native: World) -> None:
+    native.make("playwright")
+    native.write("requirements.txt", "playwright\n")
+    assert system(native.lock()) == [[]]
+    assert said(native) == ["playwright downloads its browsers with 'playwright install', which no wheel has"]
 
 
 def test_every_platform_gets_its_own(native: World) -> None:

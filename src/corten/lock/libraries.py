@@ -70,16 +70,18 @@ def needed_packages(
             observe(Warned(*NAMED_ONLY[wheel.name]))
     if not isinstance(base, DebianBase) and in_image is None:
         return ()
+    kept: Collection[str] = ()
     try:
         found = look(wheels)
     except (FetchError, FormatError) as error:
+        found, kept = {}, before
+        more = f"; the packages of the last lock stay: {', '.join(sorted(before))}" if before else ""
         observe(
             Warned(
-                f"the shared libraries that the packages for {platform} need were not looked at: {error.message}",
+                f"the shared libraries that the packages for {platform} need were not looked at: {error.message}{more}",
                 "run 'corten lock' again when the package can be had",
             )
         )
-        found = {}
     if not isinstance(base, DebianBase):
         if in_image is not None:
             _tell_image(base.reference, missing_from(found, {*in_image, *brought_by(())}), observe)
@@ -101,7 +103,7 @@ def needed_packages(
         _tell_added(
             packages, _needs([item for name in packages for item in for_libraries[name]]), before, observe
         )
-    return tuple(sorted({*added, *for_libraries}))
+    return tuple(sorted({*added, *for_libraries, *kept} - present))
 
 
 def _looked_up(

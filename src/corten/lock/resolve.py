@@ -39,7 +39,7 @@ from corten.packages.debian.archive import DebianArchive, check_python
 from corten.packages.fetch import fetch_wheels
 from corten.packages.files import STRICT, Accepted, Deb, Wheel
 from corten.packages.indexes import Indexes, read_indexes
-from corten.packages.libraries import Libraries, is_native, libraries_of
+from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
 from corten.packages.requirements import normal_name
 from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
@@ -196,7 +196,8 @@ class _Locking:
         if not native:
             return {}
         indexes = fetching_indexes(self.project, self.environment)
-        places = fetch_wheels(self.store, native, indexes, self.observe)
+        unknown = [wheel for wheel in native if not is_known(self.store, wheel, platform.architecture)]
+        places = fetch_wheels(self.store, unknown, indexes, self.observe)
         return libraries_of(self.store, places, native, platform.architecture)
 
     def check_names(self, names: Sequence[str]) -> None:

@@ -62,6 +62,15 @@ def is_native(wheel: Wheel) -> bool:
     return not wheel.file.endswith("-any.whl")
 
 
+def is_known(store: Store, wheel: Wheel, architecture: str) -> bool:
+    """Whether `libraries_of` needs no file of `wheel` any more."""
+    return _kept(_place(store, wheel, architecture)) is not None
+
+
+def _place(store: Store, wheel: Wheel, architecture: str) -> Path:
+    return store.cache_directory("libraries") / f"{wheel.sha256}-{architecture}.json"
+
+
 def libraries_of(
     store: Store, places: Mapping[str, Path], wheels: Sequence[Wheel], architecture: str
 ) -> dict[str, Libraries]:
@@ -69,7 +78,7 @@ def libraries_of(
     opened. Raises FormatError for one that is damaged, StoreError."""
 
     def one(wheel: Wheel) -> Libraries:
-        path = store.cache_directory("libraries") / f"{wheel.sha256}-{architecture}.json"
+        path = _place(store, wheel, architecture)
         known = _kept(path)
         if known is None:
             with store.temporary_directory("libraries") as work:
