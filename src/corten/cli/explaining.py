@@ -11,7 +11,7 @@ from corten.cli.context import Context
 from corten.cli.terminal import size_text
 from corten.errors import CortenError, UsageError
 from corten.lock.format import LOCK_NAME
-from corten.project.load import absent_files, candidates, load, needs, passed_over
+from corten.project.load import absent_files, candidates, fetches, load, needs, passed_over
 from corten.project.model import Command, Predictor, Project, SourceFiles
 from corten.runtime.doctor import Finding
 
@@ -41,9 +41,14 @@ def explain(path: Path, context: Context) -> list[Finding]:
             "needs",
             "limited",
             line.removeprefix("needs "),
-            "give it to 'corten up' by -e or --env-file, or run it beside",
+            "give it to 'corten up' by -e or --env-file, or run it beside"
+            if line.startswith("needs ") and ": " not in line
+            else None,
         )
-        for line in needs(project)
+        for line in [
+            *needs(project, reaches=project.network != "none"),
+            *fetches(project, reaches=project.network != "none", locked=_locked(project)),
+        ]
     ]
     found += [Finding("file", "limited", item.line, item.hint) for item in absent_files(project)]
     found.append(_lock(project))
@@ -168,6 +173,16 @@ def _files(project: Project, files: SourceFiles) -> list[Finding]:
             )
         )
     return found
+
+
+def _locked(project: Project) -> tuple[str, ...]:
+    """The models of a hub that the lock has."""
+    from corten.lock.format import read_lock
+
+    try:
+        return tuple(model.name for model in read_lock(project.root / LOCK_NAME).models)
+    except CortenError:
+        return ()
 
 
 def _lock(project: Project) -> Finding:

@@ -192,13 +192,8 @@ def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) ->
     for file in absent_files(project):
         context.observe(Warned(file.line, file.hint))
     given = [name for name, _ in environment_of(arguments)]
-    if not arguments.env_file:
-        from corten.project.around import dotenv
-
-        for folder in ("", project.workdir.removeprefix("/app").strip("/")):
-            given += dotenv.variables(project.root, f"{folder}/.env".lstrip("/"))
     reaches = (arguments.network or project.network) != "none"
-    for line in needs(project, given, reaches=reaches):
+    for line in needs(project, given, reaches=reaches, env_file=not arguments.env_file):
         context.terminal.say(line)
     return (arguments.ready or project.ready) == RUNNING
 

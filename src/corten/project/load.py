@@ -222,9 +222,11 @@ def fetches(project: Project, *, reaches: bool, locked: Collection[str] = ()) ->
         return of_weights(look(folder, project), reaches, locked)
 
 
-def needs(project: Project, given: Collection[str] = (), *, reaches: bool = False) -> list[str]:
+def needs(
+    project: Project, given: Collection[str] = (), *, reaches: bool = False, env_file: bool = True
+) -> list[str]:
     """What must be set or run beside the project, by its code and by files of other tools: a line for each. Variables in `given` are
-    set. `reaches`: the container has a network."""
+    set, and with `env_file` those of the project's `.env`. `reaches`: the container has a network."""
     from corten.project.around import dotenv
     from corten.project.around.look import SECRETS, lines, look, missing
     from corten.project.hints import take
@@ -234,6 +236,9 @@ def needs(project: Project, given: Collection[str] = (), *, reaches: bool = Fals
         dotenv.read_file(project.root, f"{place}/{SECRETS}".lstrip("/")) is not None for place in folders
     )
     known = {*project.env, *given}
+    if env_file:
+        for place in folders:
+            known |= dotenv.variables(project.root, f"{place}/.env".lstrip("/")).keys()
     with Folder(str(project.root), project.exclude) as folder:
         around = look(folder, project)
         said = lines(around, known, has_secrets=secrets, reaches=reaches)

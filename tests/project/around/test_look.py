@@ -82,6 +82,13 @@ def test_streamlits_secrets_beside_the_code_count(folder: Make) -> None:
     assert said(folder, code, **{".streamlit/secrets.toml": "key = 'x'\n"}) == []
 
 
+def test_what_the_projects_env_file_sets_is_given_unless_another_one_takes_its_place(folder: Make) -> None:
+    code = "import os\nk = os.environ['MODEL_URL']\n"
+    project = load(folder({"app.py": APP + code, "requirements.txt": "flask\n", ".env": "MODEL_URL=x\n"}))
+    assert needs(project, reaches=True) == []
+    assert needs(project, reaches=True, env_file=False)[0].startswith("needs MODEL_URL")
+
+
 def test_what_the_program_does_not_import_does_not_count(folder: Make) -> None:
     other = "import os\nk = os.environ['TRAIN_KEY']\n"
     assert said(folder, "", **{"train.py": other, "tests/test_x.py": other}) == []
