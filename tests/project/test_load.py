@@ -136,6 +136,8 @@ def test_a_path_that_is_no_folder(folder: Folder, tmp_path: Path) -> None:
         ({"requirements.txt": "a", "poetry.lock": ""}, "requirements", ["requirements.txt"]),
         ({"poetry.lock": "", "pyproject.toml": PROJECT + 'dependencies = ["b"]\n[tool.corten]\nrequirements = "pyproject.toml"'},
          "pyproject", ["pyproject.toml"]),
+        ({"poetry.lock": "", "pyproject.toml": '[tool.poetry.dependencies]\n'}, "requirements", ["poetry.lock"]),
+        ({"pyproject.toml": '[tool.poetry.dependencies]\nnumpy = "^1"\n'}, "requirements", ["pyproject.toml"]),
         ({"a.txt": "", "b/c.txt": "", "pyproject.toml": '[tool.corten]\nrequirements = ["a.txt", "b/c.txt"]'},
          "requirements", ["a.txt", "b/c.txt"]),
     ],
@@ -149,7 +151,7 @@ def test_where_dependencies_are(folder: Folder, files: dict[str, str], kind: str
 @pytest.mark.parametrize(
     ("files", "message", "hint"),
     [
-        ({"poetry.lock": ""}, "'poetry.lock' cannot be read yet", "poetry export -o requirements.txt"),
+        ({"poetry.lock": "["}, "'poetry.lock' cannot be read: it is not TOML", "correct the file"),
         ({"pylock.toml": "", "pyproject.toml": PROJECT + 'dependencies = ["b"]'}, "'pylock.toml' cannot be read yet",
          'or write requirements = "pyproject.toml"'),
         ({"Pipfile.lock": ""}, "'Pipfile.lock' cannot be read yet", "pipenv requirements"),
@@ -157,9 +159,8 @@ def test_where_dependencies_are(folder: Folder, files: dict[str, str], kind: str
          "several files could hold the dependencies: 'requirements-a.txt', 'requirements-b.txt'",
          'requirements = "requirements-a.txt"'),
         ({"pyproject.toml": PROJECT + 'dynamic = ["dependencies"]'}, "are dynamic", "requirements ="),
-        ({"pyproject.toml": '[tool.poetry.dependencies]\nnumpy = "1"'}, "[tool.poetry.dependencies] cannot be read", "[project]"),
+        ({"pyproject.toml": '[tool.poetry.dependencies]\nnumpy = "^1 || ^3"'}, "the version '^1 || ^3' of 'numpy' in [tool.poetry] is not understood", "poetry lock"),
         ({"pyproject.toml": '[tool.corten]\nrequirements = "gone.txt"'}, "names 'gone.txt', and there is no such file", None),
-        ({"poetry.lock": "", "pyproject.toml": '[tool.corten]\nrequirements = "poetry.lock"'}, "cannot be read yet", "export"),
         ({"pyproject.toml": PROJECT + '[tool.corten]\nextras = ["gpu"]'},
          "'extras' in [tool.corten] names 'gpu', which is not in [project.optional-dependencies]", "there: none"),
         ({"pyproject.toml": PROJECT + '[dependency-groups]\ndev = []\n[tool.corten]\ngroups = ["prod"]'},

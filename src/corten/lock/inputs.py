@@ -30,6 +30,8 @@ from corten.packages.requirements import (
     without_credentials,
 )
 from corten.packages.trust import Boundary, read_trust, within
+from corten.project.formats.lines import Translated
+from corten.project.formats.translate import FORMATS, translated
 from corten.project.model import Predictor, Project, Unlisted
 from corten.project.regular import open_regular
 from corten.project.repairs import Repair, Repairs, notes
@@ -110,7 +112,15 @@ def open_imports(project: Project, part: PlatformLock) -> tuple[Unlisted, ...]:
 def requirements_of(project: Project, environment: Mapping[str, str] | None = None) -> Requirements:
     """What the project's requirements files ask for. Raises ProjectError, and NotConfirmed for a file outside the project."""
     boundary = boundary_of(project, environment)
-    return read_requirements(project.dependencies.files, boundary.permitted, _repairing(project))
+    dependencies = project.dependencies
+
+    def translating(file: Path, text: str) -> Translated | None:
+        if file.name not in FORMATS:
+            return None
+        pyproject = read_pyproject(project.root)
+        return translated(file.name, text, pyproject, dependencies.extras, dependencies.groups)
+
+    return read_requirements(dependencies.files, boundary.permitted, _repairing(project), translating)
 
 
 def repair_notes(project: Project) -> tuple[str, ...]:

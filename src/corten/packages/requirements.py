@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -33,6 +33,20 @@ class LineRepair(Protocol):
 
 Repairing = Callable[[Path, str], Callable[[str], LineRepair | None]]
 """For a file with its text: what repairs a line of it. Where none is given, files are read exactly as pip reads them."""
+
+
+class Translation(Protocol):
+    """A file of another format as lines of a requirements file: what it requires, and what it constrains."""
+
+    @property
+    def lines(self) -> tuple[str, ...]: ...
+
+    @property
+    def constraints(self) -> tuple[str, ...]: ...
+
+
+Translating = Callable[[Path, str], Translation | None]
+"""For a file with its text: what it says as a requirements file. None for what is one."""
 
 _LARGEST = 4 << 20
 _DEEPEST = 20
@@ -209,12 +223,15 @@ def _kind(location: str) -> Kind:
 
 
 def read_requirements(
-    files: Sequence[Path], permitted: Permitted | None = None, repairing: Repairing | None = None
+    files: Sequence[Path],
+    permitted: Permitted | None = None,
+    repairing: Repairing | None = None,
+    translating: Translating | None = None,
 ) -> Requirements:
     """What `files` and everything they include ask for. Every file goes through `permitted` before it is opened. What
     `repairing` puts in the place of a line goes the way of every line. Raises
     ProjectError naming the file that is missing, too large, or not text."""
-    reading = _Reading(permitted or (lambda path, _: path), repairing)
+    reading = _Reading(permitted or (lambda path, _: path), repairing, translating)
     for file in files:
         reading.take(file, constraint=False, included_by=None, depth=0)
     return Requirements(
@@ -230,9 +247,12 @@ def read_requirements(
 
 
 class _Reading:
-    def __init__(self, permitted: Permitted, repairing: Repairing | None) -> None:
+    def __init__(
+        self, permitted: Permitted, repairing: Repairing | None, translating: Translating | None
+    ) -> None:
         self.permitted = permitted
         self.repairing = repairing
+        self.translating = translating
         self.repaired: list[tuple[str, LineRepair]] = []
         self.requirements: list[Requirement] = []
         self.constraints: list[Requirement] = []
@@ -252,8 +272,17 @@ class _Reading:
             raise ProjectError(f"'{file.name}' is included more than {_DEEPEST} levels deep")
         real = self.permitted(file, included_by or "the project")
         text = _text(file, real, included_by)
-        for number, line in self._lines(file, text):
-            where = f"{file.name}:{number}"
+        translation = self.translating(file, text) if self.translating is not None and not depth else None
+        if translation is not None:
+            self._take_lines(file, ((file.name, line) for line in translation.lines), constraint, depth)
+            self._take_lines(file, ((file.name, line) for line in translation.constraints), True, depth)
+            return
+        numbered = ((f"{file.name}:{number}", line) for number, line in self._lines(file, text))
+        self._take_lines(file, numbered, constraint, depth)
+
+    def _take_lines(self, file: Path, lines: Iterable[tuple[str, str]], constraint: bool, depth: int) -> None:
+        """The lines of `file`, each with where it stands."""
+        for where, line in lines:
             body, options = split_line(line, where)
             if body:
                 item = _requirement(body, options, where, file.parent)

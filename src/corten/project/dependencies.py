@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from corten.errors import ProjectError
 from corten.lazy import regex
 from corten.project.dependency_files import choose, holding, in_folders
+from corten.project.formats.translate import FORMATS, has_poetry, translated
 from corten.project.kinds import TABLE
 from corten.project.model import Dependencies
 from corten.project.regular import open_regular
@@ -20,7 +21,6 @@ from corten.values import dataclass, replace
 
 UNREAD_LOCKS = {
     "pylock.toml": "uv pip compile pyproject.toml --generate-hashes -o requirements.txt",
-    "poetry.lock": "poetry export -o requirements.txt",
     "pdm.lock": "pdm export -o requirements.txt",
     "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
 }
@@ -114,6 +114,8 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
         if table.get("dependencies"):
             note += "; those in 'pyproject.toml' are not read"
         return Found(Dependencies("requirements", (chosen,)), (note,))
+    if "poetry.lock" in names:
+        return _translated(root, "poetry.lock", pyproject, extras, groups)
     for lock, export in UNREAD_LOCKS.items():
         if lock in names:
             way_out = (
@@ -122,12 +124,29 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
                 else ""
             )
             raise ProjectError(f"'{lock}' cannot be read yet", hint=f"run '{export}'{way_out}")
+    if not table.get("dependencies") and has_poetry(pyproject):
+        return _translated(root, "pyproject.toml", pyproject, extras, groups)
     if table.get("dependencies") or extras or groups:
         file = root / "pyproject.toml"
         return Found(
             Dependencies("pyproject", (file,), extras, groups), ("dependencies are in 'pyproject.toml'",)
         )
     return Found(Dependencies("none"), _unread(names, pyproject))
+
+
+def _translated(
+    root: Path, name: str, pyproject: dict[str, Any], extras: tuple[str, ...], groups: tuple[str, ...]
+) -> Found:
+    """The dependencies in a file of another tool, which is read as requirements."""
+    file = root / name
+    notes: tuple[str, ...] = ()
+    if _is_inside(file, root):  # one outside waits for a confirmation before it is read
+        made = translated(name, _text(file) or "", pyproject, extras, groups)
+        notes = made.notes if made is not None else ()
+    shown = "[tool.poetry] of 'pyproject.toml'" if name == "pyproject.toml" else f"'{name}'"
+    return Found(
+        Dependencies("requirements", (file,), extras, groups), (f"dependencies are in {shown}", *notes)
+    )
 
 
 def _unread(names: set[str], pyproject: dict[str, Any]) -> tuple[str, ...]:
@@ -137,11 +156,6 @@ def _unread(names: set[str], pyproject: dict[str, Any]) -> tuple[str, ...]:
             "the dependencies in 'pyproject.toml' are dynamic, and Corten runs no build backend to learn them",
             hint=f'name their file in {TABLE}: requirements = "requirements.txt"',
         )
-    if (pyproject.get("tool") or {}).get("poetry", {}).get("dependencies"):
-        raise ProjectError(
-            "the dependencies in [tool.poetry.dependencies] cannot be read",
-            hint="move them to [project], or run 'poetry export -o requirements.txt'",
-        )
     for name in ("Pipfile", "environment.yml", "environment.yaml", "conda.yaml", "setup.py", "setup.cfg"):
         if name in names:
             return (f"no dependencies: those in '{name}' are not read",)
@@ -150,8 +164,13 @@ def _unread(names: set[str], pyproject: dict[str, Any]) -> tuple[str, ...]:
 
 def _wanted(settings: Settings, pyproject: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The extras and groups that are asked for, all of which exist."""
-    extras = (pyproject.get("project") or {}).get("optional-dependencies") or {}
-    groups = pyproject.get("dependency-groups") or {}
+    extras = dict((pyproject.get("project") or {}).get("optional-dependencies") or {})
+    groups = dict(pyproject.get("dependency-groups") or {})
+    if "poetry" in (pyproject.get("tool") or {}):
+        from corten.project.formats import poetry
+
+        extras |= poetry.extras_of(pyproject)
+        groups |= poetry.groups_of(pyproject)
     for key, wanted, known, where in (
         ("extras", settings.extras, extras, "[project.optional-dependencies]"),
         ("groups", settings.groups, groups, "[dependency-groups]"),
@@ -178,9 +197,14 @@ def _written(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Depen
                 raise ProjectError(
                     f"'requirements' in {TABLE} can name '{special}' of the project's folder alone"
                 )
-            return Dependencies(
-                "uv.lock" if special == "uv.lock" else "pyproject", files, settings.extras, settings.groups
+            kind: Literal["uv.lock", "requirements", "pyproject"] = (
+                "uv.lock" if special == "uv.lock" else "pyproject"
             )
+            if special == "pyproject.toml" and not (pyproject.get("project") or {}).get("dependencies"):
+                kind = "requirements" if has_poetry(pyproject) else kind
+            return Dependencies(kind, files, settings.extras, settings.groups)
+    if len(files) == 1 and files[0].name in FORMATS:
+        return Dependencies("requirements", files, settings.extras, settings.groups)
     for name in settings.requirements:
         lock = name.rsplit("/", 1)[-1]
         if lock in UNREAD_LOCKS:
@@ -234,6 +258,13 @@ def package_names(
                 continue
             seen.add(path)
             text = _text(path) or ""
+            made = None
+            if path.name in FORMATS and path in dependencies.files:
+                made = translated(path.name, text, pyproject, dependencies.extras, dependencies.groups)
+            if made is not None:
+                for one in (*made.lines, *made.constraints):
+                    found.update(_names(one))
+                continue
             repair = Repairs().of(text)
             for line in text.splitlines():
                 included = _INCLUDED.match(line)

@@ -1,0 +1,1 @@
+"""Files with dependencies that other tools write, as lines of requirements files."""
