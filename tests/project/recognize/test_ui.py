@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from corten.errors import ProjectError
+from corten.project.kinds import split_command
 from corten.project.load import load
 from corten.project.model import Command, Project
 
@@ -173,3 +175,13 @@ def test_two_applications_are_listed(make: Make) -> None:
     with pytest.raises(ProjectError, match=r"the project has 2 ") as raised:
         load(make({"app.py": ST, "main.py": ST}))
     assert "streamlit run app.py" in str(raised.value.hint)
+
+
+def test_many_applications_are_listed_with_commands_that_can_be_written(make: Make) -> None:
+    with pytest.raises(ProjectError, match=r"the project has 9 ") as raised:
+        load(make({f"My page {name}.py": ST for name in "abcdefghi"}))
+    assert str(raised.value).count(" in 'My page") == 6
+    hint = str(raised.value.hint)
+    assert """command = "streamlit run 'My page a.py' --server.port $PORT\"""" in hint
+    line = tomllib.loads(hint.partition(": ")[2].partition("  or  ")[0])
+    assert split_command("command", line["command"])[2] == "My page a.py"

@@ -108,6 +108,30 @@ def test_the_worker_of_a_procfile_is_ready_when_it_runs(make: Make) -> None:
     assert (found.kind, found.ready) == ("worker", "running")
 
 
+def test_a_bot_that_a_dockerfile_starts_is_a_worker(make: Make) -> None:
+    found = load(
+        make({"main.py": TELEGRAM, "Dockerfile": 'FROM python:3.11\nCOPY . .\nCMD ["python", "main.py"]\n'})
+    )
+    assert (found.kind, found.ready) == ("worker", "running")
+    assert "which runs until it is ended" in found.notes[0]
+
+
+def test_a_server_that_a_dockerfile_starts_is_none(make: Make) -> None:
+    server = "from http.server import HTTPServer, BaseHTTPRequestHandler\nimport time\n"
+    server += "HTTPServer(('', 80), BaseHTTPRequestHandler).serve_forever()\nwhile True:\n    time.sleep(1)\n"
+    found = load(
+        make({"main.py": server, "Dockerfile": 'FROM python:3.11\nCOPY . .\nCMD ["python", "main.py"]\n'})
+    )
+    assert (found.kind, found.ready) == ("command", None)
+
+
+def test_a_program_for_a_terminal_that_a_dockerfile_starts_is_named(make: Make) -> None:
+    found = load(
+        make({"chat.py": "input('> ')\n", "Dockerfile": "FROM python:3.11\nCOPY . .\nCMD python chat.py\n"})
+    )
+    assert found.kind == "terminal"
+
+
 NAMED: dict[str, tuple[dict[str, str], str, str]] = {
     "input": ({"main.py": "name = input('Name: ')\n"}, "program for a terminal", "corten run -it"),
     "a menu": (

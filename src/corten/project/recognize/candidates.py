@@ -71,6 +71,16 @@ class Candidate:
         if isinstance(self.entry, Predictor):
             return f"predict = {json.dumps(self.entry.target, ensure_ascii=False)}"
         if isinstance(self.entry, Command):
-            command = f"command = {json.dumps(' '.join(self.entry.argv), ensure_ascii=False)}"
+            command = f"command = {json.dumps(shown(self.entry.argv), ensure_ascii=False)}"
             return f'{command} with workdir = "/app/{self.cwd}"' if self.cwd else command
         return ""
+
+
+def shown(argv: tuple[str, ...]) -> str:
+    """A command as one would write it: words with spaces and the like are quoted, `$PORT` stays a variable."""
+    import re
+    import shlex
+
+    return " ".join(
+        word if re.fullmatch(r"[^\s\"'\\`|&;<>()#~]+", word) else shlex.quote(word) for word in argv
+    )

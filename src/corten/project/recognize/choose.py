@@ -15,6 +15,9 @@ from corten.project.recognize.facts import Facts
 from corten.project.recognize.order import ORDER, Recognizer
 from corten.values import replace
 
+_SHOWN = 6
+"""So many of several candidates are named."""
+
 
 def choose(facts: Facts, order: Sequence[Recognizer] = ORDER, *, shown: str = ".") -> Candidate | None:
     """The strongest candidate; None where nothing was found. What serves wins over what only runs. Of several of the same strength
@@ -56,6 +59,13 @@ def dressed(candidate: Candidate, facts: Facts) -> Candidate:
     if not isinstance(entry, Command) or candidate.kind not in ("ui", "command", "script", "web"):
         return candidate
     file = candidate.file or candidate.path
+    if candidate.kind == "command" and file.endswith(".py") and entry.argv[0] == "python":
+        from corten.project.recognize import workers
+
+        kind, why = workers.kind_of_script(file, facts)
+        if kind != "command":
+            ready = candidate.ready or ("running" if kind == "worker" else None)
+            return replace(candidate, kind=kind, note=f"{candidate.note}, which {why}", ready=ready)
     source = facts.folder.data(file) if file.endswith(".py") else None
     framework = ui_frameworks.started_by(entry.argv, source)
     if framework is None or (candidate.kind == "web" and not candidate.source):
@@ -118,12 +128,15 @@ def ambiguous(found: Sequence[Candidate], facts: Facts, shown: str = ".") -> Pro
     what = {frozenset({"predictor"}): "predictors", frozenset({"web"}): "web applications"}.get(
         frozenset(kinds), "things to run"
     )
-    named = ", ".join(f"'{item.target or item.path}' in '{item.path}'" for item in found)
+    named = ", ".join(f"'{item.target or item.path}' in '{item.path}'" for item in found[:_SHOWN])
+    named += ", …" if len(found) > _SHOWN else ""
     homes = [locate.home(facts.folder, item.file or item.path) for item in found]
     if not any(homes) and not locate.lists_requirements(facts.folder, ""):
         homes = [item.cwd if item.path.startswith(f"{item.cwd}/") else "" for item in found]
     if all(homes) and len(set(homes)) == len(homes):
         hint = f"name one of them: {locate.commands(shown, homes)}"
     else:
-        hint = f"write one into {TABLE}: " + "  or  ".join(item.line for item in found if item.line)
+        hint = f"write one into {TABLE}: " + "  or  ".join(
+            [item.line for item in found if item.line][:_SHOWN]
+        )
     return ProjectError(f"the project has {len(found)} {what}: {named}", hint=hint)

@@ -13,7 +13,7 @@ from corten.project.recognize.places import ENTRY_FILES, NO_MODULE
 from corten.project.recognize.reading import App, Reading
 from corten.project.syntax import Module
 
-_LISTENING = (
+LISTENING = (
     *(
         b"serve_forever",
         b"HTTPServer",
@@ -35,7 +35,7 @@ _MOST = 60
 def readings(folder: Folder, layout: Layout) -> list[Reading]:
     """What each of those modules does, in the order of the folder's files."""
     paths = [path for path in folder.files(".py") if not NO_MODULE.fullmatch(posixpath.basename(path))]
-    likely = itertools.islice(folder.modules(*WORDS, *_LISTENING, under=tuple(paths)), _MOST)
+    likely = itertools.islice(folder.modules(*WORDS, *LISTENING, under=tuple(paths)), _MOST)
     done = {module.path: reading for module in likely if (reading := reread(module)) is not None}
     made = {
         (path, name): app

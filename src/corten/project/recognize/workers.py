@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 
 from corten.project.model import Command
-from corten.project.recognize import behaviour
-from corten.project.recognize.candidates import APPLICATION, Candidate
+from corten.project.recognize import behaviour, frameworks, ui_frameworks
+from corten.project.recognize.candidates import APPLICATION, Candidate, Kind
 from corten.project.recognize.facts import Facts
 from corten.project.recognize.layout import Layout
 from corten.project.recognize.order import WORKER_WORDS
 from corten.project.recognize.places import NO_MODULE, SKIPPED
+from corten.project.recognize.readings import LISTENING
 from corten.project.recognize.running import Script
 from corten.project.recognize.trees import assigned
 from corten.project.recognize.webapps import run_command
@@ -46,6 +47,23 @@ def find(facts: Facts) -> list[Candidate]:
         if one is not None and one.kind == "worker" and _runs(script):
             found.append(_candidate(module, one, facts, layout))
     return found or celery[:1]
+
+
+def kind_of_script(path: str, facts: Facts) -> tuple[Kind, str]:
+    """What the script in `path` is that a file of another tool starts, and why; `command` where nothing says that it cannot be asked
+    for anything."""
+    layout = Layout(facts.folder)
+    words = (*frameworks.WORDS, *LISTENING, *ui_frameworks.WORDS)
+    for reached in layout.reached(path):
+        source = facts.folder.data(reached) or b""
+        if _LISTENS.search(source) or any(word in source for word in words):
+            return "command", ""
+    found = behaviour.of_file(path, facts.folder, layout)
+    return (
+        (found.kind, found.why)
+        if found and found.kind in ("worker", "terminal", "desktop")
+        else ("command", "")
+    )
 
 
 def _modules(facts: Facts) -> Iterator[Module]:
