@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from support.command import Corten
 from support.hub import hub_server
 
 pytestmark = pytest.mark.e2e
+VOCABULARY = {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "[UNK]": 2}, "unk_token": "[UNK]"}
 CODE = """\
 import os
 from huggingface_hub import hf_hub_download, snapshot_download
@@ -39,6 +41,9 @@ def test_the_hubs_library_finds_what_the_lock_has(
             corten.home, {**corten.environment, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path)}
         )
         done = with_hub("run", root, cwd=tmp_path)
+        with_hub("lock", root, "--download", tmp_path / "offline", cwd=tmp_path)
+    # Of `config.json`, both have the same bytes.
+    assert len(list((tmp_path / "offline" / "hub").iterdir())) == 2
     assert "adds the model org/bert of the hub" in done.stderr
     assert done.stdout.splitlines() == ["{} 1", "['config.json', 'model.safetensors'] 5000"]
     models = read_lock(root / "corten.lock").models
@@ -64,3 +69,30 @@ def test_a_model_that_the_project_says_must_be_there(
         done = with_hub("lock", root, cwd=tmp_path, code=1)
     assert "the hub has no 'org/none' at 'main' that may be read from here" in done.stderr
     assert not (root / "corten.lock").exists()
+
+
+@pytest.mark.long
+def test_transformers_loads_what_the_code_names(
+    corten: Corten, project: Callable[..., Path], tmp_path: Path
+) -> None:
+    code = """\
+from transformers import AutoConfig, AutoTokenizer
+print(AutoConfig.from_pretrained("org/tiny").hidden_size, AutoTokenizer.from_pretrained("org/tiny")("b a")["input_ids"])
+"""
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": VOCABULARY,
+    }
+    root = project({"main.py": code, "requirements.txt": "transformers\n"}, "transformed")
+    with hub_server() as server:
+        server.models["org/tiny"] = {
+            "config.json": b'{"model_type": "bert", "hidden_size": 8, "num_attention_heads": 2}',
+            "tokenizer.json": json.dumps(tokenizer).encode(),
+            "tokenizer_config.json": b'{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"}',
+        }
+        with_hub = Corten(
+            corten.home, {**corten.environment, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path)}
+        )
+        assert with_hub("run", root, cwd=tmp_path).stdout == "8 [1, 0]\n"

@@ -72,6 +72,9 @@ def test_plain_users_are_isolated(plain: Plain) -> None:
     assert uid in ("65532", "0")
     assert re.findall(r"'(\w+)'\)", rest) == ["0" * 16, "0" * 16, "1", "2"]
     assert plain("run", "runner", "--", "sh", "-c", "touch /tmp/a && touch /x").returncode == 1
+    # An application may write below /app, whoever starts it; what its image has there, too.
+    done = plain("run", "runner", "--", "sh", "-c", "mkdir /app/new && touch /app/new/x && rm -r /app/new")
+    assert done.returncode == 0, done.stderr
     refused = plain("run", "--memory", "100m", "runner", "--", "true")
     assert refused.returncode == 125
     assert "cannot be enforced" in refused.stderr

@@ -121,6 +121,20 @@ def test_what_a_hub_says_is_checked(
         Hub(environment(server, tmp_path)).resolve(store, NAME, "org/bert", "", "main")
 
 
+def test_a_directory_stands_in_for_the_hub(server: HubServer, store: Store, tmp_path: Path) -> None:
+    model = Hub(environment(server, tmp_path)).resolve(store, NAME, "org/bert", "", "main")
+    other, folder = Store.open(tmp_path / "other"), tmp_path / "offline"
+    with pytest.raises(FetchError, match=r"has no 'config\.json' of 'org/bert'"):
+        fetch_models(other, [("org/bert", model)], offline=folder)
+    (folder / "hub").mkdir(parents=True)
+    for file in model.files:
+        (folder / "hub" / file.sha256).write_bytes(FILES[file.path])
+    before = len(server.asked)
+    fetch_models(other, [("org/bert", model)], offline=folder)
+    assert all(other.files.path(file.sha256, "hub") for file in model.files)
+    assert len(server.asked) == before
+
+
 def test_another_file_under_the_name_is_refused(server: HubServer, store: Store, tmp_path: Path) -> None:
     around = environment(server, tmp_path)
     model = Hub(around).resolve(store, NAME, "org/bert", "", "main")

@@ -1,6 +1,6 @@
 """`corten lock --download DIR`: every file that a lock names in one directory, from which a build needs no network.
 
-Wheels lie in `wheels/`, Debian packages in `debs/`, under their own names. `indexes/` has the signed indexes of Debian that
+Wheels lie in `wheels/`, Debian packages in `debs/`, under their own names, files of models of a hub in `hub/` under their sha256. `indexes/` has the signed indexes of Debian that
 list those packages: a build from the directory verifies them again. The directory may be copied, and made again over
 itself: what is there and right is not written again, what is not of this lock stays. A file whose name is taken by another one lies
 in a folder called by its sha256.
@@ -21,7 +21,9 @@ from corten.packages.debian.lists import Lists
 from corten.packages.debian.mirrors import Mirrors, locate
 from corten.packages.fetch import fetch_debs, fetch_wheels
 from corten.packages.files import STRICT, Accepted, Deb, Wheel
+from corten.packages.hub import fetch_models
 from corten.packages.indexes import Indexes
+from corten.project.hub import parse
 from corten.store.store import Store
 from corten.values import dataclass
 
@@ -68,7 +70,10 @@ def download(
         authentication = Authentication(store, lock.suites, [mirrors.lists], mirrors, observe, accepted)
         proofs = _put_indexes(authentication.gather(debs), directory)
         places |= fetch_debs(store, debs, lambda deb: locate(store, deb, mirrors.sources), observe)
+    models = {file.sha256: file for model in lock.models for file in model.files}
+    fetch_models(store, [(parse(model.name)[0], model) for model in lock.models], observe)
     total = sum(wheel.size for wheel in wheels) + sum(deb.size for deb in debs)
+    total += sum(file.size for file in models.values())
     observe(TaskStarted("copy", f"files into {directory}", total))
     kinds: tuple[tuple[str, Sequence[Wheel | Deb]], ...] = (("wheels", wheels), ("debs", debs))
     with BundleFolder(directory) as folder:
@@ -80,6 +85,11 @@ def download(
                     place = f"{kind}/{item.sha256}/{item.file}"
                 folder.copy(places[item.sha256], place, item.sha256)
                 observe(TaskAdvanced("copy", f"files into {directory}", item.size))
+        for sha256, file in models.items():
+            source = store.files.path(sha256, "hub")
+            assert source is not None  # it was fetched for this
+            folder.copy(source, f"hub/{sha256}", sha256)
+            observe(TaskAdvanced("copy", f"files into {directory}", file.size))
     observe(TaskFinished("copy", f"files into {directory}"))
     return Bundle(len(wheels), len(debs), total + proofs)
 

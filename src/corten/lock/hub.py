@@ -59,7 +59,7 @@ def lock_models(
             size = sum(item.size for item in found[name].files)
             observe(
                 Note(
-                    f"adds the model {repository} of the hub, {size / 1e6:.0f} MB: the code loads it by name"
+                    f"adds the model {repository} of the hub, {size / 1e6:.1f} MB: the code loads it by name"
                 )
             )
         except FetchError:

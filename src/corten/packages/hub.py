@@ -22,6 +22,7 @@ from corten.network.connection import Absent, Answer, Connections, NetworkSettin
 from corten.packages.fetch import Wanted, bring
 from corten.packages.files import HubFile, HubModel
 from corten.packages.http import Http, Patience, network_from
+from corten.packages.locations import offline_files
 from corten.store.store import Store
 
 ENDPOINT = "https://huggingface.co"
@@ -158,7 +159,8 @@ def fetch_models(
     offline: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Bring the files of `models`, each with its repository, into the store. Raises FetchError, HashMismatch."""
+    """Bring the files of `models`, each with its repository, into the store; with `offline` only that directory is looked at. Raises
+    FetchError, HashMismatch."""
     missing = {
         file.sha256: (repository, model, file)
         for repository, model in models
@@ -167,16 +169,21 @@ def fetch_models(
     }
     if not missing:
         return
-    if offline is not None:
-        name = next(iter(missing.values()))[1].name
-        raise FetchError(
-            f"files of '{name}' are not in the store, and --offline uses no network",
-            hint="build once where the hub can be reached",
-        )
     hub = Hub(environment)
 
-    def addresses(repository: str, commit: str, path: str) -> Iterable[str]:
-        yield hub.address(repository, commit, path)
+    def addresses(repository: str, commit: str, path: str, sha256: str) -> Iterable[str]:
+        if offline is None:
+            yield hub.address(repository, commit, path)
+            return
+        for place in offline_files(offline, "hub", sha256, sha256):
+            yield place.absolute().as_uri()
+
+    for repository, _, file in missing.values():
+        if offline is not None and not offline_files(offline, "hub", file.sha256, file.sha256):
+            raise FetchError(
+                f"the offline directory '{offline}' has no '{file.path}' of '{repository}'",
+                hint="make it again with 'corten lock --download DIR' where there is a network",
+            )
 
     work = [
         Wanted(
@@ -184,7 +191,7 @@ def fetch_models(
             f"{repository}/{file.path}",
             sha256,
             file.size,
-            partial(addresses, repository, model.commit, file.path),
+            partial(addresses, repository, model.commit, file.path, sha256),
         )
         for sha256, (repository, model, file) in missing.items()
     ]
