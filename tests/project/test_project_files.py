@@ -448,3 +448,12 @@ def test_twenty_thousand_files_are_scanned_quickly(tmp_path: Path) -> None:
     assert len(files.code) == 20_001
     print(f"20,000 files: {min(times):.3f} s", file=sys.stderr)
     assert min(times) < 0.45
+
+
+def test_a_large_database_of_an_application_lies_where_it_writes(folder: Folder) -> None:
+    files = {"main.py": "", "notes.db": b"\0" * 10_000_001, "blob.bin": b"\0" * 10_000_001}
+    root = folder({**files, "pyproject.toml": '[tool.corten]\ncommand = "python main.py"\n'})
+    found = scan(load(root), root / "store")
+    assert [file.path for file in found.weights] == ["blob.bin"]
+    root = folder({"pyproject.toml": '[tool.corten]\npredict = "main:f"\n'})
+    assert [file.path for file in scan(load(root), root / "store").weights] == ["blob.bin", "notes.db"]

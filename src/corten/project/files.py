@@ -19,7 +19,7 @@ from corten.errors import ProjectError
 from corten.project.dockerignore import Seen
 from corten.project.git_index import UnreadableIndex
 from corten.project.ignoring import Ignoring, Reason
-from corten.project.model import Project, SourceFile, SourceFiles
+from corten.project.model import Command, Project, SourceFile, SourceFiles
 from corten.project.patterns import compile_glob, is_glob
 from corten.project.sensitive import is_below_secret, is_secret
 from corten.store.marker import MARKER
@@ -40,6 +40,8 @@ WEIGHT_ENDINGS = (
 )
 _MOST_LOOKED_AT = 2000
 """Entries of ignored folders that are looked at for weights that a program may miss."""
+DATABASE_ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3", ".duckdb")
+"""Endings of databases in one file. An application writes to its own, so they lie in /app however large they are."""
 _CODE_ENDINGS = (".py", ".pyi", ".ipynb")
 
 _SPECIAL = {
@@ -61,6 +63,7 @@ def scan(project: Project, store: Path | None = None) -> SourceFiles:
 class _Scan:
     def __init__(self, project: Project, store: Path | None) -> None:
         self.project = project
+        self.writable = isinstance(project.entry, Command)
         self.store = _identity(store) if store is not None else None
         self.root = os.path.realpath(project.root)
         self.ignoring = Ignoring(self.root, project.exclude)
@@ -218,7 +221,7 @@ class _Scan:
                         continue
                     if ignoring.brings_back(name, path, False) and is_secret(name, path, self.root):
                         self.brought.add(path)
-                    if _is_weight(file):
+                    if _is_weight(file, self.writable):
                         weights[path] = file
                     else:
                         code[path] = file
@@ -318,7 +321,7 @@ class _Scan:
         self.folders_of_declared.update("/".join(parts[:end]) + "/" for end in range(1, len(parts)))
         if exact and is_below_secret(path, self.root):
             self.brought.add(path)
-        if weights or _is_weight(file):
+        if weights or _is_weight(file, self.writable):
             self.weights[path] = file
         else:
             self.code[path] = file
@@ -387,8 +390,8 @@ def _identity(folder: str | Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _is_weight(file: SourceFile) -> bool:
-    if file.link is not None:
+def _is_weight(file: SourceFile, writable: bool) -> bool:
+    if file.link is not None or (writable and file.path.endswith(DATABASE_ENDINGS)):
         return False
     if file.size > WEIGHT_BYTES:
         return not file.path.endswith(_CODE_ENDINGS)

@@ -69,6 +69,7 @@ lists what was left out. A symbolic link stays a link; one that leads out of the
 
 Files over {megabytes} MB, and files that end with {weights}, are weights even when `models`
 does not name them: they are stored below `/models`, in layers of their own, with a link where the code expects them.
+A database in one file ({databases}) of an application is none, however large it is: the application writes to it.
 """
 
 
@@ -101,6 +102,7 @@ def reference() -> str:
         paths=_listed(sorted(ignoring.DEFAULT_PATHS)),
         megabytes=files.WEIGHT_BYTES // 1_000_000,
         weights=_listed(files.WEIGHT_ENDINGS),
+        databases=_listed(files.DATABASE_ENDINGS),
     )
     return _HEAD.format(example=example) + "\n".join([*sections, tail])
 

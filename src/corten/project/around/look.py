@@ -125,9 +125,7 @@ def of_weights(around: Around, reaches: bool, locked: Collection[str]) -> list[s
                 f"{what}: add its wheel to the requirements, '{items[0].name} @ https://…/{items[0].name}-VERSION-py3-none-any.whl'"
             )
         elif kind == "ultralytics":
-            said.append(
-                f"{what}: put the file beside the code, or give it a network: --network private --model-cache"
-            )
+            said.append(f"{what}: put the file beside the code, or give it a network: --network private")
         else:
             keeps = "--model-cache keeps it" if reaches else "--network private --model-cache lets it, once"
             said.append(f"{what}: {keeps}")
