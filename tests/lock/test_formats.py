@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from corten.errors import CortenError
@@ -63,3 +65,65 @@ def test_poetrys_table_without_a_lock(world: World) -> None:
         '[tool.poetry.dependencies]\nalpha = "^1.0"\n' + groups + COMMAND + 'groups = ["dev"]\n',
     )
     assert versions(world.lock()) == {"alpha": "1.5", "beta": "1.0"}
+
+
+def pipfile_lock(world: World, version: str, sha256: str, **more: object) -> None:
+    entry = {"hashes": [f"sha256:{sha256}"], "version": f"=={version}", "index": "pypi", **more}
+    sources = [{"name": "pypi", "url": "https://index.example/simple", "verify_ssl": True}]
+    document = {
+        "_meta": {"sources": sources},
+        "default": {"alpha": entry},
+        "develop": {"beta": {"version": "==1.0"}},
+    }
+    world.write("Pipfile.lock", json.dumps(document))
+
+
+def test_a_pipfile_lock_decides_versions_and_hashes(world: World) -> None:
+    world.make("alpha", "2.0")
+    world.write("pyproject.toml", COMMAND)
+    pipfile_lock(
+        world, "1.0", make_wheel(world.root / "x", "alpha", "1.0").sha256, markers="python_version >= '3.6'"
+    )
+    assert versions(world.lock()) == {"alpha": "1.0"}
+    assert "what is not installed of 'Pipfile.lock': 'develop'" in " ".join(load(world.folder).notes)
+    pipfile_lock(world, "1.0", "0" * 64)
+    with pytest.raises(CortenError, match="has a hash that the requirements allow"):
+        world.lock()
+
+
+def test_a_pipfile_without_a_lock(world: World) -> None:
+    world.make("alpha", "2.0")
+    world.write("pyproject.toml", COMMAND)
+    world.write(
+        "Pipfile",
+        '[packages]\nalpha = "<2"\nwin = {version = "*", sys_platform = "== \'win32\'"}\n[dev-packages]\nbeta = "*"\n',
+    )
+    assert versions(world.lock()) == {"alpha": "1.0"}
+    assert "what is not installed of 'Pipfile': 'dev-packages'" in " ".join(load(world.folder).notes)
+
+
+def test_a_conda_environment(world: World) -> None:
+    for version in ("1.26.1", "2.0"):
+        world.make("numpy", version)
+    world.write("pyproject.toml", COMMAND)
+    world.write(
+        "environment.yml",
+        "channels: [conda-forge]\ndependencies:\n  - python=3.11\n  - pip\n  - conda-forge::numpy=1.26\n  - cudatoolkit=11.3\n"
+        "  - pip:\n    - alpha  # a comment\n    - -r more.txt\n",
+    )
+    world.write("more.txt", "beta\n")
+    assert versions(world.lock()) == {"alpha": "1.0", "beta": "1.0", "numpy": "1.26.1"}
+    notes = " ".join(load(world.folder).notes)
+    assert "not known at the Python index: 'cudatoolkit'" in notes
+
+
+def test_requirements_in_setup_files(world: World) -> None:
+    world.make("alpha", "2.0")
+    world.write("pyproject.toml", COMMAND)
+    world.write(
+        "setup.py",
+        "from setuptools import setup\nREQUIRED = ['alpha<2']\nsetup(name='x', install_requires=REQUIRED)\n",
+    )
+    assert versions(world.lock()) == {"alpha": "1.0"}
+    world.write("setup.cfg", "[options]\ninstall_requires =\n    beta ; python_version > '3'\n")
+    assert versions(world.lock()) == {"beta": "1.0"}

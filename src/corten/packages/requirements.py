@@ -36,13 +36,17 @@ Repairing = Callable[[Path, str], Callable[[str], LineRepair | None]]
 
 
 class Translation(Protocol):
-    """A file of another format as lines of a requirements file: what it requires, and what it constrains."""
+    """A file of another format as lines of a requirements file: what it requires, what it constrains, and lines as people
+    write them."""
 
     @property
     def lines(self) -> tuple[str, ...]: ...
 
     @property
     def constraints(self) -> tuple[str, ...]: ...
+
+    @property
+    def written(self) -> tuple[str, ...]: ...
 
 
 Translating = Callable[[Path, str], Translation | None]
@@ -276,7 +280,7 @@ class _Reading:
         if translation is not None:
             self._take_lines(file, ((file.name, line) for line in translation.lines), constraint, depth)
             self._take_lines(file, ((file.name, line) for line in translation.constraints), True, depth)
-            return
+            text = "\n".join(translation.written)
         numbered = ((f"{file.name}:{number}", line) for number, line in self._lines(file, text))
         self._take_lines(file, numbered, constraint, depth)
 

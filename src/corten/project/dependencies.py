@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,17 +12,18 @@ from corten.errors import ProjectError
 from corten.lazy import regex
 from corten.project.dependency_files import choose, holding, in_folders
 from corten.project.formats.translate import FORMATS, has_poetry, translated
+from corten.project.hints.names import CONDA
 from corten.project.kinds import TABLE
 from corten.project.model import Dependencies
 from corten.project.regular import open_regular
 from corten.project.repairs import Repairs
 from corten.project.settings import Settings
+from corten.project.setup_files import of_config, of_source
 from corten.values import dataclass, replace
 
 UNREAD_LOCKS = {
     "pylock.toml": "uv pip compile pyproject.toml --generate-hashes -o requirements.txt",
     "pdm.lock": "pdm export -o requirements.txt",
-    "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
 }
 """Locks of other tools, which Corten does not read yet, each with the command that turns it into one that it does."""
 
@@ -68,6 +69,8 @@ def _unused(root: Path, used: Dependencies, below: Sequence[str]) -> tuple[str, 
         nested = [f"requirements/{entry.name}" for entry in os.scandir(root / "requirements")]
         names.discard("requirements")
     read = {os.path.realpath(path) for path in _included(used.files, root)}
+    if any(path.name == "Pipfile.lock" for path in used.files):
+        read.add(os.path.realpath(root / "Pipfile"))
     return tuple(
         name
         for name in (*holding(names, nested), *below)
@@ -116,6 +119,9 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
         return Found(Dependencies("requirements", (chosen,)), (note,))
     if "poetry.lock" in names:
         return _translated(root, "poetry.lock", pyproject, extras, groups)
+    if "Pipfile.lock" in names:
+        _refuse_choice_within(settings, "Pipfile.lock")
+        return _translated(root, "Pipfile.lock", pyproject)
     for lock, export in UNREAD_LOCKS.items():
         if lock in names:
             way_out = (
@@ -131,11 +137,35 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
         return Found(
             Dependencies("pyproject", (file,), extras, groups), ("dependencies are in 'pyproject.toml'",)
         )
-    return Found(Dependencies("none"), _unread(names, pyproject))
+    for name in _others(root, names):
+        _refuse_choice_within(settings, name)
+        return _translated(root, name, pyproject)
+    return Found(Dependencies("none"), _unread(root, names, pyproject))
+
+
+def _others(root: Path, names: set[str]) -> Iterator[str]:
+    """The files of other tools without a lock that list packages, the clearest first."""
+    if "Pipfile" in names:
+        yield "Pipfile"
+    for name in CONDA:
+        if name in names and re.search(r"^dependencies\s*:", _inside(root, name), re.MULTILINE):
+            yield name
+    for name, read in (("setup.cfg", of_config), ("setup.py", of_source)):
+        if name in names and "install_requires" in (text := _inside(root, name)) and read(text):
+            yield name
+
+
+def _inside(root: Path, name: str) -> str:
+    """The text of a file; empty for one outside the project."""
+    return (_text(root / name) or "") if _is_inside(root / name, root) else ""
 
 
 def _translated(
-    root: Path, name: str, pyproject: dict[str, Any], extras: tuple[str, ...], groups: tuple[str, ...]
+    root: Path,
+    name: str,
+    pyproject: dict[str, Any],
+    extras: tuple[str, ...] = (),
+    groups: tuple[str, ...] = (),
 ) -> Found:
     """The dependencies in a file of another tool, which is read as requirements."""
     file = root / name
@@ -149,16 +179,16 @@ def _translated(
     )
 
 
-def _unread(names: set[str], pyproject: dict[str, Any]) -> tuple[str, ...]:
+def _unread(root: Path, names: set[str], pyproject: dict[str, Any]) -> tuple[str, ...]:
     """Notes about, or an error for, dependencies that are written where Corten does not look."""
     if "dependencies" in (pyproject.get("project") or {}).get("dynamic", []):
         raise ProjectError(
             "the dependencies in 'pyproject.toml' are dynamic, and Corten runs no build backend to learn them",
             hint=f'name their file in {TABLE}: requirements = "requirements.txt"',
         )
-    for name in ("Pipfile", "environment.yml", "environment.yaml", "conda.yaml", "setup.py", "setup.cfg"):
-        if name in names:
-            return (f"no dependencies: those in '{name}' are not read",)
+    for name in ("setup.py", "setup.cfg"):
+        if name in names and "install_requires" in _inside(root, name):
+            return (f"no dependencies: those in '{name}' are not a list that can be read without running it",)
     return ("no dependencies",)
 
 
@@ -204,6 +234,8 @@ def _written(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Depen
                 kind = "requirements" if has_poetry(pyproject) else kind
             return Dependencies(kind, files, settings.extras, settings.groups)
     if len(files) == 1 and files[0].name in FORMATS:
+        if files[0].name != "poetry.lock":
+            _refuse_choice_within(settings, settings.requirements[0])
         return Dependencies("requirements", files, settings.extras, settings.groups)
     for name in settings.requirements:
         lock = name.rsplit("/", 1)[-1]
@@ -264,7 +296,7 @@ def package_names(
             if made is not None:
                 for one in (*made.lines, *made.constraints):
                     found.update(_names(one))
-                continue
+                text = "\n".join(made.written)
             repair = Repairs().of(text)
             for line in text.splitlines():
                 included = _INCLUDED.match(line)

@@ -36,7 +36,7 @@ Files are read for this, never imported. When two things could be meant, Corten 
 only model among `models` that can be served without code ({endings_of_models}), or the only script: [What Corten recognises](what-runs.md) has
 all of it, in order. When nothing is left, the image runs nothing by default, and `corten run . -- COMMAND` still works.
 
-**Dependencies.** `uv.lock`; else a requirements file, also a misspelt one or one in a folder; else what other tools keep; else `[project.dependencies]`; else the imports of the code
+**Dependencies.** `uv.lock`; else a requirements file, also a misspelt one or one in a folder; else what other tools keep; else `[project.dependencies]` and what tools without a lock list; else the imports of the code
 ([Dependencies](dependencies.md)). Locks of other tools ({locks}) are an error that says how to convert them.
 Requirements files are read as pip reads them. What is named, there and in `[tool.uv]`, must be wheels, in the project's folder or at an index. A file
 or a base's layout outside the folder, and a host that your credentials are for, need your word: `--trust-path`, `--trust-index`

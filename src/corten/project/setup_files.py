@@ -15,15 +15,16 @@ def requires(root: Path) -> tuple[str, ...] | None:
     takes them from a requirements file. None where it computes them otherwise."""
     config = _text(root / "setup.cfg")
     if config is not None and "install_requires" in config:
-        return _of_config(config)
+        return of_config(config)
     source = _text(root / "setup.py")
     if source is None or "install_requires" not in source:
         return ()
-    found = _of_source(source)
+    found = of_source(source)
     return () if found is None and "requirements" in source.replace("install_requires", "") else found
 
 
-def _of_config(text: str) -> tuple[str, ...] | None:
+def of_config(text: str) -> tuple[str, ...] | None:
+    """What `install_requires` of setup.cfg lists; None where it cannot be read."""
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None)
@@ -38,8 +39,8 @@ def _of_config(text: str) -> tuple[str, ...] | None:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
-def _of_source(source: str) -> tuple[str, ...] | None:
-    """The list of texts that is `install_requires` of the call of `setup`."""
+def of_source(source: str) -> tuple[str, ...] | None:
+    """The list of texts that is `install_requires` of the call of `setup`; None where it is computed."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

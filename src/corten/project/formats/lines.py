@@ -21,12 +21,13 @@ _MOST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """`lines` are required; `constraints` say which version and hashes hold for what these bring with them. `notes` say what
-    is left out."""
+    """`lines` are required; `constraints` say which version and hashes hold for what these bring with them. `written` are lines for pip
+    as people write them, which may need a repair. `notes` say what is left out."""
 
     lines: tuple[str, ...]
     constraints: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
 
 
 def name_in(value: object, file: str) -> str:
@@ -45,7 +46,7 @@ def named(name: object, extras: object, file: str) -> str:
 
 def specifier_in(value: str, name: str, file: str) -> str:
     """A specifier in PEP 440's form, without spaces. Raises ProjectError."""
-    parts = [part for part in re.sub(r"\s+", "", value).split(",") if part]
+    parts = [re.sub(r"(?<=[<>=!~]) +", "", part.strip(" ")) for part in value.split(",") if part.strip(" ")]
     if len(parts) > 50 or not all(_PART.fullmatch(part) for part in parts):
         raise ProjectError(
             f"'{file}' asks for '{name}' in the version {value[:60]!r}, which is not understood",

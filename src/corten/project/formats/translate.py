@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corten.project.formats.lines import Translated, table
+from corten.project.hints.names import CONDA
+from corten.project.setup_files import of_config, of_source
 
 Translate = Callable[[str, Mapping[str, Any], Sequence[str], Sequence[str]], Translated]
 
@@ -26,9 +28,39 @@ def _pyproject(
     return poetry.without_lock(pyproject, extras, groups)
 
 
+def _pipfile_lock(text: str, *_: object) -> Translated:
+    from corten.project.formats import pipenv
+
+    return pipenv.with_lock(text)
+
+
+def _pipfile(text: str, *_: object) -> Translated:
+    from corten.project.formats import pipenv
+
+    return pipenv.without_lock(text)
+
+
+def _setup(read: Callable[[str], tuple[str, ...] | None]) -> Translate:
+    return lambda text, *_: Translated((), written=read(text) or ())
+
+
+def _conda(file: str) -> Translate:
+    def environment(text: str, *_: object) -> Translated:
+        from corten.project.formats import conda
+
+        return conda.environment(text, file)
+
+    return environment
+
+
 FORMATS: dict[str, Translate] = {
     "poetry.lock": _poetry_lock,
     "pyproject.toml": _pyproject,
+    "Pipfile.lock": _pipfile_lock,
+    "Pipfile": _pipfile,
+    "setup.cfg": _setup(of_config),
+    "setup.py": _setup(of_source),
+    **{file: _conda(file) for file in CONDA},
 }
 """By the name of the file. A pyproject.toml stands for its `[tool.poetry]`."""
 
