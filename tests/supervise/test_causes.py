@@ -54,6 +54,7 @@ AFTER = [
         ),
         ("AttributeError: module 'numpy' has no attribute 'bool'.", 'add "numpy<1.24"'),
         ('RuntimeError: Form data requires "python-multipart" to be installed.', "python-multipart"),
+        ("`load_boston` has been removed from scikit-learn since version 1.2.", "no 'load_boston' any more"),
         ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "--network private"),
         ("redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379. Connection refused.", "not there"),
     ],
@@ -62,6 +63,25 @@ def test_the_cause_is_told_with_what_to_do(line: str, said: str) -> None:
     found = cause(["Traceback (most recent call last):", '  File "/app/app.py", line 1', line, *AFTER])
     assert found is not None
     assert said in found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  Field required [type=missing, input_value={}, input_type=dict]",
+        "  field required (type=value_error.missing)",
+    ],
+)
+def test_settings_that_lack_variables_are_told_with_their_names(line: str) -> None:
+    lines = [
+        "pydantic_core.ValidationError: 2 validation errors for Settings",
+        "MODEL_FLOW",
+        line,
+        "openai_key",
+        line,
+        "    For more",
+    ]
+    assert "need MODEL_FLOW, OPENAI_KEY:" in (cause(lines) or "")
 
 
 def test_the_last_error_counts() -> None:

@@ -5,6 +5,7 @@ Pure. The lines come from the container, so whatever is taken from them is short
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from corten.lazy import regex
@@ -31,6 +32,10 @@ _NUMPY_ALIAS = regex(r"module 'numpy' has no attribute '(bool|int|float|object|s
 _OTHER_SKLEARN = regex(
     r"node array from the pickle has an incompatible dtype|__pyx_unpickle|incompatible dtype"
 )
+_SETTINGS = regex(r"\d+ validation errors? for (\w{1,60})")
+_REQUIRED = regex(r"Field required \[type=missing|^field required \(type=value_error\.missing\)")
+_FIELD = regex(r"[A-Za-z_]\w{0,60}")
+_REMOVED = regex(r"`(\w{1,60})` has been removed from (scikit-learn)")
 _MISSING_FOR_FORMS = regex(r'Form data requires "python-multipart"')
 
 _OLD_MODULES = {
@@ -87,13 +92,31 @@ _OLD_NAMES = {
 
 def cause(lines: Sequence[str]) -> str | None:
     """What to do, from the last `lines` that an application printed before it ended. None where they do not tell."""
-    for line in reversed(lines[-_MOST_LINES:]):
-        line = line.strip()[:1000]
+    last = [line.strip()[:1000] for line in lines[-_MOST_LINES:]]
+    settings = _settings(last)
+    if settings is not None:
+        return settings
+    for line in reversed(last):
         for look in _LOOKS:
             found = look(line)
             if found is not None:
                 return found
     return None
+
+
+def _settings(lines: Sequence[str]) -> str | None:
+    """What pydantic's settings lack: each name stands on the line before what is wrong with it."""
+    if not any(_SETTINGS.search(line) for line in lines):
+        return None
+    names = [
+        before.upper()
+        for before, line in itertools.pairwise(lines)
+        if _REQUIRED.search(line) and _FIELD.fullmatch(before)
+    ]
+    if not names:
+        return None
+    shown = ", ".join(dict.fromkeys(names[:6])) + (" and more" if len(names) > 6 else "")
+    return f"its settings need {shown}: give them with -e NAME=VALUE or --env-file FILE"
 
 
 def _module(line: str) -> str | None:
@@ -194,6 +217,8 @@ def _versions(line: str) -> str | None:
         return 'a package was made for NumPy 1: add "numpy<2" to the dependencies'
     if _NUMPY_ALIAS.search(line):
         return 'the code was written for an older NumPy: add "numpy<1.24" to the dependencies'
+    if (removed := _REMOVED.search(line)) is not None:
+        return f"today's {removed[2]} has no '{removed[1]}' any more: pin the version that the project was written with"
     if _MISSING_FOR_FORMS.search(line):
         return "add python-multipart to the dependencies"
     return None
