@@ -124,14 +124,15 @@ def requirements_of(project: Project, environment: Mapping[str, str] | None = No
 
 
 def repair_notes(project: Project) -> tuple[str, ...]:
-    """The lines of requirements files that are not read as they stand, in words."""
+    """The lines of requirements files that are not read as they stand, and what of other tools' files is left out, in words."""
     if project.dependencies.kind != "requirements":
         return ()
     by_file: dict[str, list[Repair]] = {}
-    for file, item in requirements_of(project).repaired:
+    read = requirements_of(project)
+    for file, item in read.repaired:
         assert isinstance(item, Repair)
         by_file.setdefault(file, []).append(item)
-    return tuple(note for file, found in by_file.items() for note in notes(file, found))
+    return (*(note for file, found in by_file.items() for note in notes(file, found)), *read.notes)
 
 
 def _leads_out(root: Path) -> bool:

@@ -36,8 +36,8 @@ Repairing = Callable[[Path, str], Callable[[str], LineRepair | None]]
 
 
 class Translation(Protocol):
-    """A file of another format as lines of a requirements file: what it requires, what it constrains, and lines as people
-    write them."""
+    """A file of another format as lines of a requirements file: what it requires, what it constrains, lines as people
+    write them, and what of it is left out."""
 
     @property
     def lines(self) -> tuple[str, ...]: ...
@@ -47,6 +47,9 @@ class Translation(Protocol):
 
     @property
     def written(self) -> tuple[str, ...]: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
 
 Translating = Callable[[Path, str], Translation | None]
@@ -93,7 +96,8 @@ class Requirement:
 @dataclass(frozen=True, slots=True)
 class Requirements:
     """What a set of files asks for. `indexes`, `extra_indexes` and `find_links` are as written; `options` holds every
-    option in normal form, without credentials. `repaired` are lines that were not read as they stand, each with its file's name."""
+    option in normal form, without credentials. `repaired` are lines that were not read as they stand, each with its file's name.
+    `notes` say what of a file of another tool is left out."""
 
     requirements: tuple[Requirement, ...]
     constraints: tuple[Requirement, ...] = ()
@@ -103,6 +107,7 @@ class Requirements:
     find_links: tuple[str, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
     repaired: tuple[tuple[str, LineRepair], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def hashed(self) -> bool:
@@ -247,6 +252,7 @@ def read_requirements(
         tuple(reading.find_links),
         tuple(reading.trusted_hosts),
         tuple(reading.repaired),
+        tuple(reading.notes),
     )
 
 
@@ -258,6 +264,7 @@ class _Reading:
         self.repairing = repairing
         self.translating = translating
         self.repaired: list[tuple[str, LineRepair]] = []
+        self.notes: list[str] = []
         self.requirements: list[Requirement] = []
         self.constraints: list[Requirement] = []
         self.options: list[str] = []
@@ -280,6 +287,7 @@ class _Reading:
         if translation is not None:
             self._take_lines(file, ((file.name, line) for line in translation.lines), constraint, depth)
             self._take_lines(file, ((file.name, line) for line in translation.constraints), True, depth)
+            self.notes += translation.notes
             text = "\n".join(translation.written)
         numbered = ((f"{file.name}:{number}", line) for number, line in self._lines(file, text))
         self._take_lines(file, numbered, constraint, depth)

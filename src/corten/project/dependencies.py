@@ -169,14 +169,10 @@ def _translated(
 ) -> Found:
     """The dependencies in a file of another tool, which is read as requirements."""
     file = root / name
-    notes: tuple[str, ...] = ()
     if _is_inside(file, root):  # one outside waits for a confirmation before it is read
-        made = translated(name, _text(file) or "", pyproject, extras, groups)
-        notes = made.notes if made is not None else ()
+        translated(name, _text(file) or "", pyproject, extras, groups)  # a broken file is said at once
     shown = "[tool.poetry] of 'pyproject.toml'" if name == "pyproject.toml" else f"'{name}'"
-    return Found(
-        Dependencies("requirements", (file,), extras, groups), (f"dependencies are in {shown}", *notes)
-    )
+    return Found(Dependencies("requirements", (file,), extras, groups), (f"dependencies are in {shown}",))
 
 
 def _unread(root: Path, names: set[str], pyproject: dict[str, Any]) -> tuple[str, ...]:
