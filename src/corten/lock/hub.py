@@ -14,6 +14,9 @@ from corten.project.model import Project
 from corten.project.recognize.folder import Folder
 from corten.store.store import Store
 
+MOST_UNASKED = 20 * 10**9
+"""Bytes of a model that the code alone names; a larger one is only taken where the project says so."""
+
 
 def named_in_code(project: Project) -> tuple[str, ...]:
     """The models that the code of `project` names, as `models` would."""
@@ -29,8 +32,8 @@ def lock_models(
     observe: Observer,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[HubModel, ...]:
-    """The models of `project`. What `previous` has of them stays at its commit. One that only the code names and that cannot be had now is
-    left out: it is named before the start. Raises FetchError for one that the project says."""
+    """The models of `project`. What `previous` has of them stays at its commit. One that only the code names and that cannot be had now, or is
+    larger than `MOST_UNASKED`, is left out: it is named before the start. Raises FetchError for one that the project says."""
     from corten.packages.hub import Hub
 
     before = {model.name: model for model in previous.models} if previous is not None else {}
@@ -55,8 +58,11 @@ def lock_models(
             if left:  # the hub has not answered for another one
                 raise FetchError("the hub cannot be reached")
             quick = quick or Hub(environment, quick=True)
-            found[name] = quick.resolve(store, name, repository, file, revision)
-            size = sum(item.size for item in found[name].files)
+            model = quick.resolve(store, name, repository, file, revision)
+            size = sum(item.size for item in model.files)
+            if size > MOST_UNASKED:
+                continue
+            found[name] = model
             observe(
                 Note(
                     f"adds the model {repository} of the hub, {size / 1e6:.1f} MB: the code loads it by name"
