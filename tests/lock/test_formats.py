@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
+from uv import find_uv_bin
 
-from corten.errors import CortenError
+from corten.errors import CortenError, LockOutdated
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
 from corten.project.load import load
@@ -124,3 +126,28 @@ def test_requirements_in_setup_files(world: World) -> None:
     assert versions(world.lock()) == {"alpha": "1.0"}
     world.write("setup.cfg", "[options]\ninstall_requires =\n    beta ; python_version > '3'\n")
     assert versions(world.lock()) == {"beta": "1.0"}
+
+
+def test_a_pylock_decides_alone(world: World) -> None:
+    world.make("gamma", "1.0", "beta ; sys_platform == 'win32'")
+    world.write(
+        "pyproject.toml",
+        '[project]\nname = "demo"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["alpha", "gamma"]\n'
+        '[project.optional-dependencies]\nweb = ["beta"]\n' + COMMAND,
+    )
+    index = f"{world.web.url}/simple"
+    environment = {**world.environment, "UV_CACHE_DIR": f"{world.root}/uvc"}
+    command = [find_uv_bin(), "lock", "--no-config", "--quiet", "--default-index", index]
+    subprocess.run(command, cwd=world.folder, check=True, env=environment)
+    export = [find_uv_bin(), "export", "--frozen", "--quiet", "--format", "pylock.toml", "-o", "pylock.toml"]
+    subprocess.run([*export, "--no-config"], cwd=world.folder, check=True, env=environment)
+    (world.folder / "uv.lock").unlink()
+    world.make("alpha", "2.0")
+    assert load(world.folder).dependencies.kind == "pylock"
+    lock = world.lock()
+    assert versions(lock) == {"alpha": "1.0", "gamma": "1.0"}
+    assert world.lock(previous=lock, upgrade=True) == lock
+    text = (world.folder / "pyproject.toml").read_text()
+    world.write("pyproject.toml", text.replace('"alpha", ', '"alpha>1", '))
+    message = world.fails(LockOutdated).message
+    assert message == "'pylock.toml' does not belong to pyproject.toml any more: 'alpha' differs"

@@ -133,6 +133,8 @@ def test_a_path_that_is_no_folder(folder: Folder, tmp_path: Path) -> None:
         ({"requirements-prod.txt": "a", "requirements_test.txt": "b"}, "requirements", ["requirements-prod.txt"]),
         ({"pyproject.toml": PROJECT + 'dependencies = ["b"]'}, "pyproject", ["pyproject.toml"]),
         ({"pyproject.toml": PROJECT}, "none", []),
+        ({"requirements.txt": "a", "pylock.toml": ""}, "pylock", ["pylock.toml"]),
+        ({"pylock.x.toml": "", "pyproject.toml": '[tool.corten]\nrequirements = "pylock.x.toml"'}, "pylock", ["pylock.x.toml"]),
         ({"requirements.txt": "a", "poetry.lock": ""}, "requirements", ["requirements.txt"]),
         ({"poetry.lock": "", "pyproject.toml": PROJECT + 'dependencies = ["b"]\n[tool.corten]\nrequirements = "pyproject.toml"'},
          "pyproject", ["pyproject.toml"]),
@@ -158,8 +160,6 @@ def test_where_dependencies_are(folder: Folder, files: dict[str, str], kind: str
     ("files", "message", "hint"),
     [
         ({"poetry.lock": "["}, "'poetry.lock' cannot be read: it is not TOML", "correct the file"),
-        ({"pylock.toml": "", "pyproject.toml": PROJECT + 'dependencies = ["b"]'}, "'pylock.toml' cannot be read yet",
-         'or write requirements = "pyproject.toml"'),
         ({"Pipfile.lock": "["}, "'Pipfile.lock' cannot be read: it is not JSON", "pipenv lock"),
         ({"environment.yml": "dependencies: {}"}, "'environment.yml' has no list of dependencies", "dependencies:"),
         ({"requirements-a.txt": "", "requirements-b.txt": ""},

@@ -57,6 +57,9 @@ def _with_group(project: Project, observe: Observer) -> Project | None:
             Note(f"the group '{GROUP}' of pyproject.toml is left out: the packages are in requirements files")
         )
         return None
+    if dependencies.kind == "pylock":
+        observe(Note(f"the group '{GROUP}' of pyproject.toml is left out: the packages are in pylock.toml"))
+        return None
     if dependencies.kind == "none":
         dependencies = Dependencies("pyproject", (project.root / "pyproject.toml",))
     return replace(project, dependencies=replace(dependencies, groups=(*dependencies.groups, GROUP)))

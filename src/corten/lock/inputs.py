@@ -85,11 +85,11 @@ def inputs(project: Project) -> dict[str, Any]:
         document["requirements"] = [_relative(item.text, project.root) for item in read.requirements]
         document["constraints"] = [_relative(item.text, project.root) for item in read.constraints]
         document["options"] = list(read.options)
-    if dependencies.kind == "uv.lock":
+    if dependencies.kind in {"uv.lock", "pylock"}:
         for path in dependencies.files:
             boundary_of(project).permitted(path, "the project")
-        document["uv.lock"] = [_file_hash(path) for path in dependencies.files]
-    if dependencies.kind in {"uv.lock", "pyproject"}:
+        document[dependencies.kind] = [_file_hash(path) for path in dependencies.files]
+    if dependencies.kind in {"uv.lock", "pylock", "pyproject"}:
         document |= _pyproject(project)
     if project.implied:
         document["implied"] = sorted({item.text for item in implied_requirements(project)})

@@ -11,15 +11,23 @@ import sysconfig
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from corten import __version__
 from corten.errors import FetchError, ProjectError, ResolutionError
 from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore
+from corten.lock import pylock
 from corten.lock.accelerators import builds, has_gpu
 from corten.lock.dating import deciding, mismatches, trials
 from corten.lock.hub import lock_models
-from corten.lock.inputs import built_days, inputs_digest, read_pyproject, repair_notes, requirements_of
+from corten.lock.inputs import (
+    built_days,
+    inputs_digest,
+    read_pyproject,
+    repair_notes,
+    requirements_of,
+    written_requirements,
+)
 from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
@@ -280,8 +288,10 @@ class _Locking:
         if dependencies.kind == "none" and not implied:
             return ()
         with self._watched(f"Python packages for {target.platform}"):
-            if dependencies.kind == "uv.lock":
-                own = self._from_uv_lock(target, before)
+            if dependencies.kind in ("uv.lock", "pylock"):
+                own = (self._from_uv_lock if dependencies.kind == "uv.lock" else self._from_pylock)(
+                    target, before
+                )
                 return self._beside(target, own, before) if implied else own
             wanted = wanted_wheels(self.project, target, self.environment)
             kind = builds(wanted.gpu, wanted.request.lines, before, has_gpu())
@@ -371,12 +381,31 @@ class _Locking:
             dependencies.groups,
             self.project.root,
         )
+        wheels = self._pinned(packages, target, before)
+        hint = "choose torch's index in [tool.uv.sources] and run 'uv lock', or remove `gpu`"
+        _check_gpu(self.project.gpu, wheels, "uv.lock", hint)
+        return wheels
+
+    def _from_pylock(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        dependencies = self.project.dependencies
+        path = dependencies.files[0]
+        packages = pylock.packages_for(
+            path, target, dependencies.extras, dependencies.groups, self.project.root
+        )
+        pylock.check_current(packages, written_requirements(self.project), path, target)
+        wheels = self._pinned(packages, target, before)
+        hint = "make the lock file with the other builds, or remove `gpu`"
+        _check_gpu(self.project.gpu, wheels, path.name, hint)
+        return wheels
+
+    def _pinned(
+        self, packages: Sequence[Mapping[str, Any]], target: Target, before: Sequence[Wheel]
+    ) -> tuple[Wheel, ...]:
+        """The wheels for `packages`, which another tool's lock has for `target`."""
         indexes = resolving_indexes(self.project, self.environment)
         with self.store.temporary_directory("lock") as directory:
             resolver = WheelResolver(self.store, indexes, directory, self.observe)
-            wheels = resolver.from_uv_lock(packages, target, before)
-        _check_gpu(self.project.gpu, wheels)
-        return wheels
+            return resolver.from_pylock(packages, target, before)
 
     def _serving(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         if not isinstance(self.project.entry, Predictor):
@@ -502,14 +531,13 @@ def _satisfies(wheels: Sequence[Wheel], requirements: Sequence[str]) -> bool:
     )
 
 
-def _check_gpu(gpu: str, wheels: Sequence[Wheel]) -> None:
-    """Raises ResolutionError when uv.lock has pinned other builds than `gpu` asks for: Corten does not change them."""
-    hint = "choose torch's index in [tool.uv.sources] and run 'uv lock', or remove `gpu`"
+def _check_gpu(gpu: str, wheels: Sequence[Wheel], file: str, hint: str) -> None:
+    """Raises ResolutionError when the lock `file` has pinned other builds than `gpu` asks for: Corten does not change them."""
     if gpu == "none":
         for wheel in wheels:
             if wheel.name.startswith("nvidia-"):
-                raise ResolutionError(f"`gpu` is none, but uv.lock has '{wheel.name}'", hint=hint)
+                raise ResolutionError(f"`gpu` is none, but {file} has '{wheel.name}'", hint=hint)
     elif gpu not in ("auto", "any"):
         for wheel in wheels:
             if wheel.name == "torch" and not wheel.version.endswith(f"+{gpu}"):
-                raise ResolutionError(f"`gpu` is {gpu}, but uv.lock has torch {wheel.version}", hint=hint)
+                raise ResolutionError(f"`gpu` is {gpu}, but {file} has torch {wheel.version}", hint=hint)

@@ -17,6 +17,7 @@ from corten.lock.inputs import (
     requirements_of,
     written_requirements,
 )
+from corten.lock.pylock import addresses
 from corten.lock.uvlock import wheel_addresses
 from corten.packages.compatibility import Target
 from corten.packages.files import Wheel
@@ -52,10 +53,11 @@ def fetching_indexes(project: Project, environment: Mapping[str, str] | None = N
     model server comes from there), and the single addresses that its inputs name. Raises NotConfirmed."""
     machine = read_indexes(project.root, environment)
     merged = resolving_indexes(project, environment)
-    if project.dependencies.kind == "uv.lock":
+    if project.dependencies.kind in {"uv.lock", "pylock"}:
         for path in project.dependencies.files:
             boundary_of(project, merged.environment).permitted(path, "the project")
-            merged = merged.with_direct(wheel_addresses(path))
+            named = wheel_addresses(path) if project.dependencies.kind == "uv.lock" else addresses(path)
+            merged = merged.with_direct(named)
     extra = merged.extra
     if merged.default is not None and merged.default != machine.default:
         extra = (replace(merged.default, default=False), *extra)

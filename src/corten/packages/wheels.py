@@ -113,10 +113,10 @@ class WheelResolver:
         changes = self._proposed(wanted, str(failure)) if isinstance(explained, ResolutionError) else ()
         raise _with_proposal(explained, changes, wanted.places) from None
 
-    def from_uv_lock(
+    def from_pylock(
         self, packages: Sequence[Mapping[str, Any]], target: Target, previous: Sequence[Wheel]
     ) -> tuple[Wheel, ...]:
-        """The wheels for `target` among `packages`, which uv.lock has for a project, in the form of pylock.toml's. Raises
+        """The wheels for `target` among `packages`, which a lock file has for a project, in the form of pylock.toml's. Raises
         ResolutionError, FetchError."""
         found = [_chosen(item, target) for item in packages]
         return self._complete(found, {wheel.sha256: wheel for wheel in previous})

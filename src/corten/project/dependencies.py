@@ -22,7 +22,6 @@ from corten.project.setup_files import of_config, of_source
 from corten.values import dataclass, replace
 
 UNREAD_LOCKS = {
-    "pylock.toml": "uv pip compile pyproject.toml --generate-hashes -o requirements.txt",
     "pdm.lock": "pdm export -o requirements.txt",
 }
 """Locks of other tools, which Corten does not read yet, each with the command that turns it into one that it does."""
@@ -30,6 +29,7 @@ UNREAD_LOCKS = {
 _NAME = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
 _INCLUDED = regex(r"\s*(?:-r|--requirement)[\s=]*(\S+)")
 _ANY_INCLUDED = regex(r"\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)")
+_PYLOCK = regex(r"pylock(?:\.[^.]+)?\.toml")
 _MOST_BYTES = 20_000_000
 
 
@@ -108,6 +108,11 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
     if "uv.lock" in names:
         return Found(
             Dependencies("uv.lock", (root / "uv.lock",), extras, groups), ("dependencies are in 'uv.lock'",)
+        )
+    if "pylock.toml" in names:
+        return Found(
+            Dependencies("pylock", (root / "pylock.toml",), extras, groups),
+            ("dependencies are in 'pylock.toml'",),
         )
     chosen = _requirements_file(root, names)
     if chosen is not None:
@@ -229,6 +234,8 @@ def _written(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Depen
             if special == "pyproject.toml" and not (pyproject.get("project") or {}).get("dependencies"):
                 kind = "requirements" if has_poetry(pyproject) else kind
             return Dependencies(kind, files, settings.extras, settings.groups)
+    if len(files) == 1 and _PYLOCK.fullmatch(files[0].name):
+        return Dependencies("pylock", files, settings.extras, settings.groups)
     if len(files) == 1 and files[0].name in FORMATS:
         if files[0].name != "poetry.lock":
             _refuse_choice_within(settings, settings.requirements[0])
@@ -272,10 +279,10 @@ def _has_hashes(path: Path) -> bool:
 def package_names(
     dependencies: Dependencies, pyproject: dict[str, Any], root: Path | None = None
 ) -> frozenset[str]:
-    """The normalised names of the packages that the files name (for uv.lock, of all that it holds). An extra is there as
+    """The normalised names of the packages that the files name (for uv.lock and pylock.toml, of all that it holds). An extra is there as
     `name[extra]`. Environment markers are not evaluated. With `root` no file outside of it is looked at."""
     found: set[str] = set()
-    if dependencies.kind == "uv.lock":
+    if dependencies.kind in ("uv.lock", "pylock"):
         for path in [file for file in dependencies.files if _is_inside(file, root)]:
             found.update(re.findall(r'^name = "([^"]+)"$', _text(path) or "", re.MULTILINE))
     elif dependencies.kind == "requirements":

@@ -38,10 +38,10 @@ class Command:
 class Dependencies:
     """Where the project's dependencies are written; paths are absolute.
 
-    `kind` is the first input that exists in the order of DESIGN section 5: `uv.lock`; `requirements` (one or more
+    `kind` is the first input that exists in the order of DESIGN section 5: `uv.lock`; `pylock` (pylock.toml); `requirements` (one or more
     files, hashed or loose); `pyproject` (`[project.dependencies]`, with `extras` and `groups`); `none`."""
 
-    kind: Literal["uv.lock", "requirements", "pyproject", "none"]
+    kind: Literal["uv.lock", "pylock", "requirements", "pyproject", "none"]
     files: tuple[Path, ...] = ()
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
