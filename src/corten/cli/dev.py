@@ -182,9 +182,10 @@ class _Server:
         """Start a container of `image`, and lead to it when it is ready. Raises RuntimeFailure."""
         from corten.cli import serving, up
         from corten.cli.isolation import of_project
+        from corten.project.kinds import RUNNING
         from corten.runtime.options import RunOptions
         from corten.supervise import sockets
-        from corten.supervise.starting import Start
+        from corten.supervise.starting import Start, ready_of
 
         kind = kind_of(image)
         options = RunOptions(
@@ -226,7 +227,8 @@ class _Server:
         self._relay.lead_to(address)
         if not self._told and not self._asked.count:
             self._told = True
-            up.show(self._context, self._url, address, kind == "predict", None)
+            portless = forward is not None and ready_of(None, image) == RUNNING
+            up.show(self._context, None if portless else self._url, address, kind == "predict", None)
         return fresh
 
     def _end(self, running: _Running) -> None:

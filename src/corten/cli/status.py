@@ -69,7 +69,7 @@ def document(service: Service) -> dict[str, Any]:
         "name": service.name,
         "state": service.status,
         "supervised": service.supervised,
-        "url": state.url if state else None,
+        "url": state.url or None if state else None,
         "image": plan.image if plan else None,
         "image_id": plan.image_id if plan else None,
         "path": plan.path if plan else None,

@@ -308,19 +308,23 @@ def tell(context: Context, listener: socket.socket, plan: Plan, image: Image, de
     from corten.supervise.sockets import address_of, url_of
     from corten.supervise.starting import ready_of
 
-    if plan.forward is not None and ready_of(plan.ready, image) == RUNNING:
-        context.terminal.say(f"'{plan.name}' runs; it has no URL, for it listens on no port")
-        _say_end(context, detached)
-        return
-    show(context, url_of(listener), address_of(listener), plan.forward is None, detached)
+    portless = plan.forward is not None and ready_of(plan.ready, image) == RUNNING
+    url = None if portless else url_of(listener)
+    show(context, url, address_of(listener), plan.forward is None, detached)
 
 
-def show(context: Context, url: str, address: tuple[str, int], predictor: bool, detached: str | None) -> None:
-    """The same for any URL, whose server is at `address`."""
+def show(
+    context: Context, url: str | None, address: tuple[str, int], predictor: bool, detached: str | None
+) -> None:
+    """The same for any URL, whose server is at `address`; None for what listens on no port."""
     from corten.cli.example import command
     from corten.supervise.asking import document
 
     terminal = context.terminal
+    if url is None:
+        terminal.say("it runs; it has no URL, for it listens on no port")
+        _say_end(context, detached)
+        return
     terminal.print(url)
     terminal.say("")
     if predictor:
