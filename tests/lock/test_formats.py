@@ -151,3 +151,22 @@ def test_a_pylock_decides_alone(world: World) -> None:
     world.write("pyproject.toml", text.replace('"alpha", ', '"alpha>1", '))
     message = world.fails(LockOutdated).message
     assert message == "'pylock.toml' does not belong to pyproject.toml any more: 'alpha' differs"
+
+
+def test_a_pdm_lock_decides_versions_and_hashes(world: World) -> None:
+    world.make("alpha", "2.0")
+    project = '[project]\nname = "x"\nversion = "1"\ndependencies = ["alpha"]\n[project.optional-dependencies]\nweb = ["beta"]\n'
+    world.write("pyproject.toml", project + COMMAND)
+    beta = poetry_package(world, "beta", "1.0")
+    world.write("pdm.lock", poetry_package(world, "alpha", "1.0", 'groups = ["default"]') + beta)
+    assert versions(world.lock()) == {"alpha": "1.0"}
+    world.write("pyproject.toml", project + COMMAND + 'extras = ["web"]\n')
+    assert versions(world.lock()) == {"alpha": "1.0", "beta": "1.0"}
+    world.write("pdm.lock", beta)
+    assert (
+        world.fails(CortenError).message
+        == "'pdm.lock' does not belong to pyproject.toml any more: 'alpha' differs"
+    )
+    world.write("pdm.lock", poetry_package(world, "alpha", "1.0", sha256="0" * 64) + beta)
+    with pytest.raises(CortenError, match="has a hash that the requirements allow"):
+        world.lock()

@@ -21,11 +21,6 @@ from corten.project.settings import Settings
 from corten.project.setup_files import of_config, of_source
 from corten.values import dataclass, replace
 
-UNREAD_LOCKS = {
-    "pdm.lock": "pdm export -o requirements.txt",
-}
-"""Locks of other tools, which Corten does not read yet, each with the command that turns it into one that it does."""
-
 _NAME = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
 _INCLUDED = regex(r"\s*(?:-r|--requirement)[\s=]*(\S+)")
 _ANY_INCLUDED = regex(r"\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)")
@@ -124,17 +119,11 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
         return Found(Dependencies("requirements", (chosen,)), (note,))
     if "poetry.lock" in names:
         return _translated(root, "poetry.lock", pyproject, extras, groups)
+    if "pdm.lock" in names:
+        return _translated(root, "pdm.lock", pyproject, extras, groups)
     if "Pipfile.lock" in names:
         _refuse_choice_within(settings, "Pipfile.lock")
         return _translated(root, "Pipfile.lock", pyproject)
-    for lock, export in UNREAD_LOCKS.items():
-        if lock in names:
-            way_out = (
-                ' or write requirements = "pyproject.toml" to resolve anew'
-                if table.get("dependencies")
-                else ""
-            )
-            raise ProjectError(f"'{lock}' cannot be read yet", hint=f"run '{export}'{way_out}")
     if not table.get("dependencies") and has_poetry(pyproject):
         return _translated(root, "pyproject.toml", pyproject, extras, groups)
     if table.get("dependencies") or extras or groups:
@@ -237,13 +226,9 @@ def _written(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Depen
     if len(files) == 1 and _PYLOCK.fullmatch(files[0].name):
         return Dependencies("pylock", files, settings.extras, settings.groups)
     if len(files) == 1 and files[0].name in FORMATS:
-        if files[0].name != "poetry.lock":
+        if files[0].name not in ("poetry.lock", "pdm.lock"):
             _refuse_choice_within(settings, settings.requirements[0])
         return Dependencies("requirements", files, settings.extras, settings.groups)
-    for name in settings.requirements:
-        lock = name.rsplit("/", 1)[-1]
-        if lock in UNREAD_LOCKS:
-            raise ProjectError(f"'{lock}' cannot be read yet", hint=f"run '{UNREAD_LOCKS[lock]}'")
     _refuse_choice_within(settings, settings.requirements[0])
     return Dependencies("requirements", files)
 

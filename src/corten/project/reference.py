@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from corten.project import dependencies, files, ignoring, interpreter, kinds, sensitive
+from corten.project import files, ignoring, interpreter, kinds, sensitive
 from corten.project.settings import KEYS
 
 _HEAD = """\
@@ -37,7 +37,7 @@ only model among `models` that can be served without code ({endings_of_models}),
 all of it, in order. When nothing is left, the image runs nothing by default, and `corten run . -- COMMAND` still works.
 
 **Dependencies.** `uv.lock`; else a requirements file, also a misspelt one or one in a folder; else what other tools keep; else `[project.dependencies]` and what tools without a lock list; else the imports of the code
-([Dependencies](dependencies.md)). Locks of other tools ({locks}) are an error that says how to convert them.
+([Dependencies](dependencies.md)).
 Requirements files are read as pip reads them. What is named, there and in `[tool.uv]`, must be wheels, in the project's folder or at an index. A file
 or a base's layout outside the folder, and a host that your credentials are for, need your word: `--trust-path`, `--trust-index`
 ([Offline and behind a private index](offline.md)).
@@ -90,7 +90,6 @@ def reference() -> str:
     )
     tail = _TAIL.format(
         endings_of_models=_listed(kinds.MODEL_FILES),
-        locks=_listed(dependencies.UNREAD_LOCKS),
         pythons=pythons,
         names=_listed(sorted(ignoring.DEFAULT_NAMES)),
         endings=_listed(ignoring.DEFAULT_ENDINGS),

@@ -58,7 +58,7 @@ def with_lock(
     packages = tables(document.get("package"), LOCK)
     by_name: dict[str, list[dict[str, Any]]] = {}
     for package in packages:
-        by_name.setdefault(_normal(name_in(package.get("name"), LOCK)), []).append(package)
+        by_name.setdefault(normal(name_in(package.get("name"), LOCK)), []).append(package)
     roots = _roots(pyproject, extras, groups, strict=False)
     constraints: list[str] = []
     direct: list[str] = []
@@ -76,19 +76,19 @@ def with_lock(
             and "main" in item.get("groups", ["main"])
             and not item.get("optional")
         ]
-        names = {_normal(str(item.get("name"))) for item in own}
-        lines = [item for item in (*constraints, *direct) if _normal(re.split(r"==| @ ", item)[0]) in names]
+        names = {normal(str(item.get("name"))) for item in own}
+        lines = [item for item in (*constraints, *direct) if normal(re.split(r"==| @ ", item)[0]) in names]
         return Translated((*(("--require-hashes",) if lines else ()), *lines))
     for root in roots:
-        root.check(by_name.get(_normal(root.name), ()))
+        root.check(by_name.get(normal(root.name), ()))
     lines = [root.requirement() for root in roots if not root.direct]
-    wanted = {_normal(root.name) for root in roots}
-    lines += [item for item in direct if _normal(item.split(" @ ")[0]) in wanted]
+    wanted = {normal(root.name) for root in roots}
+    lines += [item for item in direct if normal(item.split(" @ ")[0]) in wanted]
     head = ("--require-hashes",) if roots else ()
     return Translated((*head, *_sources(pyproject), *lines), tuple(constraints), _left_out(pyproject, groups))
 
 
-class _Root:
+class Root:
     """One requirement of the project: its name with extras, specifier (None: PEP 440 cannot say it) and marker."""
 
     def __init__(
@@ -98,12 +98,15 @@ class _Root:
         self.direct = direct
 
     def requirement(self) -> str:
+        """Its line."""
         start = named(self.name, self._extras, PYPROJECT)
         return line(
             f"{start} @ {self.direct}" if self.direct else start + (self._specifier or ""), self._marker
         )
 
-    def check(self, locked: Iterable[Mapping[str, Any]]) -> None:
+    def check(
+        self, locked: Iterable[Mapping[str, Any]], file: str = LOCK, again: str = "poetry lock"
+    ) -> None:
         """Raises ProjectError when none of `locked` is what is required."""
         from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -117,27 +120,32 @@ class _Root:
             fits = bool(locked)
         if not fits:
             raise ProjectError(
-                f"'{LOCK}' does not belong to pyproject.toml any more: '{self.name}' differs",
-                hint="run 'poetry lock'",
+                f"'{file}' does not belong to pyproject.toml any more: '{self.name}' differs",
+                hint=f"run '{again}'",
             )
+
+
+def required(pyproject: Mapping[str, Any], extras: Sequence[str], groups: Sequence[str]) -> list[Root]:
+    """What `[project]` or `[tool.poetry]` requires, with the chosen extras and groups. Raises ProjectError."""
+    return _roots(pyproject, extras, groups, strict=False)
 
 
 def _roots(
     pyproject: Mapping[str, Any], extras: Sequence[str], groups: Sequence[str], *, strict: bool
-) -> list[_Root]:
+) -> list[Root]:
     project, poetry = table(pyproject, "project"), table(pyproject, "tool", "poetry")
-    chosen = {_normal(item) for item in extras}
-    found: list[_Root] = []
+    chosen = {normal(item) for item in extras}
+    found: list[Root] = []
     texts: list[object] = []
     if project.get("dependencies"):
         texts += project["dependencies"]
         for name, items in table(project, "optional-dependencies").items():
-            texts += items if _normal(name) in chosen and isinstance(items, list) else []
+            texts += items if normal(name) in chosen and isinstance(items, list) else []
     else:
         optional = {
-            _normal(str(item))
+            normal(str(item))
             for name, items in extras_of(pyproject).items()
-            if _normal(name) in chosen and isinstance(items, list)
+            if normal(name) in chosen and isinstance(items, list)
             for item in items
         }
         for name, value in table(poetry, "dependencies").items():
@@ -146,33 +154,33 @@ def _roots(
             found.extend(
                 _root(name, entry, strict)
                 for entry in (value if isinstance(value, list) else [value])
-                if not (isinstance(entry, dict) and entry.get("optional")) or _normal(name) in optional
+                if not (isinstance(entry, dict) and entry.get("optional")) or normal(name) in optional
             )
     for group in groups:
         for name, items in groups_of(pyproject).items():
-            if _normal(name) == _normal(group):
+            if normal(name) == normal(group):
                 for package, value in items.items():
                     found.extend(
                         _root(package, entry, strict)
                         for entry in (value if isinstance(value, list) else [value])
                     )
         for name, listed in table(pyproject, "dependency-groups").items():
-            if _normal(name) == _normal(group) and isinstance(listed, list):
+            if normal(name) == normal(group) and isinstance(listed, list):
                 texts += [item for item in listed if isinstance(item, str)]
     return [*found, *(_of_text(str(text)) for text in texts)]
 
 
-def _of_text(text: str) -> _Root:
+def _of_text(text: str) -> Root:
     """A requirement in PEP 508's form."""
     match = _REQUIREMENT.fullmatch(text)
     if match is None:
         raise ProjectError(f"{text[:80]!r} in pyproject.toml is not understood", hint="name a version")
     inside = [item.strip() for item in (match[2] or "")[1:-1].split(",") if item.strip()]
     specifier = specifier_in(match[3], match[1], PYPROJECT)
-    return _Root(match[1], inside, specifier, marker_in((match[4] or "").strip(), match[1], PYPROJECT))
+    return Root(match[1], inside, specifier, marker_in((match[4] or "").strip(), match[1], PYPROJECT))
 
 
-def _root(name: str, value: object, strict: bool) -> _Root:
+def _root(name: str, value: object, strict: bool) -> Root:
     name = name_in(name, PYPROJECT)
     entry = value if isinstance(value, dict) else {"version": value}
     markers = [marker_in(entry.get("markers"), name, PYPROJECT)]
@@ -201,7 +209,7 @@ def _root(name: str, value: object, strict: bool) -> _Root:
             f"the version {written[:60]!r} of '{name}' in [tool.poetry] is not understood",
             hint="write it as in '^1.2', or run 'poetry lock'",
         )
-    return _Root(
+    return Root(
         name,
         entry.get("extras"),
         None if specifier is None else specifier_in(specifier, name, PYPROJECT),
@@ -281,10 +289,11 @@ def _sources(pyproject: Mapping[str, Any]) -> list[str]:
 
 
 def _left_out(pyproject: Mapping[str, Any], groups: Sequence[str]) -> tuple[str, ...]:
-    chosen = {_normal(item) for item in groups}
-    left = [f"'{name}'" for name in groups_of(pyproject) if _normal(name) not in chosen]
+    chosen = {normal(item) for item in groups}
+    left = [f"'{name}'" for name in groups_of(pyproject) if normal(name) not in chosen]
     return (f"Poetry's groups that are not installed: {', '.join(left)}",) if left else ()
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
+    """PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -20,6 +20,14 @@ def _poetry_lock(
     return poetry.with_lock(text, pyproject, extras, groups)
 
 
+def _pdm_lock(
+    text: str, pyproject: Mapping[str, Any], extras: Sequence[str], groups: Sequence[str]
+) -> Translated:
+    from corten.project.formats import pdm
+
+    return pdm.with_lock(text, pyproject, extras, groups)
+
+
 def _pyproject(
     text: str, pyproject: Mapping[str, Any], extras: Sequence[str], groups: Sequence[str]
 ) -> Translated:
@@ -55,6 +63,7 @@ def _conda(file: str) -> Translate:
 
 FORMATS: dict[str, Translate] = {
     "poetry.lock": _poetry_lock,
+    "pdm.lock": _pdm_lock,
     "pyproject.toml": _pyproject,
     "Pipfile.lock": _pipfile_lock,
     "Pipfile": _pipfile,
