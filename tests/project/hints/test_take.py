@@ -177,7 +177,7 @@ def test_a_readme_decides_between_applications_of_equal_standing(folder: Callabl
         readme = f"# X\n```\npython {named}.py\n```\n"
         project = load(folder({**files, "README.md": readme}, f"of-{named}"))
         assert (project.kind, argv(project).split()[-1]) == ("web", f"{named}:app")
-        assert project.notes[0].endswith("; README.md:3 starts it")
+        assert "; README.md:3 starts it" in project.notes[0]
 
 
 def test_a_script_that_serves_gets_the_folder_and_the_arguments_of_a_makefile(folder: Make) -> None:
