@@ -258,7 +258,6 @@ def test_options_of_requirements_files(world: World) -> None:
     [
         ("git+https://h.invalid/a.git", "'a.git' comes from version control"),
         ("a @ git+ssh://git@h.invalid/a@v1", "requirements.txt:1: 'a' comes from version control"),
-        ("-e .", "is source, and Corten does not build sources yet"),
         ("./sub", "'sub' is source"),
         ("https://h.invalid/a-1.tar.gz", "'a-1.tar.gz' is source"),
     ],
