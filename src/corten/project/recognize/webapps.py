@@ -180,7 +180,8 @@ def _itself(reading: Reading, layout: Layout, facts: Facts) -> Candidate:
     place = layout.place(path)
     call = next((start.call for start in reading.starts), "")
     why = f"; '{reading.lost}' happens only where the file is run" if reading.lost else ""
-    note = f"'{path}' starts a server by '{call}'{why}"
+    by = f" by '{call}'" if call else ""
+    note = f"'{path}' starts a server{by}{why}"
     argv = run_command(path, place, facts.folder.module(path))
     return Candidate(
         "web",
