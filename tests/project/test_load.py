@@ -160,6 +160,9 @@ def test_where_dependencies_are(folder: Folder, files: dict[str, str], kind: str
     ("files", "message", "hint"),
     [
         ({"poetry.lock": "["}, "'poetry.lock' cannot be read: it is not TOML", "correct the file"),
+        ({"Pipfile.lock": "{}", "Pipfile": "[packages]\na = '*'\n"}, "'Pipfile.lock' does not belong to 'Pipfile' any more: 'a' differs", "pipenv lock"),
+        ({"Pipfile.lock": '{"default": {"a": {"version": "==1.0"}}}', "Pipfile": "[packages]\nA = '>1'\n"},
+         "'Pipfile.lock' does not belong to 'Pipfile' any more: 'A' differs", "pipenv lock"),
         ({"Pipfile.lock": "["}, "'Pipfile.lock' cannot be read: it is not JSON", "pipenv lock"),
         ({"environment.yml": "dependencies: {}"}, "'environment.yml' has no list of dependencies", "dependencies:"),
         ({"requirements-a.txt": "", "requirements-b.txt": ""},

@@ -164,7 +164,12 @@ def _translated(
     """The dependencies in a file of another tool, which is read as requirements."""
     file = root / name
     if _is_inside(file, root):  # one outside waits for a confirmation before it is read
-        translated(name, _text(file) or "", pyproject, extras, groups)  # a broken file is said at once
+        text = _text(file) or ""
+        translated(name, text, pyproject, extras, groups)  # a broken file is said at once
+        if name == "Pipfile.lock" and (root / "Pipfile").is_file():
+            from corten.project.formats import pipenv
+
+            pipenv.check_current(text, _inside(root, "Pipfile"))
     shown = "[tool.poetry] of 'pyproject.toml'" if name == "pyproject.toml" else f"'{name}'"
     return Found(Dependencies("requirements", (file,), extras, groups), (f"dependencies are in {shown}",))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tomllib
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import ProjectError
+from corten.project.formats import pdm
 from corten.project.formats.poetry import with_lock, without_lock
 from corten.project.formats.versions import of_poetry, python_marker
 
@@ -204,3 +206,25 @@ def test_whatever_stands_there_gives_one_line_each_or_one_sentence(
     with contextlib.suppress(ProjectError):
         made = without_lock(pyproject, ("web",), ("dev",))
         assert all(line.isprintable() and not line.startswith("-r") for line in made.lines)
+
+
+def test_a_requirement_with_an_address_stays_one() -> None:
+    address = "https://index.example/b-1-py3-none-any.whl"
+    pyproject = {"project": {"dependencies": [f"b[x] @ {address} ; python_version > '3'"]}}
+    lock = f'[[package]]\nname = "b"\nversion = "1"\n[package.source]\ntype = "url"\nurl = "{address}"\n'
+    assert without_lock(pyproject, (), ()).lines == (f'b[x] @ {address} ; python_version > "3"',)
+    assert with_lock(lock, pyproject, (), ()).lines == ("--require-hashes", f"b @ {address}")
+
+
+@given(
+    st.text(max_size=60), st.dictionaries(st.sampled_from(["name", "version", "groups", "marker"]), _VALUES)
+)
+def test_whatever_stands_in_a_lock_gives_one_line_each_or_one_sentence(
+    text: str, package: dict[str, object]
+) -> None:
+    keys = [f"{key} = {json.dumps(value)}" for key, value in package.items() if isinstance(value, str | int)]
+    for document in (text, f"[[package]]\n{text}", "[[package]]\n" + "\n".join(keys).lower()):
+        for read in (with_lock, pdm.with_lock):
+            with contextlib.suppress(ProjectError):
+                made = read(document, {}, (), ())
+                assert all(line.isprintable() for line in (*made.lines, *made.constraints))

@@ -33,16 +33,33 @@ _MARKERS = (
 
 def with_lock(text: str) -> Translated:
     """The `default` section of Pipfile.lock, with its hashes. Raises ProjectError."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ProjectError(f"'{LOCK}' cannot be read: it is not JSON", hint="run 'pipenv lock'") from error
-    if not isinstance(document, dict):
-        raise ProjectError(f"'{LOCK}' cannot be read: it is not an object", hint="run 'pipenv lock'")
+    document = _json(text)
     options, notes = _sources(table(document, "_meta").get("sources"), LOCK)
     lines = [line for name, entry in table(document, "default").items() for line in _lines(name, entry, LOCK)]
     left = [key for key in document if key not in ("_meta", "default") and document[key]]
     return Translated((*options, *lines), notes=(*notes, *_left_out(left, LOCK)))
+
+
+def check_current(lock: str, pipfile: str) -> None:
+    """Raises ProjectError when the lock does not have what `[packages]` of Pipfile asks for."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    locked = {_normal(name): entry for name, entry in table(_json(lock), "default").items()}
+    for name, wanted in table(toml(pipfile, PIPFILE), "packages").items():
+        entry = locked.get(_normal(name))
+        written = str(wanted.get("version", "*") if isinstance(wanted, dict) else wanted)
+        version = str(entry.get("version", "")).removeprefix("==") if isinstance(entry, dict) else ""
+        try:
+            fits = entry is not None and (
+                not version or written == "*" or SpecifierSet(written).contains(version, prereleases=True)
+            )
+        except InvalidSpecifier:
+            fits = entry is not None
+        if not fits:
+            raise ProjectError(
+                f"'{LOCK}' does not belong to '{PIPFILE}' any more: {name[:60]!a} differs",
+                hint="run 'pipenv lock'",
+            )
 
 
 def without_lock(text: str) -> Translated:
@@ -55,6 +72,20 @@ def without_lock(text: str) -> Translated:
     own = ("packages", "source", "requires", "scripts", "pipenv")
     left = [key for key, value in document.items() if key not in own and isinstance(value, dict) and value]
     return Translated((*options, *lines), notes=(*notes, *_left_out(left, PIPFILE)))
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(f"'{LOCK}' cannot be read: it is not JSON", hint="run 'pipenv lock'") from error
+    if not isinstance(document, dict):
+        raise ProjectError(f"'{LOCK}' cannot be read: it is not an object", hint="run 'pipenv lock'")
+    return document
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _lines(name: str, entry: object, file: str) -> list[str]:

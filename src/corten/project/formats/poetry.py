@@ -29,6 +29,7 @@ LOCK = "poetry.lock"
 PYPROJECT = "pyproject.toml"
 _EXTRA = regex(r"\bextra\b")
 _REQUIREMENT = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*\(?([^;@()]*)\)?\s*(?:;(.*))?")
+_DIRECT = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*(\S+)\s*(?:\s;(.*))?")
 
 
 def extras_of(pyproject: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def with_lock(
             for name, found in sorted(by_name.items())
             for item in found
             if item.get("category", "main") == "main"
-            and "main" in item.get("groups", ["main"])
+            and "main" in _listed(item.get("groups", ["main"]))
             and not item.get("optional")
         ]
         names = {normal(str(item.get("name"))) for item in own}
@@ -138,7 +139,7 @@ def _roots(
     found: list[Root] = []
     texts: list[object] = []
     if project.get("dependencies"):
-        texts += project["dependencies"]
+        texts += _listed(project["dependencies"])
         for name, items in table(project, "optional-dependencies").items():
             texts += items if normal(name) in chosen and isinstance(items, list) else []
     else:
@@ -172,6 +173,10 @@ def _roots(
 
 def _of_text(text: str) -> Root:
     """A requirement in PEP 508's form."""
+    if direct := _DIRECT.fullmatch(text):
+        inside = [item.strip() for item in (direct[2] or "")[1:-1].split(",") if item.strip()]
+        marker = marker_in((direct[4] or "").strip(), direct[1], PYPROJECT)
+        return Root(direct[1], inside, "", marker, address_in(direct[3], direct[1], PYPROJECT))
     match = _REQUIREMENT.fullmatch(text)
     if match is None:
         raise ProjectError(f"{text[:80]!r} in pyproject.toml is not understood", hint="name a version")
@@ -292,6 +297,10 @@ def _left_out(pyproject: Mapping[str, Any], groups: Sequence[str]) -> tuple[str,
     chosen = {normal(item) for item in groups}
     left = [f"'{name}'" for name in groups_of(pyproject) if normal(name) not in chosen]
     return (f"Poetry's groups that are not installed: {', '.join(left)}",) if left else ()
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def normal(name: str) -> str:
