@@ -48,6 +48,7 @@ NAMES = [
         ".gitignore",
     ),
     *("main.py", "predict.py", "app.py", "requirements.txt", "environment.yml"),
+    *("pylock.toml", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock", "setup.py", "setup.cfg"),
 ]
 
 

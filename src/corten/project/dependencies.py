@@ -70,7 +70,7 @@ def _unused(root: Path, used: Dependencies, below: Sequence[str]) -> tuple[str, 
         name
         for name in (*holding(names, nested), *below)
         if os.path.realpath(root / name) not in read
-        and not (name in ("setup.py", "setup.cfg") and "install_requires" not in (_text(root / name) or ""))
+        and not (name in ("setup.py", "setup.cfg") and "install_requires" not in _inside(root, name))
     )
 
 
