@@ -31,7 +31,7 @@ from corten.packages.requirements import (
 )
 from corten.packages.trust import Boundary, read_trust, within
 from corten.project.formats.lines import Translated
-from corten.project.formats.translate import FORMATS, translated
+from corten.project.formats.translate import FORMATS, LOCKS, translated
 from corten.project.model import Predictor, Project, Unlisted
 from corten.project.regular import open_regular
 from corten.project.repairs import Repair, Repairs, notes
@@ -54,6 +54,7 @@ _UV_KEYS = (
     "exclude-dependencies",
     "dependency-metadata",
 )
+_WRITTEN = ("dependencies", "optional-dependencies")
 _OWN_EXTRA = regex(r"\s*([A-Za-z0-9._-]+)\s*\[([^\]]*)\]")
 
 
@@ -80,7 +81,21 @@ def inputs(project: Project) -> dict[str, Any]:
     }
     if project.hub:
         document["hub"] = sorted(project.hub)
-    if dependencies.kind == "requirements":
+    locks = bool(dependencies.files) and all(path.name in LOCKS for path in dependencies.files)
+    if dependencies.kind == "requirements" and locks:
+        # To read thousands of hashes takes longer than a build with nothing to do.
+        for path in dependencies.files:
+            boundary_of(project).permitted(path, "the project")
+        document["files"] = [_file_hash(path) for path in dependencies.files]
+        pyproject = read_pyproject(project.root)
+        document["written"] = _bare(
+            {
+                "project": {key: _table(pyproject, "project").get(key) or [] for key in _WRITTEN},
+                "groups": _table(pyproject, "dependency-groups"),
+                "poetry": _table(_table(pyproject, "tool"), "poetry"),
+            }
+        )
+    elif dependencies.kind == "requirements":
         read = requirements_of(project)
         document["requirements"] = [_relative(item.text, project.root) for item in read.requirements]
         document["constraints"] = [_relative(item.text, project.root) for item in read.constraints]

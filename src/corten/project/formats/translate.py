@@ -73,13 +73,24 @@ FORMATS: dict[str, Translate] = {
 }
 """By the name of the file. A pyproject.toml stands for its `[tool.poetry]`."""
 
+LOCKS = frozenset(("poetry.lock", "pdm.lock", "Pipfile.lock"))
+"""Those that tools write."""
+_DONE: dict[tuple[str, str, str, tuple[str, ...], tuple[str, ...]], Translated] = {}
+
 
 def translated(
     file: str, text: str, pyproject: Mapping[str, Any], extras: Sequence[str] = (), groups: Sequence[str] = ()
 ) -> Translated | None:
     """The file as requirements; None where it is a requirements file itself. Raises ProjectError."""
     translate = FORMATS.get(file)
-    return None if translate is None else translate(text, pyproject, extras, groups)
+    if translate is None:
+        return None
+    # A large lock is read several times in one command.
+    key = (file, text, repr(pyproject), tuple(extras), tuple(groups))
+    if key not in _DONE:
+        _DONE.clear()
+        _DONE[key] = translate(text, pyproject, extras, groups)
+    return _DONE.get(key) or translate(text, pyproject, extras, groups)
 
 
 def has_poetry(pyproject: Mapping[str, Any]) -> bool:
