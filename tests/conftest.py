@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import tempfile
@@ -31,12 +32,16 @@ ALONE = (
 by one."""
 
 LONG = (
+    "e2e/test_examples.py::test_embeddings",
+    "e2e/test_examples.py::test_a_training_loop",
+    "e2e/test_faults_served.py",
+    "e2e/test_registry_round_trips.py::test_a_flat_docker_image",
+    "e2e/test_reproducible.py::test_another_folder_user_umask_locale_zone_seed_store_and_no_network",
     "e2e/test_anywhere.py::test_the_demo",
     "e2e/test_archive_round_trips.py",
     "e2e/test_kill.py",
     "e2e/test_killed_life.py",
     "e2e/test_life_edges.py::test_fifty_at_once_in_the_foreground",
-    "e2e/test_reproducible.py::test_another_folder_user_umask_locale_zone_seed_store_and_no_network[S]",
     "e2e/test_reproducible.py::test_arm64_is_built_here_and_runs_under_emulation[S]",
     "e2e/test_reproducible.py::test_the_command_that_shares_layers_shares_them[S]",
     "security/test_host_files.py::test_no_image_depends",
@@ -47,13 +52,19 @@ LONG = (
 """Tests that take longest: `make test-long` and `make test-all` run them, `make test` does not, continuous integration runs all."""
 
 
+LONG_KINDS = re.compile(
+    r"e2e/test_(?:life|life_edges|life_faults|sharing)\.py::.*\[none\b|e2e/test_sharing\.py::.*\[subuids\b"
+)
+"""The same of tests for each kind of user: `make test` runs them for root and for a user with subordinate IDs."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         name = f"{item.path.relative_to(here).as_posix()}::{item.name}"
         if name.startswith(ALONE):
             item.add_marker("alone")
-        if name.startswith(LONG):
+        if name.startswith(LONG) or LONG_KINDS.match(name):
             item.add_marker("long")
 
 

@@ -209,7 +209,8 @@ def test_weights(corten: Corten, project: Make, tmp_path: Path) -> None:
     with open(root / "weights/big.bin", "wb") as file:
         file.truncate(1 << 30)
         file.write(os.urandom(32))
-    (root / "small.onnx").write_bytes(os.urandom(100))
+    # What is smaller than 1 kB could be a pointer of Git LFS, and is looked at.
+    (root / "small.onnx").write_bytes(os.urandom(2000))
     time.sleep(0.1)
     # Through a small process: a child's peak counts what its parent was when it forked, and this one is large by now.
     measure = (

@@ -130,7 +130,7 @@ def test_what_an_image_calls_volumes_is_writable_and_dropped(rooted: Corten) -> 
     described = Descriptor(before.config.media_type, store.blobs.put(config), len(config))
     manifest = replace(before, config=described)
     store.images.set("with-volumes", Platform.host(), store.blobs.put(manifest.encode()))
-    script = "echo x > /var/lib/thing/x && touch /app/data/y && ls /app/data && ! touch /app/z 2>/dev/null"
+    script = "echo x > /var/lib/thing/x && touch /app/data/y && ls /app/data && ! touch /usr/z 2>/dev/null"
     done = rooted("run", "with-volumes", "--", "sh", "-c", script)
     assert done.stdout.split() == ["file", "y"]
     assert rooted("run", "with-volumes", "--", "ls", "/var/lib/thing").stdout == ""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from corten.runtime.options import RunOptions
     from corten.store.images import Image
 
-_ENTRY_LABEL = "dev.corten.entry"
 _SHOWN = 6
 _NETWORK_LABEL = "dev.corten.network"
 _REACHES = {
@@ -59,8 +58,6 @@ def of_project(options: RunOptions, path: Path, context: Context) -> RunOptions:
 
 def of_image(options: RunOptions, image: Image, context: Context) -> RunOptions:
     """`options` for an image by name: it gets what the caller says. That it wishes for a network is said once."""
-    if image.config.labels.get(_ENTRY_LABEL) == "command" or "CORTEN_COG=1" in image.config.env:
-        _tell_writable(f"{image.id} /app", image.name, options, context)
     wish = image.config.labels.get(_NETWORK_LABEL)
     if wish in _REACHES and options.network is None and not options.ports:
         text = (

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,7 @@ class Uv:
             environment = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "20", **environment}
         command = [program, *arguments, "--quiet"]
         done = self._finished(command, environment, work or self._directory, (text or "").encode())
+        _make_private(self._cache / ".lock")
         if done.late:
             raise CortenError(
                 f"uv did not finish within {_LONGEST // 60} minutes", hint="check the network and the index"
@@ -229,6 +231,16 @@ class Uv:
         except OSError as error:
             raise CortenError(f"uv cannot be started: {(error.strerror or str(error)).lower()}") from error
         return _without_sandbox(command, environment, working, data)
+
+
+def _make_private(path: Path) -> None:
+    """uv opens its lock file to everybody."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
 
 
 def _without_sandbox(
