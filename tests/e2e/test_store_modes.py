@@ -23,7 +23,7 @@ def open_to_others(home: Path) -> list[str]:
     """What others may write to in a store, but for the trees of images and what volumes and containers hold."""
     wrong = []
     for parent, directories, files in os.walk(home):
-        if Path(parent).name in ("fs", "upper", "data"):
+        if Path(parent).name in ("fs", "upper", "data") or Path(parent).parent.name == "merged":
             directories.clear()
             continue
         for name in (*directories, *files):
