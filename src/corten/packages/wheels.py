@@ -126,8 +126,15 @@ class WheelResolver:
     ) -> tuple[Wheel, ...]:
         """Raises UvFailed."""
         same: dict[str, Wheel] = {}
+        packages: list[dict[str, Any]] | None = None
         if not kept or wanted.hashed:
-            request = self._fitted(wanted, memory)
+            request = wanted.request
+            if wanted.gpu == PREFER_CPU:
+                # Nearly always nothing of CUDA comes along, and this answer is the last one.
+                packages = self.uv.packages(request, memory)
+            if packages is None or _may_bring_cuda(str(item.get("name")) for item in packages):
+                packages = None
+                request = self._fitted(wanted, memory)
         else:
             settled = None if memory.anew else self._from_memory(wanted, kept, again)
             if settled is None:
@@ -140,7 +147,8 @@ class WheelResolver:
                 return _sorted(same.values())
             if not wanted.scattered:
                 request = _alone(request, new)
-        packages = self.uv.packages(request, memory)
+        if packages is None:
+            packages = self.uv.packages(request, memory)
         found = [
             _chosen(item, request.target)
             for item in packages
@@ -257,9 +265,9 @@ class WheelResolver:
     def _rather_without_gpu(self, request: Request, memory: Memory) -> Request:
         """`request` without CUDA where that can be had; else as it is, which is said. Raises UvFailed."""
         before = self._pins(request, memory)
-        cuda, heavy = is_cuda(before), sorted(SIBLINGS.keys() & before.keys())
-        if not cuda and heavy in ([], ["xgboost"]):  # older ones of it bring nothing
+        if not _may_bring_cuda(before):
             return request
+        cuda, heavy = is_cuda(before), sorted(SIBLINGS.keys() & before.keys())
         fitted: Request | None = None
         after: dict[str, str] = {}
         reason = ""
@@ -415,6 +423,13 @@ class WheelResolver:
 @dataclass(frozen=True, slots=True)
 class _Named:
     file: str
+
+
+def _may_bring_cuda(names: Iterable[str]) -> bool:
+    """Whether packages for GPUs are among `names`, or such as have a sibling for CPUs."""
+    normal = {normal_name(name) for name in names}
+    # Older versions of xgboost bring nothing.
+    return bool(is_cuda(normal)) or bool(SIBLINGS.keys() & normal - {"xgboost"})
 
 
 def _alone(request: Request, pins: Mapping[str, str]) -> Request:
