@@ -493,7 +493,7 @@ def _bare(requirement: str) -> str:
 
 
 def fitting_compilers(previous: Lock, platforms: Sequence[PlatformLock]) -> dict[str, tuple[Deb, ...]]:
-    """The compilers of the last lock that `platforms` still need: for an architecture that is none of theirs, with exactly the
+    """The compilers of the last lock that `platforms` still need: for an architecture that no platform has, with exactly the
     suite and the Python of their bases. A build on such a machine would refuse any other Python, and no 'corten lock' there would
     help."""
     if previous.suites != tuple(

@@ -71,7 +71,7 @@ def _is_safe(url: str) -> bool:
 
 
 class Hub:
-    """The hub that `environment` names. `quick`: whoever asks can do without, so nothing is tried again."""
+    """The hub that `environment` names. `quick`: the answer is optional, so no request is tried again."""
 
     def __init__(self, environment: Mapping[str, str] | None = None, *, quick: bool = False) -> None:
         environment = os.environ if environment is None else environment

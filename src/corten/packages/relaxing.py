@@ -1,7 +1,7 @@
 """When pins contradict each other, or have no wheel for the image's Python: the nearest set of versions that can be had.
 
 Pins are loosened, as few as possible: first those that have no wheel for the target, then those that the resolver names. What uv
-finds with them loosened is proposed, never taken: whoever wrote the pins decides. The number of tries is bounded.
+finds with them loosened is proposed, never taken: the author of the pins decides. The number of tries is bounded.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Change:
 
 
 def pins_of(lines: Sequence[str]) -> dict[str, Pin]:
-    """The lines that pin a version, by name; a package that has several lines is none of them."""
+    """The lines that pin a version, by name; a package with several lines is left out."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 

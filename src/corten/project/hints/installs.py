@@ -237,7 +237,7 @@ def _is_housekeeping(words: Sequence[str]) -> bool:
 class Installed:
     """What one RUN asks for. `requirements` are PEP 508 lines, `files` requirements files as the line spells them, `indexes`
     addresses, `downloads` (address, target or ""), `python` a minor version of conda's, `local` whether the project itself is
-    installed, `rest` steps that are none of these."""
+    installed, `rest` all other steps."""
 
     system: tuple[str, ...] = ()
     alpine: tuple[str, ...] = ()
