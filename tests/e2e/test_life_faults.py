@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -238,6 +239,32 @@ def test_kill_ends_what_is_always_restarted(own: Corten) -> None:
 
     until(came_back)
     own("rm", "--force", "again")
+
+
+def test_kill_returns_when_all_of_the_container_has_ended(own: Corten) -> None:
+    """A program that was killed must not accept a connection of somebody who comes after `corten kill`."""
+    own("run", "-d", "--name", "slow", "runner", "--", "sleep", "100")
+    monitor = inside(own.home / "containers" / "slow")
+    assert monitor is not None
+    os.kill(monitor, signal.SIGSTOP)
+    killing = subprocess.Popen(own.command("kill", "slow"), env=own.variables(), stdout=subprocess.PIPE)
+    try:
+        until(lambda: first_process(monitor) is None or state(first_process(monitor)) == "Z")
+        with pytest.raises(subprocess.TimeoutExpired):
+            killing.wait(0.5)
+    finally:
+        os.kill(monitor, signal.SIGCONT)
+    assert killing.communicate()[0] == b"slow\n"
+    assert state(monitor) in ("", "Z")
+    own("rm", "slow")
+
+
+def state(pid: int | None) -> str:
+    """The state of a process by /proc; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def test_an_unknown_name_keeps_no_other_container_from_ending(own: Corten) -> None:

@@ -7,6 +7,7 @@ is asked for here can be asked for again.
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import time
 from functools import partial
@@ -26,7 +27,16 @@ from corten.runtime.inventory import (
     look,
     remove_dead,
 )
-from corten.runtime.processes import first_process, handles, inside, parent, send, wait_for_end
+from corten.runtime.processes import (
+    first_process,
+    handle,
+    handles,
+    has_ended,
+    inside,
+    parent,
+    send,
+    wait_for_end,
+)
 from corten.runtime.records import Record
 from corten.store.store import Store
 
@@ -66,7 +76,8 @@ def mark_stopped(directory: Path, record: Record) -> None:
 
 
 def kill(store: Store, name: str, number: int) -> None:
-    """Send a signal to a container's first process. Raises RuntimeFailure where it does not run."""
+    """Send a signal to a container's first process. As docker has it, SIGKILL returns when all of the container has ended: until
+    then it could still accept a connection, and lose it. Raises RuntimeFailure where it does not run, or does not end."""
     directory = find(store, name)
     record = records.read(directory)
 
@@ -80,7 +91,20 @@ def kill(store: Store, name: str, number: int) -> None:
     )
     if marked:
         (directory / STOPPED).touch(0o600)
-    if not send(target, number):
+    # What the kernel ends last: the process that all others in the container's process namespace end with.
+    last = handle(partial(inside, directory)) if number == signal.SIGKILL else None
+    try:
+        sent = send(target, number)
+        ended = not sent or last is None or has_ended(last, time.monotonic() + _GRACE)
+    finally:
+        if last is not None:
+            os.close(last)
+    if not ended:
+        raise RuntimeFailure(
+            f"'{name}' got SIGKILL and has not ended after {_GRACE:g} s",
+            hint="a process that waits for a disk or a network file system ends when that answers",
+        )
+    if not sent:
         if marked and record is not None and not is_locked(directory / SUPERVISOR_LOCK):
             (directory / STOPPED).unlink(missing_ok=True)
         raise RuntimeFailure(f"'{name}' is not running", hint="'corten ps --all' tells how it ended")

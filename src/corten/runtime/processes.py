@@ -112,18 +112,23 @@ def send(find: Callable[[], int | None], number: int) -> bool:
 def wait_for_end(find: Callable[[], int | None], deadline: float | None) -> bool:
     """Wait until the process that `find` names, which need not be a child, has ended; False when `deadline` (monotonic)
     passes first."""
-    import select
-
     descriptor = handle(find)
     if descriptor is None:
         return True
     try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        return bool(poll.poll(left))
+        return has_ended(descriptor, deadline)
     finally:
         os.close(descriptor)
+
+
+def has_ended(descriptor: int, deadline: float | None) -> bool:
+    """`wait_for_end` for a process that `handle` gave a descriptor of."""
+    import select
+
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+    return bool(poll.poll(left))
 
 
 def handle(find: Callable[[], int | None]) -> int | None:
