@@ -11,6 +11,7 @@ from uv import find_uv_bin
 from corten.errors import CortenError, LockOutdated
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock
+from corten.project.dependencies import package_names
 from corten.project.load import load
 from support.lock_world import World, said
 from support.wheels import make_wheel
@@ -43,6 +44,23 @@ def test_a_poetry_lock_decides_versions_and_hashes(world: World) -> None:
     assert inputs_digest(load(world.folder)) != before
     with pytest.raises(CortenError, match="has a hash that the requirements allow"):
         world.lock()
+
+
+@pytest.mark.parametrize("name", ["poetry.lock", "pdm.lock"])
+def test_a_lock_of_another_tool_is_parsed_only_where_a_new_lock_needs_it(world: World, name: str) -> None:
+    world.write(
+        "pyproject.toml", '[project]\nname = "x"\nversion = "1"\ndependencies = ["gamma[fast]"]\n' + COMMAND
+    )
+    world.write(name, poetry_package(world, "gamma", "1.0") + "[metadata]\nfiles = no TOML\n")
+    project = load(world.folder)
+    inputs_digest(project)
+    pyproject = {"project": {"dependencies": ["gamma[fast]"]}}
+    assert package_names(project.dependencies, pyproject, world.folder) == {"gamma", "gamma[fast]"}
+    assert world.fails(CortenError).message == f"'{name}' cannot be read: it is not TOML"
+    for broken in ("<<<<<<< HEAD\n[metadata]\n", '[[package]]\nname = "gamma"\nversion ='):
+        world.write(name, broken)
+        with pytest.raises(CortenError, match="it is not TOML"):
+            load(world.folder)
 
 
 def test_a_poetry_lock_without_a_wheel_for_the_python_is_said(world: World) -> None:

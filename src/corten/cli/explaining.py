@@ -92,6 +92,12 @@ def _what_runs(project: Project, path: Path) -> list[Finding]:
 def _packages(project: Project) -> list[Finding]:
     others = project.notes[1:] if project.source else project.notes
     found = [Finding("dependencies", "ok", note) for note in others if note not in project.taken]
+    from corten.lock.inputs import repair_notes
+
+    try:
+        found += [Finding("dependencies", "ok", note) for note in repair_notes(project)]
+    except CortenError as error:
+        found.append(Finding("dependencies", "missing", error.message, error.hint))
     found += [Finding("taken over", "ok", line) for line in project.taken if line not in project.notes[:1]]
     reasons: dict[str, list[str]] = {}
     for item in project.implied:

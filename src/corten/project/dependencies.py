@@ -11,7 +11,7 @@ from typing import Any, Literal
 from corten.errors import ProjectError
 from corten.lazy import regex
 from corten.project.dependency_files import choose, holding, in_folders
-from corten.project.formats.translate import FORMATS, has_poetry, translated
+from corten.project.formats.translate import FORMATS, has_poetry, names_in, translated
 from corten.project.hints.names import CONDA
 from corten.project.kinds import TABLE
 from corten.project.model import Dependencies
@@ -165,7 +165,8 @@ def _translated(
     file = root / name
     if _is_inside(file, root):  # one outside waits for a confirmation before it is read
         text = _text(file) or ""
-        translated(name, text, pyproject, extras, groups)  # a broken file is said at once
+        if names_in(name, text, pyproject, extras, groups) is None:
+            translated(name, text, pyproject, extras, groups)  # a broken file is said at once
         if name == "Pipfile.lock" and (root / "Pipfile").is_file():
             from corten.project.formats import pipenv
 
@@ -285,6 +286,10 @@ def package_names(
             text = _text(path) or ""
             made = None
             if path.name in FORMATS and path in dependencies.files:
+                names = names_in(path.name, text, pyproject, dependencies.extras, dependencies.groups)
+                if names is not None:
+                    found.update(item for one in names for item in _names(one))
+                    continue
                 made = translated(path.name, text, pyproject, dependencies.extras, dependencies.groups)
             if made is not None:
                 for one in (*made.lines, *made.constraints):

@@ -42,24 +42,29 @@ def with_lock(text: str) -> Translated:
 
 def check_current(lock: str, pipfile: str) -> None:
     """Raises ProjectError when the lock does not have what `[packages]` of Pipfile asks for."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
     locked = {_normal(name): entry for name, entry in table(_json(lock), "default").items()}
     for name, wanted in table(toml(pipfile, PIPFILE), "packages").items():
         entry = locked.get(_normal(name))
         written = str(wanted.get("version", "*") if isinstance(wanted, dict) else wanted)
         version = str(entry.get("version", "")).removeprefix("==") if isinstance(entry, dict) else ""
-        try:
-            fits = entry is not None and (
-                not version or written == "*" or SpecifierSet(written).contains(version, prereleases=True)
-            )
-        except InvalidSpecifier:
-            fits = entry is not None
+        fits = entry is not None and (
+            not version or written in ("*", f"=={version}") or _allows(written, version)
+        )
         if not fits:
             raise ProjectError(
                 f"'{LOCK}' does not belong to '{PIPFILE}' any more: {name[:60]!a} differs",
                 hint="run 'pipenv lock'",
             )
+
+
+def _allows(specifier: str, version: str) -> bool:
+    """Whether `version` is allowed; a specifier that is not understood allows every one."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return True
 
 
 def without_lock(text: str) -> Translated:

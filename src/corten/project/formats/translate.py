@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from corten.lazy import regex
 from corten.project.formats.lines import Translated, table
 from corten.project.hints.names import CONDA
 from corten.project.setup_files import of_config, of_source
 
+_WHOLE = regex(r"^\[metadata\]", re.MULTILINE)
+_CONFLICT = regex(r"^(?:<{7}|={7}|>{7})", re.MULTILINE)
 Translate = Callable[[str, Mapping[str, Any], Sequence[str], Sequence[str]], Translated]
 
 
@@ -91,6 +95,20 @@ def translated(
         _DONE.clear()
         _DONE[key] = translate(text, pyproject, extras, groups)
     return _DONE.get(key) or translate(text, pyproject, extras, groups)
+
+
+def names_in(
+    file: str, text: str, pyproject: Mapping[str, Any], extras: Sequence[str], groups: Sequence[str]
+) -> list[str] | None:
+    """Requirements with the names of the packages in a large lock, whose hashes are not read: every build asks for the names, and only
+    a new lock needs the rest. None for other files, and for a lock that is cut off or has conflicts of a merge. Raises ProjectError for a
+    requirement of pyproject.toml."""
+    if file not in ("poetry.lock", "pdm.lock") or _CONFLICT.search(text) or not _WHOLE.search(text):
+        return None
+    from corten.project.formats import poetry
+
+    roots = [root.requirement() for root in poetry.required(pyproject, extras, groups)]
+    return [*roots, *re.findall(r'^name = "([^"\n]+)"', text, re.MULTILINE)]
 
 
 def has_poetry(pyproject: Mapping[str, Any]) -> bool:
