@@ -100,7 +100,7 @@ def test_signals(command: Commander) -> None:
 
 
 WAITER = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {15})\nprint('ready', flush=True)\nexit(signal.sigwait({15}) + 5)"
-SAVER = "import signal, sys\nsignal.signal(15, lambda *_: sys.exit(20))\nprint('ready', flush=True)\nsignal.pause()"
+SAVER = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(20))\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)"
 
 
 @pytest.mark.parametrize(

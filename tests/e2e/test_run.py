@@ -175,7 +175,8 @@ def test_signals_reach_the_program(corten: Corten, image: str, number: signal.Si
     code = (
         "import signal, sys, time\n"
         f"signal.signal({int(number)}, lambda *a: sys.exit(40))\n"
-        "print('ready', flush=True)\ntime.sleep(30)"
+        # A handler waits for the next call of Python where the signal comes just before a long one.
+        "print('ready', flush=True)\nwhile True: time.sleep(0.05)"
     )
     process = subprocess.Popen(
         corten.command("run", image, "--", "python", "-c", code),
@@ -185,7 +186,7 @@ def test_signals_reach_the_program(corten: Corten, image: str, number: signal.Si
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(number)
-    assert process.wait(10) == 40
+    assert process.wait(60) == 40
 
 
 def test_a_terminal(corten: Corten, image: str) -> None:
