@@ -141,6 +141,10 @@ def test_what_django_imports_by_name_counts() -> None:
     assert [need.requirement for need in found] == [
         *("django-crispy-forms", "djangorestframework", "pandas", "whitenoise"),
     ]
+    (one,) = imports.unlisted(
+        files, {"django", "djangorestframework", "pandas", "whitenoise"}, ("site/wsgi.py",)
+    )  # no import statement names it
+    assert one.requirement == "django-crispy-forms"
 
 
 def test_unlisted_names_what_nobody_listed() -> None:

@@ -35,6 +35,7 @@ _SKIPPED_FILES = regex(r"(?:setup|conftest|noxfile|fabfile|tasks|locustfile|test
 _WORDS = regex(r"\bimport[ \t]+([^\n#;]+)|\bfrom[\s\\]+([A-Za-z_][\w.]*)[\s\\]+import\b[ \t]*\(?([^\n#;)]*)")
 _LINE = regex(r"([ \t]*)(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([^#;]*)|import[ \t]+([\w., \t]+))")
 _DOTTED = regex(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_BY_NAME = regex(r"[\"']([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[\"']")
 _MAGIC = regex(r"^\s*[%!?]")
 _INSTALLED = regex(r"^\s*[!%]\s*(?:python3? -m )?(?:uv )?pip3? install\s+(.*)$")
 _GUARDS = frozenset(("ImportError", "ModuleNotFoundError", "Exception", "BaseException"))
@@ -279,7 +280,10 @@ class _Project:
     def words(self) -> Iterator[str]:
         """Every name that may be imported, by a look at the text alone: too many rather than too few."""
         for path in self.python():
-            for match in _WORDS.finditer(self.text(path)):
+            text = self.text(path)
+            if "INSTALLED_APPS" in text or "MIDDLEWARE" in text:  # Django imports these by name
+                yield from _BY_NAME.findall(text)
+            for match in _WORDS.finditer(text):
                 if match[1]:
                     for part in match[1].split(","):
                         yield part.strip().split(" ")[0].strip()
