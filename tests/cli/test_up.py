@@ -137,12 +137,12 @@ class Up:
             self.said.append(line.rstrip("\n"))
 
     def wait(self) -> int:
-        code = self.process.wait(20)
-        self._listening.join(5)
+        code = self.process.wait(60)
+        self._listening.join(60)
         return code
 
     def has_said(self, text: str) -> bool:
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if any(text in line for line in self.said):
                 return True
@@ -152,7 +152,7 @@ class Up:
 
 def post(url: str, value: object) -> object:
     request = urllib.request.Request(url + "/predict", json.dumps(value).encode())
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 
@@ -288,7 +288,7 @@ def test_a_command_is_served_when_its_port_answers(project):
     )
     running = Up(project, "-e", "PORT=9001")
     assert running.has_said(f"curl {running.url}/")
-    with urllib.request.urlopen(running.url, timeout=5) as answer:
+    with urllib.request.urlopen(running.url, timeout=60) as answer:
         assert answer.status == 200
     running.process.send_signal(signal.SIGINT)
     running.process.send_signal(signal.SIGINT)

@@ -234,7 +234,7 @@ def test_a_terminal_is_given_back_after_a_kill(command: Commander) -> None:
 
 def read_until(master: int, wanted: bytes) -> bytes:
     seen = b""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while wanted not in seen and time.monotonic() < end:
         if select.select([master], [], [], 0.1)[0]:
             with contextlib.suppress(OSError):

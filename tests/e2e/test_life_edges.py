@@ -173,7 +173,7 @@ def test_a_terminal_is_given_back_when_the_command_is_killed(command: Commander)
         )
     wanted = termios.ECHO | termios.ICANON
     before = termios.tcgetattr(master)[3] & wanted
-    seen, end = b"", time.monotonic() + 20
+    seen, end = b"", time.monotonic() + 60
     while b"/dev/pts/" not in seen and time.monotonic() < end:
         if select.select([master], [], [], 0.1)[0]:
             seen += os.read(master, 4096)

@@ -193,7 +193,7 @@ def with_words(*words: str) -> list[str]:
 
 def gone(*words: str) -> bool:
     """Whether those processes end."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while with_words(*words):
         if time.monotonic() > deadline:
             return False
@@ -411,7 +411,7 @@ def test_a_project_asks_for_a_private_network(corten: Corten, project: Callable[
     started = corten("up", root, "--detach", "--port", "0")
     name = json.loads(corten("ps", "--json").stdout)[0]["name"]
     try:
-        with urllib.request.urlopen(started.stdout.strip(), timeout=10) as fetched:
+        with urllib.request.urlopen(started.stdout.strip(), timeout=60) as fetched:
             assert b"eth0" in fetched.read()
     finally:
         corten("stop", name)

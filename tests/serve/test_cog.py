@@ -335,7 +335,7 @@ def test_a_prediction_has_the_id_of_its_path_and_no_other(mixed):
 
 
 def _until(serving, identity: str, status: str) -> dict[str, object]:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         found = serving.request("GET", f"/predictions/{identity}").json
         if found.get("status") == status:
@@ -434,7 +434,7 @@ def test_a_webhook_is_told_where_the_operator_allows_its_host(start, hook):
         "webhook": f"http://127.0.0.1:{port}/w",
     }
     assert serving.request("POST", "/predictions", body, {"prefer": "respond-async"}).status == 202
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(told) < 2 and time.monotonic() < end:
         time.sleep(0.02)
     assert [(each["id"], each["status"]) for each in told] == [("w1", "starting"), ("w1", "succeeded")]
@@ -466,7 +466,7 @@ def test_health_before_the_predictor_is_ready_and_after(start, tmp_path):
             return a
     """
     serving = start(code, "predict.py:P", ready=False, CORTEN_COG="1")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     found = {}
     while not found and time.monotonic() < end:
         try:

@@ -66,7 +66,7 @@ def code(kind: str) -> str:
     return re.sub(r"( +)FAULT", lambda found: found[1] + FAULT.format(found[1]), BODIES[kind])
 
 
-def wait_for(condition, seconds: float = 15.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -47,7 +47,7 @@ def memory(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def wait_for(condition, seconds: float = 10.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -199,7 +199,7 @@ def test_who_drips_heads_and_bodies_is_cut_off_and_stops_nobody(start):
             client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
             client.sendall(heads[number % 4])
             open_ones.append((client, drops[number % 4]))
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while open_ones and time.monotonic() < end:
             for each in list(open_ones):
                 try:

@@ -60,7 +60,7 @@ def test_a_worker_is_replaced_while_clients_hold_every_connection(start):
         time.sleep(0.2)
         for pid in server.children():
             os.kill(pid, signal.SIGKILL)
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while "it is started again" not in server.log():
             assert time.monotonic() < end, server.log()
             time.sleep(0.02)
@@ -68,7 +68,7 @@ def test_a_worker_is_replaced_while_clients_hold_every_connection(start):
         for client in clients:
             with suppress(OSError):
                 client.close()
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while (answer := server.predict({})).status != 200:
         assert time.monotonic() < end, server.log()
         time.sleep(0.05)

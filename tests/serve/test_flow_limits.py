@@ -84,7 +84,7 @@ def test_ten_thousand_idle_connections_cost_little_and_stop_nobody(start):
 def test_a_connection_that_says_nothing_or_half_a_header_is_closed(start):
     server = start(ECHO, CORTEN_IDLE_SECONDS="0.5")
     for words in (b"", b"POST /predict HTTP/1.1\r\nHost: localhost\r\nx-slow: "):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
             client.sendall(words)
             assert b"200" not in client.recv(1000)
     assert server.predict({"value": 3}).json == 3

@@ -36,7 +36,7 @@ def test_a_coroutine_that_is_slow_to_clean_up_costs_its_neighbours_nothing(start
     again = server.predict({"seconds": 0})
     assert again.status == 200
     assert again.json != worker
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while worker in server.children():
         assert time.monotonic() < end, server.log()
         time.sleep(0.02)
@@ -81,7 +81,7 @@ FULL = """
 
 def replaced(server) -> list:
     (before, _) = server.predict({"sick": True}).json
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while (answer := server.predict({}).json)[0] == before:
         assert time.monotonic() < end, server.log()
         time.sleep(0.02)

@@ -35,7 +35,7 @@ def open_stream(server, **arguments) -> http.client.HTTPResponse:
     return response
 
 
-def wait_for(condition, seconds: float = 10.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -38,7 +38,7 @@ def objects(path: Path) -> list[dict[str, Any]]:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)

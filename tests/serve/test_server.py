@@ -211,7 +211,7 @@ def test_a_predictor_that_cannot_be_started_again_is_told_to_those_who_wait(star
     )
     (tmp_path / "broken").touch()
     assert "exited with code 7" in server.predict({"die": True}).json["error"]
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while (answer := server.predict({})).status == 200 and time.monotonic() < end:
         time.sleep(0.05)
     assert answer.status == 503
@@ -252,7 +252,7 @@ def test_a_killed_server_leaves_no_worker_behind(start):
     (worker,) = server.children()
     server.signal(signal.SIGKILL)
     server.wait()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
         time.sleep(0.02)
         with suppress(ChildProcessError):
@@ -274,12 +274,12 @@ def test_bodies_over_the_limit_are_refused_and_those_at_it_are_not(start):
     # A client that writes everything before it reads gets the answer too.
     assert server.predict(b" " * 30_000_000).status == 413
 
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("POST", "/predict", iter([b" " * 100_000] * 12), encode_chunked=True)
     assert connection.getresponse().status == 413
     connection.close()
 
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("POST", "/predict", iter([b'{"text":', b' "abc"}']), encode_chunked=True)
     assert connection.getresponse().read() == b"3"
     connection.close()
@@ -289,7 +289,7 @@ def test_bodies_over_the_limit_are_refused_and_those_at_it_are_not(start):
 def test_a_huge_body_is_refused_at_once_and_costs_no_memory(start):
     server = start(SLOW)
     before = _memory(server.pid)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
         client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000000\r\n\r\n")
         assert client.recv(12) == b"HTTP/1.1 413"
     assert _memory(server.pid) - before < 20 << 20
@@ -463,7 +463,7 @@ def test_a_client_that_never_finishes_its_header_or_body_stops_nobody(start):
 def test_a_body_that_takes_too_long_is_given_up(start):
     server = start(SLOW, CORTEN_BODY_SECONDS="0.3")
     for header in (b"content-length: 9", b"content-length: 900000", b"transfer-encoding: chunked"):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
             client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + header + b"\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 408"
     assert server.predict({"value": 3}).json == 3

@@ -75,7 +75,7 @@ def test_a_start_that_fails_is_told(start, double):
     code = "class P:\n def setup(self): raise RuntimeError('no weights')\n def predict(self) -> int: ..."
     server = start(code, "predict:P", inherit=False, ready=False, AWS_LAMBDA_RUNTIME_API=double.address)
     assert server.wait() == 1
-    kind, document = double.failures.get(timeout=5)
+    kind, document = double.failures.get(timeout=60)
     assert kind == "Corten.StartFailed"
     assert "RuntimeError: no weights" in document["errorMessage"]
 

@@ -389,7 +389,7 @@ def test_who_waited_for_a_lock_that_was_removed_holds_the_new_one(tmp_path: Path
     def wait() -> None:
         with locked(lock):
             holds.set()
-            done.wait(10)
+            done.wait(60)
 
     done = threading.Event()
     waiting = threading.Thread(target=wait)
@@ -397,7 +397,7 @@ def test_who_waited_for_a_lock_that_was_removed_holds_the_new_one(tmp_path: Path
         waiting.start()
         time.sleep(0.1)  # it waits by now, or will see the new file anyway
         lock.unlink()
-    assert holds.wait(10)
+    assert holds.wait(60)
     with pytest.raises(Busy), locked(lock, blocking=False):
         pass
     done.set()

@@ -61,16 +61,16 @@ def test_a_flood_of_words_is_heard_twice_a_second(said: tuple[Instance, int]) ->
     instance.listen()
     assert instance.ready
     heard = 0
-    end = time.monotonic() + 1.2
-    while time.monotonic() < end:
+    begun = time.monotonic()
+    while time.monotonic() < begun + 1.2:
         os.write(pipe, b"BUSY=1\n")
         time.sleep(0.001)
         if instance.speaks:
             instance.listen()
             heard += 1
-    assert 1 <= heard <= 2
+    assert 1 <= heard <= (time.monotonic() - begun) / 0.5
     before = instance.busy
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while instance.busy == before and time.monotonic() < end:
         if instance.speaks:
             instance.listen()

@@ -214,7 +214,7 @@ def chromium(folder: Path, **preferences: Any) -> Iterator[Browser]:
 
 
 def _port(driver: subprocess.Popen[bytes], log: Path) -> int:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end and driver.poll() is None:
         found = re.search(r"started successfully on port (\d+)", log.read_text())
         if found:

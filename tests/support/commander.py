@@ -52,7 +52,7 @@ class Commander:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
             cwd=self.folder,
             env=self.environment or None,
             **{"stdin": subprocess.DEVNULL, **options},
@@ -168,7 +168,7 @@ def _entries(folder: Path) -> list[str]:
 
 
 def until(
-    done: Callable[[], bool], what: Callable[[], str] = lambda: "it never came", seconds: float = 20
+    done: Callable[[], bool], what: Callable[[], str] = lambda: "it never came", seconds: float = 60
 ) -> None:
     """Wait for something that is on its way."""
     end = time.monotonic() + seconds

@@ -69,7 +69,7 @@ class Http2:
         self._flush()
         return number
 
-    def whole(self, number: int, seconds: float = 20.0) -> Reply:
+    def whole(self, number: int, seconds: float = 60.0) -> Reply:
         """The answer on a stream, once it has ended one way or the other."""
         reply = self.replies[number]
         end = time.monotonic() + seconds

@@ -42,7 +42,7 @@ class LambdaDouble:
 
     def answer(self) -> Given:
         """The next answer. Raises queue.Empty."""
-        return self.answers.get(timeout=15)
+        return self.answers.get(timeout=60)
 
     def ask(self, identity: str, event: Any, seconds: float = 30.0) -> Given:
         self.event(identity, event, seconds)

@@ -166,7 +166,7 @@ def _answers(process: subprocess.Popen[bytes], address: str) -> bool:
     """Wait until something speaks HTTP there (to a registry with TLS plain HTTP is answered by 400) and `process` lives."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
-        connection = HTTPConnection(address, timeout=5)
+        connection = HTTPConnection(address, timeout=60)
         try:
             connection.request("GET", "/v2/")
             connection.getresponse().read()

@@ -50,7 +50,7 @@ class Serving:
         path: str,
         body: Any = None,
         headers: dict[str, str] | None = None,
-        timeout: float = 20,
+        timeout: float = 60,
     ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
@@ -64,7 +64,7 @@ class Serving:
     def predict(self, body: Any = None, **options: Any) -> Answer:
         return self.request("POST", "/predict", body, **options)
 
-    def wait_ready(self, seconds: float = 15) -> None:
+    def wait_ready(self, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.poll() is not None:
@@ -93,7 +93,7 @@ class Serving:
                 self.code = os.waitstatus_to_exitcode(status)
         return self.code
 
-    def wait(self, seconds: float = 15) -> int:
+    def wait(self, seconds: float = 60) -> int:
         end = time.monotonic() + seconds
         while self.poll() is None:
             assert time.monotonic() < end, f"the server did not end: {self.log()}"

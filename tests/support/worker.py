@@ -23,7 +23,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 CODE = (
     "import sys; sys.path.append(sys.argv.pop()); from corten_serve.worker.main import main; sys.exit(main())"
 )
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Worker:
