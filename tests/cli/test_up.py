@@ -21,7 +21,7 @@ from corten.cli import up
 from corten.cli.context import Context
 from corten.cli.serving_options import inner_port
 from corten.cli.terminal import Terminal
-from corten.errors import UsageError
+from corten.errors import RuntimeFailure, UsageError
 from corten.oci.config import ImageConfig
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
@@ -101,7 +101,11 @@ def drive(path: str, arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     up.add_arguments(parser)
     terminal = Terminal(sys.stdout, sys.stderr, live=False, colour=False)
-    return up.run(parser.parse_args([path, *arguments]), Here(terminal), starter(Path(path)))
+    try:
+        return up.run(parser.parse_args([path, *arguments]), Here(terminal), starter(Path(path)))
+    except RuntimeFailure as error:
+        terminal.error(error.message, error.hint)
+        return 1
 
 
 @pytest.fixture
@@ -212,6 +216,13 @@ def test_a_predictor_that_fails_is_told_at_once_with_its_traceback(project):
     assert 'predict.py", line 2, in <module>' in text
     assert "cannot be imported: RuntimeError: no weights" in text
     assert "ended before it was ready, with exit code 1" in text
+
+
+def test_the_cause_of_a_failed_start_is_the_hint(project):
+    (project / "predict.py").write_text("import cv2\n")
+    running = Up(project)
+    assert running.wait() == 1
+    assert running.said[-1].startswith("hint: no installed package has the module 'cv2': add opencv-python")
 
 
 def test_one_that_is_killed_is_started_again_and_who_comes_meanwhile_waits(project):

@@ -37,6 +37,18 @@ def plain(plain_runner: Plain) -> Plain:
     return plain_runner
 
 
+def test_the_cause_of_a_failure_is_the_last_line(corten: Corten, image: str) -> None:
+    done = corten("run", image, "python", "-c", "print('out'); import cv2", code=1)
+    assert done.stdout == "out\n"
+    *_, error, hint = done.stderr.splitlines()
+    assert error == "ModuleNotFoundError: No module named 'cv2'"
+    assert hint.startswith("hint: no installed package has the module 'cv2': add opencv-python")
+    assert (
+        corten("run", image, "python", "-c", "raise SystemExit('my own words')", code=1).stderr
+        == "my own words\n"
+    )
+
+
 def test_root_is_isolated(corten: Corten, image: str) -> None:
     out = corten("run", image, "--", "python", "-c", STATUS).stdout.split(" ", 1)
     assert out[0] == "65532"

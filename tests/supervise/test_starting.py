@@ -56,6 +56,18 @@ def test_what_the_supervisor_killed_itself_is_no_killed_monitor(tmp_path: Path) 
         assert bury(store, "iris", kept=True, killed=killed) == (False, reason)
 
 
+def test_the_end_of_a_container_in_the_foreground_is_nobodys_killed_monitor(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    directory = store.containers_directory / "iris"
+    directory.mkdir(parents=True)
+    record = records.new(
+        name="iris", image="iris", id="", layers=(), created=0.0, started=0.0, kind="foreground", uid=0
+    )
+    records.write(directory, record, RunOptions())
+    (directory / "inside").write_text("1 1")
+    assert bury(store, "iris", kept=False) == (False, None)
+
+
 def test_what_cannot_be_removed_ends_no_supervisor(tmp_path: Path) -> None:
     store = Store(tmp_path)
     directory = store.containers_directory / "iris"

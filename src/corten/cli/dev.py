@@ -25,7 +25,7 @@ from corten.cli.serving_options import (
     inner_port,
     kind_of,
 )
-from corten.errors import CortenError, UsageError
+from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.values import dataclass
 
 if TYPE_CHECKING:
@@ -218,6 +218,9 @@ class _Server:
                 serving.wait_until_ready(served, address, "/readyz", self._asked)
             else:
                 serving.wait_until_told(served, heard, self._context.terminal.say, self._asked)
+        except RuntimeFailure as error:
+            self._end(fresh)
+            raise output.explain(error) from None
         except BaseException:
             self._end(fresh)
             raise

@@ -23,12 +23,14 @@ from corten.cli.docker_options import add_docker_arguments, log_of, network_of, 
 from corten.cli.finding import add_accepted
 from corten.cli.living import add_life_arguments, life_of
 from corten.cli.serving_options import variables_of_files
+from corten.cli.terminal import HINT
 from corten.errors import RuntimeFailure, UsageError
 from corten.events import Note, Observer
 from corten.oci.platform import Platform
 from corten.values import replace
 
 if TYPE_CHECKING:
+    from corten.runtime.made import Life
     from corten.runtime.network.ports import Port
     from corten.runtime.options import RunOptions
     from corten.store.images import Image
@@ -115,7 +117,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         if arguments.detach:
             context.terminal.print(container.detach(image, options, context.store, context.observe, life))
             return 0
-        return container.run(image, options, context.store, context.observe, life)
+        return _in_foreground(image, options, life, context, folder is not None)
     except launch.NotFound as error:
         context.terminal.error(error.message, error.hint)
         return 127
@@ -125,6 +127,31 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     except RuntimeFailure as error:
         context.terminal.error(error.message, error.hint)
         return 125
+
+
+def _in_foreground(image: Image, options: RunOptions, life: Life, context: Context, project: bool) -> int:
+    """Run it, and say why it failed where the last lines that it printed tell. Other images than Corten's own have other causes.
+    Raises RuntimeFailure."""
+    from corten.oci.media import OURS
+    from corten.runtime import container
+
+    if not project and not any(label.startswith(OURS) for label in image.config.labels):
+        return container.run(image, options, context.store, context.observe, life)
+    from corten.runtime.last_lines import LastLines
+
+    last = LastLines()
+    try:
+        code = container.run(image, options, context.store, context.observe, life, last)
+    finally:
+        lines = last.finish()
+    if code in (0, 130, 137, 143):
+        return code
+    from corten.supervise.causes import cause
+
+    found = cause(lines)
+    if found is not None:
+        context.terminal.say(found, HINT)
+    return code
 
 
 def reachable(options: RunOptions, observe: Observer) -> RunOptions:

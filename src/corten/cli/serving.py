@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,6 +23,8 @@ GRACE = 10.0
 _PATIENCE = 5.0
 """Seconds of silence on an open connection after which a command's port counts as answered."""
 _TAIL = 64 << 10
+_LAST = 50
+"""So many of the last lines are kept, for the cause of a failure."""
 
 
 def wait_until_ready(
@@ -107,7 +110,8 @@ class Output:
     """A pipe that a container writes to. Its lines go to `write`, one call for each, in order, from a thread."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
+        self._to = write
+        self._last: deque[str] = deque(maxlen=_LAST)
         self._reading, self.descriptor = os.pipe()
         self._thread = threading.Thread(target=self._pump, name="output", daemon=True)
         self._thread.start()
@@ -118,6 +122,17 @@ class Output:
             os.close(self.descriptor)
             self.descriptor = -1
         self._thread.join(1.0)
+
+    def explain(self, error: RuntimeFailure) -> RuntimeFailure:
+        """`error` with a hint that names the cause, as far as the last lines tell it. Call it after `finish`."""
+        from corten.supervise.causes import cause
+
+        error.hint = cause(tuple(self._last)) or error.hint
+        return error
+
+    def _write(self, line: str) -> None:
+        self._last.append(line)
+        self._to(line)
 
     def _pump(self) -> None:
         rest = b""

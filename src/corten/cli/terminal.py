@@ -36,7 +36,7 @@ DONE: dict[Phase, str] = {
     "pull": "pulled",
     "predict": "answered",
 }
-_ERROR, _WARNING, _HINT = ("error:", "1;31"), ("warning:", "1;33"), ("hint:", "1;36")
+_ERROR, _WARNING, HINT = ("error:", "1;31"), ("warning:", "1;33"), ("hint:", "1;36")
 REPORT = "this is a bug in Corten; please report it with the lines above and 'corten --version'"
 
 # Compiled by `re` when a text has something odd in it: that takes as long as a hundred lines of output.
@@ -156,7 +156,7 @@ class Terminal:
         self.close()
         self._line(message, _ERROR)
         if hint:
-            self._line(hint, _HINT)
+            self._line(hint, HINT)
 
     def bug(self, error: Exception) -> None:
         """Render what should never happen, with the traceback. It is shown even when quiet."""
@@ -191,7 +191,7 @@ class Terminal:
                 case Warned():
                     self._line(event.message, _WARNING)
                     if event.hint:
-                        self._line(event.hint, _HINT)
+                        self._line(event.hint, HINT)
                 case TaskStarted():
                     self._started(event)
                 case TaskAdvanced():

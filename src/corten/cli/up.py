@@ -24,7 +24,7 @@ from corten.cli.serving_options import (
     seconds_of,
     with_options,
 )
-from corten.errors import UsageError
+from corten.errors import RuntimeFailure, UsageError
 from corten.project.kinds import RUNNING
 
 if TYPE_CHECKING:
@@ -280,6 +280,9 @@ def _keep(
         )
         Supervisor(plan, image, around).run()
         return 0
+    except RuntimeFailure as error:
+        output.finish()
+        raise output.explain(error) from None
     finally:
         output.finish()
         house.remove()

@@ -39,6 +39,10 @@ def update(arguments: argparse.Namespace, context: Context) -> int:
     except control.Refused as error:
         for line in error.lines:
             terminal.say(line)
+        from corten.supervise.causes import cause
+
+        found = cause(error.lines)
+        error.hint = f"{found}; {error.hint}" if found and error.hint else found or error.hint
         raise
     context.observe(TaskFinished("start", image.name))
     terminal.print(state.url)

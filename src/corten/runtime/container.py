@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corten.errors import CortenError, RuntimeFailure, UsageError
 from corten.events import Note, Observer
@@ -30,6 +31,9 @@ from corten.runtime.terminals import guarded_terminal, terminal_size
 from corten.store.images import Image
 from corten.store.store import Store
 from corten.values import replace
+
+if TYPE_CHECKING:
+    from corten.runtime.last_lines import LastLines
 
 
 class Running:
@@ -55,9 +59,17 @@ class Running:
                 os.kill(self._pid, number)
 
 
-def run(image: Image, options: RunOptions, store: Store, observe: Observer, life: Life | None = None) -> int:
+def run(
+    image: Image,
+    options: RunOptions,
+    store: Store,
+    observe: Observer,
+    life: Life | None = None,
+    last: LastLines | None = None,
+) -> int:
     """Run in the foreground and return the exit code as a shell gives it. `life.terminal` demands a terminal, which there is
-    anyway where standard input and output are one; `life.timeout` ends it. Raises RuntimeFailure, UsageError."""
+    anyway where standard input and output are one; `life.timeout` ends it. Without a terminal, `last` keeps the end of what it prints to
+    standard error. Raises RuntimeFailure, UsageError."""
     life = life or Life()
     terminal = os.isatty(0) and os.isatty(1)
     if life.terminal and not terminal:
@@ -65,7 +77,10 @@ def run(image: Image, options: RunOptions, store: Store, observe: Observer, life
     with _made(image, options, store, replace(life, kind="foreground", monitor=None), observe) as made:
         late: list[bool] = []
         with guarded_terminal(terminal):
-            pid = made.start(store, observe, terminal=terminal, size=terminal_size() if terminal else None)
+            with last.replacing() if last is not None and not terminal else contextlib.nullcontext():
+                pid = made.start(
+                    store, observe, terminal=terminal, size=terminal_size() if terminal else None
+                )
             code = attend.wait(pid, life.timeout, lambda: late.append(True))
         if late:
             observe(Note(f"the container was ended: it ran longer than {life.timeout:g} s (--timeout)"))

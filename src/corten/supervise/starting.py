@@ -140,7 +140,9 @@ def bury(store: Store, name: str, *, kept: bool, killed: bool = False) -> tuple[
     if record is None:
         return kept, None
     asked = (directory / inventory.STOPPED).exists()
-    ending = inventory.ending_of(directory, record) if not killed else None
+    # Nobody writes down how a container in the foreground ends: whoever waits for it has its exit code.
+    unknown = killed or record.kind == "foreground"
+    ending = None if unknown else inventory.ending_of(directory, record)
     reason = ending.reason if ending is not None else None
     if (directory / launch.RAN_OUT_OF_MEMORY).exists():
         reason = inventory.memory_reason(directory)
