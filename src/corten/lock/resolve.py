@@ -46,8 +46,10 @@ from corten.packages.compatibility import Target
 from corten.packages.debian.archive import DebianArchive, check_python
 from corten.packages.fetch import fetch_wheels
 from corten.packages.files import STRICT, Accepted, Deb, Wheel
+from corten.packages.http import Http
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
+from corten.packages.pip_rules import Rules, read_rules
 from corten.packages.requirements import normal_name
 from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
@@ -57,7 +59,7 @@ from corten.project.last_commit import last_commit
 from corten.project.model import Implied, Predictor, Project, Unlisted
 from corten.project.saved_models import ENDINGS, Saved, look
 from corten.store.store import Store
-from corten.values import dataclass, replace
+from corten.values import dataclass, field, replace
 
 _SERVING = {re.split(r"[^a-z0-9-]", line)[0]: (line,) for line in REQUIREMENTS}
 _INTERPRETER = re.compile(r"python3\.[0-9]+-minimal")
@@ -126,12 +128,21 @@ def lock_project(
         debian or DebianArchive(store, accepted=accepted),
         upgrade,
         _saved_models(project, store),
+        read_rules(environment, lambda url, most: _fetched(project, environment, url, most)),
     )
     locking.check_names(upgrade_packages)
     refuse_links_out(project, environment)
     for note in repair_notes(project):
         observe(Note(note))
-    resolving_indexes(project, environment)  # what the user has to confirm is asked before anything is done
+    # What the user has to confirm is asked before anything is done.
+    indexes = resolving_indexes(project, environment)
+    foreign = project.dependencies.kind in ("uv.lock", "pylock")
+    if project.dependencies.kind != "none" or project.implied:
+        for note in locking.rules.notes(project.dependencies.files[0].name if foreign else ""):
+            observe(Note(note))
+        merged = indexes.merged_note()
+        if merged is not None and not foreign:
+            observe(Note(merged))
     wanted = sorted(set(project.platforms))
     sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once
     if len(wanted) == 1:
@@ -164,6 +175,7 @@ class _Locking:
     debian: DebianArchive
     upgrade: bool
     saved: tuple[Saved, ...] = ()
+    rules: Rules = field(default_factory=Rules)
 
     def platform(self, platform: Platform) -> PlatformLock:
         before = None
@@ -293,11 +305,12 @@ class _Locking:
                     target, before
                 )
                 return self._beside(target, own, before) if implied else own
-            wanted = wanted_wheels(self.project, target, self.environment)
+            wanted = self.rules.applied(wanted_wheels(self.project, target, self.environment))
             kind = builds(wanted.gpu, wanted.request.lines, before, has_gpu())
             wanted = replace(wanted, gpu="auto" if wanted.hashed and kind == PREFER_CPU else kind)
             indexes = resolving_indexes(self.project, self.environment)
             own = self._of_their_time(indexes, wanted, before)
+            self.rules.check(own)
             return self._beside(target, own, before) if implied and wanted.hashed else own
 
     def _of_their_time(self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
@@ -360,11 +373,12 @@ class _Locking:
 
     def _beside(self, target: Target, own: tuple[Wheel, ...], before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         """`own`, which is pinned, with what Corten adds and what that needs."""
-        wanted = wanted_beside(self.project, target, own)
+        wanted = self.rules.applied(wanted_beside(self.project, target, own))
         wanted = replace(wanted, gpu=builds(wanted.gpu, wanted.request.lines, own, has_gpu()))
         there = {wheel.name for wheel in own}
         found = self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
         added = [wheel for wheel in found if wheel.name not in there]
+        self.rules.check(added)
         return tuple(sorted((*own, *added), key=lambda wheel: wheel.name))
 
     def _from_uv_lock(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
@@ -471,6 +485,11 @@ def _saved_models(project: Project, store: Store) -> tuple[Saved, ...]:
         return ()
     paths = [file.path for file in weights if file.path.endswith(ENDINGS)][:_MOST_MODELS]
     return tuple(found for path in paths if (found := look(project.root, path)) is not None)
+
+
+def _fetched(project: Project, environment: Mapping[str, str] | None, url: str, most: int) -> bytes:
+    """What the user's own configuration names by an address. Raises FetchError."""
+    return Http(read_indexes(project.root, environment).network()).get(url, limit=most)
 
 
 def _once(observe: Observer) -> Observer:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.errors import ProjectError, ResolutionError
+from corten.errors import HashMismatch, ProjectError, ResolutionError
 from corten.lock.inputs import (
     boundary_of,
     implied_requirements,
@@ -184,9 +184,25 @@ def _source(name: str, item: Mapping[str, Any], root: Path) -> dict[str, str]:
 
 
 def _allowed(read: Requirements) -> dict[str, tuple[str, ...]]:
-    """Allowed hashes by name. A wheel that is named by its address is named by its file there."""
+    """Allowed hashes by name: those of requirements that constraints allow too. A wheel that is named by its address is named by its file
+    there."""
+    required, constrained = _hashes(read.requirements), _hashes(read.constraints)
+    found: dict[str, tuple[str, ...]] = {}
+    for name in required.keys() | constrained.keys():
+        one, other = required.get(name), constrained.get(name)
+        both = one & other if one and other else one or other or set()
+        if not both:
+            raise HashMismatch(
+                f"no hash of '{name}' is allowed by the requirements and by the constraints",
+                hint="make the hashes of both again",
+            )
+        found[name] = tuple(sorted(both))
+    return found
+
+
+def _hashes(items: Sequence[Requirement]) -> dict[str, set[str]]:
     allowed: dict[str, set[str]] = {}
-    for item in (*read.requirements, *read.constraints):
+    for item in items:
         name = item.name
         if not name and item.location:
             name = normal_name(item.location.rsplit("/", 1)[-1].split("-")[0])
@@ -195,7 +211,7 @@ def _allowed(read: Requirements) -> dict[str, tuple[str, ...]]:
             hashes.add(match[1])
         if hashes:
             allowed.setdefault(name, set()).update(hashes)
-    return {name: tuple(sorted(hashes)) for name, hashes in allowed.items()}
+    return allowed
 
 
 def _named(requirements: tuple[Requirement, ...]) -> dict[str, tuple[str, ...]]:

@@ -77,6 +77,8 @@ class Indexes:
     named: frozenset[Origin] = frozenset()
     root: Path | None = None
     boundary: Boundary | None = field(default=None, repr=False)
+    merged: bool = False
+    """Versions are compared over all indexes, because pip's configuration or a requirements file names more than one."""
 
     def network(self) -> NetworkSettings:
         """How Corten's own client reaches these places."""
@@ -154,6 +156,18 @@ class Indexes:
         entry["url"] = self.logins.with_login(index.url)
         return entry | {key: True for key, value in flags.items() if value} | dict(index.further)
 
+    def merged_note(self) -> str | None:
+        """What has to be said of indexes whose versions are compared; None where a package is looked for in one index."""
+        searched = [index for index in self.extra if not index.explicit]
+        if self.default is not None and not self.no_index:
+            searched = [index for index in searched if index.url.rstrip("/") != self.default.url.rstrip("/")]
+        if not self.merged or not searched or (self.no_index and len(searched) == 1):
+            return None
+        return (
+            "versions are compared over all indexes, as pip does: the newest is taken, whichever index has it "
+            "(UV_INDEX_STRATEGY=first-index takes a package from the first index that has it)"
+        )
+
     def uv_environment(self) -> dict[str, str]:
         """The variables for uv: how it reaches the network, and nothing else of this process's."""
         kept = {key: value for key, value in self.environment.items() if _FOR_UV.fullmatch(key)}
@@ -198,6 +212,7 @@ class Indexes:
             no_index=self.no_index or "--no-index" in read.options,
             insecure=self.insecure | waived,
             settings=self._with_options(read),
+            merged=self.merged or (bool(read.extra_indexes) and "index-strategy" not in self.settings),
             logins=replace(logins, waived=logins.waived | waived),
         )
 
@@ -325,6 +340,7 @@ def read_indexes(root: Path | None, environment: Mapping[str, str] | None = None
         extra=_once([*extra, *from_pip]),
         find_links=tuple(dict.fromkeys(links)),
         settings=_comparing(settings) if from_pip else settings,
+        merged=bool(from_pip) and "index-strategy" not in settings,
         logins=Logins(tuple(logins), environment, keyring, named, insecure, waived - insecure),
     )
 

@@ -127,7 +127,7 @@ class WheelResolver:
         """Raises UvFailed."""
         same: dict[str, Wheel] = {}
         packages: list[dict[str, Any]] | None = None
-        if not kept or wanted.hashed:
+        if not kept or wanted.hashed or wanted.allowed:
             request = wanted.request
             if wanted.gpu == PREFER_CPU:
                 # Nearly always nothing of CUDA comes along, and this answer is the last one.
@@ -328,9 +328,9 @@ class WheelResolver:
 
     def _pinned(self, found: _Found, wanted: Wanted) -> _Found:
         """`found`, or the file of the same version whose hash the project allows. Raises HashMismatch when there is none."""
-        if not wanted.hashed:
-            return found
         allowed = wanted.allowed.get(found.name, ())
+        if not allowed and not wanted.hashed:
+            return found
         if not allowed:
             raise ProjectError(
                 f"'{found.name}' has no hash in the requirements, while others have",
