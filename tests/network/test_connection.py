@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from corten.errors import FetchError
 from corten.network.connection import Connections
-from corten.network.failures import NotTls, Refused, Transient, retry_after
+from corten.network.failures import NotTls, NotTrusted, Refused, Transient, retry_after
 from corten.network.settings import NetworkSettings, network_from
 from support.certificates import Authority
 
@@ -223,6 +225,32 @@ def test_plain_http_behind_https_is_told() -> None:
 
     with server(serve) as address, pytest.raises(NotTls, match="does not speak https"):
         Connections(settings()).send("GET", f"https://{address}/", {})
+
+
+@pytest.mark.parametrize(
+    ("alert", "sentence", "passes"),
+    [
+        (50, "the TLS handshake with '127.0.0.1:PORT' failed: .*decode error", True),
+        (80, "the TLS handshake with '127.0.0.1:PORT' failed: .*internal error", True),
+        (40, "'127.0.0.1:PORT' and this machine have no kind of TLS in common: .*handshake failure", False),
+        (70, "'127.0.0.1:PORT' and this machine have no kind of TLS in common: .*protocol version", False),
+        (42, "'127.0.0.1:PORT' wants a certificate of this client: .*bad certificate", False),
+        (48, "'127.0.0.1:PORT' wants a certificate of this client: .*unknown ca", False),
+    ],
+)
+def test_an_alert_says_nothing_of_the_hosts_certificate(alert: int, sentence: str, passes: bool) -> None:
+    """Numbers are those of RFC 8446, section 6."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(bytes([0x15, 3, 1, 0, 2, 2, alert]))
+
+    with server(serve) as address, pytest.raises(FetchError) as caught:
+        Connections(settings()).send("GET", f"https://{address}/", {})
+    port = address.rpartition(":")[2]
+    assert re.fullmatch(sentence.replace("PORT", port), caught.value.message)
+    assert isinstance(caught.value, Transient) is passes
+    assert not isinstance(caught.value, NotTrusted)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,24 @@ def retry_after(text: str | None) -> float | None:
         return None
 
 
+def _handshake_error(reason: str, host: str) -> FetchError:
+    """The other side ended the handshake, or what it sent cannot be read: `reason` is OpenSSL's (`TLSV1_ALERT_DECODE_ERROR`).
+
+    An alert says nothing of the host's certificate (RFC 8446, section 6.2). A few name what stays as it is; all others, sent by
+    a busy proxy or after damage on the way, may be gone a moment later."""
+    words = reason.lower().replace("_", " ")
+    if "CERTIFICATE" in reason or reason.endswith("UNKNOWN_CA"):
+        return FetchError(
+            f"'{host}' wants a certificate of this client: {words}",
+            hint="Corten sends none; use an address that takes a password or a token",
+        )
+    if reason.endswith(("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "HANDSHAKE_FAILURE", "UNRECOGNIZED_NAME")):
+        return FetchError(
+            f"'{host}' and this machine have no kind of TLS in common: {words}", hint="check the address"
+        )
+    return Transient(f"the TLS handshake with '{host}' failed: {words}", hint="try again later")
+
+
 def _tls_error(error: Exception, host: str) -> FetchError:
     cause: object = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     reason = str(getattr(cause, "reason", "") or "")
@@ -141,6 +159,8 @@ def _tls_error(error: Exception, host: str) -> FetchError:
     code = getattr(cause, "verify_code", None)
     if code is None and (not reason or "EOF" in reason):
         return Transient(f"'{host}' cut the connection", hint="try again later")
+    if code is None and reason != "CERTIFICATE_VERIFY_FAILED":
+        return _handshake_error(reason, host)
     fault = _FAULTS.get(code, "other") if isinstance(code, int) else "other"
     words = str(getattr(cause, "verify_message", "") or reason or "handshake failed").lower()
     if fault in {"early", "expired"}:
