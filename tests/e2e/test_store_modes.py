@@ -20,8 +20,11 @@ _LOOK = "import os; open('/data/x', 'w').write('x'); print(os.getuid(), open('/a
 
 
 def open_to_others(home: Path) -> list[str]:
-    """What others may write to in a store, but for the trees of images and what volumes and containers hold."""
+    """What others may write to in a store, but for the trees of images, what volumes and containers hold, and uv's lock files:
+    uv opens them to everybody whatever the umask, and nobody else can enter the directory of caches."""
     wrong = []
+    caches = home / "caches"
+    assert not caches.exists() or not caches.stat().st_mode & 0o077
     for parent, directories, files in os.walk(home):
         if Path(parent).name in ("fs", "upper", "data") or Path(parent).parent.name == "merged":
             directories.clear()
@@ -29,6 +32,8 @@ def open_to_others(home: Path) -> list[str]:
         for name in (*directories, *files):
             path = Path(parent, name)
             mode = path.lstat().st_mode
+            if path.suffix == ".lock" and path.is_relative_to(caches / "uv"):
+                continue
             if mode & 0o022 and not stat.S_ISLNK(mode) and name not in ("fs", "upper", "data"):
                 wrong.append(f"{stat.filemode(mode)} {path}")
     return wrong
