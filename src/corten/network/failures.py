@@ -144,7 +144,9 @@ def _handshake_error(reason: str, host: str) -> FetchError:
             f"'{host}' wants a certificate of this client: {words}",
             hint="Corten sends none; use an address that takes a password or a token",
         )
-    if reason.endswith(("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "HANDSHAKE_FAILURE", "UNRECOGNIZED_NAME")):
+    if reason.endswith(
+        ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "HANDSHAKE_FAILURE", "UNRECOGNIZED_NAME")
+    ):
         return FetchError(
             f"'{host}' and this machine have no kind of TLS in common: {words}", hint="check the address"
         )
