@@ -147,6 +147,22 @@ def test_what_django_imports_by_name_counts() -> None:
     assert one.requirement == "django-crispy-forms"
 
 
+def test_other_programs_beside_the_one_that_runs_do_not_count() -> None:
+    scripts = {f"script{number}.py": "import ephem, pandas" for number in range(12)}
+    app = "import streamlit as st\nimport helper\nst.Page('chart.py')"
+    files = Files.of(
+        {"app.py": app, "helper.py": "import numpy", "chart.py": "import plotly", "sub/x.py": "import yaml"}
+        | scripts
+    )
+    found = imports.derived(files, ("app.py",))
+    assert found.requirements == ("numpy", "plotly", "pyyaml", "streamlit")
+    assert not found.unknown
+    assert found.left_out == tuple(sorted(scripts))
+    assert "pandas" in imports.derived(files).requirements  # nobody knows what runs
+    few = Files.of({"app.py": app, "train.py": "import pandas"})
+    assert imports.derived(few, ("app.py",)).requirements == ("pandas", "streamlit")
+
+
 def test_unlisted_names_what_nobody_listed() -> None:
     files = Files.of({"app.py": "import flask, requests\nfrom PIL import Image\nimport cv2\nimport mystery"})
     listed = {"flask", "opencv-contrib-python", "requests"}

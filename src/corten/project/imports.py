@@ -26,6 +26,8 @@ _MOST_IN_ALL = 20_000_000
 _MOST_PARSED = 120_000
 """Of the source: what is beyond is only looked at line by line, which is a hundred times as fast."""
 _MOST_NODES = 400_000
+_CROWD = 10
+"""Scripts beside the one that runs: so many and more are a collection of programs."""
 _SKIPPED = (
     "test tests testing doc docs example examples node_modules venv env build dist site-packages site_packages benchmarks "
     "bench migrations"
@@ -36,6 +38,7 @@ _WORDS = regex(r"\bimport[ \t]+([^\n#;]+)|\bfrom[\s\\]+([A-Za-z_][\w.]*)[\s\\]+i
 _LINE = regex(r"([ \t]*)(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([^#;]*)|import[ \t]+([\w., \t]+))")
 _DOTTED = regex(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _BY_NAME = regex(r"[\"']([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)[\"']")
+_NAMES = regex(r"\w+")
 _MAGIC = regex(r"^\s*[%!?]")
 _INSTALLED = regex(r"^\s*[!%]\s*(?:python3? -m )?(?:uv )?pip3? install\s+(.*)$")
 _GUARDS = frozenset(("ImportError", "ModuleNotFoundError", "Exception", "BaseException"))
@@ -80,14 +83,16 @@ class Need:
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
-def needs(sources: Sources, entry: Sequence[str] = ()) -> tuple[Need, ...]:
+def needs(sources: Sources, entry: Sequence[str] = (), left_out: Collection[str] = ()) -> tuple[Need, ...]:
     """What the project's files import from elsewhere, one for each distribution, sorted. `entry` are the files that run first:
     what they and the modules that they import need at their top is certain. Where there are only notebooks, their cells
-    are read."""
+    are read. The files `left_out` do not count."""
     project = _Project(sources)
     graph = project.graph(entry)
     found: dict[str, Need] = {}
     for path in project.python():
+        if path in left_out:
+            continue
         for item in project.imports(path):
             need = project.need(item, certain=path in graph)
             if need is None or item.place == "optional":
@@ -121,19 +126,37 @@ def unlisted(sources: Sources, listed: Collection[str], entry: Sequence[str]) ->
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What the imports of a project ask for that lists nothing: `requirements`, and the modules `unknown` with their places."""
+    """What the imports of a project ask for that lists nothing: `requirements`, and the modules `unknown` with their places.
+    The files `left_out` are other programs, which did not count."""
 
     requirements: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
-def derived(sources: Sources) -> Derived:
-    """What the project's files need, where no file lists it."""
-    found = needs(sources)
+def derived(sources: Sources, entry: Sequence[str] = ()) -> Derived:
+    """What the project's files need, where no file lists it. `entry` are the files that run first: what has nothing to do with them
+    in a collection of programs does not count."""
+    left_out = others_beside(sources, entry)
+    found = needs(sources, left_out=left_out)
     return Derived(
         tuple(need.requirement for need in found if need.requirement),
         tuple(f"{need.module} ({need.where})" for need in found if not need.requirement),
+        left_out,
     )
+
+
+def others_beside(sources: Sources, entry: Sequence[str]) -> tuple[str, ...]:
+    """The scripts in the folders of `entry` that neither it nor what it imports names: empty where they are few, as there they may be
+    its training and its tools."""
+    project = _Project(sources)
+    graph = dict.fromkeys(project.graph(entry))
+    folders = {path.rpartition("/")[0] for path in entry}
+    aside = [path for path in project.python() if path not in graph and path.rpartition("/")[0] in folders]
+    if len(aside) < _CROWD:
+        return ()
+    words = {word for path in graph for word in _NAMES.findall(project.text(path))}
+    return tuple(path for path in aside if path.rpartition("/")[2].removesuffix(".py") not in words)
 
 
 def uses(sources: Sources, module: str) -> str | None:

@@ -160,7 +160,9 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         beside = _beside(hints, candidate, settings, chosen.base, needed)
         taken = [*([candidate.note] if candidate and candidate.source else []), *taken, *beside.said]
         notes += [*taken[1 if candidate and candidate.source else 0 :], *beside.quiet]
-        implied = needed.implied(_merged(_implied(candidate), beside.implied))
+        implied = needed.implied(_merged(_implied(candidate), beside.implied), entry)
+        taken += needed.left_out(entry)
+        unknown = needed.unknown(entry)
         implied, unlisted = needed.unlisted(entry, implied)
         if settings.command is not None and chosen.base.startswith("debian:"):
             more = _run_by(settings.command, needed.names() | {normal(item.requirement) for item in implied})
@@ -208,7 +210,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         kind=candidate.kind if candidate else _kind(entry),
         source=candidate.path if candidate and not candidate.source else "",
         unlisted=unlisted,
-        unknown=needed.unknown,
+        unknown=unknown,
         unused=found.unused,
     )
 

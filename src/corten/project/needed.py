@@ -29,11 +29,12 @@ class Needed:
         self._pyproject = pyproject
         self._root = root
         self._folder = folder
+        self._found: dict[tuple[str, ...], imports.Derived] = {}
 
     def names(self) -> frozenset[str]:
         """The normal names of the project's packages, an extra as `name[extra]`."""
         if self._dependencies.kind == "none":
-            return frozenset(normal(item) for item in self._derived.requirements)
+            return frozenset(normal(item) for item in self._derived(()).requirements)
         return self._listed
 
     @property
@@ -41,20 +42,34 @@ class Needed:
         """The same of what a file lists; empty where none does."""
         return frozenset() if self._dependencies.kind == "none" else self._listed
 
-    @property
-    def unknown(self) -> tuple[str, ...]:
+    def unknown(self, entry: Predictor | Command | None) -> tuple[str, ...]:
         """Modules of which it is not known where they come from, where nothing is listed."""
-        return self._derived.unknown if self._dependencies.kind == "none" else ()
+        return self._derived(self._files(entry)).unknown if self._dependencies.kind == "none" else ()
 
     def notes(self, implied: tuple[Implied, ...]) -> tuple[str, ...]:
         """What is worth saying about them. `implied` is all that Corten adds, for whatever reason."""
         own = [item.requirement for item in implied if item.reason == DERIVED]
         return (f"dependencies come from the imports: {', '.join(own)}",) if own else ()
 
-    def implied(self, others: tuple[Implied, ...]) -> tuple[Implied, ...]:
-        """What Corten adds: what the imports ask for where nothing is listed, and `others`."""
+    def left_out(self, entry: Predictor | Command | None) -> tuple[str, ...]:
+        """A line about programs whose imports do not count, where nothing is listed and the project has many programs."""
+        if self._dependencies.kind != "none":
+            return ()
+        files = self._files(entry)
+        others = self._derived(files).left_out
+        if not others:
+            return ()
+        return (
+            f"imports of {len(others)} scripts that '{files[0]}' does not use, such as '{others[0]}', are left out",
+        )
+
+    def implied(
+        self, others: tuple[Implied, ...], entry: Predictor | Command | None = None
+    ) -> tuple[Implied, ...]:
+        """What Corten adds: what the imports ask for where nothing is listed, and `others`. `entry` is what runs."""
         if self._dependencies.kind != "none":
             return others
+        derived = self._derived(self._files(entry))
         there = {normal(item.requirement) for item in others}
         # One module may come from several distributions: `cv2` from opencv-python, or from opencv-python-headless.
         covered = {
@@ -62,11 +77,7 @@ class Needed:
             for need in (imports.needs(self._folder) if others else ())
             if need.requirement and there & {*map(normal, need.distributions)}
         }
-        own = [
-            Implied(item, DERIVED)
-            for item in self._derived.requirements
-            if normal(item) not in there | covered
-        ]
+        own = [Implied(item, DERIVED) for item in derived.requirements if normal(item) not in there | covered]
         return (*own, *others)
 
     def unlisted(
@@ -76,9 +87,8 @@ class Needed:
         what may come with other packages."""
         if entry is None or self._dependencies.kind == "none":
             return implied, ()
-        words = entry.targets if isinstance(entry, Predictor) else entry.argv
         listed = self._listed | {normal(item.requirement) for item in implied}
-        files = imports.entry_files(words, self._folder)
+        files = self._files(entry)
         found = imports.unlisted(self._folder, listed, files) if files else ()
         limited = tuple(
             Implied(
@@ -93,17 +103,29 @@ class Needed:
             if "<" not in need.requirement
         )
 
-    @cached_property
-    def _derived(self) -> imports.Derived:
-        """What is imported, and what saved models have objects of."""
-        found = imports.derived(self._folder)
+    def _files(self, entry: Predictor | Command | None) -> tuple[str, ...]:
+        """The project's files that `entry` names."""
+        if entry is None:
+            return ()
+        words = entry.targets if isinstance(entry, Predictor) else entry.argv
+        return imports.entry_files(words, self._folder)
+
+    def _derived(self, files: tuple[str, ...]) -> imports.Derived:
+        """What is imported where `files` run first, and what saved models have objects of."""
+        known = self._found.get(files)
+        if known is None:
+            known = self._found[files] = self._look(files)
+        return known
+
+    def _look(self, files: tuple[str, ...]) -> imports.Derived:
+        found = imports.derived(self._folder, files)
         paths = [path for path in self._folder.files() if path.endswith(ENDINGS)][:_MOST_MODELS]
         saved = [look(self._root, path) for path in paths]
         modules = [module for one in saved if one is not None for module in one.modules]
         entries = [entry for module in modules if (entry := known(module)) is not None]
         there = {normal(item) for item in found.requirements}
         more = {entry.requirement: None for entry in entries if not there & {*entry.distributions}}
-        return imports.Derived((*found.requirements, *sorted(more)), found.unknown)
+        return imports.Derived((*found.requirements, *sorted(more)), found.unknown, found.left_out)
 
     @cached_property
     def _listed(self) -> frozenset[str]:
