@@ -275,9 +275,8 @@ def test_what_is_not_a_wheel_is_refused_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ('{ git = "https://h.invalid/alpha" }', "[tool.uv.sources]: 'alpha' comes from version control"),
-        ('{ path = "../alpha" }', "'alpha' is source"),
-        ("{ workspace = true }", "'alpha' is a package of the same workspace"),
+        ('{ git = "https://h.invalid/alpha" }', "'alpha' comes from version control"),
+        ('{ path = "alpha-1.tar.gz" }', "'alpha' is source"),
     ],
 )
 def test_sources_of_uv_that_are_not_wheels(world: World, source: str, message: str) -> None:

@@ -30,7 +30,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     with serving() as web:
         made = Desk(tmp_path, web)
         made.environment["UV_DEFAULT_INDEX"] = made.index
-        setup = f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\nfrom setuptools import setup\nsetup(name='evil', version='1')\n"
+        setup = f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\nfrom setuptools import setup\nsetup(**{{'name': 'evil', 'version': '1'}})\n"
         made.write("evil/setup.py", setup)
         archive = tmp_path / "project/links/evil-1.0.tar.gz"
         archive.parent.mkdir()
@@ -87,6 +87,19 @@ def test_nothing_of_a_project_is_built(desk: Desk, trick: str) -> None:
         desk.lock()
     assert not (desk.root / "ran").exists()
     assert caught.value.message
+
+
+@pytest.mark.parametrize("line", ["./evil", "-e ./evil", "evil @ file://FOLDER/evil"])
+def test_a_setup_py_that_can_be_read_is_not_run(desk: Desk, line: str) -> None:
+    path = desk.folder / "evil/setup.py"
+    path.write_text(
+        path.read_text().replace(
+            "**{'name': 'evil', 'version': '1'}", "name='evil', install_requires=['alpha']"
+        )
+    )
+    desk.write("requirements.txt", line.replace("FOLDER", str(desk.folder)) + "\n")
+    assert desk.lock() == ["alpha-1.0-py3-none-any.whl"]
+    assert not (desk.root / "ran").exists()
 
 
 def test_a_line_that_pip_takes_for_a_comment_is_one(desk: Desk) -> None:

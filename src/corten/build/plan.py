@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 from corten.errors import BuildError
 from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, PlatformLock
@@ -228,7 +229,8 @@ class HubLayer(_Keyed):
 class CodeLayer(_Keyed):
     """The project's own files at /app, compiled. `files` are path, executable bit, target of a link, sha256; `project`
     its name, version and scripts, which its metadata is written from. `folders`: the program may write to /app,
-    also to these that only weights lie in; None: it may not. `alias` is another path that leads to /app."""
+    also to these that only weights lie in; None: it may not. `alias` is another path that leads to /app. `local` are
+    packages in its folders: name, version, import path and entry points; the project's own entry points are those of the empty name."""
 
     files: tuple[tuple[str, bool, str | None, Digest | None], ...]
     project: tuple[str, str | None, tuple[tuple[str, str], ...]]
@@ -237,11 +239,14 @@ class CodeLayer(_Keyed):
     prefix: str
     folders: tuple[str, ...] | None = None
     alias: str = ""
+    local: tuple[tuple[str, str | None, tuple[str, ...], tuple[tuple[str, str, str], ...]], ...] = ()
 
     @cached_property
     def key(self) -> str:
         # Of a predictor, which writes nothing there, the key is what it was before there was a difference.
-        more = {"alias": self.alias} if self.alias else {}
+        more: dict[str, Any] = {"alias": self.alias} if self.alias else {}
+        if self.local:
+            more["local"] = self.local
         return _key(
             "code",
             **({"writable": self.folders} if self.folders is not None else {}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from corten.build.job import Job
 from corten.build.known import BuiltLayer
 from corten.build.plan import VENV, CodeLayer, Weight, compiler_identity, weight_layers
 from corten.build.sources import Digests, content_in_image, is_settled, stamps
-from corten.errors import BuildError
+from corten.errors import BuildError, ProjectError
 from corten.events import Observer, TaskAdvanced, TaskFinished, TaskStarted, Warned
 from corten.lock.model import LAYER_FORMAT
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.oci.inside import Inside
+from corten.project.local_packages import LocalPackage, NeedsBuild, describe, import_roots
 from corten.project.model import Command, Project, SourceFile
 from corten.store.disk import write_atomically
 from corten.store.store import Store
@@ -98,6 +100,7 @@ def ensure_code_layer(job: Job) -> BuiltLayer:
                 "logins": False,
                 "files": job.options.stamps or stamps(files.code),
                 "project": [project.name, project.version, project.scripts, project.alias],
+                "local": part.local,
                 "python": part.python,
                 "compiler": compiler_identity(part),
                 "prefix": VENV,
@@ -109,16 +112,17 @@ def ensure_code_layer(job: Job) -> BuiltLayer:
     if key is not None and store.layers.find(key) is not None:
         return job.known.built(key, "code", True)
     read_at = time.time_ns()
-    key = _code_key(job, project.root)
+    local = _local_packages(job)
+    key = _code_key(job, project.root, local)
     reused = job.known.find(key) is not None
     if not reused:
-        key = _make_code(job)
+        key = _make_code(job, local)
     if all(is_settled(file, read_at) for file in files.code) and store.layers.find(key) is not None:
         write_atomically(memory, json.dumps([state, key]).encode())
     return job.known.built(key, "code", reused)
 
 
-def _code_key(job: Job, directory: Path) -> str:
+def _code_key(job: Job, directory: Path, local: Sequence[LocalPackage]) -> str:
     """The key of the project's code as it lies in `directory`."""
     project, part = job.project, job.part
     with Inside(directory) as tree:
@@ -127,6 +131,10 @@ def _code_key(job: Job, directory: Path) -> str:
             for file in job.files.code
         ]
     about = (project.name, project.version, project.scripts)
+    packages = [
+        (package.name if package.path else "", package.version, import_roots([package]), package.entry_points)
+        for package in local
+    ]
     return CodeLayer(
         tuple(code),
         about,
@@ -135,7 +143,36 @@ def _code_key(job: Job, directory: Path) -> str:
         VENV,
         folders_to_write(job),
         project.alias,
+        tuple(packages),
     ).key
+
+
+def _local_packages(job: Job) -> tuple[LocalPackage, ...]:
+    """The packages in the project's folders that its lock names, and what the project itself declares beyond `[project.scripts]`. Raises
+    BuildError for a folder that is not used as it lies any more, or of which nothing goes into the image."""
+    found: list[LocalPackage] = []
+    for path in ("", *job.part.local):
+        try:
+            package = describe(job.project.root, path)
+        except ProjectError:
+            if path:
+                raise
+            continue  # nothing of it was asked for
+        if isinstance(package, NeedsBuild):
+            if path:
+                raise BuildError(f"'{path}' {package.reason}", hint="run 'corten lock'")
+            continue
+        if path and not any(file.path.startswith(f"{path}/") for file in job.files.code):
+            raise BuildError(
+                f"the project requires the package in '{path}', and that folder is kept out of the image",
+                hint="take it out of .dockerignore, .gitignore or `exclude`, or name it in `include`",
+            )
+        beyond = import_roots([package]) or any(
+            item[1:] not in job.project.scripts for item in package.entry_points
+        )
+        if path or beyond:
+            found.append(package)
+    return tuple(found)
 
 
 def folders_to_write(job: Job) -> tuple[str, ...] | None:
@@ -146,7 +183,7 @@ def folders_to_write(job: Job) -> tuple[str, ...] | None:
     return tuple(sorted({os.path.dirname(file.path) for file in job.files.weights} - {""}))
 
 
-def _make_code(job: Job) -> str:
+def _make_code(job: Job, local: Sequence[LocalPackage]) -> str:
     """Make the layer and return its key, which is that of the copies: a file may change while it is read."""
     from corten.build.code import place_code
     from corten.build.environment import Environment
@@ -155,13 +192,13 @@ def _make_code(job: Job) -> str:
         environment = Environment(VENV, job.part.python)
         # It has ended before anything that it had a part in is hashed.
         with job.interpreters().compiler(job.jobs) as compiler:
-            place_code(job.project, job.files.code, environment, directory / "fs", compiler)
+            place_code(job.project, job.files.code, environment, directory / "fs", compiler, local)
         folders = folders_to_write(job)
         if folders:
             with Inside(directory / "fs") as tree:
                 for folder in folders:
                     tree.directory(f"app/{folder}", make=True)
-        key = _code_key(job, directory / "fs" / "app")
+        key = _code_key(job, directory / "fs" / "app", local)
         job.store.layers.commit(directory, key, open_below="app" if folders is not None else "")
     return key
 

@@ -110,7 +110,17 @@ def _models(table: dict[str, Any]) -> tuple[HubModel, ...]:
 
 def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
     where = str(platform)
-    known = {"base", "debs", "system-names", "library-names", "system", "wheels", "serving", "without"}
+    known = {
+        "base",
+        "debs",
+        "system-names",
+        "library-names",
+        "system",
+        "wheels",
+        "serving",
+        "without",
+        "local",
+    }
     _only(table, known, where)
     return PlatformLock(
         platform=platform,
@@ -121,6 +131,7 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
         system_names=_names(table, "system-names", where),
         without=_names(table, "without", where),
         library_names=_names(table, "library-names", where),
+        local=_folders(table, where),
     )
 
 
@@ -201,6 +212,19 @@ def _names(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
     if not isinstance(names, list):
         raise FormatError(f"'{key}' of {where} is not a list of names")
     return tuple(_text({key: name}, key, _NAME, where) for name in names)
+
+
+def _folders(table: dict[str, Any], where: str) -> tuple[str, ...]:
+    folders = table.get("local", [])
+    if not isinstance(folders, list):
+        raise FormatError(f"'local' of {where} is not a list of folders")
+    for folder in folders:
+        usable = isinstance(folder, str) and len(folder) <= 1000 and folder.isprintable() and folder
+        if not usable or {"", ".", ".."} & set(folder.split("/")):
+            raise FormatError(
+                f"'local' of {where} names {_shown(folder)}, which is not a folder of a project"
+            )
+    return tuple(folders)
 
 
 def _items(table: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:

@@ -113,6 +113,8 @@ def encode(lock: Lock) -> str:
             lines.append(f"library-names = [{', '.join(map(_quoted, part.library_names))}]")
         if part.without:
             lines.append(f"without = [{', '.join(map(_quoted, part.without))}]")
+        if part.local:
+            lines.append(f"local = [{', '.join(map(_quoted, part.local))}]")
         lines += _array("system", (_deb(deb) for deb in part.system))
         lines += _array("wheels", (_wheel(wheel) for wheel in part.wheels))
         lines += _array("serving", (_wheel(wheel) for wheel in part.serving))
@@ -195,7 +197,7 @@ _FAST_HUB = regex(
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in HUB_KEYS)
     + " \\},"
 )
-_NAMES = regex(rf"(system-names|library-names|without) = \[({_S}(?:, {_S})*)\]")
+_NAMES = regex(rf"(system-names|library-names|without|local) = \[({_S}(?:, {_S})*)\]")
 _TABLE = regex(rf"\[(platform|compiler|model)\.{_S}\]")
 
 
@@ -241,7 +243,7 @@ def _lines(text: str) -> dict[str, Any] | None:
             if name not in {"debs", "system", "wheels", "serving", "files"} or name in table:
                 return None
             array = table[name] = []
-        elif line.startswith(("system-names = [", "library-names = [", "without = [")):
+        elif line.startswith(("system-names = [", "library-names = [", "without = [", "local = [")):
             names = _NAMES.fullmatch(line)
             if names is None or names[1] in table:
                 return None

@@ -21,6 +21,7 @@ from corten.lock.serving import serving_digest
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.packages.requirements import (
+    Local,
     Repairing,
     Requirement,
     Requirements,
@@ -100,15 +101,35 @@ def inputs(project: Project) -> dict[str, Any]:
         document["requirements"] = [_relative(item.text, project.root) for item in read.requirements]
         document["constraints"] = [_relative(item.text, project.root) for item in read.constraints]
         document["options"] = list(read.options)
+        document |= _local(read)
     if dependencies.kind in {"uv.lock", "pylock"}:
         for path in dependencies.files:
             boundary_of(project).permitted(path, "the project")
         document[dependencies.kind] = [_file_hash(path) for path in dependencies.files]
     if dependencies.kind in {"uv.lock", "pylock", "pyproject"}:
         document |= _pyproject(project)
+    if dependencies.kind == "pyproject":
+        read = pyproject_requirements(project)
+        if read.local:
+            document |= _local(read)
+            document["of-local"] = [_relative(item.text, project.root) for item in read.requirements]
     if project.implied:
         document["implied"] = sorted({item.text for item in implied_requirements(project)})
     return document
+
+
+def local_packages(project: Project, environment: Mapping[str, str] | None = None) -> tuple[Local, ...]:
+    """The packages in folders of the project that its requirements files or pyproject.toml require. Raises as `requirements_of`."""
+    if project.dependencies.kind == "requirements":
+        return requirements_of(project, environment).local
+    return (
+        pyproject_requirements(project, environment).local if project.dependencies.kind == "pyproject" else ()
+    )
+
+
+def _local(read: Requirements) -> dict[str, Any]:
+    """Folders that are used as packages. Without them the document is as it was before there were any."""
+    return {"local": [[item.path, item.marker] for item in read.local]} if read.local else {}
 
 
 def implied_requirements(project: Project) -> tuple[Requirement, ...]:
@@ -135,7 +156,36 @@ def requirements_of(project: Project, environment: Mapping[str, str] | None = No
         pyproject = read_pyproject(project.root)
         return translated(file.name, text, pyproject, dependencies.extras, dependencies.groups)
 
-    return read_requirements(dependencies.files, boundary.permitted, _repairing(project), translating)
+    read = read_requirements(dependencies.files, boundary.permitted, _repairing(project), translating)
+    return _expanded(project, read, boundary, {})
+
+
+def pyproject_requirements(project: Project, environment: Mapping[str, str] | None = None) -> Requirements:
+    """What `[project]` in pyproject.toml asks for, with the chosen extras and groups. Raises as `requirements_of`."""
+    pyproject = read_pyproject(project.root)
+    own = normal_name(str(_table(pyproject, "project").get("name") or project.name))
+    items = [
+        item
+        for text in written_requirements(project)
+        if not (
+            (item := parse_requirement(text, "pyproject.toml", project.root)).kind == "name"
+            and item.name == own
+            and re.match(r"[^\s;]+\[", text)
+        )
+    ]
+    return _expanded(project, Requirements(tuple(items)), boundary_of(project, environment), pyproject)
+
+
+def _expanded(
+    project: Project, read: Requirements, boundary: Boundary, pyproject: dict[str, Any]
+) -> Requirements:
+    """`read` with what the project's folders require in the place of these."""
+    sources = _table(_table(_table(pyproject, "tool"), "uv"), "sources")
+    if not sources and not any(item.kind == "path" for item in read.requirements):
+        return read  # as nearly always, and then none of it is imported
+    from corten.lock.references import expand
+
+    return expand(project.root, read, boundary, pyproject)
 
 
 def repair_notes(project: Project) -> tuple[str, ...]:

@@ -45,7 +45,8 @@ class PlatformLock:
 
     `system` is the closure of the Debian packages `system_names` and `library_names` beyond the base; the latter were added for what
     the wheels need. `serving` holds the model server's own
-    packages; it is empty where the project has no predictor. `without` names what imports ask for and no wheel was found for. `unauthenticated` is set by `Lock.apart` and in no file."""
+    packages; it is empty where the project has no predictor. `without` names what imports ask for and no wheel was found for. `local` are the project's folders with packages that are used
+    where they lie. `unauthenticated` is set by `Lock.apart` and in no file."""
 
     platform: Platform
     base: Base
@@ -56,6 +57,7 @@ class PlatformLock:
     without: tuple[str, ...] = ()
     unauthenticated: str = ""
     library_names: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
 
     @property
     def python(self) -> str:

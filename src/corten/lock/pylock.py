@@ -161,6 +161,9 @@ def _is_root(package: dict[str, Any], path: Path, root: Path) -> bool:
 
 def _absolute(package: dict[str, Any], folder: Path) -> dict[str, Any]:
     made = dict(package)
+    directory = made.get("directory")
+    if isinstance(directory, dict):
+        made["directory"] = {**directory, "path": os.path.normpath(folder / str(directory.get("path", "")))}
     for key in ("wheels", "archive"):
         value = made.get(key)
         if isinstance(value, list):

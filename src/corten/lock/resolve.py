@@ -23,6 +23,7 @@ from corten.lock.hub import lock_models
 from corten.lock.inputs import (
     built_days,
     inputs_digest,
+    local_packages,
     read_pyproject,
     repair_notes,
     requirements_of,
@@ -30,6 +31,7 @@ from corten.lock.inputs import (
 )
 from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
+from corten.lock.references import in_folders, on_target
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
 from corten.lock.wanted import (
@@ -50,7 +52,7 @@ from corten.packages.http import Http
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
 from corten.packages.pip_rules import Rules, read_rules
-from corten.packages.requirements import normal_name
+from corten.packages.requirements import Local, normal_name
 from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
 from corten.project import interpreter
@@ -188,7 +190,8 @@ class _Locking:
         target = Target(platform, base.python, glibc)
         same_python = before is not None and before.python == target.minor
         held = before.wheels if before and same_python else ()
-        wheels, without = self._with_imports(base, target, self._wheels(target, held), held)
+        own, local = self._wheels(target, held)
+        wheels, without = self._with_imports(base, target, own, held)
         for message, hint in mismatches(self.saved, wheels) if isinstance(base, DebianBase) else ():
             self.observe(Warned(message, hint))
         serving = self._serving(target, before.serving if before and same_python else ())
@@ -207,7 +210,7 @@ class _Locking:
         if added:
             system = self._system(platform, base, before if kept else None, observe, added)
         return PlatformLock(
-            platform, base, system, wheels, serving, names, without, library_names=tuple(added)
+            platform, base, system, wheels, serving, names, without, library_names=tuple(added), local=local
         )
 
     def _libraries(self, wheels: Sequence[Wheel], platform: Platform) -> Mapping[str, Libraries]:
@@ -295,23 +298,43 @@ class _Locking:
             base.suite, platform.architecture, wanted, base.debs, self.observe, optional
         )
 
-    def _wheels(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+    def _wheels(self, target: Target, before: Sequence[Wheel]) -> tuple[tuple[Wheel, ...], tuple[str, ...]]:
+        """The project's wheels, and the folders of packages that are used where they lie. Where another package needs one of
+        those by name, an index's package of that name does not come in its place."""
         dependencies, implied = self.project.dependencies, self.project.implied
         if dependencies.kind == "none" and not implied:
-            return ()
+            return (), ()
         with self._watched(f"Python packages for {target.platform}"):
             if dependencies.kind in ("uv.lock", "pylock"):
-                own = (self._from_uv_lock if dependencies.kind == "uv.lock" else self._from_pylock)(
-                    target, before
-                )
-                return self._beside(target, own, before) if implied else own
+                packages = (self._in_uv_lock if dependencies.kind == "uv.lock" else self._in_pylock)(target)
+                packages, local = in_folders(self.project.root, packages)
+                own = self._pinned(packages, target, before)
+                _check_lock_gpu(self.project, own)
+                self._tell_local(local)
+                wheels = self._beside(target, own, before) if implied else own
+                return wheels, tuple(item.path for item in local)
+            local = on_target(local_packages(self.project, self.environment), target)
+            self._tell_local(local)
             wanted = self.rules.applied(wanted_wheels(self.project, target, self.environment))
             kind = builds(wanted.gpu, wanted.request.lines, before, has_gpu())
             wanted = replace(wanted, gpu="auto" if wanted.hashed and kind == PREFER_CPU else kind)
             indexes = resolving_indexes(self.project, self.environment)
             own = self._of_their_time(indexes, wanted, before)
             self.rules.check(own)
-            return self._beside(target, own, before) if implied and wanted.hashed else own
+            wheels = self._beside(target, own, before) if implied and wanted.hashed else own
+            names = {item.name for item in local}
+            return tuple(item for item in wheels if item.name not in names), tuple(
+                item.path for item in local
+            )
+
+    def _tell_local(self, local: Sequence[Local]) -> None:
+        if local:
+            shown = ", ".join(f"'{item.path}'" for item in local[:6])
+            shown += f" and {len(local) - 6} more" if len(local) > 6 else ""
+            one = len(local) == 1
+            self.observe(
+                Note(f"{shown} {'is' if one else 'are'} used where {'it lies' if one else 'they lie'}")
+            )
 
     def _of_their_time(self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         """The wheels for `wanted`, of the time that fits the project where it does not say which versions it wants."""
@@ -381,13 +404,13 @@ class _Locking:
         self.rules.check(added)
         return tuple(sorted((*own, *added), key=lambda wheel: wheel.name))
 
-    def _from_uv_lock(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+    def _in_uv_lock(self, target: Target) -> list[dict[str, Any]]:
         dependencies = self.project.dependencies
         pyproject = read_pyproject(self.project.root)
         check_current(dependencies.files[0], pyproject)
         table = pyproject.get("project")
         name = str(table.get("name") if isinstance(table, dict) else "") or self.project.name
-        packages = locked_packages(
+        return locked_packages(
             read_uv_lock(dependencies.files[0]),
             name,
             target,
@@ -395,22 +418,15 @@ class _Locking:
             dependencies.groups,
             self.project.root,
         )
-        wheels = self._pinned(packages, target, before)
-        hint = "choose torch's index in [tool.uv.sources] and run 'uv lock', or remove `gpu`"
-        _check_gpu(self.project.gpu, wheels, "uv.lock", hint)
-        return wheels
 
-    def _from_pylock(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
+    def _in_pylock(self, target: Target) -> list[dict[str, Any]]:
         dependencies = self.project.dependencies
         path = dependencies.files[0]
         packages = pylock.packages_for(
             path, target, dependencies.extras, dependencies.groups, self.project.root
         )
         pylock.check_current(packages, written_requirements(self.project), path, target)
-        wheels = self._pinned(packages, target, before)
-        hint = "make the lock file with the other builds, or remove `gpu`"
-        _check_gpu(self.project.gpu, wheels, path.name, hint)
-        return wheels
+        return packages
 
     def _pinned(
         self, packages: Sequence[Mapping[str, Any]], target: Target, before: Sequence[Wheel]
@@ -548,6 +564,14 @@ def _satisfies(wheels: Sequence[Wheel], requirements: Sequence[str]) -> bool:
         normal_name(item.name) in versions and versions[normal_name(item.name)] in item.specifier
         for item in parsed
     )
+
+
+def _check_lock_gpu(project: Project, wheels: Sequence[Wheel]) -> None:
+    """Raises ResolutionError as `_check_gpu`, for the lock of another tool."""
+    hint = "make the lock file with the other builds, or remove `gpu`"
+    if project.dependencies.kind == "uv.lock":
+        hint = "choose torch's index in [tool.uv.sources] and run 'uv lock', or remove `gpu`"
+    _check_gpu(project.gpu, wheels, project.dependencies.files[0].name, hint)
 
 
 def _check_gpu(gpu: str, wheels: Sequence[Wheel], file: str, hint: str) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.errors import HashMismatch, ProjectError, ResolutionError
+from corten.errors import HashMismatch, ProjectError
 from corten.lock.inputs import (
     boundary_of,
     implied_requirements,
     inputs_extras,
+    pyproject_requirements,
     read_pyproject,
     requirements_of,
-    written_requirements,
 )
 from corten.lock.pylock import addresses
 from corten.lock.uvlock import wheel_addresses
@@ -42,8 +42,10 @@ def resolving_indexes(project: Project, environment: Mapping[str, str] | None = 
     if project.dependencies.kind == "requirements":
         return indexes.with_requirements(requirements_of(project, indexes.environment))
     if project.dependencies.kind == "pyproject":
-        direct = [item for entries in _chosen_sources(project).values() for item in entries]
-        indexes = indexes.with_requirements(Requirements(_pyproject_requirements(project)))
+        direct = [
+            item for entries in _chosen_sources(project, indexes.environment).values() for item in entries
+        ]
+        indexes = indexes.with_requirements(pyproject_requirements(project, indexes.environment))
         return indexes.with_direct(item.get("url") or item["path"] for item in direct if "index" not in item)
     return indexes
 
@@ -83,9 +85,10 @@ def wanted_wheels(project: Project, target: Target, environment: Mapping[str, st
             places={item.name: item.where for item in read.requirements if item.name},
         )
     if dependencies.kind == "pyproject":
-        requirements = (*_pyproject_requirements(project), *added)
+        read = pyproject_requirements(project, environment)
+        requirements = (*read.requirements, *added)
         lines = tuple(map(bare_line, requirements))
-        sources = _chosen_sources(project)
+        sources = _chosen_sources(project, environment)
         return Wanted(
             Request(target, lines=lines, sources=sources),
             gpu=project.gpu,
@@ -112,22 +115,15 @@ def refuse_links_out(project: Project, environment: Mapping[str, str] | None = N
         boundary.permitted(path, "the project")
 
 
-def _pyproject_requirements(project: Project) -> tuple[Requirement, ...]:
-    found = []
-    table = read_pyproject(project.root).get("project") or {}
-    own = normal_name(str(table.get("name") or project.name))
-    for text in written_requirements(project):
-        item = parse_requirement(text, "pyproject.toml", project.root)
-        if not (item.kind == "name" and re.match(r"[^\s;]+\[", text) and item.name == own):
-            found.append(item)
-    return tuple(found)
-
-
-def _chosen_sources(project: Project) -> dict[str, tuple[dict[str, str], ...]]:
+def _chosen_sources(
+    project: Project, environment: Mapping[str, str] | None = None
+) -> dict[str, tuple[dict[str, str], ...]]:
     """The entries of `[tool.uv.sources]` for what the project requires, each written anew: an index, a wheel's address or a
     wheel's path, with its marker. Raises ResolutionError for what is not a wheel, ProjectError for what is not understood."""
     table = (read_pyproject(project.root).get("tool") or {}).get("uv") or {}
-    names = {item.name for item in _pyproject_requirements(project)}
+    names = {
+        item.name for item in pyproject_requirements(project, environment).requirements if item.kind == "name"
+    }
     extras = {normal_name(name) for name in inputs_extras(project)}
     groups = {normal_name(name) for name in project.dependencies.groups}
     found: dict[str, tuple[dict[str, str], ...]] = {}
@@ -152,11 +148,6 @@ def _source(name: str, item: Mapping[str, Any], root: Path) -> dict[str, str]:
     where = "[tool.uv.sources]"
     if "git" in item:
         refuse_uninstallable([Requirement(name, "vcs", name, where=where)])
-    if item.get("workspace"):
-        raise ResolutionError(
-            f"'{name}' is a package of the same workspace, which Corten does not build yet",
-            hint=f"make a wheel of it ('uv build --package {name} --wheel') and name its folder with find-links",
-        )
     made: dict[str, str] = {}
     place = item.get("path") or item.get("url")
     if place is not None:

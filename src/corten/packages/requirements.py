@@ -94,10 +94,21 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
+class Local:
+    """A package in a folder of the project, which is used where it lies: `path` relative to the project, normal name, and the marker
+    under which it is required (empty: always)."""
+
+    path: str
+    name: str
+    marker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Requirements:
     """What a set of files asks for. `indexes`, `extra_indexes` and `find_links` are as written; `options` holds every
     option in normal form, without credentials. `repaired` are lines that were not read as they stand, each with its file's name.
-    `notes` say what of a file of another tool is left out."""
+    `notes` say what of a file of another tool is left out. `local` are packages of the project that are used where they lie: what they
+    require is among `requirements`, and they themselves are not."""
 
     requirements: tuple[Requirement, ...]
     constraints: tuple[Requirement, ...] = ()
@@ -108,6 +119,7 @@ class Requirements:
     trusted_hosts: tuple[str, ...] = ()
     repaired: tuple[tuple[str, LineRepair], ...] = ()
     notes: tuple[str, ...] = ()
+    local: tuple[Local, ...] = ()
 
     @property
     def hashed(self) -> bool:
@@ -170,7 +182,11 @@ def _requirement(
         if chosen is not None and not name and "://" not in location:
             location, extras = chosen[1], ",".join(sorted(map(normal_name, chosen[2].split(","))))
         kind = _kind(location)
-        if kind in {"path", "wheel"} and "://" not in location and directory is not None:
+        if re.match(
+            r"(?i)file:(?!//)", location
+        ):  # pip and setuptools take `file:libs/x` for a relative path
+            location = location[5:]
+        if kind in {"path", "wheel", "archive"} and "://" not in location and directory is not None:
             location = os.path.normpath(directory / os.path.expanduser(location))
         direct = location
         normal = f" @ {without_credentials(written)}" if name else without_credentials(written)
@@ -335,6 +351,11 @@ class _Reading:
             )
             return
         if option == "--editable":
+            if constraint:
+                raise ProjectError(
+                    f"{where}: -e stands in a file of constraints",
+                    hint="write it into a file of requirements",
+                )
             location = os.path.normpath(file.parent / value) if "://" not in value else value
             kind: Kind = "vcs" if _VCS.match(value) else "path"
             self.requirements.append(Requirement(f"-e {value}", kind, "", (), location, where))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 
 from corten.project.regular import open_regular
+from corten.values import dataclass
 
 _MOST_BYTES = 500_000
 
@@ -77,3 +79,62 @@ def _text(path: Path) -> str | None:
             return file.read(_MOST_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a call of `setup` says. `values` has the keywords that are written out, `computed` the names of the others."""
+
+    values: Mapping[str, object]
+    computed: frozenset[str]
+
+
+def keywords(source: str) -> Setup | None:
+    """The keywords of the only call of `setup` in a setup.py, which is not run; None where there is none, or more than one."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", ""))
+        == "setup"
+    ]
+    if len(calls) != 1 or calls[0].args:
+        return None
+    named = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    values: dict[str, object] = {}
+    computed: set[str] = set()
+    for keyword in calls[0].keywords:
+        value = keyword.value
+        value = named.get(value.id, value) if isinstance(value, ast.Name) else value
+        try:
+            values[keyword.arg or "**"] = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            where = _found_in(value)
+            if keyword.arg == "packages" and where is not None:
+                values["packages"] = where
+            else:
+                computed.add(keyword.arg or "**")
+    return Setup(values, frozenset(computed))
+
+
+def _found_in(value: ast.expr) -> str | None:
+    """The folder in which `find_packages(…)` looks; None for another expression."""
+    if not isinstance(value, ast.Call):
+        return None
+    name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+    if name not in ("find_packages", "find_namespace_packages"):
+        return None
+    given = [*value.args[:1], *(item.value for item in value.keywords if item.arg == "where")]
+    if not given:
+        return ""
+    return str(given[0].value) if isinstance(given[0], ast.Constant) else None
