@@ -48,12 +48,8 @@ def tell_implied(project: Project, observe: Observer) -> None:
         by_reason.setdefault(item.reason, []).append(item.requirement)
     for reason, requirements in by_reason.items():
         observe(Note(f"adds {', '.join(requirements)}: {reason}"))
-    if project.unused:
-        read = ", ".join(f"'{os.path.relpath(path, project.root)}'" for path in project.dependencies.files)
-        beside = f": {read} is" if len(project.dependencies.files) == 1 else f": {read} are" if read else ""
-        files = ", ".join(f"'{name}'" for name in project.unused[:_SHOWN])
-        more = f" and {len(project.unused) - _SHOWN} more" if len(project.unused) > _SHOWN else ""
-        observe(Note(f"dependencies in {files}{more} are not read{beside}"))
+    for line in unused_notes(project):
+        observe(Note(line))
     if project.unknown:
         observe(
             Warned(
@@ -61,6 +57,40 @@ def tell_implied(project: Project, observe: Observer) -> None:
                 "write it into a requirements.txt, with the others: 'corten init' starts one",
             )
         )
+
+
+def unused_notes(project: Project) -> list[str]:
+    """The files with dependencies that are not read, in words: those for development with how to have them."""
+    from corten.project.dependencies import group_files
+
+    unused = list(project.unused)
+    found = []
+    if project.dependencies.kind == "requirements" and unused:
+        groups = {
+            name: [file for file in files if file in unused]
+            for name, files in group_files(project.root).items()
+        }
+        groups = {name: files for name, files in groups.items() if files}
+        development = [file for files in groups.values() for file in files]
+        unused = [name for name in unused if name not in development]
+        if groups:
+            name = "dev" if "dev" in groups else min(groups)
+            shell = "corten shell" if name == "dev" else f"corten shell --group {name}"
+            is_one = len(development) == 1
+            found.append(
+                f"{_some(development)} {'is' if is_one else 'are'} for development and not installed: '{shell}' has "
+                f'{"it" if is_one else "a group of them"}, and groups = ["{name}"] in [tool.corten] brings it into the image'
+            )
+    if unused:
+        read = ", ".join(f"'{os.path.relpath(path, project.root)}'" for path in project.dependencies.files)
+        beside = f": {read} is" if len(project.dependencies.files) == 1 else f": {read} are" if read else ""
+        found.append(f"dependencies in {_some(unused)} are not read{beside}")
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more
 
 
 def tell_pointers(project: Project, files: SourceFiles, observe: Observer, *, refuse: bool) -> None:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from corten.cli.building_notes import unused_notes
 from corten.cli.context import Context
 from corten.cli.terminal import size_text
 from corten.errors import CortenError, UsageError
@@ -121,8 +122,7 @@ def _packages(project: Project) -> list[Finding]:
                 "write it into a requirements.txt, with the others",
             )
         )
-    if project.unused:
-        found.append(Finding("not read", "limited", f"dependencies in {_listed(project.unused)}"))
+    found += [Finding("not read", "limited", line) for line in unused_notes(project)]
     base = f"{project.base}, Python {project.python}" if project.python else project.base
     found.append(Finding("base", "ok", base))
     if project.unmet is not None:

@@ -22,7 +22,8 @@ EXAMPLES = """\
 examples:
   corten shell                              a shell with this project's packages
   corten shell . -- python train.py         one command there
-  corten shell . -- python -m pytest        with the packages of the group 'dev'
+  corten shell . -- python -m pytest        with the packages of the group 'dev', or of requirements-dev.txt
+  corten shell --group test . -- tox        with those of another group
   corten shell -v ~/data:/data              with a folder of this machine beside it
   corten shell -p 8888                      with a network of its own, and one port of it
 
@@ -56,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[=VALUE]",
         help="set a variable, or pass one on",
     )
+    parser.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with the packages of this group, or of requirements-NAME.txt, in the place of 'dev'",
+    )
     add_network_arguments(
         parser, default="this machine's, where a notebook's port is reached; with -p a private one"
     )
@@ -72,7 +80,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.runtime.network.ports import parse_ports
     from corten.runtime.options import RunOptions, parse_variable
 
-    project, image = development_image(arguments.path, context.store, context.observe, context.accepted)
+    project, image = development_image(
+        arguments.path, context.store, context.observe, context.accepted, arguments.group
+    )
     volumes, named, _ = mounts.split_mounts([mounts.parse_volume(text) for text in arguments.volume])
     variables = [parse_variable(text, os.environ) for text in arguments.env]
     ports = tuple(port for text in arguments.publish for port in parse_ports(text))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from corten.errors import ProjectError
 from corten.lazy import regex
-from corten.project.dependency_files import choose, holding, in_folders
+from corten.project.dependency_files import choose, development_files, holding, in_folders
 from corten.project.formats.translate import FORMATS, has_poetry, names_in, translated
 from corten.project.hints.names import CONDA
 from corten.project.kinds import TABLE
@@ -59,9 +59,8 @@ def find(
 def _unused(root: Path, used: Dependencies, below: Sequence[str]) -> tuple[str, ...]:
     """The files with dependencies that are neither `used` nor included by what is."""
     names = {entry.name for entry in os.scandir(root)}
-    nested: list[str] = []
-    if "requirements" in names and (root / "requirements").is_dir():
-        nested = [f"requirements/{entry.name}" for entry in os.scandir(root / "requirements")]
+    nested = _nested(root, names)
+    if nested:
         names.discard("requirements")
     read = {os.path.realpath(path) for path in _included(used.files, root)}
     if any(path.name == "Pipfile.lock" for path in used.files):
@@ -72,6 +71,24 @@ def _unused(root: Path, used: Dependencies, below: Sequence[str]) -> tuple[str, 
         if os.path.realpath(root / name) not in read
         and not (name in ("setup.py", "setup.cfg") and "install_requires" not in _inside(root, name))
     )
+
+
+def _nested(root: Path, names: Collection[str]) -> list[str]:
+    """What lies in the folder `requirements`."""
+    if "requirements" not in names or not (root / "requirements").is_dir():
+        return []
+    return [f"requirements/{entry.name}" for entry in os.scandir(root / "requirements")]
+
+
+def group_files(root: Path) -> dict[str, tuple[str, ...]]:
+    """The requirements files for development in the project's folder, by the names of their groups."""
+    names = [entry.name for entry in os.scandir(root)]
+    found = development_files([name for name in names if not (root / name).is_dir()], _nested(root, names))
+    return {group: inside for group, files in found.items() if (inside := _those_inside(root, files))}
+
+
+def _those_inside(root: Path, files: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in files if _is_inside(root / name, root))
 
 
 def _included(files: Iterable[Path], root: Path) -> set[Path]:
@@ -97,9 +114,12 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
     read, and for groups and extras that are not there."""
     names = {entry.name for entry in os.scandir(root)}
     table = pyproject.get("project") or {}
-    extras, groups = _wanted(settings, pyproject)
     if settings.requirements is not None:
         return Found(_written(root, settings, pyproject))
+    chosen = None if {"uv.lock", "pylock.toml"} & names else _requirements_file(root, names)
+    if chosen is not None:
+        return _in_requirements(root, chosen, settings, pyproject)
+    extras, groups = _wanted(settings, pyproject)
     if "uv.lock" in names:
         return Found(
             Dependencies("uv.lock", (root / "uv.lock",), extras, groups), ("dependencies are in 'uv.lock'",)
@@ -109,14 +129,6 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
             Dependencies("pylock", (root / "pylock.toml",), extras, groups),
             ("dependencies are in 'pylock.toml'",),
         )
-    chosen = _requirements_file(root, names)
-    if chosen is not None:
-        _refuse_choice_within(settings, chosen.relative_to(root).as_posix())
-        shown = chosen.relative_to(root).as_posix()
-        note = f"dependencies are in '{shown}'"
-        if table.get("dependencies"):
-            note += "; those in 'pyproject.toml' are not read"
-        return Found(Dependencies("requirements", (chosen,)), (note,))
     if "poetry.lock" in names:
         return _translated(root, "poetry.lock", pyproject, extras, groups)
     if "pdm.lock" in names:
@@ -135,6 +147,34 @@ def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
         _refuse_choice_within(settings, name)
         return _translated(root, name, pyproject)
     return Found(Dependencies("none"), _unread(root, names, pyproject))
+
+
+def _in_requirements(root: Path, chosen: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
+    """The dependencies in a requirements file, with the files of the groups that are asked for."""
+    shown = chosen.relative_to(root).as_posix()
+    files = _with_groups(root, (chosen,), settings, pyproject, shown)
+    note = f"dependencies are in {' and '.join(repr(file.relative_to(root).as_posix()) for file in files)}"
+    if (pyproject.get("project") or {}).get("dependencies"):
+        note += "; those in 'pyproject.toml' are not read"
+    return Found(Dependencies("requirements", files, groups=settings.groups), (note,))
+
+
+def _with_groups(
+    root: Path, files: tuple[Path, ...], settings: Settings, pyproject: dict[str, Any], shown: str
+) -> tuple[Path, ...]:
+    """Requirements files, with those for development whose groups are asked for. Raises ProjectError for other groups, and extras."""
+    if not settings.groups:
+        _wanted(settings, pyproject)
+        _refuse_choice_within(settings, shown)
+        return files
+    known = group_files(root)
+    for name in settings.groups:
+        if _normal(name) not in known:
+            _wanted(settings, pyproject)
+            _refuse_choice_within(settings, shown)
+    _refuse_choice_within(replace(settings, groups=()), shown)
+    more = [root / file for name in settings.groups for file in known[_normal(name)]]
+    return tuple(dict.fromkeys((*files, *more)))
 
 
 def _others(root: Path, names: set[str]) -> Iterator[str]:
@@ -191,12 +231,11 @@ def _unread(root: Path, names: set[str], pyproject: dict[str, Any]) -> tuple[str
 def _wanted(settings: Settings, pyproject: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The extras and groups that are asked for, all of which exist."""
     extras = dict((pyproject.get("project") or {}).get("optional-dependencies") or {})
-    groups = dict(pyproject.get("dependency-groups") or {})
+    groups = groups_in(pyproject)
     if "poetry" in (pyproject.get("tool") or {}):
         from corten.project.formats import poetry
 
         extras |= poetry.extras_of(pyproject)
-        groups |= poetry.groups_of(pyproject)
     for key, wanted, known, where in (
         ("extras", settings.extras, extras, "[project.optional-dependencies]"),
         ("groups", settings.groups, groups, "[dependency-groups]"),
@@ -211,8 +250,19 @@ def _wanted(settings: Settings, pyproject: dict[str, Any]) -> tuple[tuple[str, .
     return settings.extras, settings.groups
 
 
+def groups_in(pyproject: dict[str, Any]) -> dict[str, Any]:
+    """The dependency groups of a pyproject.toml, Poetry's among them."""
+    groups = dict(pyproject.get("dependency-groups") or {})
+    if "poetry" in (pyproject.get("tool") or {}):
+        from corten.project.formats import poetry
+
+        groups |= poetry.groups_of(pyproject)
+    return groups
+
+
 def _written(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Dependencies:
     assert settings.requirements is not None
+    shown = settings.requirements[0]
     files = tuple(root / name for name in settings.requirements)
     for name, file in zip(settings.requirements, files, strict=True):
         if not file.is_file():
@@ -223,20 +273,23 @@ def _written(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Depen
                 raise ProjectError(
                     f"'requirements' in {TABLE} can name '{special}' of the project's folder alone"
                 )
+            _wanted(settings, pyproject)
             kind: Literal["uv.lock", "requirements", "pyproject"] = (
                 "uv.lock" if special == "uv.lock" else "pyproject"
             )
             if special == "pyproject.toml" and not (pyproject.get("project") or {}).get("dependencies"):
                 kind = "requirements" if has_poetry(pyproject) else kind
             return Dependencies(kind, files, settings.extras, settings.groups)
+    if len(files) == 1 and (_PYLOCK.fullmatch(files[0].name) or files[0].name in FORMATS):
+        _wanted(settings, pyproject)
     if len(files) == 1 and _PYLOCK.fullmatch(files[0].name):
         return Dependencies("pylock", files, settings.extras, settings.groups)
     if len(files) == 1 and files[0].name in FORMATS:
         if files[0].name not in ("poetry.lock", "pdm.lock"):
-            _refuse_choice_within(settings, settings.requirements[0])
+            _refuse_choice_within(settings, shown)
         return Dependencies("requirements", files, settings.extras, settings.groups)
-    _refuse_choice_within(settings, settings.requirements[0])
-    return Dependencies("requirements", files)
+    files = _with_groups(root, files, settings, pyproject, shown)
+    return Dependencies("requirements", files, groups=settings.groups)
 
 
 def _refuse_choice_within(settings: Settings, file: str) -> None:
@@ -250,9 +303,7 @@ def _refuse_choice_within(settings: Settings, file: str) -> None:
 
 def _requirements_file(root: Path, names: set[str]) -> Path | None:
     """The one requirements file that is not for development or tests (`corten.project.dependency_files`)."""
-    nested: list[str] = []
-    if "requirements" in names and (root / "requirements").is_dir():
-        nested = [f"requirements/{entry.name}" for entry in os.scandir(root / "requirements")]
+    nested = _nested(root, names)
     files = [name for name in names if not (root / name).is_dir()]
     chosen = choose(files, nested, lambda name: _is_inside(root / name, root) and _has_hashes(root / name))
     if chosen.several:

@@ -10,8 +10,18 @@ from corten.lazy import regex
 from corten.values import dataclass
 
 NOT_FOR_IMAGES = regex(
-    r"(?:^|[-_.])(?:dev|develop|development|test|tests|testing|doc|docs|lint|ci|typing|local|notebook|notebooks)(?:[-_.]|$)"
+    r"(?:^|[-_.])(dev|develop|development|test|tests|testing|doc|docs|lint|ci|typing|local|notebook|notebooks)(?:[-_.]|$)"
 )
+_DEVELOPMENT = regex(r"(?:requirements?[-_.]?[\w.-]*|[\w.-]*[-_.]requirements?)\.(?:txt|lock|in)")
+_GROUPS = {
+    "develop": "dev",
+    "development": "dev",
+    "tests": "test",
+    "testing": "test",
+    "doc": "docs",
+    "notebooks": "notebook",
+}
+"""Groups that are spelt in several ways."""
 OTHERS = (
     "pylock.toml",
     "poetry.lock",
@@ -91,6 +101,29 @@ def is_for_development(name: str) -> bool:
     return NOT_FOR_IMAGES.search(bare.rsplit(".", 1)[0].lower()) is not None
 
 
+def development_files(names: Iterable[str], nested: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Requirements files for development by what they are for: `dev` for `requirements-dev.txt`, `test` for `requirements/tests.txt`."""
+    found: dict[str, list[str]] = {}
+    for name in sorted([*names, *nested]):
+        bare = name.rpartition("/")[2].lower()
+        inside = "/" in name and bare.endswith((".txt", ".lock", ".in"))
+        if not inside and not _DEVELOPMENT.fullmatch(bare):
+            continue
+        match = NOT_FOR_IMAGES.search(bare.rsplit(".", 1)[0])
+        if match is not None:
+            word = match[1]
+            found.setdefault(_GROUPS.get(word, word), []).append(name)
+    # `dev.in` is what `dev.txt` was made from.
+    return {
+        group: tuple(
+            name
+            for name in files
+            if not name.endswith(".in") or f"{name.removesuffix('.in')}.txt" not in files
+        )
+        for group, files in found.items()
+    }
+
+
 def is_misspelt(name: str) -> bool:
     """Whether this means `requirements.txt`: `requirement.txt`, `Requirments.txt`, `reqs.txt`, `requirements`."""
     stem, dot, ending = name.rpartition(".")
@@ -127,11 +160,16 @@ def in_folders(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda path: (path.count("/"), path)))
 
 
-def holding(names: Collection[str], nested: Iterable[str]) -> tuple[str, ...]:
+def holding(names: Collection[str], nested: Collection[str]) -> tuple[str, ...]:
     """Every file that holds dependencies, whichever is used."""
-    own = [name for name in names if _USUAL.fullmatch(name) or is_misspelt(name)]
     inner = [name for name in nested if name.endswith(".txt")]
-    return (*sorted(own), *sorted(inner), *(name for name in OTHERS if name in names))
+    development = [name for files in development_files(names, nested).values() for name in files]
+    own = [name for name in names if _USUAL.fullmatch(name) or is_misspelt(name)]
+    return (
+        *sorted({*own, *(name for name in development if "/" not in name)}),
+        *sorted({*inner, *(name for name in development if "/" in name)}),
+        *(name for name in OTHERS if name in names),
+    )
 
 
 def _better(candidates: Sequence[str]) -> list[str]:

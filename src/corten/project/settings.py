@@ -228,7 +228,8 @@ class Settings:
     )
     groups: tuple[str, ...] = _key(
         kinds.listed(kinds.text("a dependency group's name"), "a list of dependency groups"),
-        "Dependency groups of `pyproject.toml` that belong in the image.",
+        "Dependency groups that belong in the image: those of `pyproject.toml`, or requirements files for development (`requirements-dev.txt` is "
+        "the group `dev`) where requirements files have the packages.",
         example='["serving"]',
         default="none",
         initial=(),
