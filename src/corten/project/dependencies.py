@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,15 @@ _NAME = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
 _INCLUDED = regex(r"\s*(?:-r|--requirement)[\s=]*(\S+)")
 _ANY_INCLUDED = regex(r"\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)")
 _PYLOCK = regex(r"pylock(?:\.[^.]+)?\.toml")
+_WITH_PYPROJECT = ("pyproject.toml", "poetry.lock", "pdm.lock")
+"""Files that are read together with what pyproject.toml requires."""
+_MARKS = {
+    "setup.py": "install_requires",
+    "setup.cfg": "install_requires",
+    "env.yml": "dependencies:",
+    "conda_env.yml": "dependencies:",
+}
+"""What must stand in a file that need not hold dependencies."""
 _MOST_BYTES = 20_000_000
 
 
@@ -38,25 +48,58 @@ class Found:
     """Files that hold dependencies too, and are not read."""
 
 
+class Look:
+    """A project's folder, as the places of dependencies are looked for in it."""
+
+    def __init__(
+        self, root: Path, settings: Settings, pyproject: dict[str, Any], paths: Callable[[], Sequence[str]]
+    ) -> None:
+        self.root, self.settings, self.pyproject = root, settings, pyproject
+        self.names = {entry.name for entry in os.scandir(root)}
+        self._paths = paths
+
+    @property
+    def listed(self) -> bool:
+        """Whether `[project.dependencies]` lists something."""
+        return bool((self.pyproject.get("project") or {}).get("dependencies"))
+
+    @cached_property
+    def below(self) -> tuple[str, ...]:
+        """Requirements files in folders of the project, the nearest first."""
+        return in_folders(self._paths())
+
+    @cached_property
+    def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The extras and groups that are asked for. Raises ProjectError for those that are not there."""
+        return _wanted(self.settings, self.pyproject)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place where dependencies may stand. `what` says it for the documentation, `gives` what is taken from it, and `chosen` whether
+    extras and groups can be chosen."""
+
+    find: Callable[[Look], Found | None]
+    what: str
+    gives: str
+    chosen: str = "no"
+
+
 def find(
     root: Path, settings: Settings, pyproject: dict[str, Any], paths: Callable[[], Sequence[str]]
 ) -> Found:
-    """The dependencies, and what else could hold some: the project's folder as `_find` looks at it, else the only requirements
-    file (or the one nearest to the top) among all its `paths`. Raises ProjectError."""
-    found = _find(root, settings, pyproject)
-    below: tuple[str, ...] = ()
-    if found.dependencies.kind == "none":
-        below = in_folders(paths())
-        depth = below[0].count("/") if below else 0
-        nearest = [path for path in below if path.count("/") == depth]
-        if len(nearest) == 1 and _is_inside(root / nearest[0], root):
-            _refuse_choice_within(settings, nearest[0])
-            note = f"dependencies are in '{nearest[0]}'"
-            found = Found(Dependencies("requirements", (root / nearest[0],)), (note,))
-    return replace(found, unused=_unused(root, found.dependencies, below))
+    """The dependencies: of the first place in `ORDER` that has some, and what else could hold some. `paths` are all of the project's
+    files. Raises ProjectError for several files that could be meant, for one that cannot be read, and for groups and extras that are not
+    there."""
+    look = Look(root, settings, pyproject, paths)
+    found = next(found for place in ORDER if (found := place.find(look)) is not None)
+    below = look.below if found.dependencies.kind == "none" or "below" in look.__dict__ else ()
+    return replace(found, unused=_unused(root, found.dependencies, below, pyproject))
 
 
-def _unused(root: Path, used: Dependencies, below: Sequence[str]) -> tuple[str, ...]:
+def _unused(
+    root: Path, used: Dependencies, below: Sequence[str], pyproject: dict[str, Any]
+) -> tuple[str, ...]:
     """The files with dependencies that are neither `used` nor included by what is."""
     names = {entry.name for entry in os.scandir(root)}
     nested = _nested(root, names)
@@ -65,11 +108,13 @@ def _unused(root: Path, used: Dependencies, below: Sequence[str]) -> tuple[str, 
     read = {os.path.realpath(path) for path in _included(used.files, root)}
     if any(path.name == "Pipfile.lock" for path in used.files):
         read.add(os.path.realpath(root / "Pipfile"))
-    return tuple(
+    listed = (pyproject.get("project") or {}).get("dependencies") or has_poetry(pyproject)
+    beside = used.kind == "requirements" and not {path.name for path in used.files} & {*_WITH_PYPROJECT}
+    own = ("pyproject.toml",) if listed and beside else ()
+    return own + tuple(
         name
         for name in (*holding(names, nested), *below)
-        if os.path.realpath(root / name) not in read
-        and not (name in ("setup.py", "setup.cfg") and "install_requires" not in _inside(root, name))
+        if os.path.realpath(root / name) not in read and _MARKS.get(name, "") in _inside(root, name)
     )
 
 
@@ -108,45 +153,140 @@ def _included(files: Iterable[Path], root: Path) -> set[Path]:
     return seen
 
 
-def _find(root: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
-    """The first that is there of: what `requirements` names, `uv.lock`, requirements files (with hashes first),
-    `[project.dependencies]`. Raises ProjectError for several files that could be meant, for a lock that Corten cannot
-    read, and for groups and extras that are not there."""
-    names = {entry.name for entry in os.scandir(root)}
-    table = pyproject.get("project") or {}
-    if settings.requirements is not None:
-        return Found(_written(root, settings, pyproject))
-    chosen = None if {"uv.lock", "pylock.toml"} & names else _requirements_file(root, names)
-    if chosen is not None:
-        return _in_requirements(root, chosen, settings, pyproject)
-    extras, groups = _wanted(settings, pyproject)
-    if "uv.lock" in names:
+def _named(look: Look) -> Found | None:
+    if look.settings.requirements is None:
+        return None
+    return Found(_written(look.root, look.settings, look.pyproject))
+
+
+def _lock_of(name: str, kind: Literal["uv.lock", "pylock"]) -> Callable[[Look], Found | None]:
+    def of(look: Look) -> Found | None:
+        if name not in look.names:
+            return None
         return Found(
-            Dependencies("uv.lock", (root / "uv.lock",), extras, groups), ("dependencies are in 'uv.lock'",)
+            Dependencies(kind, (look.root / name,), *look.wanted), (f"dependencies are in '{name}'",)
         )
-    if "pylock.toml" in names:
-        return Found(
-            Dependencies("pylock", (root / "pylock.toml",), extras, groups),
-            ("dependencies are in 'pylock.toml'",),
-        )
-    if "poetry.lock" in names:
-        return _translated(root, "poetry.lock", pyproject, extras, groups)
-    if "pdm.lock" in names:
-        return _translated(root, "pdm.lock", pyproject, extras, groups)
-    if "Pipfile.lock" in names:
-        _refuse_choice_within(settings, "Pipfile.lock")
-        return _translated(root, "Pipfile.lock", pyproject)
-    if not table.get("dependencies") and has_poetry(pyproject):
-        return _translated(root, "pyproject.toml", pyproject, extras, groups)
-    if table.get("dependencies") or extras or groups:
-        file = root / "pyproject.toml"
-        return Found(
-            Dependencies("pyproject", (file,), extras, groups), ("dependencies are in 'pyproject.toml'",)
-        )
-    for name in _others(root, names):
-        _refuse_choice_within(settings, name)
-        return _translated(root, name, pyproject)
-    return Found(Dependencies("none"), _unread(root, names, pyproject))
+
+    return of
+
+
+def _requirements(look: Look) -> Found | None:
+    chosen = _requirements_file(look.root, look.names)
+    if chosen is None:
+        _ = look.wanted
+        return None
+    return _in_requirements(look.root, chosen, look.settings, look.pyproject)
+
+
+def _foreign_lock(*names: str) -> Callable[[Look], Found | None]:
+    def of(look: Look) -> Found | None:
+        name = next((name for name in names if name in look.names), None)
+        if name is None:
+            return None
+        if name == "Pipfile.lock":
+            _refuse_choice_within(look.settings, name)
+            return _translated(look.root, name, look.pyproject)
+        return _translated(look.root, name, look.pyproject, *look.wanted)
+
+    return of
+
+
+def _poetry(look: Look) -> Found | None:
+    if look.listed or not has_poetry(look.pyproject):
+        return None
+    return _translated(look.root, "pyproject.toml", look.pyproject, *look.wanted)
+
+
+def _project(look: Look) -> Found | None:
+    if not look.listed and not any(look.wanted):
+        return None
+    file = look.root / "pyproject.toml"
+    return Found(Dependencies("pyproject", (file,), *look.wanted), ("dependencies are in 'pyproject.toml'",))
+
+
+def _other(*names: str) -> Callable[[Look], Found | None]:
+    def of(look: Look) -> Found | None:
+        name = next((name for name in names if _lists(look, name)), None)
+        if name is None:
+            return None
+        _refuse_choice_within(look.settings, name)
+        return _translated(look.root, name, look.pyproject)
+
+    return of
+
+
+def _lists(look: Look, name: str) -> bool:
+    """Whether a file of another tool without a lock is there and lists packages."""
+    if name not in look.names:
+        return False
+    if name in CONDA:
+        return re.search(r"^dependencies\s*:", _inside(look.root, name), re.MULTILINE) is not None
+    if name in ("setup.cfg", "setup.py"):
+        text = _inside(look.root, name)
+        read = of_config if name == "setup.cfg" else of_source
+        return "install_requires" in text and bool(read(text))
+    return True
+
+
+def _in_folder(look: Look) -> Found | None:
+    _unread(look.root, look.names, look.pyproject)
+    depth = look.below[0].count("/") if look.below else 0
+    nearest = [path for path in look.below if path.count("/") == depth]
+    if len(nearest) != 1 or not _is_inside(look.root / nearest[0], look.root):
+        return None
+    _refuse_choice_within(look.settings, nearest[0])
+    note = f"dependencies are in '{nearest[0]}'"
+    return Found(Dependencies("requirements", (look.root / nearest[0],)), (note,))
+
+
+def _imports(look: Look) -> Found | None:
+    return Found(Dependencies("none"), _unread(look.root, look.names, look.pyproject))
+
+
+_PINS = "versions and sha256"
+_RANGES = "what is required"
+ORDER: tuple[Place, ...] = (
+    Place(_named, "what `requirements` in `[tool.corten]` names", "what that file gives", "as for that file"),
+    Place(_lock_of("uv.lock", "uv.lock"), "`uv.lock`", _PINS, "extras and groups"),
+    Place(_lock_of("pylock.toml", "pylock"), "`pylock.toml`", _PINS, "extras and groups"),
+    Place(
+        _requirements,
+        "`requirements.txt`, or the only file among `requirements*.txt`, `requirements.lock` and `requirements/*.txt` that is not for "
+        "development or tests; one with hashes wins, and of several one that is named for production (`prod`, `base`, `cpu`, …). Else a "
+        "misspelt one: `requirement.txt`, `requirments.txt`, `Requirements.txt`, `reqs.txt`, `requirements` without an ending",
+        "what is required, with hashes where it has them",
+        "groups: `requirements-dev.txt` is `dev`",
+    ),
+    Place(
+        _foreign_lock("poetry.lock", "pdm.lock"), "`poetry.lock`, else `pdm.lock`", _PINS, "extras and groups"
+    ),
+    Place(_foreign_lock("Pipfile.lock"), "`Pipfile.lock`", _PINS),
+    Place(
+        _poetry,
+        "`[tool.poetry.dependencies]`, where `[project.dependencies]` is empty",
+        _RANGES,
+        "extras and groups",
+    ),
+    Place(_project, "`[project.dependencies]`", _RANGES, "extras and groups"),
+    Place(_other("Pipfile"), "`Pipfile`", _RANGES),
+    Place(
+        _other(*CONDA),
+        f"a conda environment: {', '.join(f'`{name}`' for name in CONDA)}",
+        "the lines for pip, and packages that the Python index has",
+    ),
+    Place(
+        _other("setup.cfg", "setup.py"),
+        "`install_requires` of `setup.cfg`, else of `setup.py`, where it is a list that can be read without running it",
+        _RANGES,
+    ),
+    Place(
+        _in_folder,
+        "the only requirements file in a folder of the project, or the one nearest to the top",
+        _RANGES,
+    ),
+    Place(_imports, "the imports of the code", "packages of known names"),
+)
+"""Where dependencies are looked for: the first place that has some counts."""
 
 
 def _in_requirements(root: Path, chosen: Path, settings: Settings, pyproject: dict[str, Any]) -> Found:
@@ -154,8 +294,6 @@ def _in_requirements(root: Path, chosen: Path, settings: Settings, pyproject: di
     shown = chosen.relative_to(root).as_posix()
     files = _with_groups(root, (chosen,), settings, pyproject, shown)
     note = f"dependencies are in {' and '.join(repr(file.relative_to(root).as_posix()) for file in files)}"
-    if (pyproject.get("project") or {}).get("dependencies"):
-        note += "; those in 'pyproject.toml' are not read"
     return Found(Dependencies("requirements", files, groups=settings.groups), (note,))
 
 
@@ -175,18 +313,6 @@ def _with_groups(
     _refuse_choice_within(replace(settings, groups=()), shown)
     more = [root / file for name in settings.groups for file in known[_normal(name)]]
     return tuple(dict.fromkeys((*files, *more)))
-
-
-def _others(root: Path, names: set[str]) -> Iterator[str]:
-    """The files of other tools without a lock that list packages, the clearest first."""
-    if "Pipfile" in names:
-        yield "Pipfile"
-    for name in CONDA:
-        if name in names and re.search(r"^dependencies\s*:", _inside(root, name), re.MULTILINE):
-            yield name
-    for name, read in (("setup.cfg", of_config), ("setup.py", of_source)):
-        if name in names and "install_requires" in (text := _inside(root, name)) and read(text):
-            yield name
 
 
 def _inside(root: Path, name: str) -> str:

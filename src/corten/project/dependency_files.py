@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from corten.lazy import regex
+from corten.project.hints.names import CONDA
 from corten.values import dataclass
 
 NOT_FOR_IMAGES = regex(
@@ -23,15 +24,17 @@ _GROUPS = {
 }
 """Groups that are spelt in several ways."""
 OTHERS = (
+    "constraints.txt",
+    "uv.lock",
     "pylock.toml",
     "poetry.lock",
     "pdm.lock",
     "Pipfile.lock",
     "Pipfile",
-    "environment.yml",
-    "environment.yaml",
-    "conda.yml",
-    "conda.yaml",
+    *CONDA,
+    "conda-lock.yml",
+    "pixi.toml",
+    "pixi.lock",
     "setup.py",
     "setup.cfg",
 )
