@@ -53,6 +53,7 @@ from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
 from corten.packages.pip_rules import Rules, read_rules
 from corten.packages.requirements import Local, normal_name
+from corten.packages.torch_index import without_it
 from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
 from corten.project import interpreter
@@ -178,6 +179,8 @@ class _Locking:
     upgrade: bool
     saved: tuple[Saved, ...] = ()
     rules: Rules = field(default_factory=Rules)
+    told: set[str] = field(default_factory=set)
+    """What was said already, and need not be said again."""
 
     def platform(self, platform: Platform) -> PlatformLock:
         before = None
@@ -458,7 +461,21 @@ class _Locking:
         with self.store.temporary_directory("lock") as directory:
             resolver = WheelResolver(self.store, indexes, directory, self.observe)
             again = sorted(self.again & {wheel.name for wheel in before})
-            return resolver.resolve(wanted, before, upgrade=self.upgrade, again=again, trying=trying)
+            try:
+                return resolver.resolve(wanted, before, upgrade=self.upgrade, again=again, trying=trying)
+            except FetchError as error:
+                smaller = without_it(indexes, wanted, error)
+                if smaller is None:
+                    raise
+                if error.message not in self.told:
+                    self.told.add(error.message)
+                    self.observe(
+                        Warned(
+                            f"{error.message}: PyTorch comes from the other indexes, perhaps with CUDA",
+                            "where it can be reached, 'corten lock --upgrade' takes its builds",
+                        )
+                    )
+        return self._resolve(*smaller, before, trying)
 
     def compilers(self, platforms: Sequence[PlatformLock]) -> dict[str, tuple[Deb, ...]]:
         """The interpreter for this machine, where the lock has no platform of its architecture. Builders of another architecture need
