@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from corten.oci.config import ImageConfig
@@ -12,6 +15,7 @@ from corten.oci.platform import Platform
 from corten.runtime.options import RunOptions
 from corten.store.images import Image
 from corten.store.store import Store
+from corten.supervise.decide import Step
 from corten.supervise.services import House, Plan
 from corten.supervise.starting import Start
 from corten.supervise.supervisor import Supervisor, Surroundings
@@ -36,7 +40,9 @@ class Container:
         self.code = 128 + number
 
 
-def test_an_update_that_overtakes_the_first_start_is_the_first_to_be_ready(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def supervised(folder: Path) -> Iterator[tuple[Supervisor, list[Container], list[str]]]:
+    """A supervisor, the containers that it has started, and those that were told to be ready."""
     made: list[Container] = []
     ready: list[str] = []
 
@@ -46,21 +52,21 @@ def test_an_update_that_overtakes_the_first_start_is_the_first_to_be_ready(tmp_p
         return made[-1]
 
     with socket.create_server(("127.0.0.1", 0)) as listener, open(os.devnull, "wb") as output:
+        store, house = Store(folder / "store"), House(folder, -1)
         around = Surroundings(
-            Store(tmp_path / "store"),
-            House(tmp_path, -1),
-            listener,
-            start,
-            output.fileno(),
-            False,
-            lambda text: None,
-            ready.append,
+            store, house, listener, start, output.fileno(), False, lambda text: None, ready.append
         )
-        supervisor = Supervisor(PLAN, IMAGE, around)
+        yield Supervisor(PLAN, IMAGE, around), made, ready
+        for container in made:
+            os.close(container.pipe)
+
+
+def test_an_update_that_overtakes_the_first_start_is_the_first_to_be_ready(tmp_path: Path) -> None:
+    with supervised(tmp_path) as (supervisor, made, ready):
         supervisor._start()
         supervisor._look()
         assert ready == []
-        supervisor._next = supervisor._make(PLAN, IMAGE, output.fileno())
+        supervisor._next = supervisor._make(PLAN, IMAGE, 1)
         os.write(made[1].pipe, b"READY=1\n")
         supervisor._look()
         assert ready == ["iris-2"], "whoever waits for the first start is told"
@@ -72,5 +78,17 @@ def test_an_update_that_overtakes_the_first_start_is_the_first_to_be_ready(tmp_p
         supervisor._look()
         assert supervisor._state.container == "iris-3"
         assert ready == ["iris-2"], "once"
-        for container in made:
-            os.close(container.pipe)
+
+
+def test_a_word_right_before_the_one_that_it_is_ready_delays_nothing(tmp_path: Path) -> None:
+    """As every forwarder says at first why it is not ready. The word that it was came to be heard five seconds later."""
+    with supervised(tmp_path) as (supervisor, made, ready):
+        supervisor._start()
+        os.write(made[0].pipe, b"STATUS=it listens on no TCP port\n")
+        supervisor._look()
+        os.write(made[0].pipe, b"READY=1\n")
+        begun = time.monotonic()
+        while not ready:
+            supervisor._wait(Step("wait"))
+            supervisor._look()
+        assert time.monotonic() - begun < 4

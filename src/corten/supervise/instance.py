@@ -84,7 +84,12 @@ class Instance:
     def speaks(self) -> bool:
         """Whether to wait for a word: the pipe is open at both ends, and the last one is not just over. Who says more than a
         server does would have its supervisor work, which has no limits."""
-        return self._open and time.monotonic() >= self._heard + _PAUSE
+        return self._open and self.pause == 0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until a word is heard again after the last one."""
+        return max(0.0, self._heard + _PAUSE - time.monotonic()) if self._open else 0.0
 
     def listen(self) -> None:
         """Hear what it has said since. A word that comes in pieces is none: writes of so few bytes are whole (pipe(7))."""

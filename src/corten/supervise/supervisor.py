@@ -278,6 +278,9 @@ class Supervisor:
         seconds = _BRIEF if self._leaving or self._next is not None else _TICK
         if step.until is not None:
             seconds = min(seconds, max(0.0, step.until - time.monotonic()))
+        # That it is ready may be said in the pause after another word, when its pipe is not waited for.
+        pauses = [item.pause for item in self._instances() if not item.ready]
+        seconds = min([seconds, *filter(None, pauses)])
         ready, _, _ = select.select(reading, [], [], seconds)
         if self._waker in ready:
             with suppress(BlockingIOError):
