@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from corten.build.conflicts import Verdict, examine, remember, remembered, suspects
 from corten.build.known import key_name
@@ -109,3 +112,48 @@ def test_what_is_unknown_is_suspect(store: Store) -> None:
     )
     assert suspects([wheel("c"), *layers], odd, here.roots) == {"b", "c"}
     assert key_name(layers[0].key) in here.roots
+
+
+_PLACES = [f"{SITE}/{name}" for name in ("a/x.py", "a/y.py", "b.py", "b/z.py", "ns/p/q.py")] + [
+    "opt/venv/bin/tool",
+    "opt/venv/etc/deep/in/four/five.cfg",
+    "opt/venv/etc/deep/in",
+    "opt/venv/share/x",
+]
+
+
+@given(
+    trees=st.lists(
+        st.dictionaries(st.sampled_from(_PLACES), st.sampled_from("12"), min_size=1), min_size=2, max_size=4
+    )
+)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_looking_at_those_that_share_a_place_finds_what_looking_at_all_finds(
+    trees: list[dict[str, str]], tmp_path: Path
+) -> None:
+    """And a second look, at what is kept of the first, answers the same."""
+    trees = [
+        {path: text for path, text in tree.items() if not any(f"{path}/" in other for other in tree)}
+        for tree in trees
+    ]
+    store = Store.open(tmp_path / "home")
+    names = "abcd"[: len(trees)]
+    content = repr(trees)
+    wheels = [add(store, wheel(name, content), tree) for name, tree in zip(names, trees, strict=True)]
+    expected = set()
+    for (one, left), (two, right) in itertools.combinations(zip(names, trees, strict=True), 2):
+        last = [name for name, tree in zip(names, trees, strict=True)]
+        for path in _with_folders(left).keys() & _with_folders(right).keys():
+            winner = max(name for name in last if path in _with_folders(trees[names.index(name)]))
+            if two == winner and _with_folders(left)[path] != _with_folders(right)[path]:
+                expected.add((one, two))
+    for _ in range(2):
+        verdict = examine(store, wheels)
+        assert {(item.loser, item.winner) for item in verdict.conflicts} == expected
+        assert verdict.is_about([layer for layer, _ in wheels])
+
+
+def _with_folders(tree: dict[str, str]) -> dict[str, str]:
+    """Every path of a tree with its content, and every folder on the way to one."""
+    folders = {str(parent): "folder" for path in tree for parent in Path(path).parents}
+    return {**folders, **tree}

@@ -104,11 +104,14 @@ def _place(store: Store, wheels: Sequence[WheelLayer]) -> Path:
 def examine(store: Store, wheels: Sequence[tuple[WheelLayer, Digest]]) -> Verdict:
     """The conflicts among these wheel layers, which are in the store and in the order in which they are mounted: the last
     wins. Identical bytes are none."""
+    roots = {key_name(layer.key): _known_roots(store, layer, diff_id) for layer, diff_id in wheels}
+    # Most wheels write where no other does: only the others' files are looked at, of which there are many.
+    looked_at = suspects([layer for layer, _ in wheels], None, roots)
     owners: dict[str, list[tuple[str, Path]]] = {}
-    roots: dict[str, frozenset[str]] = {}
     for layer, diff_id in wheels:
+        if layer.wheel.name not in looked_at:
+            continue
         tree = store.layers.tree(diff_id)
-        roots[key_name(layer.key)] = frozenset(_roots(layer, store.layers.entries(diff_id)))
         for entry in store.layers.entries(diff_id):
             path = entry.path
             if "/__pycache__/" in path:
@@ -148,6 +151,21 @@ def suspects(
         if shared and any(key_name(layer.key) not in seen for _, layer in group):
             wanted |= {layer.wheel.name for _, layer in group}
     return wanted & {layer.wheel.name for layer in wheels}
+
+
+def _known_roots(store: Store, layer: WheelLayer, diff_id: Digest) -> frozenset[str]:
+    """The roots of a wheel's layer. They are kept: a wheel's files may be thousands, its roots are few."""
+    name = key_name(f"roots 1 {diff_id} {layer.prefix} {layer.python}")
+    path = store.cache_directory("conflicts") / f"roots-{name}"
+    try:
+        items = json.loads(path.read_bytes())
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            return frozenset(items)
+    except (OSError, ValueError, RecursionError):
+        pass  # not there, or damaged
+    roots = frozenset(_roots(layer, store.layers.entries(diff_id)))
+    write_atomically(path, canonical_json(sorted(roots)))
+    return roots
 
 
 def _roots(layer: WheelLayer, entries: Iterable[tar.Entry]) -> Iterator[str]:
