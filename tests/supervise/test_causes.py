@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.supervise.causes import cause
+from corten.supervise.causes import cause, exception_in
 
 AFTER = [
     "[2026-01-01 00:00:00 +0000] [6] [INFO] Worker exiting (pid: 6)",
@@ -53,6 +53,7 @@ AFTER = [
             'add "numpy<2"',
         ),
         ("AttributeError: module 'numpy' has no attribute 'bool'.", 'add "numpy<1.24"'),
+        ("AttributeError: module 'flet' has no attribute 'app'", 'add "flet<1"'),
         ('RuntimeError: Form data requires "python-multipart" to be installed.', "python-multipart"),
         ("`load_boston` has been removed from scikit-learn since version 1.2.", "no 'load_boston' any more"),
         ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "--network private"),
@@ -98,3 +99,28 @@ def test_nothing_is_guessed(lines: list[str]) -> None:
 def test_no_output_is_a_failure(lines: list[str]) -> None:
     found = cause(lines)
     assert found is None or len(found) < 1000
+
+
+def test_the_last_exception_with_a_traceback_is_found() -> None:
+    lines = [
+        "Traceback (most recent call last):",
+        '  File "/app/a.py", line 1, in <module>',
+        "ValueError: first",
+        "2026-01-01 ERROR \x1b[31mTraceback (most recent call last):\x1b[0m",
+        '  File "/app/b.py", line 2, in home',
+        "    prices['milk']",
+        "    ~~~~~~^^^^^^^^",
+        "\x1b[1mKeyError: 'milk'\x1b[0m",
+        "INFO: GET / 500",
+        "NameError: nobody raised this",
+    ]
+    assert exception_in(lines) == "KeyError: 'milk'"
+    assert exception_in(lines[:3]) == "ValueError: first"
+    assert exception_in(lines[-2:]) is None
+    assert exception_in(["Traceback (most recent call last):", "  File x"]) is None
+
+
+@given(st.lists(st.text(max_size=80), max_size=30))
+def test_no_lines_are_too_odd_for_an_exception(lines: list[str]) -> None:
+    found = exception_in(lines)
+    assert found is None or len(found) <= 200

@@ -22,12 +22,14 @@ async def _shown(url: str) -> str:
     assert where.port
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
-        assert await streamlit_session._opened(reader, writer, streamlit_session.PATHS[0], where.port)
+        assert await streamlit_session.opened(
+            reader, writer, streamlit_session.PATHS[0], where.port, "streamlit"
+        )
         writer.write(streamlit_session.frame(2, streamlit_session._RERUN))
         shown = b""
         async with asyncio.timeout(60):
             while True:
-                _, data, _ = await streamlit_session._message(reader, writer)
+                _, data, _ = await streamlit_session.received(reader, writer)
                 shown += data
                 said = streamlit_session.read(data)
                 assert not said.raised, said.raised

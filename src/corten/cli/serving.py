@@ -127,8 +127,13 @@ class Output:
         """`error` with a hint that names the cause, as far as the last lines tell it. Call it after `finish`."""
         from corten.supervise.causes import cause
 
-        error.hint = cause(tuple(self._last)) or error.hint
+        error.hint = cause(self.last) or error.hint
         return error
+
+    @property
+    def last(self) -> tuple[str, ...]:
+        """The last lines."""
+        return tuple(self._last)
 
     def _write(self, line: str) -> None:
         self._last.append(line)

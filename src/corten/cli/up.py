@@ -6,6 +6,8 @@ import argparse
 import os
 import socket
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ from corten.cli.serving_options import (
     with_options,
 )
 from corten.errors import RuntimeFailure, UsageError
+from corten.events import Warned
 from corten.project.kinds import RUNNING
 
 if TYPE_CHECKING:
@@ -269,7 +272,11 @@ def _keep(
         context.observe(TaskFinished("start", image.name))
         systemd.say(os.environ, "READY=1")
         # It asks the server, which may end at this moment: whoever starts it again must not wait for its answer.
-        threading.Thread(target=tell, args=(context, listener, plan, image, None), daemon=True).start()
+        threading.Thread(target=told, daemon=True).start()
+
+    def told() -> None:
+        tell(context, listener, plan, image, None)
+        _say_exception(output.last, plan.name, context)
 
     output = Output(terminal.relay)
     try:
@@ -291,6 +298,7 @@ def _keep(
 def _detach(plan: Plan, image: Image, house: House, listener: socket.socket, context: Context) -> int:
     """Let a process in the background supervise it; return when it is ready."""
     from corten.events import TaskFinished, TaskStarted
+    from corten.supervise.log import last_lines
     from corten.supervise.process import NotStarted, detach
 
     context.observe(TaskStarted("start", image.name))
@@ -303,7 +311,19 @@ def _detach(plan: Plan, image: Image, house: House, listener: socket.socket, con
     house.release()
     context.observe(TaskFinished("start", image.name))
     tell(context, listener, plan, image, plan.name)
+    with suppress(OSError):
+        _say_exception(last_lines(house.log), plan.name, context)
     return 0
+
+
+def _say_exception(lines: Sequence[str], name: str, context: Context) -> None:
+    """Say it where a service that answers has printed an exception."""
+    from corten.supervise.causes import cause, exception_in
+
+    found = exception_in(lines)
+    if found is not None:
+        hint = cause(lines) or "its log has the traceback"
+        context.observe(Warned(f"'{name}' answers, and has printed an exception: {found}", hint))
 
 
 def tell(context: Context, listener: socket.socket, plan: Plan, image: Image, detached: str | None) -> None:

@@ -94,9 +94,9 @@ def text(words: str, pattern: str | None = None, *, hint: str | None = None) -> 
 
 
 VOLUME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}"
-READY = r"tcp|streamlit|running|/[!-~]{0,1000}"
-"""What a command is asked until it answers: a path, `tcp` for an accepted connection, `streamlit` for a session whose script raises
-nothing, or `running` for a program without a port."""
+READY = r"tcp|streamlit|shiny|running|(?:page:)?/[!-~]{0,1000}"
+"""What a command is asked until it answers: a path, `page:` and a path for a page that shows no exception, `tcp` for an accepted
+connection, `streamlit` and `shiny` for a session whose script raises nothing, or `running` for a program without a port."""
 
 RUNNING = "running"
 """`ready` of a program that listens on no port."""

@@ -99,14 +99,15 @@ class Settings:
     )
     ready: str | None = _key(
         kinds.text(
-            "a path such as '/health', or 'tcp', 'streamlit' or 'running'",
+            "a path such as '/health', 'page:' and a path, or 'tcp', 'streamlit', 'shiny' or 'running'",
             kinds.READY,
             hint="a path begins with '/' and has no spaces; 'tcp' is for what does not speak HTTP, 'running' for what has no port",
         ),
         "When a `command` that listens on a port is ready: as soon as it answers a GET request of this path. Any status counts for "
         'the default; for a path that is written here a server error (5xx) does not. `"tcp"` is for a program that speaks another '
-        'protocol than HTTP, or HTTPS: an accepted connection is enough then. `"streamlit"` opens a first session and waits until the script '
-        'has run in it without an exception. `"running"` is for a worker or a bot, which listens on no port: it is ready when it has run for '
+        'protocol than HTTP, or HTTPS: an accepted connection is enough then. `"page:/"` is for a page that a script makes: an exception '
+        'in it (a 500, or an empty page of Bokeh) ends the start and is said. `"streamlit"` and `"shiny"` open a first session and wait until '
+        'the script has run in it without an exception. `"running"` is for a worker or a bot, which listens on no port: it is ready when it has run for '
         "some seconds.",
         example='"/health"',
         default='`"/"`; what the framework of a user interface answers; `"running"` for a worker',

@@ -17,17 +17,21 @@ TCP = "tcp"
 """Instead of a path: an accepted connection is enough."""
 STREAMLIT = "streamlit"
 """Instead of a path: a first session of Streamlit runs the script, which raises nothing."""
+SHINY = "shiny"
+"""Instead of a path: a first session of Shiny runs the server function, which raises nothing."""
+PAGE = "page:"
+"""Before a path: a page that a script makes. A server error, or an empty page of Bokeh, is an exception of that script."""
 RUNNING = "running"
 """Instead of a path: a program that listens on no port is ready when it has run for some seconds."""
 RAISES = "shows an exception instead of its page"
-"""How the message begins about a script of Streamlit that raises."""
+"""How the message begins about a script that raises."""
 _MOST, _WITHIN = 3, 10.0
 """So often the forwarder is started again within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How a program is asked. `port` is $PORT; `ready` the path that is requested, TCP, STREAMLIT, RUNNING, or None for `/`. `enclosed`: the network
+    """How a program is asked. `port` is $PORT; `ready` the path that is requested, PAGE and a path, TCP, STREAMLIT, SHINY, RUNNING, or None for `/`. `enclosed`: the network
     namespace is the container's own, so everything that listens there is its program's. `drains`: the program is Corten's model
     server, which listens on `port` and nowhere else, and at SIGTERM answers what it has and closes its connections."""
 
@@ -37,10 +41,15 @@ class Probe:
     drains: bool = False
 
     @property
+    def path(self) -> str:
+        """The path that is requested."""
+        return (self.ready or "/").removeprefix(PAGE)
+
+    @property
     def request(self) -> bytes:
         """The HTTP request, the only one on its connection."""
         return (
-            f"GET {self.ready or '/'} HTTP/1.1\r\nHost: localhost:{self.port}\r\nUser-Agent: corten\r\n"
+            f"GET {self.path} HTTP/1.1\r\nHost: localhost:{self.port}\r\nUser-Agent: corten\r\n"
             "Accept: */*\r\nConnection: close\r\n\r\n"
         ).encode()
 
@@ -50,8 +59,9 @@ class Probe:
         return {
             TCP: "accepts no connection",
             STREAMLIT: "has not run its script in a session yet",
+            SHINY: "has not run its server function in a session yet",
             RUNNING: "has not run for long enough",
-        }.get(self.ready or "/", f"does not answer GET {self.ready or '/'}")
+        }.get(self.ready or "/", f"does not answer GET {self.path}")
 
     def accepts(self, answer: bytes) -> bool:
         """Whether the first bytes of an answer say that the program is ready: any, but a server error where a path was chosen."""

@@ -11,7 +11,7 @@ import os
 import time
 from contextlib import suppress
 
-from corten.runtime.forwarder import RAISES, RUNNING, STREAMLIT, TCP, Probe
+from corten.runtime.forwarder import PAGE, RAISES, RUNNING, SHINY, STREAMLIT, TCP, Probe
 from corten.runtime.listening import Socket, in_words, listening, ranked
 from corten.runtime.restarts import Restarts
 
@@ -22,7 +22,7 @@ _ANSWER, _OTHERS_ANSWER = 60.0, 5.0
 """Seconds that an answer may take on $PORT, and on another port. One request waits at a time: it may lie in the queue of a server
 that is still loading."""
 _SESSION = 60.0
-"""Seconds after which a script of Streamlit that raises nothing and does not end counts as one that never ends."""
+"""Seconds after which a script in a session that raises nothing and does not end counts as one that never ends."""
 _RAISES = 2
 """So many sessions in which the script raised are the end: what it needs may start at the same time."""
 _STAYS = 3.0
@@ -49,6 +49,7 @@ class Upstream:
         self.notes: list[str] = []
         self._restarts = Restarts()
         self._raised = 0
+        self._error = ""
         self._broken_since: float | None = None
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -133,7 +134,7 @@ class Upstream:
 
     async def _ask(self, address: str, port: int) -> bool:
         """Whether the program at an address answers."""
-        if self.probe.ready == STREAMLIT:
+        if self.probe.ready in (STREAMLIT, SHINY):
             return await self._runs_script(address, port)
         try:
             reader, writer = await asyncio.open_connection(address, port)
@@ -144,6 +145,8 @@ class Upstream:
                 return True
             writer.write(self.probe.request)
             async with asyncio.timeout(_ANSWER if port == self.probe.port else _OTHERS_ANSWER):
+                if (self.probe.ready or "").startswith(PAGE):
+                    return await self._shows(reader)
                 return self._accepts(await reader.read(64))
         except (OSError, TimeoutError):
             return False
@@ -154,6 +157,7 @@ class Upstream:
         """Whether the first bytes of an answer say that the program is ready. A server error of `/`, which nobody chose, does after
         some seconds: a service may have no page there. That is said."""
         if not self.probe.accepts(answer):
+            self._error = status_of(answer) if is_server_error(answer) else ""
             return False
         if self.probe.ready is not None or not is_server_error(answer):
             return True
@@ -161,17 +165,44 @@ class Upstream:
             self._broken_since = time.monotonic()
         if time.monotonic() - self._broken_since < _BROKEN:
             return False
-        words = "".join(
-            letter for letter in answer[9:].decode("ascii", "replace").split("\r")[0] if letter.isprintable()
+        self.notes.append(
+            f"answers GET / with {status_of(answer)}, which is no healthy page: its own output says why"
         )
-        self.notes.append(f"answers GET / with {words}, which is no healthy page: its own output says why")
         return True
 
-    async def _runs_script(self, address: str, port: int) -> bool:
-        """Whether the script of the Streamlit at an address has run in a first session without an exception. Raises Failed when it
-        raises again and again."""
-        from corten.runtime.streamlit_session import Broken, first_session
+    async def _shows(self, reader: asyncio.StreamReader) -> bool:
+        """Whether a page is shown, and no exception instead of it. Raises Failed where that is so again and again."""
+        from corten.runtime.first_page import Page
 
+        page = Page()
+        while page.wants_more and (piece := await reader.read(1 << 16)):
+            page.feed(piece)
+        if not page.begins:
+            return False
+        if page.is_busy:
+            self._error = status_of(page.begins)
+            return False
+        if not page.raised:
+            return True
+        return await self._has_raised(f"{page.raised} (GET {self.probe.path})")
+
+    async def _has_raised(self, raised: str) -> bool:
+        """False. Raises Failed when that is so again and again."""
+        self._raised += 1
+        if self._raised >= _RAISES:
+            raise Failed(f"{RAISES}: {raised}")
+        await asyncio.sleep(_SETTLE)
+        return False
+
+    async def _runs_script(self, address: str, port: int) -> bool:
+        """Whether the script at an address has run in a first session without an exception. Raises Failed when it
+        raises again and again."""
+        from corten.runtime import shiny_session, streamlit_session
+        from corten.runtime.streamlit_session import Broken
+
+        first_session = (
+            streamlit_session.first_session if self.probe.ready == STREAMLIT else shiny_session.first_session
+        )
         try:
             async with asyncio.timeout(_SESSION):
                 raised = await first_session(address, port)
@@ -185,19 +216,13 @@ class Upstream:
         if raised is None:
             self.notes.append("answers, but opens no session, so its script was not tried")
             return True
-        if not raised:
-            return True
-        self._raised += 1
-        if self._raised >= _RAISES:
-            raise Failed(f"{RAISES}: {raised}")
-        await asyncio.sleep(_SETTLE)
-        return False
+        return await self._has_raised(raised) if raised else True
 
     def _judge(self, found: list[Socket]) -> None:
         """Say what is so, and give up on a server that only restarts its processes. Corten's own says so itself."""
         if self.probe.drains:
             return
-        how = self.probe.asks
+        how = f"answers GET {self.probe.path} with {self._error}" if self._error else self.probe.asks
         if not self.probe.enclosed:
             self.status = f"nothing answers on port {self.probe.port} of this machine, which $PORT says"
         elif found:
@@ -217,6 +242,12 @@ class Upstream:
 def is_server_error(answer: bytes) -> bool:
     """Whether the first bytes of an answer are a status of 500 to 599."""
     return answer.startswith(b"HTTP/1.") and answer[9:10] == b"5"
+
+
+def status_of(answer: bytes) -> str:
+    """The status and reason in the first bytes of an answer, for a message."""
+    line = answer[9:64].decode("ascii", "replace").partition("\r")[0]
+    return "".join(letter for letter in line if letter.isprintable()).strip()
 
 
 def say(notify: int | None, word: str, text: str = "1") -> None:

@@ -27,7 +27,7 @@ _MOST_MESSAGES = 100_000
 _LONGEST_TEXT = 400
 _PARTING = 2.0
 """Seconds within which the exception follows after the word that the script is no Python."""
-_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
+TEXT, _BINARY, CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
 
 class Broken(Exception):
@@ -50,7 +50,7 @@ async def first_session(address: str, port: int) -> str | None:
     for path in PATHS:
         reader, writer = await asyncio.open_connection(address, port)
         try:
-            if not await _opened(reader, writer, path, port):
+            if not await opened(reader, writer, path, port, "streamlit"):
                 continue
             writer.write(frame(_BINARY, _RERUN))
             return await _outcome(reader, writer)
@@ -61,12 +61,16 @@ async def first_session(address: str, port: int) -> str | None:
     return None
 
 
-async def _opened(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, port: int) -> bool:
+async def opened(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, port: int, protocol: str = ""
+) -> bool:
+    """Whether a WebSocket is opened at `path`."""
+    wanted = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write(
         f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\nUser-Agent: corten\r\n"
         f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: streamlit\r\n\r\n".encode()
+        f"Sec-WebSocket-Version: 13\r\n{wanted}\r\n".encode()
     )
     head = await reader.readuntil(b"\r\n\r\n")
     return len(head) <= _MOST_HEAD and head.split(b" ", 2)[1:2] == [b"101"]
@@ -78,11 +82,11 @@ async def _outcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     for _ in range(_MOST_MESSAGES):
         try:
             async with asyncio.timeout(None if compiled else _PARTING):
-                kind, data, size = await _message(reader, writer)
+                kind, data, size = await received(reader, writer)
         except TimeoutError:
             return "the script does not compile"
         total += size
-        if kind == _CLOSE or total > _MOST_BYTES:
+        if kind == CLOSE or total > _MOST_BYTES:
             raise Broken
         said = read(data) if kind == _BINARY else Said()
         raised = raised or said.raised
@@ -94,7 +98,7 @@ async def _outcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     raise Broken
 
 
-async def _message(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bytes, int]:
+async def received(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bytes, int]:
     """One message: its kind, its bytes (none of one that is too large), and its size. Pings are answered."""
     kind, parts, size = 0, bytearray(), 0
     while True:

@@ -14,6 +14,9 @@ _MOST_LINES = 50
 _MODULE = regex(r"ModuleNotFoundError: No module named '([\w.]{1,80})'")
 _NAME = regex(r"ImportError: cannot import name '(\w{1,60})' from '([\w.]{1,80})' \((.{1,300})\)")
 _LIBRARY = regex(r"(?:ImportError|OSError): ([\w.+-]{1,60}\.so[.\d]{0,12}): cannot open shared object file")
+_ATTRIBUTE = regex(
+    r"AttributeError: (?:partially initialized )?module '([\w.]{1,80})' has no attribute '(\w{1,60})'"
+)
 _ABSENT = regex(
     r"(?:FileNotFoundError|OSError|IOError): \[Errno 2\] No such file or directory: '([^']{1,200})'"
 )
@@ -36,6 +39,10 @@ _SETTINGS = regex(r"\d+ validation errors? for (\w{1,60})")
 _REQUIRED = regex(r"Field required \[type=missing|^field required \(type=value_error\.missing\)")
 _FIELD = regex(r"[A-Za-z_]\w{0,60}")
 _REMOVED = regex(r"`(\w{1,60})` has been removed from (scikit-learn)")
+_TRACEBACK = "Traceback (most recent call last)"
+_EXCEPTION = regex(r"[A-Za-z_][\w.]{0,100}(?:: |$)")
+_STYLE = regex(r"\x1b\[[0-9;]{0,20}m")
+_LONGEST = 200
 _MISSING_FOR_FORMS = regex(r'Form data requires "python-multipart"')
 
 _OLD_MODULES = {
@@ -86,6 +93,10 @@ _OLD_NAMES = {
     ("cached_download", "huggingface_hub"): "huggingface-hub<0.26",
     ("HfFolder", "huggingface_hub"): "huggingface-hub<1",
     ("AdamW", "transformers"): "transformers<5",
+    ("app", "flet"): "flet<1",
+    ("app_async", "flet"): "flet<1",
+    ("inputs", "gradio"): "gradio<4",
+    ("outputs", "gradio"): "gradio<4",
 }
 """Names that a release of a package dropped, with the releases that still have them."""
 
@@ -102,6 +113,20 @@ def cause(lines: Sequence[str]) -> str | None:
             if found is not None:
                 return found
     return None
+
+
+def exception_in(lines: Sequence[str]) -> str | None:
+    """The last exception whose traceback stands in `lines`, as Python prints it: `KeyError: 'x'`. None where there is none."""
+    found: str | None = None
+    within = False
+    for line in lines:
+        plain = _STYLE.sub("", line.rstrip())[:1000]
+        if _TRACEBACK in plain:
+            within = True
+        elif within and plain and not plain[0].isspace():
+            within = False
+            found = plain[:_LONGEST] if _EXCEPTION.match(plain) else found
+    return found
 
 
 def _settings(lines: Sequence[str]) -> str | None:
@@ -217,6 +242,10 @@ def _versions(line: str) -> str | None:
         return 'a package was made for NumPy 1: add "numpy<2" to the dependencies'
     if _NUMPY_ALIAS.search(line):
         return 'the code was written for an older NumPy: add "numpy<1.24" to the dependencies'
+    if (gone := _ATTRIBUTE.search(line)) is not None:
+        pin = _OLD_NAMES.get((gone[2], gone[1].partition(".")[0]))
+        if pin is not None:
+            return f"today's {gone[1]} has no '{gone[2]}' any more: add \"{pin}\" to the dependencies"
     if (removed := _REMOVED.search(line)) is not None:
         return f"today's {removed[2]} has no '{removed[1]}' any more: pin the version that the project was written with"
     if _MISSING_FOR_FORMS.search(line):

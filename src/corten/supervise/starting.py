@@ -74,7 +74,7 @@ def checked_ready(text: str, where: str) -> str:
     if not re.fullmatch(PATTERN, text):
         raise UsageError(
             f"{where} is '{text[:80]}', which is no path",
-            hint="use a path such as /health, or tcp, streamlit, running",
+            hint="use a path such as /health, page:/, or tcp, streamlit, shiny, running",
         )
     return text
 

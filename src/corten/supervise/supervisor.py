@@ -42,7 +42,7 @@ _TO_LISTEN = (
     "its own output is above; let it listen on $PORT, set `ready` in [tool.corten] to a path that answers (or to 'tcp'), or "
     "raise --start-timeout"
 )
-_TO_SHOW = "its own output above has the traceback; --ready /_stcore/health starts it all the same"
+_TO_SHOW = "its own output above has the traceback; --ready tcp starts it all the same"
 _TO_LOAD = (
     "importing it and its 'setup' took longer; its own output is above, and --start-timeout can be raised"
 )
@@ -440,6 +440,8 @@ def _kill(instance: Instance) -> bool:
 def _hint(instance: Instance, how: str) -> str:
     if how.startswith(RAISES):
         return _TO_SHOW
+    if how.startswith("ended"):
+        return "its own output above says why"
     if instance.words.status:
         return _TO_LISTEN
     return _TO_LOAD if how.startswith("was not ready") else "its own output above says why"

@@ -74,7 +74,7 @@ def dressed(candidate: Candidate, facts: Facts) -> Candidate:
         candidate,
         kind="ui" if candidate.kind == "command" else candidate.kind,
         env={**framework.env, **candidate.env},
-        ready=candidate.ready or framework.ready,
+        ready=candidate.ready or framework.ready_of(entry.argv),
         writable=True,
     )
 

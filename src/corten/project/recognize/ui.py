@@ -72,7 +72,9 @@ def _candidate(
     path = script.module.path
     place = layout.place(path)
     there = {name.partition("[")[0] for name in facts.packages}
-    requires = () if framework.distribution in there else (framework.distribution,)
+    wanted = () if there & {framework.distribution, *framework.also} else (framework.distribution,)
+    beside = tuple(name for name in framework.beside if name not in there and not _is_old(facts))
+    requires = (*wanted, *beside)
     return Candidate(
         "ui",
         Command(argv),
@@ -81,12 +83,27 @@ def _candidate(
         _strength(path, facts),
         cwd=place.cwd,
         requires=requires,
-        reason=f"{framework.name} is not among the dependencies" if requires else "",
+        reason=f"{framework.name} is not among the dependencies"
+        if wanted
+        else f"{framework.name} needs it to serve"
+        if beside
+        else "",
         env={**place.env, **framework.env},
-        ready=framework.ready,
+        ready=framework.ready_of(argv),
         writable=True,
         target=path,
         covers=layout.reached(path) - {path},
+    )
+
+
+_OLD_FLET = re.compile(r"(?im)^flet\s*(?:[=~<]=?|===)\s*0\.(?:\d|1\d|2[0-4])(?![\d])")
+
+
+def _is_old(facts: Facts) -> bool:
+    """Whether the requirements pin a release of Flet that has its own web server: flet-web is as old as 0.25."""
+    return any(
+        _OLD_FLET.search(facts.folder.text(path) or "")
+        for path in facts.folder.files("requirements.txt")[:_MOST]
     )
 
 

@@ -18,7 +18,7 @@ from corten.project.recognize.readings import readings, reread
 from corten.project.syntax import Module
 from corten.values import replace
 
-DASH_READY = "/_dash-layout"
+DASH_READY = "page:/_dash-layout"
 """What Dash answers when the application's layout could be made; its page is the same whatever the layout is."""
 _NAMES = ("app", "application", "api", "server", "asgi", "wsgi")
 
