@@ -28,8 +28,11 @@ from corten.store.store import Store
 from corten.values import dataclass, replace
 
 if TYPE_CHECKING:
+    from corten.lock.model import PlatformLock
+    from corten.lock.sources import SourceBuilders
     from corten.oci.reference import Reference
     from corten.packages.files import Deb, Wheel
+    from corten.packages.sources import Resolve, WheelBuilder
     from corten.registry.client import RegistrySettings
 
 
@@ -183,13 +186,45 @@ def current_lock(
     asked = replace(project, platforms=tuple(sorted(wanted)))
     with store.lock("store", shared=True):
         images = BaseImages(store, observe, reach)
-        fresh = lock_project(asked, store, previous=lock, observe=observe, images=images, accepted=accepted)
+        fresh = lock_project(
+            asked,
+            store,
+            previous=lock,
+            observe=observe,
+            images=images,
+            accepted=accepted,
+            sources=source_builders(asked, store, observe, accepted),
+        )
     if set(project.platforms) != wanted:
         # A platform that was asked for once does not make the project's lock stale.
         fresh = replace(fresh, project=inputs_digest(project))
     write_lock(path, fresh)
     observe(Note(f"locked {LOCK_NAME}: {summary(changes(lock, fresh))}"))
     return fresh
+
+
+def source_builders(project: Project, store: Store, observe: Observer, accepted: Accepted) -> SourceBuilders:
+    """What builds the packages of `project` that have no wheel."""
+
+    class Late:
+        """What it takes is imported when there is something to build."""
+
+        def builder(
+            self,
+            part: PlatformLock,
+            resolve: Resolve,
+            compilers: Callable[[], tuple[Deb, ...]],
+            *,
+            anew: bool = False,
+        ) -> WheelBuilder:
+            from corten.build.source_wheels import Builders
+
+            def supply(lock: Lock) -> _Supply:
+                return _Supply(project, lock, store, observe, None, accepted)
+
+            return Builders(store, supply, observe, accepted).builder(part, resolve, compilers, anew=anew)
+
+    return Late()
 
 
 class _Supply:
@@ -216,6 +251,10 @@ class _Supply:
         from corten.packages.fetch import fetch_wheels
 
         indexes = fetching_indexes(self._project)
+        if any(part.sdists for part in self._lock.platforms):
+            from corten.build.rebuild import rebuild_absent
+
+            rebuild_absent(self._lock, wheels, self._store, self, indexes, self._observe, self._offline)
         return fetch_wheels(self._store, wheels, indexes, self._observe, offline=self._offline)
 
     def debs(self, debs: Sequence[Deb]) -> Mapping[str, Path]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.cli.building import BuildRequest, build_locked, current_lock, registries
+from corten.cli.building import BuildRequest, build_locked, current_lock, registries, source_builders
 from corten.errors import UsageError
 from corten.events import Note, Observer
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
@@ -121,7 +121,13 @@ def _development_lock(
     with store.lock("store", shared=True):
         images = BaseImages(store, observe, registries(observe=observe))
         lock = lock_project(
-            asked, store, previous=production, observe=observe, images=images, accepted=accepted
+            asked,
+            store,
+            previous=production,
+            observe=observe,
+            images=images,
+            accepted=accepted,
+            sources=source_builders(asked, store, observe, accepted),
         )
     write_lock(path, lock)
     groups = ", ".join(f"'{name}'" for name in variant.dependencies.groups)

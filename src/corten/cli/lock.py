@@ -89,7 +89,7 @@ def _checked(project: Project) -> Lock:
 
 def _locked(project: Project, arguments: argparse.Namespace, context: Context) -> Lock:
     from corten.build.base_image import BaseImages
-    from corten.cli.building import registries
+    from corten.cli.building import registries, source_builders
     from corten.lock.diff import changes, summary
     from corten.lock.resolve import lock_project
 
@@ -109,6 +109,7 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
             observe=context.observe,
             images=BaseImages(context.store, context.observe, registries(observe=context.observe)),
             accepted=context.accepted,
+            sources=source_builders(project, context.store, context.observe, context.accepted),
         )
     written = write_lock(path, lock)
     found = changes(previous, lock)

@@ -14,7 +14,7 @@ from corten.lazy import regex
 from corten.lock.model import LAYER_FORMAT, Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.packages.files import Deb, HubFile, HubModel, Wheel
+from corten.packages.files import Deb, HubFile, HubModel, Sdist, Wheel
 
 VERSION = 1
 """The number of the file's format."""
@@ -26,6 +26,18 @@ of a desktop's packages are 5,000: more is no project, and would keep a build bu
 AGAIN = "restore it from version control, or run 'corten lock'"
 
 WHEEL_KEYS = ("name", "version", "file", "size", "sha256")
+SDIST_KEYS = (
+    "name",
+    "version",
+    "file",
+    "size",
+    "sha256",
+    "wheel",
+    "requires",
+    "native",
+    "reproducible",
+    "marks",
+)
 HUB_KEYS = ("path", "size", "sha256")
 DEB_KEYS = ("name", "version", "architecture", "archive", "path", "size", "sha256", "released")
 
@@ -37,6 +49,10 @@ _MODEL = regex(r"hf://[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*
 _HUB_PATH = regex(r"[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]*(/[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]*)*")
 _COMMIT = regex(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST_MARKS = 4 * 5000
+_MARKS = regex(r"([A-Za-z0-9_-]{4})*")
+_LONGEST_HASHES = 65 * 500
+_HASHES = regex(r"([0-9a-f]{64}( [0-9a-f]{64})*)?")
 _WORD = regex(r"[a-z0-9][a-z0-9._-]*")
 _MOMENT = regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)")
 _PYTHON = regex(r"3\.[0-9]{1,3}(\.[0-9]{1,3})?([a-z0-9+]*)")
@@ -121,17 +137,21 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
         "without",
         "local",
     }
-    _only(table, known, where)
+    _only(table, known | {"sdists", "build-wheels", "build-debs"}, where)
+    wheels, build_wheels = _wheels(table, "wheels", where), _wheels(table, "build-wheels", where, once=False)
     return PlatformLock(
         platform=platform,
         base=_base(table, where),
         system=_debs(table, "system", where),
-        wheels=_wheels(table, "wheels", where),
+        wheels=wheels,
         serving=_wheels(table, "serving", where),
         system_names=_names(table, "system-names", where),
         without=_names(table, "without", where),
         library_names=_names(table, "library-names", where),
         local=_folders(table, where),
+        sdists=_sdists(table, where, wheels, build_wheels),
+        build_wheels=build_wheels,
+        build_debs=_debs(table, "build-debs", where),
     )
 
 
@@ -154,7 +174,44 @@ def _base(table: dict[str, Any], where: str) -> Base:
     )
 
 
-def _wheels(table: dict[str, Any], key: str, where: str) -> tuple[Wheel, ...]:
+def _sdists(
+    table: dict[str, Any], where: str, wheels: tuple[Wheel, ...], requires: tuple[Wheel, ...]
+) -> tuple[Sdist, ...]:
+    built = {(wheel.sha256, wheel.name) for wheel in wheels}
+    there = {wheel.sha256 for wheel in requires}
+    sdists = []
+    for item in _items(table, "sdists", where):
+        name = _text(item, "name", _NAME, where)
+        _only(item, set(SDIST_KEYS), name)
+        needed = _text(item, "requires", _HASHES, name, _LONGEST_HASHES).split()
+        sdist = Sdist(
+            name,
+            _text(item, "version", _VERSION, name),
+            _text(item, "file", _FILE, name),
+            _size(item, "size", name),
+            _text(item, "sha256", _SHA256, name),
+            _text(item, "wheel", _SHA256, name),
+            tuple(needed),
+            _flag(item, "native", name),
+            _flag(item, "reproducible", name),
+            _text(item, "marks", _MARKS, name, _LONGEST_MARKS),
+        )
+        if (sdist.wheel, name) not in built or not there.issuperset(needed):
+            raise FormatError(f"the source of '{name}' names a wheel that {where} does not have")
+        sdists.append(sdist)
+    if len({sdist.wheel for sdist in sdists}) < len(sdists):
+        raise FormatError(f"a source is there twice for {where}")
+    return tuple(sdists)
+
+
+def _flag(table: dict[str, Any], key: str, where: str) -> bool:
+    value = table.get(key)
+    if not isinstance(value, bool):
+        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which it cannot be")
+    return value
+
+
+def _wheels(table: dict[str, Any], key: str, where: str, once: bool = True) -> tuple[Wheel, ...]:
     wheels = []
     seen: set[str] = set()
     for item in _items(table, key, where):
@@ -164,9 +221,10 @@ def _wheels(table: dict[str, Any], key: str, where: str) -> tuple[Wheel, ...]:
         parts = file.split("-")
         if not file.endswith(".whl") or len(parts) not in {5, 6} or _normal(parts[0]) != _normal(name):
             raise FormatError(f"'{file[:100]}' is not the name of a wheel of '{name}'")
-        if name in seen:
+        mark = name if once else str(item.get("sha256"))
+        if mark in seen:
             raise FormatError(f"'{name}' is there twice for {where}")
-        seen.add(name)
+        seen.add(mark)
         wheels.append(
             Wheel(
                 name,
@@ -251,9 +309,9 @@ def _only(table: dict[str, Any], known: set[str], where: str) -> None:
             raise FormatError(f"unknown key '{key[:100]}' in {where}")
 
 
-def _text(table: dict[str, Any], key: str, form: re.Pattern[str], where: str) -> str:
+def _text(table: dict[str, Any], key: str, form: re.Pattern[str], where: str, longest: int = 1000) -> str:
     value = table.get(key)
-    if not isinstance(value, str) or len(value) > 1000 or not form.fullmatch(value):
+    if not isinstance(value, str) or len(value) > longest or not form.fullmatch(value):
         raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which it cannot be")
     return value
 

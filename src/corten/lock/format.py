@@ -16,9 +16,9 @@ from typing import Any
 
 from corten.errors import CortenError, FormatError, LockOutdated, ProjectError
 from corten.lazy import regex
-from corten.lock.document import AGAIN, DEB_KEYS, HUB_KEYS, VERSION, WHEEL_KEYS, lock_of
+from corten.lock.document import AGAIN, DEB_KEYS, HUB_KEYS, SDIST_KEYS, VERSION, WHEEL_KEYS, lock_of
 from corten.lock.model import DebianBase, Lock
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import Deb, Sdist, Wheel
 from corten.project.regular import open_regular
 
 LOCK_NAME = "corten.lock"
@@ -118,6 +118,9 @@ def encode(lock: Lock) -> str:
         lines += _array("system", (_deb(deb) for deb in part.system))
         lines += _array("wheels", (_wheel(wheel) for wheel in part.wheels))
         lines += _array("serving", (_wheel(wheel) for wheel in part.serving))
+        lines += _array("sdists", (_sdist(sdist) for sdist in part.sdists))
+        lines += _array("build-wheels", (_wheel(wheel) for wheel in part.build_wheels))
+        lines += _array("build-debs", (_deb(deb) for deb in part.build_debs))
     for architecture, debs in sorted(lock.compilers.items()):
         lines += ["", f"[compiler.{_quoted(architecture)}]"]
         lines += _array("debs", (_deb(deb) for deb in debs))
@@ -160,7 +163,8 @@ def _quoted(text: str) -> str:
 
 def _inline(values: Mapping[str, str | int]) -> str:
     pairs = (
-        f"{key} = {value if isinstance(value, int) else _quoted(value)}" for key, value in values.items()
+        f"{key} = {str(value).lower() if isinstance(value, int) else _quoted(value)}"
+        for key, value in values.items()
     )
     return "{ " + ", ".join(pairs) + " }"
 
@@ -172,6 +176,10 @@ def _array(name: str, items: Iterable[Mapping[str, str | int]]) -> list[str]:
 
 def _wheel(wheel: Wheel) -> dict[str, str | int]:
     return {key: getattr(wheel, key) for key in WHEEL_KEYS}
+
+
+def _sdist(sdist: Sdist) -> dict[str, str | int]:
+    return {key: getattr(sdist, key) for key in SDIST_KEYS} | {"requires": " ".join(sdist.requires)}
 
 
 def _deb(deb: Deb) -> dict[str, str | int]:
@@ -197,6 +205,16 @@ _FAST_HUB = regex(
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in HUB_KEYS)
     + " \\},"
 )
+_FAST_SDIST = regex(
+    "  \\{ "
+    + ", ".join(
+        f"{key} = "
+        + ("([0-9]{1,18})" if key == "size" else "(true|false)" if key in {"native", "reproducible"} else _S)
+        for key in SDIST_KEYS
+    )
+    + " \\},"
+)
+_FLAGS = ("native", "reproducible")
 _NAMES = regex(rf"(system-names|library-names|without|local) = \[({_S}(?:, {_S})*)\]")
 _TABLE = regex(rf"\[(platform|compiler|model)\.{_S}\]")
 
@@ -213,6 +231,8 @@ def _lines(text: str) -> dict[str, Any] | None:
             if match is None:
                 match, keys = _FAST_DEB.fullmatch(line), DEB_KEYS
             if match is None and line != "]":
+                match, keys = _FAST_SDIST.fullmatch(line), SDIST_KEYS
+            if match is None and line != "]":
                 match, keys = _FAST_HUB.fullmatch(line), HUB_KEYS
             if match is not None:
                 item: dict[str, str | int] = dict(zip(keys, match.groups(), strict=True))
@@ -220,6 +240,7 @@ def _lines(text: str) -> dict[str, Any] | None:
                 if size != "0" and size.startswith("0"):
                     return None
                 item["size"] = int(size)
+                item |= {key: item[key] == "true" for key in _FLAGS if key in item}
                 array.append(item)
             elif line == "]":
                 array = None
@@ -240,7 +261,14 @@ def _lines(text: str) -> dict[str, Any] | None:
             table = tables[match[2]] = {}
         elif line.endswith(" = ["):
             name = line[:-4]
-            if name not in {"debs", "system", "wheels", "serving", "files"} or name in table:
+            if (
+                name
+                not in {
+                    *("debs", "system", "wheels", "serving", "files"),
+                    *("sdists", "build-wheels", "build-debs"),
+                }
+                or name in table
+            ):
                 return None
             array = table[name] = []
         elif line.startswith(("system-names = [", "library-names = [", "without = [", "local = [")):

@@ -80,6 +80,8 @@ def inputs(project: Project) -> dict[str, Any]:
         "groups": sorted(normal_name(name) for name in dependencies.groups),
         "serving": serving_digest() if isinstance(project.entry, Predictor) else None,
     }
+    if project.build_system:
+        document["build-system"] = sorted(set(project.build_system))
     if project.hub:
         document["hub"] = sorted(project.hub)
     locks = bool(dependencies.files) and all(path.name in LOCKS for path in dependencies.files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from corten.errors import LockOutdated
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.packages.files import Deb, HubModel, Wheel
+from corten.packages.files import Deb, HubModel, Sdist, Wheel
 from corten.values import dataclass, field, replace
 
 LAYER_FORMAT = 2
@@ -46,7 +46,9 @@ class PlatformLock:
     `system` is the closure of the Debian packages `system_names` and `library_names` beyond the base; the latter were added for what
     the wheels need. `serving` holds the model server's own
     packages; it is empty where the project has no predictor. `without` names what imports ask for and no wheel was found for. `local` are the project's folders with packages that are used
-    where they lie. `unauthenticated` is set by `Lock.apart` and in no file."""
+    where they lie. `sdists` are the sources
+    that some of `wheels` were built from, with `build_wheels`, which no image has; those that are native with `build_debs` too, compilers beyond
+    the base. `unauthenticated` is set by `Lock.apart` and in no file."""
 
     platform: Platform
     base: Base
@@ -58,6 +60,9 @@ class PlatformLock:
     unauthenticated: str = ""
     library_names: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
+    sdists: tuple[Sdist, ...] = ()
+    build_wheels: tuple[Wheel, ...] = ()
+    build_debs: tuple[Deb, ...] = ()
 
     @property
     def python(self) -> str:

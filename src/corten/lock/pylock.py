@@ -164,7 +164,7 @@ def _absolute(package: dict[str, Any], folder: Path) -> dict[str, Any]:
     directory = made.get("directory")
     if isinstance(directory, dict):
         made["directory"] = {**directory, "path": os.path.normpath(folder / str(directory.get("path", "")))}
-    for key in ("wheels", "archive"):
+    for key in ("wheels", "archive", "sdist"):
         value = made.get(key)
         if isinstance(value, list):
             made[key] = [_place(item, folder) for item in _tables(value)]

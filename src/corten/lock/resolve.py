@@ -10,6 +10,7 @@ import re
 import sysconfig
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.lock.references import in_folders, on_target
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
+from corten.lock.sources import SourceBuilders, Sources, built_before, refuse_sources
 from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
 from corten.lock.wanted import (
     fetching_indexes,
@@ -53,6 +55,7 @@ from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
 from corten.packages.pip_rules import Rules, read_rules
 from corten.packages.requirements import Local, normal_name
+from corten.packages.sources import WheelBuilder
 from corten.packages.torch_index import without_it
 from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
@@ -68,6 +71,7 @@ _SERVING = {re.split(r"[^a-z0-9-]", line)[0]: (line,) for line in REQUIREMENTS}
 _INTERPRETER = re.compile(r"python3\.[0-9]+-minimal")
 _GLIBC = {"bookworm": 36, "trixie": 41}
 _GLIBC_OF_UNKNOWN = 28
+_COMPILERS = ("gcc", "g++", "libc6-dev", "make", "pkg-config", "libpython{}-dev")
 _MOST_MODELS = 50
 
 
@@ -114,9 +118,10 @@ def lock_project(
     environment: Mapping[str, str] | None = None,
     debian: DebianArchive | None = None,
     accepted: Accepted = STRICT,
+    sources: SourceBuilders | None = None,
 ) -> Lock:
     """The lock of `project`. With `upgrade` nothing of `previous` holds; the packages in `upgrade_packages` are free to
-    move. Raises ProjectError, ResolutionError, FetchError, SignatureError, LockOutdated (a stale uv.lock)."""
+    move. `sources` makes builders of packages that have no wheel; without them they are refused. Raises ProjectError, ResolutionError, FetchError, SignatureError, LockOutdated (a stale uv.lock)."""
     interpreter.check(project.unmet)
     digest = inputs_digest(project)
     locking = _Locking(
@@ -133,6 +138,8 @@ def lock_project(
         _saved_models(project, store),
         read_rules(environment, lambda url, most: _fetched(project, environment, url, most)),
     )
+    if sources is not None:
+        locking = replace(locking, sources=Sources(partial(locking.builder, sources)))
     locking.check_names(upgrade_packages)
     refuse_links_out(project, environment)
     for note in repair_notes(project):
@@ -181,6 +188,7 @@ class _Locking:
     rules: Rules = field(default_factory=Rules)
     told: set[str] = field(default_factory=set)
     """What was said already, and need not be said again."""
+    sources: Sources | None = None
 
     def platform(self, platform: Platform) -> PlatformLock:
         before = None
@@ -212,9 +220,46 @@ class _Locking:
         )
         if added:
             system = self._system(platform, base, before if kept else None, observe, added)
-        return PlatformLock(
+        part = PlatformLock(
             platform, base, system, wheels, serving, names, without, library_names=tuple(added), local=local
         )
+        return part if self.sources is None else self._with_sources(part, self.sources)
+
+    def _with_sources(self, part: PlatformLock, sources: Sources) -> PlatformLock:
+        """`part` with what it says of the wheels that were built."""
+        sdists, wheels = sources.of(part.wheels)
+        debs = self._compilers(self._host_base()) if any(sdist.native for sdist in sdists) else ()
+        return replace(part, sdists=sdists, build_wheels=wheels, build_debs=debs)
+
+    def builder(self, sources: SourceBuilders) -> WheelBuilder:
+        """What builds sources, in the project's base for this machine. Raises BuildError where the base is an image."""
+        base = self._host_base()
+        host = Platform.host()
+        target = Target(host, base.python, _GLIBC.get(base.suite, _GLIBC_OF_UNKNOWN))
+
+        def resolve(lines: Sequence[str]) -> tuple[Wheel, ...]:
+            asked = Wanted(Request(target, lines=tuple(lines)), gpu="any")
+            return replace(self, sources=None)._resolve(
+                resolving_indexes(self.project, self.environment), asked, ()
+            )
+
+        part = PlatformLock(host, base)
+        return sources.builder(part, resolve, partial(self._compilers, base), anew=self.upgrade)
+
+    def _host_base(self) -> DebianBase:
+        if not self.project.base.startswith("debian:"):
+            raise refuse_sources(self.project.base)
+        host = Platform.host()
+        before = self.previous.platforms if self.previous is not None else ()
+        base = self._base(host, next((part for part in before if part.platform == host), None))[0]
+        assert isinstance(base, DebianBase)
+        return base
+
+    def _compilers(self, base: DebianBase) -> tuple[Deb, ...]:
+        """The packages beyond `base` that native code is compiled with."""
+        minor = ".".join(base.python.split(".")[:2])
+        names = (*(name.format(minor) for name in _COMPILERS), *self.project.build_system)
+        return self.debian.system(base.suite, Platform.host().architecture, names, base.debs, self.observe)
 
     def _libraries(self, wheels: Sequence[Wheel], platform: Platform) -> Mapping[str, Libraries]:
         """The shared libraries of those of `wheels` that are made for one kind of machine. Raises FetchError, FormatError."""
@@ -437,8 +482,21 @@ class _Locking:
         """The wheels for `packages`, which another tool's lock has for `target`."""
         indexes = resolving_indexes(self.project, self.environment)
         with self.store.temporary_directory("lock") as directory:
-            resolver = WheelResolver(self.store, indexes, directory, self.observe)
-            return resolver.from_pylock(packages, target, before)
+            resolver = self._resolver(indexes, directory, target.platform)
+            wheels = resolver.from_pylock(packages, target, before)
+            self._note(resolver)
+            return wheels
+
+    def _resolver(self, indexes: Indexes, directory: Path, platform: Platform) -> WheelResolver:
+        part = None
+        if self.previous is not None:
+            part = next((part for part in self.previous.platforms if part.platform == platform), None)
+        before = built_before(part, self.again)
+        return WheelResolver(self.store, indexes, directory, self.observe, self.sources, before)
+
+    def _note(self, resolver: WheelResolver) -> None:
+        if self.sources is not None and resolver.sources is not None:
+            self.sources.note(resolver.sources.built)
 
     def _serving(self, target: Target, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         if not isinstance(self.project.entry, Predictor):
@@ -459,10 +517,12 @@ class _Locking:
         self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel], trying: bool = False
     ) -> tuple[Wheel, ...]:
         with self.store.temporary_directory("lock") as directory:
-            resolver = WheelResolver(self.store, indexes, directory, self.observe)
+            resolver = self._resolver(indexes, directory, wanted.request.target.platform)
             again = sorted(self.again & {wheel.name for wheel in before})
             try:
-                return resolver.resolve(wanted, before, upgrade=self.upgrade, again=again, trying=trying)
+                wheels = resolver.resolve(wanted, before, upgrade=self.upgrade, again=again, trying=trying)
+                self._note(resolver)
+                return wheels
             except FetchError as error:
                 smaller = without_it(indexes, wanted, error)
                 if smaller is None:

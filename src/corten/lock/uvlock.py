@@ -146,7 +146,7 @@ class _Walk:
 
 
 def _as_pylock(package: dict[str, Any], root: Path) -> dict[str, Any]:
-    made = {"name": package.get("name"), "version": str(package.get("version", ""))}
+    made: dict[str, Any] = {"name": package.get("name"), "version": str(package.get("version", ""))}
     source = package.get("source")
     source = source if isinstance(source, dict) else {}
     wheels = _tables(package.get("wheels"))
@@ -157,6 +157,8 @@ def _as_pylock(package: dict[str, Any], root: Path) -> dict[str, Any]:
     if "registry" in source:
         folder = str(source["registry"])
         entries = [_file(wheel, root / (folder if "://" not in folder else "")) for wheel in wheels]
+        if isinstance(package.get("sdist"), dict):
+            made["sdist"] = _file(package["sdist"], root / (folder if "://" not in folder else ""))
         return {**made, "wheels": entries}
     hashes = _file(wheels[0], root)["hashes"] if wheels else {}
     if "url" in source:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from corten.errors import CortenError, FetchError, ProjectError, ResolutionError
 from corten.packages.compatibility import Target, platforms_of, pythons_of
+from corten.packages.requirements import normal_name
 from corten.values import dataclass
 
 LOOSEN = "loosen one of the requirements that it names"
@@ -87,6 +88,18 @@ def explain(printed: str, target: Target, survey: Survey) -> CortenError:
         f"the dependencies cannot be resolved: {_lowered(first)}",
         hint=report.hints[0] if report.hints else None,
     )
+
+
+def lacking_wheels(printed: str) -> list[str]:
+    """The packages of which `printed`, uv's standard error, says that no wheel fits."""
+    if "No solution found" not in printed:
+        return []
+    report = _report(printed)
+    found = [match[1] for hint in report.hints for match in _UNBUILT.finditer(hint)]
+    found += [
+        match[1] for hint in report.hints for pattern in (_ABI, _PLATFORM) if (match := pattern.search(hint))
+    ]
+    return list(dict.fromkeys(normal_name(name) for name in found))
 
 
 def _wheels(report: _Report, target: Target, survey: Survey) -> ResolutionError | None:

@@ -17,6 +17,24 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True)
+class Sdist:
+    """The source that a wheel of a lock was built from, by name, version, file name, size and sha256. `wheel` is the sha256 of what came of it,
+    `requires` are those of the wheels that its build backend had; `native`: it had a compiler; `reproducible`: two builds gave the same bytes.
+    `marks` has four letters for every file in the wheel, by which another build can say which file differs."""
+
+    name: str
+    version: str
+    file: str
+    size: int
+    sha256: str
+    wheel: str
+    requires: tuple[str, ...] = ()
+    native: bool = False
+    reproducible: bool = True
+    marks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Deb:
     """A Debian package. `path` is its place in an archive's pool (`pool/main/z/zlib/zlib1g_1.2.13_amd64.deb`),
     `archive` the archive's name (`debian`, `debian-security`), `released` the Date of the Release file that listed it

@@ -33,6 +33,7 @@ class Listed:
     sha256: str | None = None
     size: int | None = None
     yanked: bool = False
+    requires_python: str | None = None
 
 
 def project_files(http: Http, index: str, name: str) -> list[Listed]:
@@ -53,7 +54,7 @@ def project_files(http: Http, index: str, name: str) -> list[Listed]:
 
 
 def linked_files(http: Http, place: str) -> list[Listed]:
-    """The wheels in a find-links place: a folder, or a page with links. Raises FetchError."""
+    """The wheels and sources in a find-links place: a folder, or a page with links. Raises FetchError."""
     url = _as_url(place)
     path = local_path(url)
     if path is None or path.suffix in {".html", ".htm"}:
@@ -63,7 +64,7 @@ def linked_files(http: Http, place: str) -> list[Listed]:
         return [
             Listed(item.name, item.as_uri(), size=item.stat().st_size)
             for item in sorted(path.iterdir())
-            if item.name.endswith(".whl") and item.is_file()
+            if item.name.endswith((".whl", ".tar.gz", ".zip")) and item.is_file()
         ]
     except OSError:
         return []
@@ -78,24 +79,30 @@ def parse_page(data: bytes, url: str) -> list[Listed]:
     with suppress(AssertionError):
         page.feed(data.decode("utf-8", "replace"))
     base = urllib.parse.urljoin(url, page.base) if page.base else url
-    return [listed for href, yanked in page.links if (listed := _linked(base, href, yanked)) is not None]
+    found = (_linked(base, href, yanked, python) for href, yanked, python in page.links)
+    return [listed for listed in found if listed is not None]
 
 
 class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.base: str | None = None
-        self.links: list[tuple[str, bool]] = []
+        self.links: list[tuple[str, bool, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
         if tag == "base" and self.base is None:
             self.base = attributes.get("href")
         elif tag == "a" and attributes.get("href"):
-            self.links.append((attributes["href"] or "", "data-yanked" in attributes))
+            link = (
+                attributes["href"] or "",
+                "data-yanked" in attributes,
+                attributes.get("data-requires-python"),
+            )
+            self.links.append(link)
 
 
-def _linked(base: str, href: str, yanked: bool) -> Listed | None:
+def _linked(base: str, href: str, yanked: bool, python: str | None = None) -> Listed | None:
     try:
         address = urllib.parse.urljoin(base, href.strip())
         bare, _, fragment = address.partition("#")
@@ -108,7 +115,7 @@ def _linked(base: str, href: str, yanked: bool) -> Listed | None:
     if not file or "/" in file or "\0" in file:
         return None
     match = _SHA256.search(fragment)
-    return Listed(file, bare, match[1].lower() if match else None, None, yanked)
+    return Listed(file, bare, match[1].lower() if match else None, None, yanked, python)
 
 
 def _from_json(data: bytes, url: str) -> Iterable[Listed]:
@@ -128,12 +135,14 @@ def _from_json(data: bytes, url: str) -> Iterable[Listed]:
         hashes = item.get("hashes")
         digest = hashes.get("sha256") if isinstance(hashes, dict) else None
         size = item.get("size")
+        python = item.get("requires-python")
         yield Listed(
             listed.file,
             listed.url,
             digest.lower() if isinstance(digest, str) and re.fullmatch("[0-9a-fA-F]{64}", digest) else None,
             size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
             listed.yanked,
+            python if isinstance(python, str) else None,
         )
 
 

@@ -20,7 +20,7 @@ from corten.network.connection import local_path
 from corten.packages.compatibility import Target, best, tags_of
 from corten.packages.cpu_builds import SIBLINGS, TORCH, is_cuda, matching, without_cuda
 from corten.packages.credentials import split_login
-from corten.packages.explain import LOOSEN, explain, missing_wheel
+from corten.packages.explain import LOOSEN, explain, lacking_wheels, missing_wheel
 from corten.packages.fetch import fetch_wheels
 from corten.packages.files import Wheel
 from corten.packages.http import Http
@@ -28,6 +28,9 @@ from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator
 from corten.packages.relaxing import Change, propose
 from corten.packages.requirements import Requirement, normal_name
+from corten.packages.sdists import Built, SourcePackages
+from corten.packages.simple import Listed
+from corten.packages.sources import WheelBuilder
 from corten.packages.uv import Memory, Request, Uv, UvFailed
 from corten.packages.uv_lines import refuse_uninstallable
 from corten.store.store import Store
@@ -70,9 +73,18 @@ class _Found:
 
 
 class WheelResolver:
-    """Resolves wheels over `indexes`. `directory` is empty, private, and lives as long as this."""
+    """Resolves wheels over `indexes`. `directory` is empty, private, and lives as long as this. `builder` builds what has no wheel,
+    `before` are the wheels that an earlier lock has from sources."""
 
-    def __init__(self, store: Store, indexes: Indexes, directory: Path, observe: Observer) -> None:
+    def __init__(
+        self,
+        store: Store,
+        indexes: Indexes,
+        directory: Path,
+        observe: Observer,
+        builder: WheelBuilder | None = None,
+        before: Sequence[tuple[Wheel, Built]] = (),
+    ) -> None:
         self.store = store
         self.indexes = indexes
         self.observe = observe
@@ -80,6 +92,12 @@ class WheelResolver:
         self.uv = Uv(indexes, directory, store.cache_directory("uv"), observe)
         self.locator = Locator(store, indexes, self.http)
         self._told: set[str] = set()
+        self.sources: SourcePackages | None = None
+        if builder is not None:
+            self.sources = SourcePackages(
+                store, indexes, self.locator, self.http, directory, observe, builder, before
+            )
+            self._look_for_built()
         self._asked: tuple[Request, Memory, dict[str, str]] | None = None
 
     def resolve(
@@ -99,14 +117,14 @@ class WheelResolver:
         wanted = replace(wanted, request=replace(wanted.request, preferences=preferences))
         memory = Memory(without=tuple(again), anew=upgrade)
         try:
-            return self._resolved(wanted, kept, again, memory)
+            return self._with_sources(wanted, kept, again, memory, trying)
         except UvFailed as error:
             failure = error
         if trying:
             raise explain(str(failure), wanted.request.target, lambda _: ())
         if not upgrade and "No solution found" in str(failure):
             try:  # what failed may have failed for an answer that was a few minutes old
-                return self._resolved(wanted, kept, again, Memory(anew=True))
+                return self._with_sources(wanted, kept, again, Memory(anew=True))
             except UvFailed as error:
                 failure = error
         explained = explain(str(failure), wanted.request.target, self._survey)
@@ -118,8 +136,51 @@ class WheelResolver:
     ) -> tuple[Wheel, ...]:
         """The wheels for `target` among `packages`, which a lock file has for a project, in the form of pylock.toml's. Raises
         ResolutionError, FetchError."""
-        found = [_chosen(item, target) for item in packages]
+        found = [self._chosen(item, target) for item in packages]
         return self._complete(found, {wheel.sha256: wheel for wheel in previous})
+
+    def _with_sources(
+        self,
+        wanted: Wanted,
+        kept: Mapping[str, Wheel],
+        again: Sequence[str],
+        memory: Memory,
+        trying: bool = False,
+    ) -> tuple[Wheel, ...]:
+        """`_resolved`, in which packages that have only source are built. Raises UvFailed."""
+        while True:
+            try:
+                return self._resolved(wanted, kept, again, memory)
+            except UvFailed as error:
+                said, sources = str(error), self.sources
+                names = lacking_wheels(said)
+                if trying or sources is None or not names:
+                    raise
+                lines = (*wanted.request.lines, *wanted.request.constraints)
+                allowed = wanted.allowed if wanted.hashed else None
+                if not sources.answer(names, lines, said, wanted.request.target, allowed):
+                    raise
+                self._look_for_built()
+
+    def _look_for_built(self) -> None:
+        """Let uv find the wheels that were built."""
+        if self.sources is not None and self.sources.places:
+            links = (*self.indexes.find_links, *self.sources.places)
+            self.uv.indexes = replace(self.indexes, find_links=tuple(dict.fromkeys(links)))
+            self._asked = None
+
+    def _chosen(self, item: Mapping[str, Any], target: Target) -> _Found:
+        """As `_chosen`, and a wheel built from the package's source where it has no other."""
+        try:
+            return _chosen(item, target)
+        except ResolutionError:
+            name, version = normal_name(str(item.get("name"))), str(item.get("version", ""))
+            sdist = item.get("sdist")
+            file = _entry(sdist, name, version) if isinstance(sdist, dict) else None
+            if self.sources is None or file is None:
+                raise
+        wheel = self.sources.take(name, version, Listed(file.file, file.url, file.sha256, file.size), target)
+        return _Found(name, wheel.version, wheel.file, wheel.sha256, "", wheel.size)
 
     def _resolved(
         self, wanted: Wanted, kept: Mapping[str, Wheel], again: Sequence[str], memory: Memory
@@ -338,6 +399,13 @@ class WheelResolver:
             )
         if found.sha256 in allowed:
             return found
+        if self.sources is not None and self.sources.has(found.sha256):
+            if self.sources.allows(found.sha256, allowed):
+                return found
+            raise HashMismatch(
+                f"the source of '{found.name}' {found.version} has no hash that the requirements allow",
+                hint="make the requirements' hashes again",
+            )
         listed = [
             item
             for item in self.locator.files_of(found.name)
@@ -356,13 +424,14 @@ class WheelResolver:
 
     def _complete(self, found: Sequence[_Found], known: Mapping[str, Wheel]) -> tuple[Wheel, ...]:
         """Wheels with their sizes, which not every index says."""
-        for item in found:
+        elsewhere = [item for item in found if self.sources is None or not self.sources.has(item.sha256)]
+        for item in elsewhere:
             path = local_path(item.url) if item.url.lower().startswith("file:") else None
             if path is not None and self.indexes.boundary is not None:
                 self.indexes.boundary.permitted(path, "an index of the project")
         with ThreadPoolExecutor(16) as pool:
             sizes = list(pool.map(lambda item: self._size(item, known), found))
-        for item in found:
+        for item in elsewhere:
             self.locator.remember(item.sha256, item.url)
         return _sorted(
             Wheel(item.name, item.version, item.file, size, item.sha256)

@@ -183,6 +183,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         requires_python=requires,
         base=chosen.base,
         system=settings.system or beside.system,
+        build_system=settings.build_system_packages,
         models=_with_files(settings.models, entry),
         hub=hub,
         include=settings.include,

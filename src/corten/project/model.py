@@ -89,6 +89,7 @@ class Project:
     may be left out where Debian does not have them. `unlisted` are imports
     that may need more. `unknown` are modules, each with its place, of which it is not known where they come from.
     `unused` are files with dependencies that are not read.
+    `build_system` are Debian packages that sources are built with and no image has.
     `scripts` are `[project.scripts]` as (name, "module:function"). `ready` is the path that a command is asked until it answers,
     or `tcp`; None: `/`."""
 
@@ -101,6 +102,7 @@ class Project:
     requires_python: str | None = None
     base: str = "debian:bookworm"
     system: tuple[str, ...] = ()
+    build_system: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     hub: tuple[str, ...] = ()
     include: tuple[str, ...] = ()

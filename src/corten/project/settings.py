@@ -79,6 +79,21 @@ class Settings:
         default="none",
         initial=(),
     )
+    build_system_packages: tuple[str, ...] = _key(
+        kinds.listed(
+            kinds.text(
+                "a Debian package's name",
+                kinds.SYSTEM_PACKAGE,
+                hint='one package per item: build-system-packages = ["libffi-dev"]',
+            ),
+            "a list of Debian packages",
+        ),
+        "Debian packages that are there while packages without a wheel are built from source, beside a compiler for C and C++ and Python's "
+        "headers. The image does not have them.",
+        example='["libffi-dev"]',
+        default="none",
+        initial=(),
+    )
     predict: str | dict[str, str] | None = _key(
         kinds.PREDICTOR,
         "The predictor that is served: a class with a `predict` method (and an optional `setup`), or a function. "

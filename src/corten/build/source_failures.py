@@ -1,0 +1,135 @@
+"""Why a source could not be built, in one sentence, with what to do: from what its build printed. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from corten.sandbox.confinement import Limits
+from corten.sandbox.process import Finished
+
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f]"
+)
+_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_HEADER = re.compile(r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file")
+_LIBRARY = re.compile(r"cannot find -l([\w+.-]+)")
+_PROGRAM = re.compile(
+    r"(?:error: command '([\w.+/-]+)' failed: No such file|FileNotFoundError: .*'([\w.+-]+)'|([\w.+-]+): (?:command )?not found"
+    r"|Unknown compiler\(s\): \[\['([\w.+-]+)')"
+)
+_NETWORK = re.compile(
+    r"Temporary failure in name resolution|Name or service not known|Network is unreachable|No matching distribution found|"
+    r"Failed to establish a new connection|Could not resolve host|Connection refused"
+)
+_HEADERS = {
+    "ffi.h": "libffi-dev",
+    "openssl/opensslv.h": "libssl-dev",
+    "openssl/ssl.h": "libssl-dev",
+    "openssl/aes.h": "libssl-dev",
+    "libpq-fe.h": "libpq-dev",
+    "mysql.h": "default-libmysqlclient-dev",
+    "libxml/xpath.h": "libxslt1-dev",
+    "libxml/xmlversion.h": "libxml2-dev",
+    "jpeglib.h": "libjpeg-dev",
+    "zlib.h": "zlib1g-dev",
+    "bzlib.h": "libbz2-dev",
+    "lzma.h": "liblzma-dev",
+    "sqlite3.h": "libsqlite3-dev",
+    "sndfile.h": "libsndfile1-dev",
+    "portaudio.h": "portaudio19-dev",
+    "alsa/asoundlib.h": "libasound2-dev",
+    "yaml.h": "libyaml-dev",
+    "hdf5.h": "libhdf5-dev",
+    "cairo.h": "libcairo2-dev",
+    "snappy-c.h": "libsnappy-dev",
+    "snappy.h": "libsnappy-dev",
+    "lz4.h": "liblz4-dev",
+    "zmq.h": "libzmq3-dev",
+    "graphviz/cgraph.h": "libgraphviz-dev",
+    "gmp.h": "libgmp-dev",
+    "mpfr.h": "libmpfr-dev",
+    "fftw3.h": "libfftw3-dev",
+    "cblas.h": "libopenblas-dev",
+    "mpi.h": "libopenmpi-dev",
+    "krb5.h": "libkrb5-dev",
+    "ldap.h": "libldap-dev",
+    "sasl/sasl.h": "libsasl2-dev",
+    "curl/curl.h": "libcurl4-openssl-dev",
+    "boost/python.hpp": "libboost-python-dev",
+    "Eigen/Core": "libeigen3-dev",
+    "geos_c.h": "libgeos-dev",
+    "proj.h": "libproj-dev",
+    "gdal.h": "libgdal-dev",
+    "libavformat/avformat.h": "libavformat-dev",
+    "leveldb/db.h": "libleveldb-dev",
+    "re2/re2.h": "libre2-dev",
+    "unicode/utypes.h": "libicu-dev",
+    "ncurses.h": "libncurses-dev",
+    "readline/readline.h": "libreadline-dev",
+}
+_PROGRAMS = {
+    "gfortran": "gfortran",
+    "cmake": "cmake",
+    "ninja": "ninja-build",
+    "make": "make",
+    "pkg-config": "pkg-config",
+    "swig": "swig",
+    "pg_config": "libpq-dev",
+    "mysql_config": "default-libmysqlclient-dev",
+    "gdal-config": "libgdal-dev",
+    "llvm-config": "llvm-dev",
+    "git": "git",
+    "flex": "flex",
+    "bison": "bison",
+    "protoc": "protobuf-compiler",
+    "cargo": "cargo",
+    "rustc": "rustc",
+    "patchelf": "patchelf",
+    "autoconf": "autoconf",
+    "perl": "perl",
+}
+_LIBRARIES = {
+    "ssl": "libssl-dev",
+    "crypto": "libssl-dev",
+    "z": "zlib1g-dev",
+    "ffi": "libffi-dev",
+    "pq": "libpq-dev",
+}
+
+
+def explained(done: Finished, limits: Limits) -> tuple[str, str | None]:
+    """What went wrong, and what to do about it; None where nothing is known."""
+    said = _ESCAPES.sub("", done.errors.decode(errors="replace"))
+    if done.late:
+        return f"it did not end within {int(limits.seconds or 0) // 60} minutes", None
+    if done.overlong:
+        return "it printed too much", None
+    found = _MODULE.search(said)
+    if found:
+        module = found[1].partition(".")[0]
+        return (
+            f"it imports '{module}' while it is built and does not say that it needs it",
+            "it has to list it in `requires` of its [build-system]; choose a version that does, or one that has a wheel",
+        )
+    for pattern, table in ((_HEADER, _HEADERS), (_PROGRAM, _PROGRAMS), (_LIBRARY, _LIBRARIES)):
+        match = pattern.search(said)
+        if match is not None:
+            name = next(filter(None, match.groups()))
+            return _lacking(name, table.get(name) or table.get(name.rsplit("/", 1)[-1]), pattern is _HEADER)
+    if _NETWORK.search(said):
+        return "it wants the network while it is built, and has none", None
+    if "MemoryError" in said or "Cannot allocate memory" in said:
+        return f"it wants more than {(limits.memory or 0) >> 30} GB of memory", None
+    if "No space left on device" in said:
+        return "it fills its disk", None
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"error\b|Error\b", line)]
+    last = (errors or lines or [f"it ended with code {done.code}"])[-1]
+    return last[:300], None
+
+
+def _lacking(name: str, package: str | None, is_header: bool) -> tuple[str, str]:
+    what = f"the header '{name}' is missing" if is_header else f"'{name}' is missing"
+    if package:
+        return what, f'add it in [tool.corten]: build-system-packages = ["{package}"]'
+    return what, 'name the Debian package that has it in [tool.corten]: build-system-packages = ["…"]'

@@ -1,0 +1,364 @@
+"""A source becomes a wheel, in a sandbox (PEP 517, PEP 518, DECISIONS 49).
+
+Its root is a Debian base, in which the wheels of its build requirements lie in a virtual environment, all of it read-only. It has no network, no
+capabilities, and one writable place of bounded size, which is gone afterwards. What Corten takes from it is one file through a pipe, which is
+looked at as any wheel from elsewhere. It is built twice: whether both give the same bytes is what `reproducible` says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from corten import __version__
+from corten.build import make
+from corten.build.interpreters import Interpreters
+from corten.build.known import Known
+from corten.build.plan import VENV, BaseLayer, BucketLayer, EnvironmentLayer, WheelLayer, compiler_identity
+from corten.build.wheel_contents import differing, marks, named_in
+from corten.build.workshop import Workshop
+from corten.errors import BuildError, NoSandbox
+from corten.events import Note, Observer, TaskFinished, TaskStarted
+from corten.lock.model import DebianBase, Lock, PlatformLock
+from corten.oci.config import canonical_json
+from corten.oci.digest import Digest
+from corten.packages.files import STRICT, Accepted, Deb, Wheel
+from corten.packages.sources import BuiltWheel, Recorded, Resolve, Source
+from corten.sandbox.confinement import Bind, Confinement, Limits
+from corten.sandbox.process import Finished, run
+from corten.store.disk import write_atomically
+from corten.store.store import Store
+from corten.values import asdict, dataclass
+
+FORM = 1
+"""The number of the way in which sources are built: another one may give other wheels."""
+
+LEGACY = "setuptools.build_meta:__legacy__"
+# A source without `[build-system]` is older than setuptools 81, which takes pkg_resources away.
+LEGACY_REQUIRES = ("setuptools>=40.8,<81", "wheel")
+
+_PLACE_SIZE, _TMP_SIZE = 4 << 30, 512 << 20
+_LARGEST_WHEEL = 512 << 20
+_LARGEST_ANSWER = 1 << 20
+_LIMITS = Limits(memory=4 << 30, file_size=1 << 30, processes=256, seconds=1800)
+_DRIVER = Path(__file__).with_name("source_driver.py")
+_BACKEND = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?", re.ASCII)
+_ENVIRONMENT = {
+    "PATH": f"{VENV}/bin:/usr/bin:/bin",
+    "HOME": "/build/home",
+    "TMPDIR": "/tmp",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "SOURCE_DATE_EPOCH": "315532800",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PIP_NO_INDEX": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "CFLAGS": "-g0 -ffile-prefix-map=/build/src=.",
+    "CXXFLAGS": "-g0 -ffile-prefix-map=/build/src=.",
+}
+WAYS = (
+    "choose a version that has a wheel, or make one where this can be built ('pip wheel --no-deps') and name its folder with "
+    "--find-links"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What a builder works with: a Debian base for this machine's processor; `resolve` finds the wheels of build requirements, `supply` has the
+    files. `compilers` are the packages beyond the base that native code is compiled with, asked for when they are first needed.
+    `unauthenticated` is as in `PlatformLock`."""
+
+    part: PlatformLock
+    resolve: Resolve
+    supply: make.Supply
+    compilers: Callable[[], tuple[Deb, ...]]
+
+
+class Builders:
+    """Makes builders (`corten.lock.sources.SourceBuilders`). `supply` gives the files of a lock."""
+
+    def __init__(
+        self,
+        store: Store,
+        supply: Callable[[Lock], make.Supply],
+        observe: Observer,
+        accepted: Accepted = STRICT,
+    ) -> None:
+        self._store, self._supply, self._observe, self._accepted = store, supply, observe, accepted
+
+    def builder(
+        self,
+        part: PlatformLock,
+        resolve: Resolve,
+        compilers: Callable[[], tuple[Deb, ...]],
+        *,
+        anew: bool = False,
+    ) -> SourceWheels:
+        """See `SourceBuilders`."""
+        lock = Lock(__version__, Digest.of(b""), (part,))
+        if self._accepted.unauthenticated:
+            lock = lock.apart()
+        workplace = Workplace(lock.platforms[0], resolve, self._supply(lock), compilers)
+        return SourceWheels(self._store, workplace, self._observe, anew=anew)
+
+
+class SourceWheels:
+    """Builds wheels (`corten.packages.sources.WheelBuilder`). May be shared by threads, which build one after the other."""
+
+    def __init__(self, store: Store, workplace: Workplace, observe: Observer, *, anew: bool = False) -> None:
+        self._store, self._workplace, self._observe, self._anew = store, workplace, observe, anew
+        self._guard = threading.RLock()
+        self._known = Known(store)
+        self._built: dict[str, BuiltWheel] = {}
+
+    def build(
+        self, source: Source, recorded: Recorded | None = None, settings: Sequence[tuple[str, str]] = ()
+    ) -> BuiltWheel:
+        """See `WheelBuilder`."""
+        with self._guard:
+            memory = self._memory(source, recorded, settings)
+            found = self._built.get(memory.name) or (None if self._anew else self._remembered(memory))
+            if found is None:
+                self._observe(TaskStarted("install", f"building {source.title}", None))
+                found = self._made(source, recorded, settings)
+                write_atomically(memory, json.dumps(asdict(found)).encode())
+                self._observe(TaskFinished("install", f"building {source.title}"))
+            self._built[memory.name] = found
+            return found
+
+    # What was built before.
+
+    def _memory(self, source: Source, recorded: Recorded | None, settings: Sequence[tuple[str, str]]) -> Path:
+        inputs = {
+            "form": FORM,
+            "source": source.sha256,
+            "python": compiler_identity(self._workplace.part),
+            "platform": str(self._workplace.part.platform),
+            "settings": [list(pair) for pair in settings],
+            "requires": None if recorded is None else [wheel.sha256 for wheel in recorded.requires],
+        }
+        name = hashlib.sha256(canonical_json(inputs)).hexdigest()
+        return self._store.cache_directory("built-wheels") / f"{name}.json"
+
+    def _remembered(self, memory: Path) -> BuiltWheel | None:
+        try:
+            document = json.loads(memory.read_bytes())
+            wheel, *requires = (Wheel(**item) for item in (document["wheel"], *document["requires"]))
+            native, reproducible = document["native"], document["reproducible"]
+            found = BuiltWheel(wheel, tuple(requires), native, reproducible, document["marks"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if self._store.files.path(found.wheel.sha256, "wheel") is not None else None
+
+    # Building.
+
+    def _made(
+        self, source: Source, recorded: Recorded | None, settings: Sequence[tuple[str, str]]
+    ) -> BuiltWheel:
+        with ExitStack() as stack:
+            directory = stack.enter_context(self._store.temporary_directory("source"))
+            given = _readable(source.place, directory)
+            looked = self._asked(source, given, self._environment(stack, ()), False, "look")
+            system = _build_system(source, looked.get("pyproject"))
+            native = recorded.native if recorded else looked.get("native") is True
+            requires = recorded.requires if recorded else self._workplace.resolve(system.requires)
+            further: tuple[str, ...] = ()
+            for _ in range(3):
+                tree = self._environment(stack, requires)
+                request = {
+                    "backend": system.backend,
+                    "path": list(system.path),
+                    "known": list(further),
+                    "settings": dict(settings),
+                }
+                answers = self._twice(source, given, tree, native, request)
+                wanted = _texts(answers[0][0].get("requires"))
+                if wanted is None:
+                    break
+                further = (*further, *wanted)
+                if recorded is None:
+                    requires = self._workplace.resolve((*system.requires, *further))
+            else:
+                raise BuildError(f"{source.title!r} asks for other build requirements each time")
+            (first, data), (_, again) = answers
+            reproducible = data == again
+            if not reproducible:
+                self._observe(
+                    Note(
+                        f"two builds of {source.title} differ in '{differing(data, again)}'; its wheel is kept"
+                    )
+                )
+            wheel = named_in(source, str(first.get("wheel")), data)
+            place = directory / "wheel"
+            place.write_bytes(data)
+            self._store.files.add(place, wheel.sha256, "wheel")
+            return BuiltWheel(wheel, requires, native, reproducible, marks(data))
+
+    def _environment(self, stack: ExitStack, wheels: Sequence[Wheel]) -> Path:
+        """A folder that has `opt/venv` with `wheels`, by hard links from their layers."""
+        part = self._workplace.part
+        identity = compiler_identity(part)
+        layers = tuple(WheelLayer(wheel, VENV, part.python, identity) for wheel in wheels)
+        self._workshop().ensure([self._base_layer(), *layers])
+        tree = stack.enter_context(self._store.temporary_directory("environment")) / "fs"
+        tree.mkdir()
+        tree.chmod(0o755)
+        make.make_environment(
+            EnvironmentLayer(VENV, part.base.python, f"/usr/bin/python{part.python}", ()), tree
+        )
+        make.make_bucket(
+            BucketLayer(0, layers), [self._known.tree(one.key, one.title) for one in layers], tree
+        )
+        return tree
+
+    def _base_layer(self) -> BaseLayer:
+        part = self._workplace.part
+        assert isinstance(part.base, DebianBase)
+        return BaseLayer(part.base, compiler_identity(part))
+
+    def _workshop(self) -> Workshop:
+        part, supply = self._workplace.part, self._workplace.supply
+        lock = Lock(__version__, Digest.of(b""), (part,))
+        interpreters = Interpreters(self._store, self._known, lock, part, supply, self._observe)
+        jobs = len(os.sched_getaffinity(0))
+        return Workshop(self._store, self._known, interpreters, supply, self._observe, jobs=jobs)
+
+    def _root(self, native: bool) -> Path:
+        """The tree of the base; with a compiler where that is needed."""
+        base = self._base_layer()
+        if not native:
+            return self._known.tree(base.key, base.title)
+        from corten.build.build_roots import build_root
+
+        return build_root(
+            self._store, base, self._workplace.compilers(), self._workplace.supply, self._observe
+        )
+
+    # The sandbox.
+
+    def _twice(
+        self, source: Source, given: Path, environment: Path, native: bool, request: Mapping[str, Any]
+    ) -> list[tuple[dict[str, Any], bytes]]:
+        text = json.dumps(request)
+        root = self._root(native)
+        with ThreadPoolExecutor(2) as pool:
+            tasks = [
+                pool.submit(_confined, source, given, root, environment, ("build", text)) for _ in range(2)
+            ]
+            return [task.result() for task in tasks]
+
+    def _asked(
+        self, source: Source, given: Path, environment: Path, native: bool, *words: str
+    ) -> dict[str, Any]:
+        return _confined(source, given, self._root(native), environment, words)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _BuildSystem:
+    backend: str
+    requires: tuple[str, ...]
+    path: tuple[str, ...] = ()
+
+
+def _build_system(source: Source, text: object) -> _BuildSystem:
+    """What `[build-system]` of a pyproject.toml says. Raises BuildError for what PEP 518 does not allow."""
+    import tomllib
+
+    try:
+        table = tomllib.loads(text).get("build-system") if isinstance(text, str) else None
+    except (ValueError, RecursionError) as error:
+        raise BuildError(f"the pyproject.toml of {source.title!r} is not TOML") from error
+    if table is None:
+        return _BuildSystem(LEGACY, LEGACY_REQUIRES)
+    requires = _texts(table.get("requires")) if isinstance(table, dict) else None
+    backend = table.get("build-backend", LEGACY) if isinstance(table, dict) else None
+    paths = _texts(table.get("backend-path", [])) if isinstance(table, dict) else None
+    if requires is None or paths is None or not isinstance(backend, str) or not _BACKEND.fullmatch(backend):
+        raise BuildError(f"the [build-system] of {source.title!r} is not what PEP 518 asks for", hint=WAYS)
+    if any(path.startswith("/") or ".." in path.split("/") for path in paths):
+        raise BuildError(f"the backend-path of {source.title!r} leads out of the source", hint=WAYS)
+    return _BuildSystem(backend, requires, paths)
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    if not isinstance(value, list) or len(value) > 1000 or not all(isinstance(item, str) for item in value):
+        return None
+    return tuple(value)
+
+
+def _readable(place: Path, directory: Path) -> Path:
+    """What is shown to the sandbox, whose user is another one: a copy of an archive that everybody may read."""
+    if place.is_dir():
+        return place
+    import shutil
+
+    copy = directory / "source"
+    shutil.copyfile(place, copy)
+    copy.chmod(0o444)
+    return copy
+
+
+def _confinement(given: Path, root: Path, environment: Path, words: Sequence[str]) -> Confinement:
+    usr = root / "usr"
+    shown = {"/usr": usr, "/etc": root / "etc", VENV: environment / VENV.strip("/")}
+    # The base's own links are not followed: its tree is merged (DECISIONS 11).
+    shown |= {f"/{name}": usr / name for name in ("bin", "sbin", "lib", "lib64")}
+    binds = [Bind(os.fspath(path), target) for target, path in shown.items() if path.is_dir()]
+    return Confinement(
+        (f"{VENV}/bin/python", "-c", _DRIVER.read_text(encoding="utf-8"), *words),
+        binds=(*binds, Bind(os.fspath(given), "/source")),
+        scratch=(("/build", _PLACE_SIZE), ("/tmp", _TMP_SIZE)),
+        proc=True,
+        devices=True,
+        environment=_ENVIRONMENT,
+        directory="/build",
+        limits=_LIMITS,
+    )
+
+
+def _confined(
+    source: Source, given: Path, root: Path, environment: Path, words: Sequence[str]
+) -> tuple[dict[str, Any], bytes]:
+    """The answer of the driver, and the bytes that follow it."""
+    try:
+        done = run(_confinement(given, root, environment, words), most=_LARGEST_WHEEL + _LARGEST_ANSWER)
+    except NoSandbox as error:
+        raise NoSandbox(
+            f"{source.title!r} has no wheel that fits, only source, and a source is built only where it can be confined: "
+            f"{error.message}",
+            hint=f"allow user namespaces ('corten doctor' says how), or {WAYS}",
+        ) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BuildError(f"{source.title!r} cannot be built: {reason}", hint=WAYS) from error
+    head, _, data = done.output.partition(b"\n")
+    try:
+        answer = json.loads(head) if len(head) <= _LARGEST_ANSWER else None
+    except (ValueError, RecursionError):
+        answer = None
+    if done.code != 0 or done.late or done.overlong or not isinstance(answer, dict):
+        raise _failed(source, done)
+    if "error" in answer:
+        raise BuildError(f"{source.title!r} cannot be built: {str(answer['error'])[:300]}", hint=WAYS)
+    if answer.get("size", 0) != len(data):
+        raise BuildError(f"the build of {source.title!r} gave something else than a wheel", hint=WAYS)
+    return answer, data
+
+
+def _failed(source: Source, done: Finished) -> BuildError:
+    from corten.build.source_failures import explained
+
+    message, hint = explained(done, _LIMITS)
+    return BuildError(
+        f"{source.title!r} has no wheel that fits and cannot be built from source: {message}",
+        hint=hint or WAYS,
+    )
