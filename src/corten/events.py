@@ -12,7 +12,18 @@ from typing import Literal
 from corten.values import dataclass
 
 Phase = Literal[
-    "resolve", "download", "install", "compile", "hash", "verify", "start", "copy", "push", "pull", "predict"
+    "resolve",
+    "download",
+    "install",
+    "compile",
+    "hash",
+    "verify",
+    "start",
+    "copy",
+    "push",
+    "pull",
+    "predict",
+    "build",
 ]
 
 

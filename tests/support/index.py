@@ -18,13 +18,18 @@ def publish(
     others: Iterable[str] = (),
     days: Mapping[str, str] | None = None,
 ) -> str:
-    """Serve the wheels in `folder` on `web` as an index and return its address. `others` are names of files that are
+    """Serve the wheels and sdists in `folder` on `web` as an index and return its address. `others` are names of files that are
     listed and not there, such as sdists. `days` are the days of upload by file (with the form `json`). The pages are made now."""
     pages: dict[str, list[tuple[str, str]]] = {}
     for path in sorted(folder.glob("*.whl")):
         data = path.read_bytes()
         web.files[f"/files/{path.name}"] = data
         name = path.name.split("-")[0].replace("_", "-").lower()
+        pages.setdefault(name, []).append((path.name, hashlib.sha256(data).hexdigest()))
+    for path in sorted(folder.glob("*.tar.gz")):
+        data = path.read_bytes()
+        web.files[f"/files/{path.name}"] = data
+        name = path.name.rpartition("-")[0].replace("_", "-").lower()
         pages.setdefault(name, []).append((path.name, hashlib.sha256(data).hexdigest()))
     for file in others:
         pages.setdefault(file.rsplit("-", 1)[0].replace("_", "-"), []).append((file, "0" * 64))

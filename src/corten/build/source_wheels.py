@@ -23,7 +23,7 @@ from corten.build import make
 from corten.build.interpreters import Interpreters
 from corten.build.known import Known
 from corten.build.plan import VENV, BaseLayer, BucketLayer, EnvironmentLayer, WheelLayer, compiler_identity
-from corten.build.wheel_contents import differing, marks, named_in
+from corten.build.wheel_contents import WAYS, differing, marks, named_in
 from corten.build.workshop import Workshop
 from corten.errors import BuildError, NoSandbox
 from corten.events import Note, Observer, TaskFinished, TaskStarted
@@ -65,10 +65,6 @@ _ENVIRONMENT = {
     "CFLAGS": "-g0 -ffile-prefix-map=/build/src=.",
     "CXXFLAGS": "-g0 -ffile-prefix-map=/build/src=.",
 }
-WAYS = (
-    "choose a version that has a wheel, or make one where this can be built ('pip wheel --no-deps') and name its folder with "
-    "--find-links"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +124,10 @@ class SourceWheels:
             memory = self._memory(source, recorded, settings)
             found = self._built.get(memory.name) or (None if self._anew else self._remembered(memory))
             if found is None:
-                self._observe(TaskStarted("install", f"building {source.title}", None))
+                self._observe(TaskStarted("build", f"{source.title} from source", None))
                 found = self._made(source, recorded, settings)
                 write_atomically(memory, json.dumps(asdict(found)).encode())
-                self._observe(TaskFinished("install", f"building {source.title}"))
+                self._observe(TaskFinished("build", f"{source.title} from source"))
             self._built[memory.name] = found
             return found
 
@@ -188,7 +184,7 @@ class SourceWheels:
                 if recorded is None:
                     requires = self._workplace.resolve((*system.requires, *further))
             else:
-                raise BuildError(f"{source.title!r} asks for other build requirements each time")
+                raise BuildError(f"{source.title!r} asks for other build requirements each time", hint=WAYS)
             (first, data), (_, again) = answers
             reproducible = data == again
             if not reproducible:
@@ -276,7 +272,7 @@ def _build_system(source: Source, text: object) -> _BuildSystem:
     try:
         table = tomllib.loads(text).get("build-system") if isinstance(text, str) else None
     except (ValueError, RecursionError) as error:
-        raise BuildError(f"the pyproject.toml of {source.title!r} is not TOML") from error
+        raise BuildError(f"the pyproject.toml of {source.title!r} is not TOML", hint=WAYS) from error
     if table is None:
         return _BuildSystem(LEGACY, LEGACY_REQUIRES)
     requires = _texts(table.get("requires")) if isinstance(table, dict) else None
@@ -296,15 +292,33 @@ def _texts(value: object) -> tuple[str, ...] | None:
 
 
 def _readable(place: Path, directory: Path) -> Path:
-    """What is shown to the sandbox, whose user is another one: a copy of an archive that everybody may read."""
-    if place.is_dir():
-        return place
+    """What is shown to the sandbox, whose user is another one: a copy that everybody may read."""
     import shutil
 
     copy = directory / "source"
+    if place.is_dir():
+        _copy_tree(place, copy)
+        return copy
     shutil.copyfile(place, copy)
     copy.chmod(0o444)
     return copy
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """The folders, files and links of `source`; what else may lie there is left out, and no link is followed."""
+    import shutil
+
+    target.mkdir()
+    target.chmod(0o755)
+    for entry in os.scandir(source):
+        place = target / entry.name
+        if entry.is_symlink():
+            place.symlink_to(os.readlink(entry.path))
+        elif entry.is_dir(follow_symlinks=False):
+            _copy_tree(Path(entry.path), place)
+        elif entry.is_file(follow_symlinks=False):
+            shutil.copyfile(entry.path, place, follow_symlinks=False)
+            place.chmod(0o755 if entry.stat(follow_symlinks=False).st_mode & 0o111 else 0o644)
 
 
 def _confinement(given: Path, root: Path, environment: Path, words: Sequence[str]) -> Confinement:

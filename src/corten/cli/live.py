@@ -18,6 +18,7 @@ _DOING = {
     "resolve": "resolving",
     "download": "downloading",
     "install": "installing",
+    "build": "building",
     "compile": "compiling",
     "hash": "hashing",
     "verify": "verifying",

@@ -27,6 +27,7 @@ DONE: dict[Phase, str] = {
     "resolve": "resolved",
     "download": "downloaded",
     "install": "installed",
+    "build": "built",
     "compile": "compiled",
     "hash": "hashed",
     "verify": "verified",

@@ -146,6 +146,7 @@ class SourcePackages:
             ),
             None,
         )
+        self._observe(Note(f"{name} {version} has no wheel that fits: one is built from its source"))
         made = self._builder.build(Source(name, version, sha256, fetched), recorded)
         _check_target(made, target)
         sdist = Sdist(
@@ -160,7 +161,6 @@ class SourcePackages:
             made.reproducible,
             made.marks,
         )
-        self._observe(Note(f"built {name} {made.wheel.version} from source"))
         self._offer(made.wheel, Built(sdist, made.requires))
         return made.wheel
 

@@ -1,0 +1,291 @@
+"""What a package's source can do while it is built into a wheel: its build backend is any program."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corten.build.wheel import place_wheel
+from corten.errors import BuildError
+from corten.packages.sources import Source
+from support.sdists import Workbench, backend, locked_base, workbench
+from support.shared import corten
+
+__all__ = ["corten", "locked_base", "workbench"]
+
+pytestmark = pytest.mark.e2e
+
+REPORT = """
+import os
+def attempt(what):
+    try:
+        return repr(what())[:2000]
+    except BaseException as error:
+        return type(error).__name__ + ": " + str(error)[:200]
+
+def contents():
+    return {"said.txt": "\\n".join(attempt(one) for one in ATTEMPTS)}
+"""
+
+
+def report(bench: Workbench, name: str, attempts: str) -> list[str]:
+    """What the attempts (a list of functions, as text) came to inside of a build."""
+    source = bench.source(name, backend(name, more=f"{REPORT}\nATTEMPTS = {attempts}\n"))
+    built = bench.build(source)
+    place = bench.store.files.path(built.wheel.sha256, "wheel")
+    assert place is not None
+    with zipfile.ZipFile(place) as wheel:
+        return wheel.read("said.txt").decode().splitlines()
+
+
+def test_a_build_reads_nothing_of_the_host(
+    workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_HOST", "open sesame")
+    secret = tmp_path / "secret"
+    secret.write_text("open sesame")
+    secret.chmod(0o644)
+    tmp_path.chmod(0o755)
+    places = [str(secret), "/root", "/home", str(workbench.store.root), "/proc/1/root/root", "/work", "/var"]
+    seen = report(
+        workbench,
+        "reader",
+        f"[lambda: open({str(secret)!r}).read(), lambda: sorted(os.listdir('/')), *[(lambda p=p: os.listdir(p)) for p in {places[1:]!r}],"
+        " lambda: sorted(os.environ)]",
+    )
+    assert seen[0].startswith("FileNotFoundError")
+    assert set(eval(seen[1])) <= {  # a list that this test's own program printed
+        *("bin", "build", "dev", "etc", "lib", "lib64", "opt", "proc", "sbin", "source", "tmp", "usr")
+    }
+    assert all(line.split(":")[0] in {"FileNotFoundError", "PermissionError"} for line in seen[2:-1]), seen
+    assert "SECRET_OF_THE_HOST" not in seen[-1]
+
+
+def test_a_build_writes_nowhere_but_in_its_own_place(workbench: Workbench) -> None:
+    seen = report(
+        workbench,
+        "writer",
+        "[(lambda p=p: open(p + '/x', 'w').write('x')) for p in ('/', '/usr', '/usr/lib/python3.11', '/opt/venv', '/etc', '/source')]"
+        " + [lambda: os.remove('/usr/bin/python3.11'), lambda: os.chmod('/usr', 0o777), lambda: open('/build/x', 'w').write('x')]",
+    )
+    assert all(
+        "Read-only" in line or "Not a directory" in line or "not permitted" in line or "denied" in line
+        for line in seen[:-1]
+    ), seen
+    assert seen[-1] == "1"
+
+
+@pytest.fixture
+def listening() -> Iterator[tuple[int, list[str]]]:
+    heard: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_address[1], heard
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_build_has_no_network(
+    workbench: Workbench, listening: tuple[int, list[str]], tmp_path: Path
+) -> None:
+    port, heard = listening
+    own = socket.socket(socket.AF_UNIX)
+    own.bind(f"\0corten-test-{os.getpid()}")
+    own.listen()
+    seen = report(
+        workbench,
+        "caller",
+        f"[lambda: __import__('urllib.request').request.urlopen('http://127.0.0.1:{port}/', timeout=5).read(),"
+        f" lambda: __import__('socket').socket(1).connect('\\0corten-test-{os.getpid()}'),"
+        " lambda: __import__('socket').gethostbyname('index.example'),"
+        " lambda: [name for _, name in __import__('socket').if_nameindex()]]",
+    )
+    own.close()
+    assert heard == []
+    assert [line.split(":")[0] for line in seen[:3]] == ["URLError", "ConnectionRefusedError", "gaierror"]
+    assert set(eval(seen[3])) <= {
+        "lo",
+        "tunl0",
+        "sit0",
+        "ip6tnl0",
+        "gre0",
+        "gretap0",
+        "erspan0",
+        "ip_vti0",
+        "ip6_vti0",
+        "ip6gre0",
+    }
+
+
+def test_a_build_has_no_capabilities_and_makes_no_namespaces(workbench: Workbench) -> None:
+    seen = report(
+        workbench,
+        "climber",
+        "[lambda: [line for line in open('/proc/self/status') if line.startswith(('Cap', 'NoNewPrivs'))],"
+        " lambda: os.getuid(), lambda: __import__('ctypes').CDLL(None).unshare(0x10000000), lambda: os.setuid(0)]",
+    )
+    lines = eval(seen[0])
+    assert all(line.split()[1].strip("0") == "" for line in lines if line.startswith("Cap"))
+    assert "NoNewPrivs:\t1\n" in lines
+    assert seen[1] == "65534"
+    assert seen[2] == "-1"
+    assert seen[3].startswith(("PermissionError", "OSError"))
+
+
+def test_nothing_of_a_build_runs_on(workbench: Workbench) -> None:
+    """A process in a session of its own, whose parent is gone, ends with the build."""
+    mark = f"corten-left-{os.getpid()}"
+    more = f"""
+import os, subprocess, sys
+def hostile():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", {mark!r}], start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+"""
+    workbench.build(workbench.source("stayer", backend("stayer", more=more)))
+    left = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark.encode() in path.read_bytes():
+                left.append(path)
+        except OSError:
+            continue
+    assert left == []
+
+
+def test_a_build_cannot_fill_the_disk_or_the_memory(workbench: Workbench) -> None:
+    from corten.build import source_wheels
+
+    sizes = source_wheels._PLACE_SIZE, source_wheels._TMP_SIZE, source_wheels._LIMITS.memory
+    assert all(size is not None and size <= 4 << 30 for size in sizes)
+    seen = report(
+        workbench,
+        "filler",
+        "[lambda: __import__('mmap').mmap(-1, 5 << 30), lambda: bytearray(5 << 30),"
+        " lambda: os.truncate(os.open('/tmp/large', os.O_CREAT | os.O_RDWR), 2 << 30),"
+        " lambda: os.posix_fallocate(os.open('/tmp/more', os.O_CREAT | os.O_RDWR), 0, 1000 << 20)]",
+    )
+    assert seen[0].startswith(("OSError", "MemoryError"))
+    assert seen[1].startswith("MemoryError")
+    assert "too large" in seen[2] or "File too large" in seen[2]
+    assert "No space left" in seen[3]
+
+
+def test_a_build_starts_a_bounded_number_of_processes(workbench: Workbench) -> None:
+    more = """
+def contents():
+    import os, signal
+    children = []
+    try:
+        while len(children) < 2000:
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+            children.append(child)
+        said = "all"
+    except OSError as error:
+        said = str(error)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return {"said.txt": said}
+"""
+    built = workbench.build(workbench.source("forker", backend("forker", more=more)))
+    place = workbench.store.files.path(built.wheel.sha256, "wheel")
+    assert place is not None
+    with zipfile.ZipFile(place) as wheel:
+        assert "temporarily unavailable" in wheel.read("said.txt").decode()
+
+
+def test_what_a_build_prints_cannot_write_to_the_terminal(workbench: Workbench) -> None:
+    more = "def hostile():\n    raise ValueError('\\x1b]0;owned\\x07\\x1b[2Jgone\\x00 error: all fine')\n"
+    with pytest.raises(BuildError) as caught:
+        workbench.build(workbench.source("printer", backend("printer", more=more)))
+    assert "gone error: all fine" in caught.value.message
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("b'no json\\n'", "cannot be built"),
+        ("b'[1]\\n'", "cannot be built"),
+        ('b\'{"wheel": "../../x-1.0-py3-none-any.whl", "size": 1}\\nx\'', "no wheel's name"),
+        ('b\'{"wheel": "liar-1.0-py3-none-any.whl", "size": 1}\\nx\'', "damaged"),
+        ('b\'{"wheel": "liar-1.0-py3-none-any.whl", "size": 9}\\nx\'', "something else than a wheel"),
+        ('b\'{"wheel": "other-1.0-py3-none-any.whl", "size": 1}\\nx\'', "a wheel of 'other'"),
+        ("b'{' * 100000 + b'\\n'", "cannot be built"),
+    ],
+)
+def test_the_answer_of_a_build_is_not_believed(workbench: Workbench, answer: str, said: str) -> None:
+    """A backend can write to the pipe itself, and end before the program that should have written there."""
+    more = f"""
+def hostile():
+    for number in range(3, 20):
+        try:
+            os.write(number, {answer})
+        except OSError:
+            continue
+    os._exit(0)
+"""
+    with pytest.raises(BuildError, match=said):
+        workbench.build(workbench.source("liar", backend("liar", more=more)))
+
+
+def test_a_wheel_that_leaves_the_environment_is_refused_where_it_is_installed(
+    workbench: Workbench, tmp_path: Path
+) -> None:
+    from corten.build.environment import Environment
+
+    more = "def contents():\n    return {'../../../../../etc/escaped': 'x'}\n"
+    built = workbench.build(workbench.source("leaver", backend("leaver", more=more)))
+    place = workbench.store.files.path(built.wheel.sha256, "wheel")
+    assert place is not None
+    with pytest.raises(BuildError):
+        place_wheel(place, built.wheel.file, Environment("/opt/venv", "3.11"), tmp_path / "tree")
+
+
+def test_an_unpacked_source_is_shown_without_what_its_links_lead_to(
+    workbench: Workbench, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("open sesame")
+    tree = tmp_path / "tree"
+    more = """
+def contents():
+    try:
+        return {"said.txt": open("link").read()}
+    except OSError as error:
+        return {"said.txt": str(error)}
+"""
+    for path, text in backend("linker", more=more).items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(text)
+    (tree / "link").symlink_to(secret)
+    os.mkfifo(tree / "pipe")
+    started = time.monotonic()
+    built = workbench.build(Source("linker", "1.0", "e" * 64, tree))
+    assert time.monotonic() - started < 60
+    place = workbench.store.files.path(built.wheel.sha256, "wheel")
+    assert place is not None
+    with zipfile.ZipFile(place) as wheel:
+        assert "No such file" in wheel.read("said.txt").decode()
