@@ -16,7 +16,7 @@ SYSTEM_TEST := $(SYSTEM_DEMO) skopeo umoci gnupg gpgv qemu-user-static passt str
 help:
 	@echo "make demo    build the iris example, train it in its own image, serve it, and ask it"
 	@echo "make test    every check: format, lint, types, imports, tests"
-	@echo "make test-long  the tests that take longest; make test-all is both"
+	@echo "make test-long  the tests that take longest, and all examples of the properties that take long; make test-all is both"
 	@echo "make lint    the checks without the tests"
 	@echo "make bench   measure builds beside docker and buildah, where they are installed"
 	@echo "make bench-beside OTHER=../old/.venv/bin/corten  measure builds and starts beside another checkout's"
@@ -49,10 +49,10 @@ lint: setup
 	$(RUN)/lint-imports
 
 test: system-test lint
-	SELECT="not long" tools/test $(PYTEST)
+	SELECT="not long" CORTEN_TEST_EXAMPLES=few tools/test $(PYTEST)
 
 test-long: system-test setup
-	SELECT=long tools/test $(PYTEST)
+	SELECT="(long or thorough)" tools/test $(PYTEST)
 
 test-all: system-test lint
 	tools/test $(PYTEST)

@@ -9,11 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.build.debian_linker import compare_sonames, encode, read_library, write_cache
 from corten.packages.debian.tree import Tree
+from support.properties import thorough
 
 LDCONFIG = shutil.which("ldconfig") or "/sbin/ldconfig"
 
@@ -137,7 +138,7 @@ def test_reads_sonames(tmp_path: Path) -> None:
     assert read_library(tmp_path / "missing") is None
 
 
-@settings(max_examples=300, deadline=None)
+@thorough(300)
 @given(
     st.lists(st.tuples(st.integers(0, len(elf("libx.so.1")) - 1), st.integers(0, 255)), max_size=6),
     st.integers(0, 300),

@@ -17,6 +17,7 @@ from corten_serve.protocols.codec import decode
 from corten_serve.protocols.desk import Desk
 from corten_serve.protocols.interface import Endpoint, Model
 from corten_serve.schema.signature import Signature
+from support.properties import thorough
 
 
 class Size(enum.Enum):
@@ -124,6 +125,7 @@ json_values = st.recursive(
 )
 
 
+@thorough(100)
 @given(json_values)
 def test_any_document_gives_something_or_nothing(schema):
     json.dumps(example_request(_described(schema)))

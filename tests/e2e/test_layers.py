@@ -258,7 +258,7 @@ def test_an_interrupted_build_leaves_nothing(
     corten: Corten, base_home: Path, project: Make, tmp_path: Path
 ) -> None:
     """Ctrl-C while a wheel is compiled: exit code 130 at once, no leftovers, no traceback; the next build works."""
-    files = {f"slow/m{number}.py": "x = [" + "(1, 2), " * 2000 + f"{number}]\n" for number in range(600)}
+    files = {f"slow/m{number}.py": "x = [" + "(1, 2), " * 2000 + f"{number}]\n" for number in range(300)}
     make_wheel(tmp_path / "wheels", "slow", files=files)
     root = project(needing(["slow"]))
     own = corten.at(tmp_path / "home")
@@ -293,7 +293,9 @@ def test_an_interrupted_build_leaves_nothing(
 @pytest.mark.parametrize("megabytes", [3, 8, 14])
 def test_a_full_disk(corten: Corten, base_home: Path, project: Make, tmp_path: Path, megabytes: int) -> None:
     """While fetching, while placing or while compiling: one sentence, a hint, nothing left; with room it works."""
-    files: dict[str, bytes | str] = {f"large/m{number}.py": "x = (1, 2)\n" * 3000 for number in range(150)}
+    files: dict[str, bytes | str] = {
+        f"large/m{number}.py": f"x = '{'1' * 33_000}'\n" for number in range(150)
+    }
     make_wheel(tmp_path / "wheels", "large", files={**files, "large/data.bin": os.urandom(5_000_000)})
     root = project(needing(["large"]))
     own = corten.at(tmp_path / "disk" / "home")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import CortenError, FormatError, LockOutdated
@@ -20,6 +20,7 @@ from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.files import HubFile, HubModel, Wheel
 from support.locks import sample_lock
+from support.properties import thorough
 
 
 def test_what_is_written_is_read_both_ways() -> None:
@@ -92,7 +93,7 @@ def test_any_wheels_survive(items: list[tuple[str, str, int, bytes]]) -> None:
     assert _lines(text) == tomllib.loads(text)
 
 
-@settings(max_examples=300)
+@thorough(300)
 @given(st.integers(0, 10_000), st.binary(max_size=6), st.integers(0, 40))
 def test_any_damage_is_an_error_or_another_lock(place: int, data: bytes, gone: int) -> None:
     text = encode(sample_lock(wheels=2, debs=2, platforms=1)).encode()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
@@ -22,6 +22,7 @@ from corten.oci import compression, media
 from corten.oci.bound import LAYER, Bound
 from corten.oci.compression import Compression, Compressors, decompressed
 from corten.values import replace
+from support.properties import thorough
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -205,7 +206,7 @@ def test_zeros_may_follow_gzip_and_nothing_else() -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from(["gzip", "zstd"]), st.integers(0, 400), st.binary(max_size=4))
-@settings(max_examples=150, deadline=None)
+@thorough(150)
 def test_any_change_is_refused_or_harmless(data: bytes, kind: Compression, at: int, change: bytes) -> None:
     pack = {"gzip": lambda d: isal_zlib.compress(d, 1, 31), "zstd": lambda d: zstd.compress(d, 1)}[kind]
     stream = pack(data)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corten.errors import FormatError
@@ -19,6 +19,7 @@ from corten.oci.recipe import replay
 from corten.store.store import Store
 from support import tars
 from support.images import make_layer
+from support.properties import thorough
 
 
 def everything(root: Path) -> dict[str, tuple[object, ...]]:
@@ -201,7 +202,7 @@ ARCHIVES = st.lists(st.one_of(ENTRIES, ENTRIES, ENTRIES, EXTENSIONS), max_size=1
 
 
 @given(data=ARCHIVES, piece=st.integers(1, 3000))
-@settings(max_examples=250, deadline=None)
+@thorough(250)
 def test_any_archive_stays_inside_and_streams_back(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, piece: int
 ) -> None:
@@ -216,7 +217,7 @@ def test_any_archive_stays_inside_and_streams_back(
     data=ARCHIVES,
     changes=st.lists(st.tuples(st.integers(0, 5000), st.binary(min_size=1, max_size=3)), max_size=4),
 )
-@settings(max_examples=150, deadline=None)
+@thorough(150)
 @example(data=tars.block(b"f", data=b"x"), changes=[(156, b"L")])
 def test_any_damage_is_refused_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, changes: list[tuple[int, bytes]]

@@ -19,6 +19,7 @@ from corten.oci.compression import Compression, Compressors, decompressed
 from corten.oci.digest import Digest
 from corten.store.check import check
 from corten.store.store import Store
+from support.properties import thorough
 
 TYPES: dict[Compression, str] = {"gzip": media.LAYER_GZIP, "zstd": media.LAYER_ZSTD, "raw": media.LAYER}
 
@@ -116,7 +117,7 @@ def as_written(items: list[tuple[str, str, int, bytes]], filler: bytes, tail: by
         [bytes(1024), bytes(1024), bytes(1024), b"", bytes(512), bytes(1536), bytes(1024) + b"x"]
     ),
 )
-@settings(max_examples=250, deadline=None)
+@thorough(250)
 @example([("b", "file", 0o644, b"x"), ("a", "file", 0o644, b"x")], False, b"\0", bytes(1024))
 @example([("a", "file", 0o644, b"x"), ("a", "file", 0o644, b"y")], False, b"\0", bytes(1024))
 @example([("a", "file", 0o644, b"x"), ("b", "file", 0o644, b"y")], False, b" ", bytes(1024))

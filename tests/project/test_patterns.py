@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corten.project.files import scan
 from corten.project.load import load
 from corten.project.patterns import Rules, compile_glob
+from support.properties import thorough
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ rule = usual | usual | built.filter(lambda text: not re.search(r"[^/]\*\*(?:/| *
 paths = st.lists(st.lists(names, min_size=1, max_size=3).map("/".join), min_size=1, max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@thorough(300)
 @given(paths, st.lists(rule, min_size=1, max_size=5), st.lists(rule, max_size=2), st.lists(rule, max_size=2))
 @example(["a/b/x"], ["a/*", "!a/b"], [], [])
 @example(["ab", "aa", "a.x"], ["a*", "!a?"], [], [])

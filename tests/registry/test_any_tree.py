@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from corten.events import ignore
@@ -21,6 +21,7 @@ from corten.registry.pull import pull
 from corten.registry.push import PushOptions, push
 from corten.store.store import Store
 from support.images import AMD64
+from support.properties import thorough
 
 SETTINGS = settings_from(os.environ)
 NAMES = st.text(
@@ -76,7 +77,7 @@ def seen(tree: Path) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "raw"])
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@thorough(25, 6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(wanted=TREES)
 def test_any_tree_survives(
     registry: str, tmp_path: Path, compression: str, wanted: dict[tuple[str, ...], tuple[str, object, bool]]

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import referencing
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from referencing.jsonschema import DRAFT4
 
@@ -26,6 +26,7 @@ from corten.runtime.decide import Situation, decide
 from corten.runtime.identity import Identity
 from corten.runtime.spec import runtime_spec
 from corten.store.images import Image
+from support.properties import thorough
 from support.vendor import write_vendor
 
 SCHEMAS = Path(__file__).parent / "schema"
@@ -131,7 +132,7 @@ def made(
     return document
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@thorough(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(flags=FLAGS, identity=Identity("root"), network="none", gpus=True, limited=True)
 @given(
     flags=st.lists(st.sampled_from(FLAGS), max_size=8, unique=True).map(tuple),

@@ -23,6 +23,7 @@ from corten.packages.requirement_lines import logical_lines
 from corten.packages.requirements import read_requirements
 from corten.packages.uv_lines import bare_line
 from corten.project.repairs import Repairs
+from support.properties import thorough
 
 SESSION = PipSession()
 H1, H2 = "a" * 64, "b" * 64
@@ -215,7 +216,7 @@ def compare(text: str, more: str = "") -> list[tuple[bool, Form]] | None:
             os.chdir(before)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@thorough(150, suppress_health_check=[HealthCheck.too_slow])
 @given(texts, texts)
 @example("alpha  # note \\\n-e ./evil\n", "")
 @example("# note \\\n-e ./evil\nalpha\n", "")
@@ -273,7 +274,7 @@ repaired_lines = st.sampled_from(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@thorough(200, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(repaired_lines | line, st.sampled_from(ENDS)), max_size=4).map(
         lambda parts: "".join(text + end for text, end in parts)

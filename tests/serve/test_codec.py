@@ -30,6 +30,7 @@ from corten_serve.protocols.interface import BadRequest, Endpoint, Model, Result
 from corten_serve.schema.signature import Signature
 from corten_serve.worker.answering import Answering
 from corten_serve.worker.predictor import PredictorError
+from support.properties import thorough
 
 
 class Colour(enum.Enum):
@@ -213,7 +214,7 @@ def spoiled(draw: Any, value: Any) -> Any:
     return draw(scalars | st.just([]) | st.just({}) | st.just([1]))
 
 
-@settings(max_examples=400, deadline=None)
+@thorough(400)
 @given(st.data())
 def test_reading_and_schema_agree_on_every_value(data):
     hint = data.draw(hints)
@@ -229,7 +230,7 @@ def test_what_matches_a_hint_is_read(pair):
     assert accepts(signature_of(hint), value)
 
 
-@settings(max_examples=200, deadline=None)
+@thorough(200)
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
 def test_any_bytes_are_answered_without_a_failure(body):
     def predict(x: int = 0, **more: Any) -> int:

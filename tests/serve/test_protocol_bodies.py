@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten_serve.protocols import npy
@@ -18,6 +18,7 @@ from corten_serve.protocols.accept import choose, parse
 from corten_serve.protocols.forms import MOST_PARTS, multipart
 from corten_serve.protocols.interface import Answer, BadRequest, ResultError
 from support.desk import Served
+from support.properties import thorough
 
 PREDICT = "json:predict"
 
@@ -268,7 +269,7 @@ class TestArrays:
         with pytest.raises(BadRequest, match="not an array in NumPy's format"):
             npy.load(data)
 
-    @settings(max_examples=300, deadline=None)
+    @thorough(300)
     @given(st.data())
     def test_no_bytes_are_a_failure(self, data):
         whole = saved(numpy.zeros((2, 2), data.draw(st.sampled_from(["f4", "i8", "?", "u2"]))))

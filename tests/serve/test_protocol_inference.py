@@ -12,11 +12,12 @@ from typing import Any, Literal, Optional
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten_serve.protocols.tensors import CODES
 from support.desk import Served
+from support.properties import thorough
 
 INFER = "v2:infer"
 LENGTH = "inference-header-content-length"
@@ -294,7 +295,7 @@ class TestRefused:
             ]
             assert Served(predict).refused(INFER, *binary({"inputs": inputs}, blob))[0] == 400
 
-    @settings(max_examples=300, deadline=None)
+    @thorough(300)
     @given(st.data())
     def test_nothing_is_a_failure(self, data):
         served = data.draw(st.sampled_from(self.SERVED))

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten_serve.protocols.desk import Desk
 from corten_serve.protocols.interface import MOST_ITEMS, BadRequest, Endpoint, Model
 from corten_serve.schema.signature import Signature
 from support.desk import Served
+from support.properties import thorough
 
 V1, INVOCATIONS = "v1:predict", "hosted:invocations"
 
@@ -295,7 +296,7 @@ class TestLambda:
         answer = Served(flip).json("lambda", event)
         assert (answer["isBase64Encoded"], base64.b64decode(answer["body"])) == (True, b"\xff\0")
 
-    @settings(max_examples=200, deadline=None)
+    @thorough(200)
     @given(st.data())
     def test_no_event_is_a_failure(self, data):
         leaves = (

@@ -27,7 +27,7 @@ import pandas
 import PIL.Image
 import pydantic
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import corten_serve
@@ -37,6 +37,7 @@ from corten_serve.protocols.codec import encode
 from corten_serve.schema import compounds, images
 from corten_serve.schema.kinds import Kind, Problems
 from corten_serve.schema.signature import Described, Signature, singular
+from support.properties import thorough
 
 SOURCE = pathlib.Path(__file__).parents[2] / "src"
 
@@ -220,7 +221,7 @@ class TestConstraints:
         max_leaves=4,
     )
 
-    @settings(max_examples=500, deadline=None)
+    @thorough(500)
     @given(st.sampled_from(RULES), VALUES)
     def test_reading_and_schema_agree(self, hint, value):
         signature = signature_of(hint)
@@ -369,7 +370,7 @@ class TestImages:
     def test_what_is_no_whole_image_is_refused(self, data):
         assert problem(PIL.Image.Image, base(data)).startswith("not an image that can be read")
 
-    @settings(max_examples=200, deadline=None)
+    @thorough(200)
     @given(st.sampled_from(["PNG", "GIF", "TIFF", "BMP", "JPEG", "WEBP"]), st.data())
     def test_spoiled_images_are_no_failure(self, form, draw):
         data = bytearray(encoded(PIXEL, form))
@@ -444,7 +445,7 @@ class TestFrames:
         _, _, problems = signature_of(pandas.DataFrame).bind({"x": value})
         assert problems.found == [(field, message)]
 
-    @settings(max_examples=300, deadline=None)
+    @thorough(300)
     @given(st.sampled_from([pandas.DataFrame, pandas.Series]), TestConstraints.VALUES)
     def test_reading_is_never_laxer_than_the_schema(self, hint, value):
         for tried in (value, [value], {"a": value}, {"columns": ["a"], "data": value}):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from corten.errors import CortenError, FormatError, UsageError
@@ -28,6 +28,7 @@ from corten.store.images import Image
 from corten.store.loading import load
 from corten.store.store import Store
 from support.images import AMD64, add_image, add_layer
+from support.properties import thorough
 
 ARM64 = Platform("linux", "arm64")
 
@@ -546,7 +547,7 @@ def test_a_layout_reads_nothing_outside(store: Store, tmp_path: Path) -> None:
     refused(store, tmp_path / "layout", "cannot be taken")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@thorough(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     docker=st.booleans(),
     edits=st.lists(

@@ -11,12 +11,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import UsageError
 from corten.supervise import systemd
 from corten.supervise.systemd import Units, argument, environment_file, files, quoted
+from support.properties import thorough
 
 UNITS = Units(
     "iris",
@@ -115,7 +116,7 @@ def test_systemd_reads_back_every_value_of_the_environment_file(tmp_path: Path, 
     assert as_systemd_reads_it(path) == {"CORTEN_ENV_A": value, "CORTEN_ENV_B": "after it"}
 
 
-@settings(max_examples=200)
+@thorough(200)
 @given(st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=20))
 def test_systemd_reads_back_any_text_of_the_environment_file(value: str) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import FormatError
@@ -17,6 +17,7 @@ from corten.oci.compression import zstd
 from corten.packages.debian import ahead, deb
 from corten.packages.debian.deb import Member, read_control
 from debian_parts import File, HardLink, Link, Special, ar, make_deb, tar
+from support.properties import thorough
 
 FILES = {
     "usr/bin/tool": File(b"#!/bin/sh\n", 0o4755),
@@ -219,7 +220,7 @@ GOOD = make_deb(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@thorough(300)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_no_damage_ends_in_anything_but_a_format_error(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
@@ -239,7 +240,7 @@ def test_no_damage_ends_in_anything_but_a_format_error(
         pass
 
 
-@settings(max_examples=150, deadline=None)
+@thorough(150)
 @given(st.binary(max_size=2000))
 def test_any_tar_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.deb"

@@ -3,13 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import ResolutionError
 from corten.packages.debian import relations
 from corten.packages.debian.index import Package
 from corten.packages.debian.solver import resolve
+from support.properties import thorough
 
 
 class Universe:
@@ -271,7 +272,7 @@ def test_an_unknown_package_gets_the_close_spellings(asked: str, meant: str) -> 
 letters = st.sampled_from("abcdef")
 
 
-@settings(max_examples=200, deadline=None)
+@thorough(200)
 @given(
     st.dictionaries(
         letters,

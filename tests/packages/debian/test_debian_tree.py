@@ -4,13 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import BuildError, CortenError, FormatError
 from corten.packages.debian.deb import contents, read_control
 from corten.packages.debian.tree import Tree, walk
 from debian_parts import Entries, File, HardLink, Link, written
+from support.properties import thorough
 
 
 def everything(path: str) -> bool:
@@ -199,7 +200,7 @@ entries = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@thorough(150)
 @given(st.lists(entries, min_size=1, max_size=3))
 def test_nothing_is_ever_written_outside(
     tmp_path_factory: pytest.TempPathFactory, packages: list[Entries]

@@ -4,11 +4,12 @@ import itertools
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import FormatError
 from corten.packages.debian.version import compare, satisfies, upstream
+from support.properties import thorough
 
 CORPUS = [
     "1",
@@ -85,7 +86,7 @@ versions = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@thorough(150)
 @given(versions, versions)
 def test_compares_as_dpkg_does(left: str, right: str) -> None:
     assert compare(left, right) == dpkg(left, right)
