@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from corten.packages.fetch import fetch_wheels
 from corten.project.load import load
 from corten.project.model import Implied, Project
 from corten.store.store import Store
+from support.commits import commit
 from support.index import publish
 from support.lock_world import ARCHITECTURES, BASE, HERE, OTHER, PYTHON, World, said
 from support.locks import sample_deb, sample_lock
@@ -640,18 +640,6 @@ def test_nothing_is_added_beside_hashes(world: World) -> None:
     world.write("main.py", "import six\n")
     assert versions(world.lock()) == {"alpha": "1.0"}
     assert "it is not added: the requirements have hashes" in said(world)[0]
-
-
-def commit(folder: Path, day: str) -> None:
-    who = {f"GIT_{role}_{what}": "a" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environment = {
-        **os.environ,
-        **who,
-        "GIT_COMMITTER_DATE": f"{day}T10:00:00 +0000",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-    }
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "x"]):
-        subprocess.run(["git", "-C", folder, *words], check=True, env=environment)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ examples:
   corten lock                                lock the project in this folder
   corten lock --upgrade                      everything as new as the project allows
   corten lock --upgrade-package numpy        numpy alone, and what it needs
+  corten lock --as-of 2023-06-30             nothing that was uploaded after that day; 'commit': the last commit's
   corten lock --check                        in CI: fail if corten.lock is missing or stale
   corten lock --trust-index pypi.corp        with your credentials for it, though the project alone names it
   corten lock --download ./bundle            with all files, to build where there is no network"""
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--upgrade-package", "-P", action="append", default=[], metavar="NAME", help="let one package move"
+    )
+    parser.add_argument(
+        "--as-of",
+        metavar="DAY",
+        help="versions of this day (2023-06-30), of the last commit's ('commit') or of the saved model's time ('model'); it holds for later "
+        "locks, until 'now' ends it",
     )
     parser.add_argument(
         "--check", action="store_true", help="change nothing; fail if the lock is missing or stale"
@@ -60,8 +67,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.download is not None:
         _check_folder(project, arguments.download)
     if arguments.check:
-        if arguments.upgrade or arguments.upgrade_package:
-            raise UsageError("--check changes nothing, so it cannot upgrade", hint="leave out one of them")
+        if arguments.upgrade or arguments.upgrade_package or arguments.as_of:
+            what = "take versions of a day" if arguments.as_of else "upgrade"
+            raise UsageError(f"--check changes nothing, so it cannot {what}", hint="leave out one of them")
         lock = _checked(project)
         if not arguments.json:
             context.terminal.say(f"{LOCK_NAME} is up to date")
@@ -110,6 +118,7 @@ def _locked(project: Project, arguments: argparse.Namespace, context: Context) -
             images=BaseImages(context.store, context.observe, registries(observe=context.observe)),
             accepted=context.accepted,
             sources=source_builders(project, context.store, context.observe, context.accepted),
+            as_of=arguments.as_of,
         )
     written = write_lock(path, lock)
     found = changes(previous, lock)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from corten.errors import UsageError
 from corten.packages.files import Wheel
 from corten.project.last_commit import newest_fitting
 from corten.project.saved_models import Saved
@@ -69,6 +70,57 @@ def trials(
         found.append(Trial({**general, **settings}, said))
     plain = (f"the newest versions are taken: those of {_day(general)} do not fit together or are not known",)
     return (*found, Trial(settings, plain if general else ()))
+
+
+def chosen_day(written: str, commit: str | None, saved: Sequence[Saved]) -> str | None:
+    """The day that `--as-of` names: one that is written, the last commit's (`commit`), or the last one of the release series that the
+    newest of the `saved` models was made with (`model`). None for `now`. Raises UsageError."""
+    if written == "now":
+        return None
+    if written == "commit":
+        if commit is None:
+            raise UsageError(
+                "the project has no commit whose day could be taken", hint="write the day: --as-of 2024-06-30"
+            )
+        return commit
+    if written == "model":
+        last = max((item for item in saved if item.last_day is not None), key=_order, default=None)
+        if last is None:
+            raise UsageError(
+                "no saved model says a version whose time is known", hint="write the day: --as-of 2024-06-30"
+            )
+        return last.last_day
+    from datetime import date
+
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", written):
+            raise ValueError
+        return date.fromisoformat(written).isoformat()
+    except ValueError as error:
+        raise UsageError(
+            f"'{written}' is not a day", hint="write it as 2024-06-30, or: commit, model, now"
+        ) from error
+
+
+def as_of_settings(settings: Mapping[str, Any], day: str | None) -> Mapping[str, Any]:
+    """`settings` of uv's, with nothing that is younger than `day`."""
+    return settings if day is None else {**settings, "exclude-newer": _end_of(day)}
+
+
+def old_project_note(
+    commit: str | None, python: str, lines: Sequence[str], settings: Mapping[str, Any], today: str
+) -> str | None:
+    """What is said of requirements without versions in a project whose last commit is more than a year old."""
+    if commit is None or "exclude-newer" in settings:
+        return None
+    day = newest_fitting(commit, python)
+    loose = [line for line in lines if not re.search(r"==|~=|<| @ ", line.partition(";")[0])]
+    if not loose or int(today[:4]) * 12 + int(today[5:7]) - int(day[:4]) * 12 - int(day[5:7]) <= 12:
+        return None
+    return (
+        f"the last commit is of {commit}, and versions that nothing pins are those of today: "
+        f"'corten lock --as-of {day}' takes those of {'that day' if day == commit else f'the first days of Python {python}'}"
+    )
 
 
 def deciding(

@@ -47,6 +47,7 @@ _FILE = regex(r"[A-Za-z0-9][A-Za-z0-9._+!~%-]*")
 _PATH = regex(r"[A-Za-z0-9_+.~%:-]+(/[A-Za-z0-9_+.~%:-]+)*")
 _MODEL = regex(r"hf://[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*@[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _HUB_PATH = regex(r"[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]*(/[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]*)*")
+_DAY = regex(r"\d{4}-\d{2}-\d{2}")
 _COMMIT = regex(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_MARKS = 4 * 5000
@@ -71,7 +72,7 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
         )
     _only(
         document,
-        {"version", "corten", "layer-format", "project", "serving", "platform", "compiler", "model"},
+        {"version", "corten", "layer-format", "project", "serving", "as-of", "platform", "compiler", "model"},
         "the header",
     )
     layer_format = _size(document, "layer-format", "the header")
@@ -100,6 +101,7 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
         },
         models=_models(_table(document.get("model", {}), "'model'")),
         layer_format=layer_format,
+        as_of=_text(document, "as-of", _DAY, "the header") if "as-of" in document else None,
     )
 
 

@@ -91,6 +91,8 @@ def encode(lock: Lock) -> str:
         f"layer-format = {lock.layer_format}",
         f"project = {_quoted(lock.project)}",
     ]
+    if lock.as_of is not None:
+        lines.append(f"as-of = {_quoted(lock.as_of)}")
     if lock.serving is not None:
         lines.append(f"serving = {_quoted(lock.serving)}")
     for part in lock.platforms:

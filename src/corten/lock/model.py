@@ -83,6 +83,8 @@ class Lock:
     compilers: dict[str, tuple[Deb, ...]] = field(default_factory=dict)
     models: tuple[HubModel, ...] = ()
     layer_format: int = LAYER_FORMAT
+    as_of: str | None = None
+    """The day (`2023-06-29`) after which no file of a package was uploaded; it holds for later locks too."""
 
     @property
     def suites(self) -> tuple[str, ...]:

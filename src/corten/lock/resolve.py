@@ -10,16 +10,18 @@ import re
 import sysconfig
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from corten import __version__
-from corten.errors import FetchError, ProjectError, ResolutionError
+from corten.errors import FetchError, ProjectError, ResolutionError, UsageError
 from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore
 from corten.lock import pylock
 from corten.lock.accelerators import builds, has_gpu
-from corten.lock.dating import deciding, mismatches, trials
+from corten.lock.dating import as_of_settings, chosen_day, deciding, mismatches, old_project_note, trials
+from corten.lock.format import LOCK_NAME
 from corten.lock.hub import lock_models
 from corten.lock.inputs import (
     built_days,
@@ -61,6 +63,7 @@ from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
 from corten.project import interpreter
 from corten.project.files import scan
+from corten.project.formats.translate import LOCKS
 from corten.project.last_commit import last_commit
 from corten.project.model import Implied, Predictor, Project, Unlisted
 from corten.project.saved_models import ENDINGS, Saved, look
@@ -119,11 +122,21 @@ def lock_project(
     debian: DebianArchive | None = None,
     accepted: Accepted = STRICT,
     sources: SourceBuilders | None = None,
+    as_of: str | None = None,
 ) -> Lock:
     """The lock of `project`. With `upgrade` nothing of `previous` holds; the packages in `upgrade_packages` are free to
-    move. `sources` makes builders of packages that have no wheel; without them they are refused. Raises ProjectError, ResolutionError, FetchError, SignatureError, LockOutdated (a stale uv.lock)."""
+    move. `sources` makes builders of packages that have no wheel; without them they are refused. `as_of` says of which day versions
+    are (`2024-06-30`, `commit`, `model`, `now`); without it the day of `previous` holds. Raises ProjectError, ResolutionError,
+    FetchError, SignatureError, LockOutdated (a stale uv.lock)."""
     interpreter.check(project.unmet)
     digest = inputs_digest(project)
+    saved = _saved_models(project, store)
+    commit = last_commit(str(project.root))
+    if as_of is not None:
+        _refuse_day(project)
+        day = chosen_day(as_of, commit, saved)
+    else:
+        day = previous.as_of if previous is not None and not _is_pinned(project) else None
     locking = _Locking(
         project,
         store,
@@ -135,8 +148,10 @@ def lock_project(
         environment,
         debian or DebianArchive(store, accepted=accepted),
         upgrade,
-        _saved_models(project, store),
+        saved,
         read_rules(environment, lambda url, most: _fetched(project, environment, url, most)),
+        day,
+        None if as_of == "now" else commit,
     )
     if sources is not None:
         locking = replace(locking, sources=Sources(partial(locking.builder, sources)))
@@ -144,6 +159,8 @@ def lock_project(
     refuse_links_out(project, environment)
     for note in repair_notes(project):
         observe(Note(note))
+    if day is not None:
+        observe(Note(f"versions are those of {day}" + ("" if as_of else f", as {LOCK_NAME} says")))
     # What the user has to confirm is asked before anything is done.
     indexes = resolving_indexes(project, environment)
     foreign = project.dependencies.kind in ("uv.lock", "pylock")
@@ -168,10 +185,11 @@ def lock_project(
         serving=serving_digest() if isinstance(project.entry, Predictor) else None,
         compilers=locking.compilers(platforms),
         models=lock_models(project, store, None if upgrade else previous, observe, environment),
+        as_of=day,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Locking:
     """One making of a lock. `previous` is what holds of the last one."""
 
@@ -186,6 +204,8 @@ class _Locking:
     upgrade: bool
     saved: tuple[Saved, ...] = ()
     rules: Rules = field(default_factory=Rules)
+    day: str | None = None
+    commit: str | None = None
     told: set[str] = field(default_factory=set)
     """What was said already, and need not be said again."""
     sources: Sources | None = None
@@ -366,9 +386,9 @@ class _Locking:
             wanted = self.rules.applied(wanted_wheels(self.project, target, self.environment))
             kind = builds(wanted.gpu, wanted.request.lines, before, has_gpu())
             wanted = replace(wanted, gpu="auto" if wanted.hashed and kind == PREFER_CPU else kind)
-            indexes = resolving_indexes(self.project, self.environment)
+            indexes = self._indexes()
             own = self._of_their_time(indexes, wanted, before)
-            self.rules.check(own)
+            self.rules.check(own, self.sources.wheels() if self.sources is not None else ())
             wheels = self._beside(target, own, before) if implied and wanted.hashed else own
             names = {item.name for item in local}
             return tuple(item for item in wheels if item.name not in names), tuple(
@@ -384,11 +404,24 @@ class _Locking:
                 Note(f"{shown} {'is' if one else 'are'} used where {'it lies' if one else 'they lie'}")
             )
 
+    def _indexes(self) -> Indexes:
+        """The indexes of the project's own packages, as of the day that is asked for."""
+        indexes = resolving_indexes(self.project, self.environment)
+        return replace(indexes, settings=as_of_settings(indexes.settings, self.day))
+
     def _of_their_time(self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         """The wheels for `wanted`, of the time that fits the project where it does not say which versions it wants."""
         derived = self.project.dependencies.kind == "none"
-        commit = last_commit(str(self.project.root)) if derived else None
-        saved = None if wanted.hashed else deciding(self.saved, wanted.named, before)
+        commit = self.commit if derived else None
+        saved = None if wanted.hashed or self.day else deciding(self.saved, wanted.named, before)
+        if self.previous is None and not derived and not wanted.hashed and not self.day:
+            today = datetime.now(UTC).strftime("%Y-%m-%d")
+            python = wanted.request.target.minor
+            lines = wanted.request.lines
+            note = old_project_note(self.commit, python, lines, indexes.settings, today)
+            if note is not None and saved is None and note not in self.told:
+                self.told.add(note)
+                self.observe(Note(note))
         *first, plain = trials(
             indexes.settings, commit, saved, wanted.request.target.minor, built_days(self.project)
         )
@@ -447,9 +480,9 @@ class _Locking:
         wanted = self.rules.applied(wanted_beside(self.project, target, own))
         wanted = replace(wanted, gpu=builds(wanted.gpu, wanted.request.lines, own, has_gpu()))
         there = {wheel.name for wheel in own}
-        found = self._resolve(resolving_indexes(self.project, self.environment), wanted, before)
+        found = self._resolve(self._indexes(), wanted, before)
         added = [wheel for wheel in found if wheel.name not in there]
-        self.rules.check(added)
+        self.rules.check(added, self.sources.wheels() if self.sources is not None else ())
         return tuple(sorted((*own, *added), key=lambda wheel: wheel.name))
 
     def _in_uv_lock(self, target: Target) -> list[dict[str, Any]]:
@@ -578,6 +611,27 @@ def _saved_models(project: Project, store: Store) -> tuple[Saved, ...]:
         return ()
     paths = [file.path for file in weights if file.path.endswith(ENDINGS)][:_MOST_MODELS]
     return tuple(found for path in paths if (found := look(project.root, path)) is not None)
+
+
+def _is_pinned(project: Project) -> bool:
+    """Whether a lock of another tool says every version."""
+    return project.dependencies.kind in ("uv.lock", "pylock") or (
+        bool(project.dependencies.files) and all(file.name in LOCKS for file in project.dependencies.files)
+    )
+
+
+def _refuse_day(project: Project) -> None:
+    if _is_pinned(project):
+        name = project.dependencies.files[0].name
+        raise UsageError(
+            f"'{name}' says the versions, so they cannot be those of a day",
+            hint=f"make '{name}' for that day (uv lock --exclude-newer DAY), or take another file by `requirements`",
+        )
+    if project.dependencies.kind == "requirements" and requirements_of(project).hashed:
+        raise UsageError(
+            "the requirements have hashes, so their versions cannot be those of a day",
+            hint="leave out --as-of, or take all hashes out",
+        )
 
 
 def _fetched(project: Project, environment: Mapping[str, str] | None, url: str, most: int) -> bytes:

@@ -56,6 +56,11 @@ class Sources:
         with self._guard:
             self._built |= built
 
+    def wheels(self) -> frozenset[str]:
+        """The sha256 of the wheels that were built."""
+        with self._guard:
+            return frozenset(self._built)
+
     def of(self, wheels: Iterable[Wheel]) -> tuple[tuple[Sdist, ...], tuple[Wheel, ...]]:
         """The sources of those of `wheels` that were built, and the wheels that these were built with."""
         found = [self._built[wheel.sha256] for wheel in wheels if wheel.sha256 in self._built]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from corten.errors import CortenError, HashMismatch, ResolutionError, UsageError
@@ -68,9 +68,11 @@ class Rules:
         request = replace(wanted.request, constraints=(*wanted.request.constraints, *lines))
         return replace(wanted, request=request, allowed=allowed)
 
-    def check(self, wheels: Sequence[Wheel]) -> None:
-        """Raises ResolutionError for a wheel of a package that must not come as one."""
+    def check(self, wheels: Sequence[Wheel], built: Collection[str] = ()) -> None:
+        """Raises ResolutionError for a wheel of a package that must not come as one. Those in `built` (their sha256) come from source."""
         for wheel in wheels:
+            if wheel.sha256 in built:
+                continue
             if wheel.name in self.built or (ALL in self.built and wheel.name not in self.wheels):
                 raise ResolutionError(
                     f"{self.built_by} asks for '{wheel.name}' to be built from source, and Corten takes its wheel",

@@ -362,7 +362,7 @@ class _Reading:
             return
         if option == "--no-binary" and value != ":none:":
             raise ProjectError(
-                f"{where}: --no-binary asks for packages to be built, and Corten builds none",
+                f"{where}: --no-binary asks for packages to be built that may have wheels, and Corten takes those",
                 hint="remove it; wheels are installed as they are",
             )
         if option in {"--hash", "--global-option", "--config-settings"}:

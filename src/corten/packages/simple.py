@@ -26,7 +26,8 @@ _SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file that an index or a folder has. `url` has no fragment; `sha256` and `size` are None where it does not say."""
+    """A file that an index or a folder has. `url` has no fragment; `sha256` and `size` are None where it does not say. `dated`: the index
+    says when it was uploaded (PEP 700)."""
 
     file: str
     url: str
@@ -34,6 +35,7 @@ class Listed:
     size: int | None = None
     yanked: bool = False
     requires_python: str | None = None
+    dated: bool = False
 
 
 def project_files(http: Http, index: str, name: str) -> list[Listed]:
@@ -143,6 +145,7 @@ def _from_json(data: bytes, url: str) -> Iterable[Listed]:
             size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
             listed.yanked,
             python if isinstance(python, str) else None,
+            isinstance(item.get("upload-time"), str),
         )
 
 

@@ -127,6 +127,9 @@ class WheelResolver:
                 return self._with_sources(wanted, kept, again, Memory(anew=True))
             except UvFailed as error:
                 failure = error
+        undated = self._undated(wanted)
+        if undated is not None and "No solution found" in str(failure):
+            raise undated from None
         explained = explain(str(failure), wanted.request.target, self._survey)
         changes = self._proposed(wanted, str(failure)) if isinstance(explained, ResolutionError) else ()
         raise _with_proposal(explained, changes, wanted.places) from None
@@ -481,6 +484,24 @@ class WheelResolver:
             return propose(wanted.request.lines, said, resolve, fitting)
         except CortenError:
             return ()
+
+    def _undated(self, wanted: Wanted) -> ResolutionError | None:
+        """What is wrong where versions are asked for as of a day, and the indexes do not say when files were uploaded."""
+        day = str(self.indexes.settings.get("exclude-newer", "")).partition("T")[0]
+        if not day:
+            return None
+        for name in sorted(wanted.named)[:_RETRIED]:
+            try:
+                files = self.locator.files_of(name)
+            except CortenError:
+                continue
+            if files and not any(file.dated for file in files):
+                return ResolutionError(
+                    f"versions of {day} cannot be found: the index does not say when the files of '{name}' were uploaded",
+                    hint="ask an index that says it (PEP 700; a mirror may leave it out), or pin the versions and leave out the day: "
+                    "'corten lock --as-of now'",
+                )
+        return None
 
     def _survey(self, name: str) -> Sequence[str]:
         try:
