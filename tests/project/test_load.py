@@ -298,6 +298,21 @@ def test_what_is_no_request_for_another_python(folder: Folder, files: dict[str, 
     assert load(folder({**files, "main.py": ""})).unmet is None
 
 
+def test_what_a_dockerfile_installs_stands_above_a_uv_lock(folder: Folder) -> None:
+    files = {
+        "pyproject.toml": "[project]\nname = 'x'\nversion = '1'\ndependencies = ['flask']\n",
+        "uv.lock": "version = 1\n",
+        "requirements.txt": "flask\n",
+        "main.py": "",
+    }
+    dockerfile = "FROM python:3.11\nCOPY requirements.txt .\nRUN pip install -r requirements.txt\n"
+    assert load(folder(files)).dependencies.kind == "uv.lock"
+    taken = load(folder({**files, "Dockerfile": dockerfile}))
+    assert taken.dependencies.kind == "requirements"
+    assert "uv.lock" in taken.unused
+    assert "requirements from Dockerfile:3: requirements.txt" in taken.taken
+
+
 def test_a_dockerfiles_python_is_said_where_it_is_another(folder: Folder) -> None:
     unmet = load(folder({"Dockerfile": "FROM python:3.12-slim\n", "main.py": ""})).unmet
     assert unmet is not None

@@ -46,6 +46,7 @@ def test_code_weights_and_what_stays_out(folder: Folder) -> None:
             ".netrc": "",
             "other-venv/pyvenv.cfg": "",
             "other-venv/lib/big.py": "",
+            "myenv/Lib/site-packages/flask/app.py": "",
             ".gitignore": "",
             ".streamlit/config.toml": "",
         }
@@ -76,6 +77,7 @@ def test_code_weights_and_what_stays_out(folder: Folder) -> None:
             ".gitignore",
             ".netrc",
             "corten.lock",
+            "myenv/Lib/site-packages/",
             "node_modules/",
             "other-venv/",
         ),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.supervise.causes import cause, exception_in
+from corten.supervise.causes import cause, exception_in, raised
 
 AFTER = [
     "[2026-01-01 00:00:00 +0000] [6] [INFO] Worker exiting (pid: 6)",
@@ -95,6 +95,57 @@ def test_nothing_is_guessed(lines: list[str]) -> None:
     assert cause(lines) is None
 
 
+PACKAGES = "/opt/venv/lib/python3.11/site-packages"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            [
+                "Traceback (most recent call last):",
+                '  File "/app/app.py", line 221, in create_interface',
+                "    demo_chatbot = gr.Chatbot(",
+                f'  File "{PACKAGES}/gradio/components/chatbot.py", line 401, in _check_format',
+                "    raise Error(",
+                'gradio.exceptions.Error: "Data incompatible with messages format."',
+            ],
+            "'app.py' line 221 led to gradio.exceptions.Error: \"Data incompatible with messages format.\" in gradio: if the code "
+            "was written for another gradio, pin that version",
+        ),
+        (
+            [
+                "Traceback (most recent call last):",
+                f'  File "{PACKAGES}/uvicorn/importer.py", line 19, in import_from_string',
+                "    module = importlib.import_module(module_str)",
+                '  File "/app/src/api/files.py", line 730',
+                "    >>>>>>> 41ea1315c (Add roles)",
+                "             ^",
+                "SyntaxError: invalid decimal literal",
+                *AFTER,
+            ],
+            "'src/api/files.py' line 730 is no Python: SyntaxError: invalid decimal literal",
+        ),
+        (
+            ["Traceback (most recent call last):", '  File "/app/a.py", line 2, in <module>', "ValueError"],
+            "'a.py' line 2 raised ValueError",
+        ),
+        (["ValueError: of no traceback"], None),
+    ],
+)
+def test_an_exception_that_nothing_explains_is_named_with_its_place(
+    lines: list[str], said: str | None
+) -> None:
+    assert cause(lines) is None
+    assert raised(lines) == said
+
+
+def test_an_attribute_that_a_package_no_longer_has_is_named() -> None:
+    lines = ["AttributeError: module 'mediapipe' has no attribute 'solutions'"]
+    assert "mediapipe that was locked has no 'mediapipe.solutions'" in (cause(lines) or "")
+    assert cause(["AttributeError: module 'own_part' has no attribute 'x'"]) is None
+
+
 @given(st.lists(st.text(max_size=300), max_size=80))
 def test_no_output_is_a_failure(lines: list[str]) -> None:
     found = cause(lines)
@@ -124,3 +175,5 @@ def test_the_last_exception_with_a_traceback_is_found() -> None:
 def test_no_lines_are_too_odd_for_an_exception(lines: list[str]) -> None:
     found = exception_in(lines)
     assert found is None or len(found) <= 200
+    told = raised(lines)
+    assert told is None or len(told) < 1000

@@ -125,9 +125,11 @@ class Output:
 
     def explain(self, error: RuntimeFailure) -> RuntimeFailure:
         """`error` with a hint that names the cause, as far as the last lines tell it. Call it after `finish`."""
-        from corten.supervise.causes import cause
+        from corten.runtime.forwarder import RAISES
+        from corten.supervise.causes import cause, raised
 
-        error.hint = cause(self.last) or error.hint
+        own = None if RAISES in error.message else raised(self.last)
+        error.hint = cause(self.last) or own or error.hint
         return error
 
     @property

@@ -246,7 +246,12 @@ def _imports(look: Look) -> Found | None:
 _PINS = "versions and sha256"
 _RANGES = "what is required"
 ORDER: tuple[Place, ...] = (
-    Place(_named, "what `requirements` in `[tool.corten]` names", "what that file gives", "as for that file"),
+    Place(
+        _named,
+        "what `requirements` in `[tool.corten]` names, else what a Dockerfile or `cog.yaml` installs with `-r`",
+        "what that file gives",
+        "as for that file",
+    ),
     Place(_lock_of("uv.lock", "uv.lock"), "`uv.lock`", _PINS, "extras and groups"),
     Place(_lock_of("pylock.toml", "pylock"), "`pylock.toml`", _PINS, "extras and groups"),
     Place(

@@ -211,6 +211,11 @@ class _Scan:
                     if out and not (folder and docker.may_keep_within(path)):
                         self.by_docker.add(path + "/" if folder else path)
                         continue
+                if folder and name == "site-packages" and prefix.endswith("Lib/"):
+                    self.left_out.add(
+                        path + "/"
+                    )  # a virtual environment of Windows, whose pyvenv.cfg nobody committed
+                    continue
                 if folder:
                     _check_name(name, path)
                     within = is_ignored or path in self.entered

@@ -281,7 +281,8 @@ def passed_over(project: Project) -> tuple[str, ...]:
 
 
 def _with_requirements(settings: Settings, hints: Hints) -> tuple[Settings, list[str]]:
-    """`settings` with the requirements files that cog.yaml or the Dockerfile installs, where nothing is written and there is no lock."""
+    """`settings` with the requirements files that cog.yaml or the Dockerfile installs, where nothing is written. They stand above a
+    uv.lock: the image that people have is made of them, and such a lock is often stale."""
     if settings.requirements is not None or settings.extras or settings.groups:
         return settings, []
     if not hints.of("cog") and not hints.of("Dockerfile"):
@@ -289,7 +290,8 @@ def _with_requirements(settings: Settings, hints: Hints) -> tuple[Settings, list
     from corten.project.hints import take
 
     installed = take.requirements_files(hints)
-    if installed is None or hints.folder.exists("uv.lock") or installed[0] == ("requirements.txt",):
+    plain = ("requirements.txt",)
+    if installed is None or (installed[0] == plain and not hints.folder.exists("uv.lock")):
         return settings, []
     files, place = installed
     return replace(settings, requirements=files), [f"requirements from {place}: {', '.join(files)}"]

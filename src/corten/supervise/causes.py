@@ -43,6 +43,12 @@ _TRACEBACK = "Traceback (most recent call last)"
 _EXCEPTION = regex(r"[A-Za-z_][\w.]{0,100}(?:: |$)")
 _STYLE = regex(r"\x1b\[[0-9;]{0,20}m")
 _LONGEST = 200
+_ATTRIBUTE = regex(r"AttributeError: module '([\w.]{1,80})' has no attribute '(\w{1,60})'")
+_FRAME = regex(r'^File "([^"]{1,300})", line (\d{1,7})')
+_RAISED = regex(
+    r"^((?:\w{1,60}\.){1,8}[A-Z]\w{0,60}|[A-Z]\w{0,60}(?:Error|Exception|Warning))(?:: (.{0,1000}))?$"
+)
+_SHOWN = 160
 _MISSING_FOR_FORMS = regex(r'Form data requires "python-multipart"')
 
 _OLD_MODULES = {
@@ -127,6 +133,44 @@ def exception_in(lines: Sequence[str]) -> str | None:
             within = False
             found = plain[:_LONGEST] if _EXCEPTION.match(plain) else found
     return found
+
+
+def raised(lines: Sequence[str]) -> str | None:
+    """The exception that ended an application, with the project's own line, from the last `lines` that it printed: what there is
+    to say where `cause` knows nothing. None where there is no traceback."""
+    last = [line.strip()[:1000] for line in lines[-_MOST_LINES:]]
+    for number in range(len(last) - 1, -1, -1):
+        found = _RAISED.match(last[number])
+        frames = _frames_above(last, number) if found else []
+        if found and frames:
+            return _told(found[1], (found[2] or "").strip(), frames)
+    return None
+
+
+def _frames_above(lines: Sequence[str], number: int) -> list[tuple[str, str]]:
+    """The frames of the traceback that the line `number` ends: file and line, the innermost last."""
+    frames: list[tuple[str, str]] = []
+    for line in reversed(lines[:number]):
+        if line.startswith("Traceback (most recent call last)"):
+            break
+        if (found := _FRAME.match(line)) is not None:
+            frames.insert(0, (found[1], found[2]))
+    return frames
+
+
+def _told(kind: str, message: str, frames: Sequence[tuple[str, str]]) -> str:
+    kind = kind.rpartition(".")[2] if kind.count(".") > 3 else kind
+    shown = message if len(message) <= _SHOWN else f"{message[:_SHOWN]}…"
+    what = f"{kind}: {shown}" if shown else kind
+    path, line = frames[-1]
+    own = next(((file, at) for file, at in reversed(frames) if file.startswith("/app/")), None)
+    where = f"'{own[0].removeprefix('/app/')}' line {own[1]}" if own else ""
+    if kind in ("SyntaxError", "IndentationError", "TabError"):
+        return f"'{path.removeprefix('/app/')}' line {line} is no Python: {what}"
+    package = path.partition("/site-packages/")[2].partition("/")[0].removesuffix(".py")
+    if package and own:
+        return f"{where} led to {what} in {package}: if the code was written for another {package}, pin that version"
+    return f"{where or f'{path!r} line {line}'} raised {what}"
 
 
 def _settings(lines: Sequence[str]) -> str | None:
@@ -248,6 +292,15 @@ def _versions(line: str) -> str | None:
             return f"today's {gone[1]} has no '{gone[2]}' any more: add \"{pin}\" to the dependencies"
     if (removed := _REMOVED.search(line)) is not None:
         return f"today's {removed[2]} has no '{removed[1]}' any more: pin the version that the project was written with"
+    if (lost := _ATTRIBUTE.search(line)) is not None:
+        from corten.project.distributions import known
+
+        package = known(lost[1])
+        if package is not None:
+            return (
+                f"the {package.requirement} that was locked has no '{lost[1]}.{lost[2]}': pin the version that the project was "
+                "written with"
+            )
     if _MISSING_FOR_FORMS.search(line):
         return "add python-multipart to the dependencies"
     return None

@@ -21,9 +21,10 @@ from typing import Any
 
 from corten.errors import CortenError, RuntimeFailure
 from corten.events import Event, Note, Observer, Warned
+from corten.runtime.forwarder import RAISES
 from corten.store.disk import boot_identity
 from corten.store.store import Store
-from corten.supervise.causes import cause
+from corten.supervise.causes import cause, raised
 from corten.supervise.control import tell as tell_supervisor
 from corten.supervise.log import last_lines
 from corten.supervise.services import House, Plan, State, directory_of, read
@@ -119,7 +120,8 @@ def _hear(reading: int, house: House, observe: Observer) -> str:
                 return str(said["ready"])
             if "failed" in said:
                 printed = _last_lines(house)
-                raise NotStarted(said["failed"], cause(printed) or said["hint"], printed)
+                found = cause(printed) or (None if RAISES in said["failed"] else raised(printed))
+                raise NotStarted(said["failed"], found or said["hint"], printed)
             observe(Warned(said["text"], said["hint"]) if said["warned"] else Note(said["text"]))
         if not data:
             raise NotStarted(
