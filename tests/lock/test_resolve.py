@@ -288,15 +288,6 @@ def test_sources_of_uv_that_are_not_wheels(world: World, source: str, message: s
     assert message in world.fails(ResolutionError).message
 
 
-def test_a_python_that_the_base_does_not_have(world: World) -> None:
-    world.write("requirements.txt", "alpha\n")
-    world.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
-    project = replace(load(world.folder), python="3.12", base="debian:bookworm")
-    error = world.fails(ProjectError, project=project)
-    assert "the base 'debian:bookworm' has Python 3.11, not 3.12" in error.message
-    assert "3.13" in str(error.hint)
-
-
 class Images:
     """Base images from nowhere: what the lock asks of them is only this."""
 

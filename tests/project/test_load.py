@@ -209,12 +209,22 @@ def test_extras_and_groups_are_kept(folder: Folder) -> None:
         ({"runtime.txt": "python-3.13.2"}, "3.13", "debian:trixie"),
         ({"Dockerfile": "FROM --platform=x docker.io/python:3.10 AS b\nFROM python:3.13-slim AS c\n"}, "3.13", "debian:trixie"),
         ({"Dockerfile": "FROM ubuntu\n"}, None, "debian:bookworm"),
-        ({".python-version": "3.12"}, None, "debian:bookworm"),
+        ({".python-version": "3.12"}, "3.12", "debian:bookworm"),
+        ({"runtime.txt": "python-3.10.4"}, "3.10", "debian:bookworm"),
+        # What PowerShell's redirection writes.
+        ({".python-version": "3.12".encode("utf-16")}, "3.12", "debian:bookworm"),
+        ({"Dockerfile": "FROM python:3.9-slim\n"}, "3.9", "debian:bookworm"),
         ({".python-version": "pypy3.10"}, None, "debian:bookworm"),
         ({".python-version": b"\xff\xfe"}, None, "debian:bookworm"),
         ({"pyproject.toml": '[project]\nname="x"\nrequires-python = ">=3.12"\n'}, None, "debian:trixie"),
         ({"pyproject.toml": '[project]\nname="x"\nrequires-python = "~=3.12"\n'}, None, "debian:trixie"),
-        ({"pyproject.toml": '[project]\nname="x"\nrequires-python = ">=3.14"\n'}, None, "debian:bookworm"),
+        ({"pyproject.toml": '[project]\nname="x"\nrequires-python = ">=3.14"\n'}, "3.14", "debian:bookworm"),
+        ({"pyproject.toml": '[project]\nname="x"\nrequires-python = "<3.11"\n'}, "3.10", "debian:bookworm"),
+        ({"pyproject.toml": '[project]\nname="x"\nrequires-python = "==3.12.*"\n'}, "3.12", "debian:bookworm"),
+        ({"pyproject.toml": '[project]\nname="x"\nrequires-python = ">=3.12"\n[tool.corten]\nbase = "debian:bookworm-minimal"\n'}, "3.13", "debian:bookworm-minimal"),
+        ({"pyproject.toml": '[tool.corten]\npython = "3.10.4"\n'}, "3.10.4", "debian:bookworm"),
+        ({"pyproject.toml": '[tool.corten]\npython = "3.13t"\n'}, "3.13t", "debian:bookworm"),
+        ({"pyproject.toml": '[tool.corten]\npython = "3.11"\nbase = "debian:trixie"\n'}, "3.11", "debian:trixie"),
         ({".python-version": "3.11", "pyproject.toml": '[project]\nname="x"\nrequires-python = ">=3.12"\n'}, None, "debian:trixie"),
         ({".python-version": "3.13", "pyproject.toml": '[tool.corten]\npython = "3.11"\n'}, "3.11", "debian:bookworm"),
         ({".python-version": "3.13", "pyproject.toml": '[tool.corten]\nbase = "debian:bookworm-minimal"\n'}, None, "debian:bookworm-minimal"),
@@ -234,33 +244,18 @@ REQUIRES = '[project]\nname = "x"\nrequires-python = "{}"\n'
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({".python-version": "3.12"}, "'.python-version' names Python 3.12, which no base of Debian has"),
-        ({"runtime.txt": "python-3.10.4"}, "'runtime.txt' names Python 3.10, which no base of Debian has"),
+        ({"runtime.txt": "python-3.7.4"}, "'runtime.txt' names Python 3.7, which no base of Debian has"),
         (
             {".python-version": "pypy3.10-7.3"},
             "'.python-version' names pypy3.10-7.3, which no base of Debian has",
         ),
-        # What PowerShell's redirection writes.
-        ({".python-version": "3.12".encode("utf-16")}, "'.python-version' names Python 3.12, which no base"),
         (
-            {"pyproject.toml": REQUIRES.format(">=3.14")},
-            "the project requires Python >=3.14, and 'debian:bookworm' has 3.11",
+            {"pyproject.toml": REQUIRES.format("<3.8")},
+            "the project requires Python <3.8, and 'debian:bookworm' has 3.11",
         ),
-        (
-            {"pyproject.toml": REQUIRES.format("<3.11")},
-            "the project requires Python <3.11, and 'debian:bookworm' has 3.11",
-        ),
-        ({"pyproject.toml": REQUIRES.format("==3.12.*")}, "the project requires Python ==3.12.*, and"),
         (
             {"pyproject.toml": REQUIRES.format(">=3.12") + '[tool.corten]\npython = "3.11"\n'},
             "the project requires Python >=3.12, and 'debian:bookworm' has 3.11",
-        ),
-        (
-            {
-                "pyproject.toml": REQUIRES.format(">=3.12")
-                + '[tool.corten]\nbase = "debian:bookworm-minimal"\n'
-            },
-            "the project requires Python >=3.12, and 'debian:bookworm-minimal' has 3.11",
         ),
         (
             {".python-version": "3.11", "pyproject.toml": REQUIRES.format(">=3.12")},
@@ -313,11 +308,19 @@ def test_what_a_dockerfile_installs_stands_above_a_uv_lock(folder: Folder) -> No
     assert "requirements from Dockerfile:3: requirements.txt" in taken.taken
 
 
-def test_a_dockerfiles_python_is_said_where_it_is_another(folder: Folder) -> None:
-    unmet = load(folder({"Dockerfile": "FROM python:3.12-slim\n", "main.py": ""})).unmet
-    assert unmet is not None
-    assert unmet.message == "'Dockerfile' names Python 3.12; the image has another, that of 'debian:bookworm'"
-    interpreter.check(unmet)
+def test_a_dockerfiles_python_gives_way_where_it_cannot_be_had(folder: Folder) -> None:
+    """It says how the project runs without Corten: the lock falls back to Debian's Python and says so."""
+    project = load(folder({"Dockerfile": "FROM python:3.12-slim\n", "main.py": ""}))
+    assert (project.python, project.python_source, project.unmet) == ("3.12", "Dockerfile", None)
+    firm = load(folder({".python-version": "3.12", "main.py": ""}))
+    assert (firm.python, firm.python_source) == ("3.12", "")
+
+
+def test_a_dockerfiles_python_that_is_too_old_is_said(folder: Folder) -> None:
+    old = load(folder({"Dockerfile": "FROM python:3.6\n", "main.py": ""})).unmet
+    assert old is not None
+    assert old.message == "'Dockerfile' names Python 3.6; the image has another, that of 'debian:bookworm'"
+    interpreter.check(old)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def _make(
 ) -> _Made:
     started = time.monotonic()
     part, created = lock.for_platform(platform), created_at()
+    part = lock.compiled_on(part, Platform.host().architecture)
     known = _known(platform, store, observe, options)
     job = Job(project, files, lock, part, store, known, supply, observe, options, created)
     base = _base_image(job)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from corten.errors import BuildError, NoSandbox
 from corten.oci.inside import Inside
 from corten.oci.platform import Platform
+from corten.packages.files import PythonArchive
 from corten.sandbox.confinement import Confinement, Limits
 from corten.sandbox.process import Confined, start
 from corten.values import dataclass
@@ -96,6 +97,16 @@ def interpreter_in(tree: Path, python: str) -> Interpreter:
             if (found := inside.resolve(place)) is not None and _loader(inside, host) is not None:
                 return Interpreter(tree, f"/{found}", python, verified=True)
     raise BuildError(f"there is no Python {minor} for {host} in '{tree}'")
+
+
+def standalone_in(tree: Path, archive: PythonArchive) -> Interpreter:
+    """The Python of `archive` at /usr/local in `tree`, which has a C library too. Raises BuildError when it is not there."""
+    place = f"usr/local/bin/python{archive.minor}"
+    with Inside(tree) as inside:
+        found = inside.resolve(place)
+        if found is None or _loader(inside, Platform.host()) is None:
+            raise BuildError(f"there is no Python {archive.version} for {Platform.host()} in '{tree}'")
+    return Interpreter(tree, f"/{found}", archive.version)
 
 
 def _loader(inside: Inside, host: Platform) -> str | None:

@@ -8,17 +8,18 @@ wheels and Debian packages takes longer than compiling a project.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.build.bytecode import Compiler, Interpreter, interpreter_in
+from corten.build.bytecode import Compiler, Interpreter, interpreter_in, standalone_in
 from corten.build.known import Known
-from corten.build.plan import BaseLayer, compiler_identity
+from corten.build.plan import BaseLayer, PythonLayer, base_layer, compiler_identity
 from corten.errors import BuildError
 from corten.events import Note, Observer
 from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.platform import Platform
-from corten.packages.files import Deb
+from corten.packages.files import Deb, PythonArchive
 from corten.store.store import Store
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Interpreters:
         interpreter = base() if self._base_runs_here() else self._cross()
         return Compiler(interpreter, jobs, own=True, say=self._say, spend=self._store.headroom.spend)
 
+    def python_compiler(self, jobs: int, own: Callable[[], Interpreter]) -> Compiler:
+        """Compile servers for the library of a Python that is not Debian's, which is `own()` where it runs here. Raises as `compiler`."""
+        interpreter = own() if self._base_runs_here() else self._cross()
+        return Compiler(interpreter, jobs, say=self._say, spend=self._store.headroom.spend)
+
     def _say(self, text: str) -> None:
         self._observe(Note(text))
 
@@ -61,20 +67,45 @@ class Interpreters:
                 raise BuildError("the base is an image, and nobody has said where its Python is")
             return self._foreign()
         if self._base_runs_here():
-            base = BaseLayer(self._part.base, compiler_identity(self._part))
+            base = base_layer(self._part)
+            if (archive := self._archive) is not None:
+                return standalone_in(self._merged(base, archive), archive)
             return interpreter_in(self._known.tree(base.key, base.title), self._part.base.python)
         return self._cross()
+
+    @property
+    def _archive(self) -> PythonArchive | None:
+        base = self._part.base
+        return base.interpreter if isinstance(base, DebianBase) else None
+
+    def _merged(self, base: BaseLayer, archive: PythonArchive) -> Path:
+        """The base and the Python above it as one tree."""
+        from corten.store.merged import read_only_tree
+
+        layers = (base, PythonLayer(archive, base, compiler_identity(self._part)))
+        self._known.fetch([layer.key for layer in layers])
+        found = [self._known.find(layer.key) for layer in layers]
+        if None in found:
+            raise BuildError(f"the layer '{layers[1].title}' vanished while it was used", hint="build again")
+        return read_only_tree(self._store, [digest for digest in found if digest is not None])
 
     def _base_runs_here(self) -> bool:
         return isinstance(self._part.base, DebianBase) and self._part.platform == Platform.host()
 
     def _cross(self) -> Interpreter:
         """The same Debian package for this machine's processor, unpacked beside the layers."""
-        debs = compiler_debs(self._lock, self._part, Platform.host())
-        key = _key(debs, self._part)
+        host = Platform.host()
+        debs = compiler_debs(self._lock, self._part, host)
+        archive = None
+        if self._archive is not None:
+            archive = self._lock.archive_on(host.architecture, self._part.base.python)
+            if archive is None or archive.threaded != self._archive.threaded:
+                raise _no_compiler(self._part, host)
+        key = _key(debs, self._part, archive)
         found = self._store.layers.find(key)
         if found is None:
             from corten.build.make import make_compiler
+            from corten.build.standalone import place_python
 
             self._store.headroom.need()
             with self._store.temporary_directory("compiler") as directory:
@@ -84,9 +115,15 @@ class Interpreters:
                 tree.chmod(0o755)
                 files = self._supply.debs(debs)
                 chosen = [(deb, files[deb.sha256]) for deb in debs]
-                make_compiler(chosen, tree, self._part.python, self._store.headroom.spend)
+                own = self._part.debian.base.python
+                minor = ".".join(own.split(".")[:2])
+                make_compiler(chosen, tree, minor, self._store.headroom.spend)
+                if archive is not None:
+                    file = self._supply.pythons([archive])[archive.sha256]
+                    place_python(file, archive, tree, self._store.headroom.spend, self._store.unpacking.wheel)
                 found = self._store.layers.commit(directory, key).diff_id
-        return interpreter_in(self._store.layers.tree(found), self._part.base.python)
+        tree = self._store.layers.tree(found)
+        return standalone_in(tree, archive) if archive else interpreter_in(tree, self._part.base.python)
 
 
 def compiler_debs(lock: Lock, part: PlatformLock, host: Platform) -> tuple[Deb, ...]:
@@ -95,21 +132,27 @@ def compiler_debs(lock: Lock, part: PlatformLock, host: Platform) -> tuple[Deb, 
     if debs := lock.compilers.get(host.architecture):
         return debs
     for other in lock.platforms:
-        same = compiler_identity(other) == compiler_identity(part)
+        same = compiler_identity(other.debian) == compiler_identity(part.debian)
         if same and other.platform == host and isinstance(other.base, DebianBase):
             return other.base.debs
-    raise BuildError(
+    raise _no_compiler(part, host)
+
+
+def _no_compiler(part: PlatformLock, host: Platform) -> BuildError:
+    return BuildError(
         f"the lock has no Python {part.base.python} for {host}, with which bytecode is compiled here",
         hint=f"run 'corten lock' on this machine, or add \"{host}\" to `platforms`",
     )
 
 
-def _key(debs: tuple[Deb, ...], part: PlatformLock) -> str:
+def _key(debs: tuple[Deb, ...], part: PlatformLock, archive: PythonArchive | None = None) -> str:
     inputs: dict[str, object] = {
         "layer-format": LAYER_FORMAT,
         "kind": "compiler",
         "debs": [deb.sha256 for deb in debs],
     }
+    if archive is not None:
+        inputs["python"] = archive.sha256
     if part.unauthenticated:
         inputs["unauthenticated"] = part.unauthenticated
     return canonical_json(inputs).decode()

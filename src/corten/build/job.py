@@ -74,17 +74,18 @@ class Job:
             self.observe,
             jobs=self.jobs,
             server=self.options.server,
+            beside=self.interpreters(self.part.debian) if self.part.debian is not self.part else None,
         )
 
-    def interpreters(self) -> Interpreters:
-        """What compiles bytecode for the image."""
+    def interpreters(self, part: PlatformLock | None = None) -> Interpreters:
+        """What compiles bytecode for the image, or for its `part` with Debian's own Python."""
         from corten.build.interpreters import Interpreters
 
         return Interpreters(
             self.store,
             self.known,
             self.lock,
-            self.part,
+            part or self.part,
             self.supply,
             self.observe,
             foreign=lambda: self.bases().interpreter(self.project, self.lock, self.part),

@@ -18,16 +18,18 @@ from corten.build.plan import (
     BucketLayer,
     EnvironmentLayer,
     FolderLayer,
+    PythonLayer,
     ServingLayer,
     SystemLayer,
     WeightLayer,
     WheelLayer,
 )
 from corten.build.sources import copy_file, copy_source
+from corten.build.standalone import place_python
 from corten.build.wheel import place_wheel
 from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import Deb, PythonArchive, Wheel
 from corten.project.model import SourceFile
 from corten.values import replace
 
@@ -35,12 +37,14 @@ Advance = Callable[[int], None]
 
 
 class Supply(Protocol):
-    """Where the files that a lock names come from: the network with a cache, or a directory. Both methods return the
+    """Where the files that a lock names come from: the network with a cache, or a directory. The methods return the
     files by sha256, every one verified, or raise FetchError."""
 
     def wheels(self, wheels: Sequence[Wheel]) -> Mapping[str, Path]: ...
 
     def debs(self, debs: Sequence[Deb]) -> Mapping[str, Path]: ...
+
+    def pythons(self, archives: Sequence[PythonArchive]) -> Mapping[str, Path]: ...
 
 
 def sources_below(tree: Path, *directories: str) -> list[str]:
@@ -73,8 +77,25 @@ def make_compiler(
 
 def base_sources(layer: BaseLayer, tree: Path) -> list[str]:
     """The standard library's sources in a finished base."""
+    if not layer.base.python:
+        return []
     minor = ".".join(layer.base.python.split(".")[:2])
     return sources_below(tree, *debian_base.stdlib_directories(minor))
+
+
+def make_python(
+    layer: PythonLayer, file: Path, tree: Path, advance: Advance | None = None, bound: Bound = WHEEL
+) -> None:
+    """A Python that is not Debian's, without bytecode."""
+    place_python(file, layer.archive, tree, advance, bound)
+
+
+def make_beside(trees: Sequence[Path], tree: Path) -> None:
+    """Several trees as one, in the empty directory `tree`, by hard links: for a program that runs in it and can write nothing."""
+    with Inside(tree) as target:
+        for place in trees:
+            with Inside(place) as source:
+                _link_tree(source, target)
 
 
 def make_system(
@@ -103,7 +124,7 @@ def make_folder(layer: FolderLayer, tree: Path) -> None:
 
 def make_environment(layer: EnvironmentLayer, tree: Path) -> None:
     """An empty virtual environment (PEP 405)."""
-    minor = ".".join(layer.python.split(".")[:2])
+    minor = layer.minor
     root = layer.prefix
     home = layer.interpreter.rsplit("/", 1)[0]
     about = f"home = {home}\ninclude-system-site-packages = false\nversion = {layer.python}\n"
@@ -134,10 +155,7 @@ def make_wheel(
 def make_bucket(layer: BucketLayer, trees: Sequence[Path], tree: Path) -> None:
     """Several wheels in one layer, from the trees of their own layers, by hard links: no bytes are copied. Where two
     have the same path, the later one by name wins, as it would in an overlay."""
-    with Inside(tree) as target:
-        for place in trees:
-            with Inside(place) as source:
-                _link_tree(source, target)
+    make_beside(trees, tree)
 
 
 def make_serving(
@@ -148,8 +166,10 @@ def make_serving(
     compiler: Compiler,
     advance: Advance | None = None,
     bound: Bound = WHEEL,
+    worker: Compiler | None = None,
 ) -> None:
-    """The model server: its environment, its packages and `corten_serve`, whose files are `server`."""
+    """The model server: its environment, its packages and `corten_serve`, whose files are `server`. `worker` compiles the latter for
+    the project's Python too, where that is another one."""
     make_environment(layer.environment, tree)
     environment = Environment(layer.environment.prefix, layer.wheels[0].python if layer.wheels else "3")
     for wheel in layer.wheels:
@@ -158,6 +178,8 @@ def make_serving(
         for name, source in server:
             copy_file(source, inside, f"opt/corten/app/corten_serve/{name}")
     compiler.compile(tree, sources_below(tree, environment.prefix), "unchecked")
+    if worker is not None:
+        worker.compile(tree, sources_below(tree, "opt/corten/app"), "unchecked")
 
 
 def make_weights(layer: WeightLayer, files: Mapping[str, SourceFile], root: Path, tree: Path) -> None:

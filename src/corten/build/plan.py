@@ -15,7 +15,7 @@ from corten.errors import BuildError
 from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import Deb, PythonArchive, Wheel
 from corten.values import dataclass
 
 FORM = 1
@@ -33,6 +33,8 @@ OWN_LAYER = 16 << 20
 VENV = "/opt/venv"
 SERVING = "/opt/corten"
 HOME = "/home/nonroot"
+STANDALONE = "/usr/local"
+"""Where a Python that is not Debian's lies."""
 
 
 def _key(kind: str, **inputs: object) -> str:
@@ -47,6 +49,10 @@ def compiler_identity(part: PlatformLock) -> str:
     if isinstance(base, ImageBase):
         # A base from elsewhere may not have a say in layers that other bases share.
         package = f" {base.digest}"
+    elif base.interpreter is not None:
+        # Nor may an archive that only its hash names.
+        by = f" by {part.compiled_by}" if part.compiled_by else ""
+        package = f" archive {base.interpreter.sha256}{by}"
     else:
         name = f"python{part.python}-minimal"
         package = next((f" {deb.version}" for deb in base.debs if deb.name == name), "")
@@ -69,7 +75,8 @@ class BaseLayer(_Keyed):
     @property
     def title(self) -> str:
         """For people, as every layer has."""
-        return f"debian {self.base.suite}, python {self.base.python}"
+        python = f", python {self.base.python}" if self.base.python else ""
+        return f"debian {self.base.suite}{python}"
 
     @cached_property
     def key(self) -> str:
@@ -98,6 +105,24 @@ class SystemLayer(_Keyed):
 
 
 @dataclass(frozen=True, slots=True)
+class PythonLayer(_Keyed):
+    """A Python that is not Debian's, at /usr/local, with its library's bytecode. `base` has the C library that it runs on, which is no
+    part of the layer."""
+
+    archive: PythonArchive
+    base: BaseLayer
+    compiler: str
+
+    @property
+    def title(self) -> str:
+        return f"python {self.archive.version}{'t' if self.archive.threaded else ''}"
+
+    @cached_property
+    def key(self) -> str:
+        return _key("python", sha256=self.archive.sha256, prefix=STANDALONE, compiler=self.compiler)
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentLayer(_Keyed):
     """The project's virtual environment, still without packages. `paths` go to sys.path after site-packages."""
 
@@ -109,6 +134,12 @@ class EnvironmentLayer(_Keyed):
     @property
     def title(self) -> str:
         return f"environment {self.prefix}"
+
+    @property
+    def minor(self) -> str:
+        """The Python as in paths: `3.11`, `3.13t`."""
+        threaded = self.interpreter.startswith(STANDALONE) and self.interpreter.endswith("t")
+        return ".".join(self.python.split(".")[:2]) + ("t" if threaded else "")
 
     @cached_property
     def key(self) -> str:
@@ -159,11 +190,13 @@ class BucketLayer(_Keyed):
 
 @dataclass(frozen=True, slots=True)
 class ServingLayer(_Keyed):
-    """The model server: its own environment with its packages, and `corten_serve` itself."""
+    """The model server: its own environment with its packages, and `corten_serve` itself. `worker` is the compiler of the project's
+    environment, whose Python runs the worker's side, where that is another one."""
 
     environment: EnvironmentLayer
     wheels: tuple[WheelLayer, ...]
     source: Digest
+    worker: str = ""
 
     @property
     def title(self) -> str:
@@ -177,6 +210,7 @@ class ServingLayer(_Keyed):
             wheels=[layer.key for layer in self.wheels],
             source=self.source,
             compiler=self.environment.python,
+            **({"worker": self.worker} if self.worker else {}),
         )
 
 
@@ -280,7 +314,14 @@ def foreign_key(diff_id: Digest) -> str:
 
 
 PackageLayer = (
-    FolderLayer | BaseLayer | SystemLayer | ServingLayer | EnvironmentLayer | WheelLayer | BucketLayer
+    FolderLayer
+    | BaseLayer
+    | PythonLayer
+    | SystemLayer
+    | ServingLayer
+    | EnvironmentLayer
+    | WheelLayer
+    | BucketLayer
 )
 """A layer that the lock alone determines."""
 
@@ -296,8 +337,10 @@ def package_layers(
     compiler = compiler_identity(part)
     layers: list[PackageLayer] = []
     if isinstance(part.base, DebianBase):
-        base = BaseLayer(part.base, compiler)
+        base = base_layer(part)
         layers.append(base)
+        if part.base.interpreter is not None:
+            layers.append(PythonLayer(part.base.interpreter, base, compiler))
         if part.system:
             layers.append(SystemLayer(part.system, base))
     elif part.system:
@@ -309,9 +352,14 @@ def package_layers(
         layers.append(FolderLayer(HOME))
     interpreter = interpreter_path(part)
     if source is not None:
-        environment = EnvironmentLayer(SERVING, part.base.python, interpreter, (f"{SERVING}/app",))
-        wheels = tuple(WheelLayer(wheel, SERVING, part.python, compiler) for wheel in _by_name(part.serving))
-        layers.append(ServingLayer(environment, wheels, source))
+        # The server runs on Debian's Python whatever the project's is.
+        own = part.debian
+        if not own.base.python:
+            raise BuildError("the lock has no Python for the model server", hint="run 'corten lock'")
+        environment = EnvironmentLayer(SERVING, own.base.python, interpreter_path(own), (f"{SERVING}/app",))
+        by = compiler_identity(own)
+        wheels = tuple(WheelLayer(wheel, SERVING, own.python, by) for wheel in _by_name(part.serving))
+        layers.append(ServingLayer(environment, wheels, source, compiler if own is not part else ""))
     paths = ("/app", "/app/src", *((f"{SERVING}/app",) if source is not None else ()))
     layers.append(EnvironmentLayer(VENV, part.base.python, interpreter, paths))
     wheels = tuple(WheelLayer(wheel, VENV, part.python, compiler) for wheel in _by_name(part.wheels))
@@ -319,10 +367,19 @@ def package_layers(
     return tuple(layers)
 
 
+def base_layer(part: PlatformLock) -> BaseLayer:
+    """The Debian base of `part`: the same one whatever Python the project has beside Debian's own."""
+    own = part.debian
+    assert isinstance(own.base, DebianBase)
+    return BaseLayer(own.base, compiler_identity(own) if own.base.python else "")
+
+
 def interpreter_path(part: PlatformLock) -> str:
     """Where the base has its Python."""
     if isinstance(part.base, ImageBase):
         return part.base.interpreter
+    if part.base.interpreter is not None:
+        return f"{STANDALONE}/bin/python{part.python}"
     return f"/usr/bin/python{part.python}"
 
 

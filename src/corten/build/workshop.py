@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from corten.build import make
-from corten.build.bytecode import Compiler, interpreter_in
+from corten.build.bytecode import Compiler, Interpreter, interpreter_in, standalone_in
 from corten.build.interpreters import Interpreters
 from corten.build.known import Known
 from corten.build.plan import (
@@ -23,6 +23,7 @@ from corten.build.plan import (
     EnvironmentLayer,
     FolderLayer,
     PackageLayer,
+    PythonLayer,
     ServingLayer,
     SystemLayer,
     WheelLayer,
@@ -30,7 +31,7 @@ from corten.build.plan import (
 from corten.errors import BuildError, CortenError
 from corten.events import Note, Observer, Phase, TaskAdvanced, TaskFinished, TaskStarted
 from corten.oci.digest import Digest
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import Deb, PythonArchive, Wheel
 from corten.store.disk import explained
 from corten.store.locks import Busy
 from corten.store.store import Store
@@ -42,7 +43,8 @@ _POLL = 0.05
 
 
 class Workshop:
-    """Makes layers for one platform of a lock, whose bytecode `interpreters` compile. `made` holds the keys of those that were not
+    """Makes layers for one platform of a lock, whose bytecode `interpreters` compile; `beside` does it for Debian's own Python, where
+    the project has another one. `made` holds the keys of those that were not
     there before."""
 
     def __init__(
@@ -55,6 +57,7 @@ class Workshop:
         *,
         jobs: int,
         server: Sequence[tuple[str, Path]] = (),
+        beside: Interpreters | None = None,
     ) -> None:
         self._store, self._known, self._interpreters = store, known, interpreters
         self._supply, self._observe, self._jobs = supply, observe, jobs
@@ -62,6 +65,8 @@ class Workshop:
         self._guard = threading.Lock()
         self._files: dict[str, Path] = {}
         self._compiler: Compiler | None = None
+        self._debian = beside
+        self._debian_compiler: Compiler | None = None
         self._base_compiler: Compiler | None = None
         self._stopped = threading.Event()
         self._told: set[str] = set()
@@ -84,15 +89,16 @@ class Workshop:
     def stop(self) -> None:
         """Let what is under way in other threads fail soon: a build that failed or was interrupted wants to end."""
         self._stopped.set()
-        for compiler in (self._compiler, self._base_compiler):
+        for compiler in (self._compiler, self._debian_compiler, self._base_compiler):
             if compiler:
                 compiler.stop()
 
     def close(self) -> None:
         """End the compile servers."""
-        if self._compiler:
-            self._compiler.__exit__(None, None, None)
-            self._compiler = None
+        for compiler in (self._compiler, self._debian_compiler):
+            if compiler:
+                compiler.__exit__(None, None, None)
+        self._compiler = self._debian_compiler = None
 
     def _expect(self, layer: PackageLayer) -> Digest:
         found = self._known.find(layer.key)
@@ -105,12 +111,15 @@ class Workshop:
     def _fetch(self, missing: Sequence[PackageLayer]) -> None:
         debs: dict[str, Deb] = {}
         wheels: dict[str, Wheel] = {}
+        archives: list[PythonArchive] = []
         for layer in missing:
             match layer:
                 case BaseLayer():
                     debs |= {deb.sha256: deb for deb in layer.base.debs}
                 case SystemLayer():
                     debs |= {deb.sha256: deb for deb in layer.debs}
+                case PythonLayer():
+                    archives.append(layer.archive)
                 case WheelLayer():
                     wheels[layer.wheel.sha256] = layer.wheel
                 case ServingLayer():
@@ -119,6 +128,8 @@ class Workshop:
                     wheels |= {inner.wheel.sha256: inner.wheel for inner in self._lacking(layer)}
         if debs:
             self._files |= self._supply.debs(list(debs.values()))
+        if archives:
+            self._files |= self._supply.pythons(archives)
         if wheels:
             self._files |= self._supply.wheels(list(wheels.values()))
 
@@ -131,6 +142,9 @@ class Workshop:
         for layer in missing:
             if isinstance(layer, BaseLayer):
                 self._base(layer)
+        for layer in missing:
+            if isinstance(layer, PythonLayer):
+                self._python(layer)
         jobs: list[_Work] = []
         wheels: dict[str, WheelLayer] = {}
         for layer in missing:
@@ -261,16 +275,36 @@ class Workshop:
             if tree is None:
                 return
             make.make_base(layer, self._files, tree, self._store.headroom.spend)
+            if not layer.base.python:
+                return
             own = partial(interpreter_in, tree, layer.base.python)
-            with self._interpreters.base_compiler(self._jobs, own) as compiler:
+            with (self._debian or self._interpreters).base_compiler(self._jobs, own) as compiler:
                 self._base_compiler = compiler
                 compiler.compile(tree, make.base_sources(layer, tree), "unchecked")
+
+    def _python(self, layer: PythonLayer) -> None:
+        with self._making(layer) as tree, self.directory() as beside:
+            if tree is None:
+                return
+            file = self._files[layer.archive.sha256]
+            make.make_python(layer, file, tree, self._store.headroom.spend, self._store.unpacking.wheel)
+
+            def own() -> Interpreter:
+                base = self._known.tree(layer.base.key, layer.base.title)
+                root = _fresh(beside)
+                make.make_beside([base, tree], root)
+                return standalone_in(root, layer.archive)
+
+            with self._interpreters.python_compiler(self._jobs, own) as compiler:
+                self._base_compiler = compiler
+                compiler.compile(tree, make.sources_below(tree, "usr/local/lib"), "unchecked")
 
     def _system(self, layer: SystemLayer, tree: Path) -> None:
         base = self._known.tree(layer.base.key, layer.base.title)
         make.make_system(layer, self._files, base, tree, self._store.headroom.spend)
-        if sources := make.system_sources(tree):
-            self.compiler().compile(tree, sources, "unchecked")
+        # Without Debian's Python nothing runs them.
+        if layer.base.base.python and (sources := make.system_sources(tree)):
+            self.debian_compiler().compile(tree, sources, "unchecked")
 
     def _wheel(self, layer: WheelLayer, tree: Path) -> None:
         file = self._files[layer.wheel.sha256]
@@ -282,9 +316,10 @@ class Workshop:
             self._files,
             self._server,
             tree,
-            self.compiler(),
+            self.debian_compiler(),
             self._advance(layer),
             self._store.unpacking.wheel,
+            self.compiler() if layer.worker else None,
         )
 
     def _bucket(self, layer: BucketLayer) -> None:
@@ -306,6 +341,16 @@ class Workshop:
         with self._guard:
             self._check(0)
             return self._started_compiler()
+
+    def debian_compiler(self) -> Compiler:
+        """The compile servers for Debian's own Python."""
+        if self._debian is None:
+            return self.compiler()
+        with self._guard:
+            self._check(0)
+            if self._debian_compiler is None:
+                self._debian_compiler = self._debian.compiler(self._jobs)
+            return self._debian_compiler
 
     def _started_compiler(self) -> Compiler:
         if self._compiler is None:

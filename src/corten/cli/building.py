@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from corten.lock.model import PlatformLock
     from corten.lock.sources import SourceBuilders
     from corten.oci.reference import Reference
-    from corten.packages.files import Deb, Wheel
+    from corten.packages.files import Deb, PythonArchive, Wheel
     from corten.packages.sources import Resolve, WheelBuilder
     from corten.registry.client import RegistrySettings
 
@@ -256,6 +257,11 @@ class _Supply:
 
             rebuild_absent(self._lock, wheels, self._store, self, indexes, self._observe, self._offline)
         return fetch_wheels(self._store, wheels, indexes, self._observe, offline=self._offline)
+
+    def pythons(self, archives: Sequence[PythonArchive]) -> Mapping[str, Path]:
+        from corten.packages.pythons import fetch_pythons
+
+        return fetch_pythons(self._store, archives, os.environ, self._observe, offline=self._offline)
 
     def debs(self, debs: Sequence[Deb]) -> Mapping[str, Path]:
         from corten.packages.debian.archive import DebianArchive

@@ -147,7 +147,7 @@ def _download(project: Project, lock: Lock, directory: Path, context: Context) -
     bundle = download(
         lock, directory, store, fetching_indexes(project), mirrors, context.observe, context.accepted
     )
-    size, base = bundle.size, ""
+    size, base = bundle.size, ", the Python" if bundle.pythons else ""
     if not project.base.startswith(("debian:", "oci:")):
         from corten.cli.building import registries
         from corten.lock.bundled_base import download_base
@@ -155,7 +155,7 @@ def _download(project: Project, lock: Lock, directory: Path, context: Context) -
         size += download_base(
             lock, project.base, directory, registries(observe=context.observe)(), context.observe
         )
-        base = ", the base image"
+        base += ", the base image"
     context.terminal.say(
         f"'{directory}' has {bundle.wheels} wheels and {bundle.debs} Debian packages{base}, {size_text(size)}; "
         f"build from it with 'corten build --offline {directory}'"

@@ -1,6 +1,6 @@
 """`corten lock --download DIR`: every file that a lock names in one directory, from which a build needs no network.
 
-Wheels lie in `wheels/`, Debian packages in `debs/`, under their own names, files of models of a hub in `hub/` under their sha256. `indexes/` has the signed indexes of Debian that
+Wheels lie in `wheels/`, Debian packages in `debs/`, archives of a Python in `pythons/`, under their own names, files of models of a hub in `hub/` under their sha256. `indexes/` has the signed indexes of Debian that
 list those packages: a build from the directory verifies them again. The directory may be copied, and made again over
 itself: what is there and right is not written again, what is not of this lock stays. A file whose name is taken by another one lies
 in a folder called by its sha256.
@@ -20,9 +20,10 @@ from corten.packages.debian.authentication import FOLDER, Authentication
 from corten.packages.debian.lists import Lists
 from corten.packages.debian.mirrors import Mirrors, locate
 from corten.packages.fetch import fetch_debs, fetch_wheels
-from corten.packages.files import STRICT, Accepted, Deb, Wheel
+from corten.packages.files import STRICT, Accepted, Deb, PythonArchive, Wheel
 from corten.packages.hub import fetch_models
 from corten.packages.indexes import Indexes
+from corten.packages.pythons import fetch_pythons
 from corten.project.hub import parse
 from corten.store.store import Store
 from corten.values import dataclass
@@ -35,6 +36,7 @@ class Bundle:
     wheels: int
     debs: int
     size: int
+    pythons: int = 0
 
 
 def files_of(lock: Lock) -> tuple[tuple[Wheel, ...], tuple[Deb, ...]]:
@@ -49,6 +51,12 @@ def files_of(lock: Lock) -> tuple[tuple[Wheel, ...], tuple[Deb, ...]]:
     for compiler in lock.compilers.values():
         debs |= {deb.sha256: deb for deb in compiler}
     return tuple(wheels.values()), tuple(debs.values())
+
+
+def archives_of(lock: Lock) -> tuple[PythonArchive, ...]:
+    """Every archive of a Python that `lock` names, each once."""
+    found = [part.base.interpreter for part in lock.platforms if isinstance(part.base, DebianBase)]
+    return tuple({item.sha256: item for item in (*found, *lock.interpreters.values()) if item}.values())
 
 
 def download(
@@ -70,12 +78,18 @@ def download(
         authentication = Authentication(store, lock.suites, [mirrors.lists], mirrors, observe, accepted)
         proofs = _put_indexes(authentication.gather(debs), directory)
         places |= fetch_debs(store, debs, lambda deb: locate(store, deb, mirrors.sources), observe)
+    archives = archives_of(lock)
+    places |= fetch_pythons(store, archives, indexes.environment, observe)
     models = {file.sha256: file for model in lock.models for file in model.files}
     fetch_models(store, [(parse(model.name)[0], model) for model in lock.models], observe)
     total = sum(wheel.size for wheel in wheels) + sum(deb.size for deb in debs)
-    total += sum(file.size for file in models.values())
+    total += sum(file.size for file in models.values()) + sum(archive.size for archive in archives)
     observe(TaskStarted("copy", f"files into {directory}", total))
-    kinds: tuple[tuple[str, Sequence[Wheel | Deb]], ...] = (("wheels", wheels), ("debs", debs))
+    kinds: tuple[tuple[str, Sequence[Wheel | Deb | PythonArchive]], ...] = (
+        ("wheels", wheels),
+        ("debs", debs),
+        ("pythons", archives),
+    )
     with BundleFolder(directory) as folder:
         for kind, items in kinds:
             for item in items:
@@ -91,7 +105,7 @@ def download(
             folder.copy(source, f"hub/{sha256}", sha256)
             observe(TaskAdvanced("copy", f"files into {directory}", file.size))
     observe(TaskFinished("copy", f"files into {directory}"))
-    return Bundle(len(wheels), len(debs), total + proofs)
+    return Bundle(len(wheels), len(debs), total + proofs, len(archives))
 
 
 def _put_indexes(used: Sequence[tuple[Lists, Path, str]], directory: Path) -> int:

@@ -73,6 +73,8 @@ def _packages(part: PlatformLock) -> dict[tuple[Group, str], tuple[str, str]]:
     packages: dict[tuple[Group, str], tuple[str, str]] = {}
     if isinstance(part.base, DebianBase):
         packages |= {("base", deb.name): (deb.version, deb.sha256) for deb in part.base.debs}
+        if (archive := part.base.interpreter) is not None:
+            packages["base", "python"] = (f"{archive.version}+{archive.release}", archive.sha256)
     else:
         packages["base", part.base.reference] = (part.base.digest.short, part.base.digest)
     packages |= {("system", deb.name): (deb.version, deb.sha256) for deb in part.system}

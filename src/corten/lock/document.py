@@ -14,7 +14,7 @@ from corten.lazy import regex
 from corten.lock.model import LAYER_FORMAT, Base, DebianBase, ImageBase, Lock, PlatformLock
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.packages.files import Deb, HubFile, HubModel, Sdist, Wheel
+from corten.packages.files import PYTHON_PATH, Deb, HubFile, HubModel, PythonArchive, Sdist, Wheel
 
 VERSION = 1
 """The number of the file's format."""
@@ -39,6 +39,7 @@ SDIST_KEYS = (
     "marks",
 )
 HUB_KEYS = ("path", "size", "sha256")
+PYTHON_KEYS = ("path", "size", "sha256")
 DEB_KEYS = ("name", "version", "architecture", "archive", "path", "size", "sha256", "released")
 
 _NAME = regex(r"[a-z0-9]([a-z0-9+.-]*[a-z0-9+])?")
@@ -99,10 +100,35 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
             Platform.parse(key).architecture: _debs(_table(value, key), "debs", key)
             for key, value in compilers.items()
         },
+        interpreters=_interpreters(compilers),
         models=_models(_table(document.get("model", {}), "'model'")),
         layer_format=layer_format,
         as_of=_text(document, "as-of", _DAY, "the header") if "as-of" in document else None,
     )
+
+
+def _interpreters(compilers: dict[str, Any]) -> dict[str, PythonArchive]:
+    found = {}
+    for key, value in compilers.items():
+        platform, table = Platform.parse(key), _table(value, key)
+        _only(table, {"debs", "interpreter"}, key)
+        if (archive := _archive(table, platform, key)) is not None:
+            found[platform.architecture] = archive
+    return found
+
+
+def _archive(table: dict[str, Any], platform: Platform, where: str) -> PythonArchive | None:
+    """The archive of a Python for the machines of `platform`."""
+    if "interpreter" not in table:
+        return None
+    item = _table(table["interpreter"], f"'interpreter' of {where}")
+    _only(item, set(PYTHON_KEYS), where)
+    path = _text(item, "path", PYTHON_PATH, where)
+    form = PYTHON_PATH.fullmatch(path)
+    assert form is not None
+    if form[1] != form[3] or form[4] != platform.machine:
+        raise FormatError(f"'{path}' is no Python for {where}")
+    return PythonArchive(path, _size(item, "size", where), _text(item, "sha256", _SHA256, where))
 
 
 def _models(table: dict[str, Any]) -> tuple[HubModel, ...]:
@@ -139,11 +165,11 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
         "without",
         "local",
     }
-    _only(table, known | {"sdists", "build-wheels", "build-debs"}, where)
+    _only(table, known | {"interpreter", "sdists", "build-wheels", "build-debs"}, where)
     wheels, build_wheels = _wheels(table, "wheels", where), _wheels(table, "build-wheels", where, once=False)
     return PlatformLock(
         platform=platform,
-        base=_base(table, where),
+        base=_base(table, platform),
         system=_debs(table, "system", where),
         wheels=wheels,
         serving=_wheels(table, "serving", where),
@@ -157,10 +183,13 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
     )
 
 
-def _base(table: dict[str, Any], where: str) -> Base:
+def _base(table: dict[str, Any], platform: Platform) -> Base:
+    where = str(platform)
     base = _table(table.get("base"), f"'base' of {where}")
     python = _text(base, "python", _PYTHON, where)
     if "image" in base:
+        if "interpreter" in table:
+            raise FormatError(f"{where} has a Python of its own beside that of its base image")
         _only(base, {"image", "digest", "python", "interpreter"}, where)
         reference = base["image"]
         if not isinstance(reference, str) or not reference.isprintable() or len(reference) > 4096:
@@ -168,7 +197,11 @@ def _base(table: dict[str, Any], where: str) -> Base:
         interpreter = _text(base, "interpreter", _INTERPRETER, where)
         return ImageBase(reference, Digest.parse(base.get("digest")), python, interpreter)
     _only(base, {"suite", "variant", "python"}, where)
+    archive = _archive(table, platform, where)
+    if archive is not None and archive.version != python:
+        raise FormatError(f"'{archive.path}' is not the Python {python} of {where}")
     return DebianBase(
+        interpreter=archive,
         suite=_text(base, "suite", _WORD, where),
         variant=_text(base, "variant", _WORD, where),
         python=python,

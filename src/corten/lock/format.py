@@ -16,9 +16,18 @@ from typing import Any
 
 from corten.errors import CortenError, FormatError, LockOutdated, ProjectError
 from corten.lazy import regex
-from corten.lock.document import AGAIN, DEB_KEYS, HUB_KEYS, SDIST_KEYS, VERSION, WHEEL_KEYS, lock_of
+from corten.lock.document import (
+    AGAIN,
+    DEB_KEYS,
+    HUB_KEYS,
+    PYTHON_KEYS,
+    SDIST_KEYS,
+    VERSION,
+    WHEEL_KEYS,
+    lock_of,
+)
 from corten.lock.model import DebianBase, Lock
-from corten.packages.files import Deb, Sdist, Wheel
+from corten.packages.files import Deb, PythonArchive, Sdist, Wheel
 from corten.project.regular import open_regular
 
 LOCK_NAME = "corten.lock"
@@ -100,6 +109,7 @@ def encode(lock: Lock) -> str:
         if isinstance(part.base, DebianBase):
             base = {"suite": part.base.suite, "variant": part.base.variant, "python": part.base.python}
             lines.append(f"base = {_inline(base)}")
+            lines += _interpreter(part.base.interpreter)
             lines += _array("debs", (_deb(deb) for deb in part.base.debs))
         else:
             base = {
@@ -125,6 +135,7 @@ def encode(lock: Lock) -> str:
         lines += _array("build-debs", (_deb(deb) for deb in part.build_debs))
     for architecture, debs in sorted(lock.compilers.items()):
         lines += ["", f"[compiler.{_quoted(architecture)}]"]
+        lines += _interpreter(lock.interpreters.get(architecture))
         lines += _array("debs", (_deb(deb) for deb in debs))
     for model in lock.models:
         lines += ["", f"[model.{_quoted(model.name)}]", f"commit = {_quoted(model.commit)}"]
@@ -184,6 +195,12 @@ def _sdist(sdist: Sdist) -> dict[str, str | int]:
     return {key: getattr(sdist, key) for key in SDIST_KEYS} | {"requires": " ".join(sdist.requires)}
 
 
+def _interpreter(archive: PythonArchive | None) -> list[str]:
+    if archive is None:
+        return []
+    return [f"interpreter = {_inline({key: getattr(archive, key) for key in PYTHON_KEYS})}"]
+
+
 def _deb(deb: Deb) -> dict[str, str | int]:
     return {key: getattr(deb, key) for key in DEB_KEYS}
 
@@ -206,6 +223,11 @@ _FAST_HUB = regex(
     "  \\{ "
     + ", ".join(f"{key} = " + ("([0-9]{1,18})" if key == "size" else _S) for key in HUB_KEYS)
     + " \\},"
+)
+_FAST_PYTHON = regex(
+    "interpreter = \\{ "
+    + ", ".join(f"{key} = " + ("([1-9][0-9]{0,17})" if key == "size" else _S) for key in PYTHON_KEYS)
+    + " \\}"
 )
 _FAST_SDIST = regex(
     "  \\{ "
@@ -278,6 +300,13 @@ def _lines(text: str) -> dict[str, Any] | None:
             if names is None or names[1] in table:
                 return None
             table[names[1]] = re.findall(_S, names[2])
+        elif line.startswith("interpreter = { "):
+            match = _FAST_PYTHON.fullmatch(line)
+            if match is None or "interpreter" in table:
+                return None
+            python: dict[str, str | int] = dict(zip(PYTHON_KEYS, match.groups(), strict=True))
+            python["size"] = int(python["size"])
+            table["interpreter"] = python
         elif line.startswith("base = { ") and line.endswith(" }"):
             if "base" in table:
                 return None

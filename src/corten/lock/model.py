@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from corten.errors import LockOutdated
+from corten.lazy import regex
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
-from corten.packages.files import Deb, HubModel, Sdist, Wheel
+from corten.packages.files import Deb, HubModel, PythonArchive, Sdist, Wheel
 from corten.values import dataclass, field, replace
+
+_INTERPRETER = regex(r"python3\.[0-9]+-minimal")
 
 LAYER_FORMAT = 2
 """The number that every layer key and lock carries. Digests depend on it, never on Corten's version."""
@@ -16,12 +21,19 @@ LAYER_FORMAT = 2
 class DebianBase:
     """A base assembled from Debian packages. `variant` is `default` or `minimal` (without the userland).
 
-    `debs` is the closure in unpacking order; `python` the interpreter's exact version (`3.11.2`)."""
+    `debs` is the closure in unpacking order; `python` the exact version of the project's interpreter (`3.11.2`). `interpreter` is
+    set where that is not Debian's: then `debs` have Debian's Python for the model server alone, and none without a predictor."""
 
     suite: str
     variant: str
     python: str
     debs: tuple[Deb, ...]
+    interpreter: PythonArchive | None = None
+
+    @property
+    def debian_python(self) -> str:
+        """The exact version of Debian's own Python in the base; empty where it has none."""
+        return python_in(self.debs) if self.interpreter is not None else self.python
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,12 @@ class ImageBase:
 Base = DebianBase | ImageBase
 
 
+def python_in(debs: Sequence[Deb]) -> str:
+    """The exact version of the Python among `debs` (`3.11.2`); empty where there is none."""
+    found = (deb for deb in debs if _INTERPRETER.fullmatch(deb.name))
+    return next((deb.version.rpartition(":")[2].partition("-")[0] for deb in found), "")
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformLock:
     """Everything that an image for one platform is made of, but the project's own files.
@@ -48,7 +66,7 @@ class PlatformLock:
     packages; it is empty where the project has no predictor. `without` names what imports ask for and no wheel was found for. `local` are the project's folders with packages that are used
     where they lie. `sdists` are the sources
     that some of `wheels` were built from, with `build_wheels`, which no image has; those that are native with `build_debs` too, compilers beyond
-    the base. `unauthenticated` is set by `Lock.apart` and in no file."""
+    the base. `unauthenticated` is set by `Lock.apart` and `compiled_by` by `Lock.compiled_on`; both are in no file."""
 
     platform: Platform
     base: Base
@@ -63,10 +81,22 @@ class PlatformLock:
     sdists: tuple[Sdist, ...] = ()
     build_wheels: tuple[Wheel, ...] = ()
     build_debs: tuple[Deb, ...] = ()
+    compiled_by: str = ""
+
+    @property
+    def debian(self) -> PlatformLock:
+        """This part with Debian's own Python in the place of the project's: that of the model server. Without one in the base,
+        its Python is empty."""
+        base = self.base
+        if not isinstance(base, DebianBase) or base.interpreter is None:
+            return self
+        return replace(self, base=replace(base, python=base.debian_python, interpreter=None), compiled_by="")
 
     @property
     def python(self) -> str:
-        """The interpreter's minor version, as in paths: `3.11`."""
+        """The interpreter's minor version, as in paths: `3.11`, `3.13t`."""
+        if isinstance(self.base, DebianBase) and self.base.interpreter is not None:
+            return self.base.interpreter.minor
         return ".".join(self.base.python.split(".")[:2])
 
 
@@ -74,13 +104,15 @@ class PlatformLock:
 class Lock:
     """`project` is the hash of the normalised inputs that the lock was made from (see `corten.lock.inputs`);
     `serving` the content hash of `corten_serve` (None without a predictor); `compilers` maps an architecture that the
-    lock has no platform for, and on whose machines it was made, to the interpreter packages that compile bytecode there; `models` are those of a hub, for every platform."""
+    lock has no platform for, and on whose machines it was made, to the interpreter packages that compile bytecode there; `interpreters` maps it to the archive of a Python that is not Debian's;
+    `models` are those of a hub, for every platform."""
 
     corten: str
     project: Digest
     platforms: tuple[PlatformLock, ...]
     serving: Digest | None = None
     compilers: dict[str, tuple[Deb, ...]] = field(default_factory=dict)
+    interpreters: dict[str, PythonArchive] = field(default_factory=dict)
     models: tuple[HubModel, ...] = ()
     layer_format: int = LAYER_FORMAT
     as_of: str | None = None
@@ -103,6 +135,28 @@ class Lock:
         debs += [deb.sha256 for _, compiler in sorted(self.compilers.items()) for deb in compiler]
         mark = Digest.of("\n".join(debs).encode()).hex
         return replace(self, platforms=tuple(replace(part, unauthenticated=mark) for part in self.platforms))
+
+    def archive_on(self, architecture: str, python: str) -> PythonArchive | None:
+        """The archive of exactly that `python` that runs on machines of `architecture`."""
+        found = [
+            part.base.interpreter
+            for part in self.platforms
+            if isinstance(part.base, DebianBase) and part.platform.architecture == architecture
+        ]
+        for archive in (*found, self.interpreters.get(architecture)):
+            if archive is not None and archive.version == python:
+                return archive
+        return None
+
+    def compiled_on(self, part: PlatformLock, architecture: str) -> PlatformLock:
+        """`part` for a build on a machine of `architecture`. An archive is known by its hash alone, so layers that another one
+        has compiled have keys of their own."""
+        if not isinstance(part.base, DebianBase) or part.base.interpreter is None:
+            return part
+        if part.platform.architecture == architecture:
+            return part
+        archive = self.archive_on(architecture, part.base.python)
+        return replace(part, compiled_by=archive.sha256 if archive is not None else "")
 
     def for_platform(self, platform: Platform) -> PlatformLock:
         """The part for `platform`. Raises LockOutdated when the lock has none."""

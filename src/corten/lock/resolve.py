@@ -6,6 +6,7 @@ upgrade is asked for, versions of wheels stay while the project's requirements a
 
 from __future__ import annotations
 
+import os
 import re
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,8 @@ from corten.lock.inputs import (
     written_requirements,
 )
 from corten.lock.libraries import needed_packages
-from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock
+from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock, python_in
+from corten.lock.pythons import standalone_archives
 from corten.lock.references import in_folders, on_target
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.sources import SourceBuilders, Sources, built_before, refuse_sources
@@ -51,7 +53,7 @@ from corten.oci.reference import Reference
 from corten.packages.compatibility import Target
 from corten.packages.debian.archive import DebianArchive, check_python
 from corten.packages.fetch import fetch_wheels
-from corten.packages.files import STRICT, Accepted, Deb, Wheel
+from corten.packages.files import STRICT, Accepted, Deb, PythonArchive, Wheel
 from corten.packages.http import Http
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
@@ -71,7 +73,6 @@ from corten.store.store import Store
 from corten.values import dataclass, field, replace
 
 _SERVING = {re.split(r"[^a-z0-9-]", line)[0]: (line,) for line in REQUIREMENTS}
-_INTERPRETER = re.compile(r"python3\.[0-9]+-minimal")
 _GLIBC = {"bookworm": 36, "trixie": 41}
 _GLIBC_OF_UNKNOWN = 28
 _COMPILERS = ("gcc", "g++", "libc6-dev", "make", "pkg-config", "libpython{}-dev")
@@ -171,6 +172,10 @@ def lock_project(
         if merged is not None and not foreign:
             observe(Note(merged))
     wanted = sorted(set(project.platforms))
+    archives = standalone_archives(
+        project, store, wanted, locking.previous, os.environ if environment is None else environment, observe
+    )
+    locking = replace(locking, archives=archives)
     sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once
     if len(wanted) == 1:
         # In this thread Ctrl-C ends it at once; another one is waited for.
@@ -183,7 +188,8 @@ def lock_project(
         project=digest,
         platforms=platforms,
         serving=serving_digest() if isinstance(project.entry, Predictor) else None,
-        compilers=locking.compilers(platforms),
+        compilers=(compilers := locking.compilers(platforms)),
+        interpreters={name: archive for name, archive in archives.items() if name in compilers},
         models=lock_models(project, store, None if upgrade else previous, observe, environment),
         as_of=day,
     )
@@ -209,6 +215,8 @@ class _Locking:
     told: set[str] = field(default_factory=set)
     """What was said already, and need not be said again."""
     sources: Sources | None = None
+    archives: Mapping[str, PythonArchive] = field(default_factory=dict)
+    """The Python in the place of Debian's, by architecture."""
 
     def platform(self, platform: Platform) -> PlatformLock:
         before = None
@@ -219,13 +227,18 @@ class _Locking:
         observe = _once(self.observe)
         system = self._system(platform, base, before if kept else None, observe)
         target = Target(platform, base.python, glibc)
-        same_python = before is not None and before.python == target.minor
+        minor = PlatformLock(platform, base).python
+        same_python = before is not None and before.python == minor
         held = before.wheels if before and same_python else ()
         own, local = self._wheels(target, held)
         wheels, without = self._with_imports(base, target, own, held)
         for message, hint in mismatches(self.saved, wheels) if isinstance(base, DebianBase) else ():
             self.observe(Warned(message, hint))
-        serving = self._serving(target, before.serving if before and same_python else ())
+        served = target
+        if isinstance(base, DebianBase) and base.interpreter is not None:
+            served = Target(platform, base.debian_python, glibc)
+            same_python = before is not None and before.debian.base.python == base.debian_python
+        serving = self._serving(served, before.serving if before and same_python else ())
         names = tuple(sorted(set(self.project.system)))
         added = needed_packages(
             base,
@@ -311,14 +324,26 @@ class _Locking:
             return self._image(platform, before)
         suite, _, variant = written.removeprefix("debian:").partition("-")
         variant = variant or "default"
-        check_python(suite, self.project.python)
+        archive = self.archives.get(platform.architecture)
+        # A Python that could not be had has been said.
+        check_python(suite, None if archive or self.project.python_source else self.project.python)
         glibc = _GLIBC.get(suite, _GLIBC_OF_UNKNOWN)
         if before is not None and isinstance(before.base, DebianBase):
             same = (before.base.suite, before.base.variant) == (suite, variant)
+            same = same and bool(before.base.debian_python) == self._with_debians
             if same and not self.again & {deb.name for deb in _debs(before)}:
-                return before.base, glibc, True, None
-        found = self.debian.base(suite, variant, platform.architecture, self.observe)
-        return DebianBase(suite, variant, found.python, found.debs), glibc, False, None
+                own = archive.version if archive else before.base.debian_python
+                return replace(before.base, python=own, interpreter=archive), glibc, True, None
+        found = self.debian.base(
+            suite, variant, platform.architecture, self.observe, with_python=self._with_debians
+        )
+        python = archive.version if archive else found.python
+        return DebianBase(suite, variant, python, found.debs, archive), glibc, False, None
+
+    @property
+    def _with_debians(self) -> bool:
+        """Whether the base has Debian's own Python: the project's, or that of the model server."""
+        return not self.archives or isinstance(self.project.entry, Predictor)
 
     def _image(
         self, platform: Platform, before: PlatformLock | None
@@ -580,7 +605,9 @@ class _Locking:
         here = Platform.host().architecture
         wanted = {*kept, here} - {part.platform.architecture for part in platforms}
         return {
-            name: kept[name] if name in kept else self.debian.compiler(base.suite, name, self.observe)
+            name: kept[name]
+            if name in kept
+            else self.debian.compiler(base.suite, name, self.observe, with_python=self._with_debians)
             for name in sorted(wanted)
         }
 
@@ -667,18 +694,12 @@ def fitting_compilers(previous: Lock, platforms: Sequence[PlatformLock]) -> dict
     ):
         return {}
     theirs = {part.platform.architecture for part in platforms}
-    pythons = {part.base.python for part in platforms if isinstance(part.base, DebianBase)}
+    pythons = {part.base.debian_python for part in platforms if isinstance(part.base, DebianBase)}
     return {
         architecture: debs
         for architecture, debs in previous.compilers.items()
-        if architecture not in theirs and {_python(debs)} == pythons
+        if architecture not in theirs and {python_in(debs)} == pythons
     }
-
-
-def _python(debs: Sequence[Deb]) -> str:
-    """The exact version of the Python among `debs` (`3.11.2`); empty where there is none."""
-    found = (deb for deb in debs if _INTERPRETER.fullmatch(deb.name))
-    return next((deb.version.rpartition(":")[2].partition("-")[0] for deb in found), "")
 
 
 def _debs(part: PlatformLock) -> tuple[Deb, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corten.errors import FetchError
 from corten.events import Event, Note, Observer, TaskAdvanced
-from corten.packages.files import Deb, Wheel
+from corten.packages.files import Deb, PythonArchive, Wheel
 from corten.packages.http import Absent, Http
 from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator, offline_files
@@ -51,7 +51,7 @@ def fetch_wheels(
     if missing:
         http = http or Http(indexes.network())
         if offline is not None:
-            bring(store, _from_directory(offline, "wheel", missing), observe, jobs, http)
+            bring(store, from_directory(offline, "wheel", missing), observe, jobs, http)
         else:
             _tell_size(missing, observe)
             locator = Locator(store, indexes, http)
@@ -67,7 +67,7 @@ def fetch_wheels(
                 for item in missing
             ]
             bring(store, work, observe, jobs, http)
-    return _places(store, wanted, "wheel")
+    return places_of(store, wanted, "wheel")
 
 
 def _tell_size(wheels: Sequence[Wheel], observe: Observer) -> None:
@@ -99,14 +99,16 @@ def fetch_debs(
     if missing:
         http = http or Http()
         if offline is not None:
-            bring(store, _from_directory(offline, "deb", missing), observe, jobs, http)
+            bring(store, from_directory(offline, "deb", missing), observe, jobs, http)
         else:
             work = [Wanted("deb", deb.file, deb.sha256, deb.size, partial(locate, deb)) for deb in missing]
             bring(store, work, observe, jobs, http)
-    return _places(store, wanted, "deb")
+    return places_of(store, wanted, "deb")
 
 
-def _from_directory(directory: Path, kind: Kind, missing: Sequence[Wheel] | Sequence[Deb]) -> list[Wanted]:
+def from_directory(
+    directory: Path, kind: Kind, missing: Sequence[Wheel] | Sequence[Deb] | Sequence[PythonArchive]
+) -> list[Wanted]:
     """The work when everything lies in one directory. Raises FetchError that names what does not."""
     work = []
     absent = []
@@ -185,7 +187,7 @@ def _one(store: Store, item: Wanted, observe: Observer, http: Http, cancelled: t
             item.remember(asked)
 
 
-def _places(store: Store, wanted: Iterable[str], kind: Kind) -> dict[str, Path]:
+def places_of(store: Store, wanted: Iterable[str], kind: Kind) -> dict[str, Path]:
     places = {}
     for sha256 in wanted:
         path = store.files.path(sha256, kind)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from corten.lazy import regex
 from corten.values import dataclass
+
+PYTHON_PATH = regex(
+    r"([0-9]{8})/cpython-(3\.[0-9]{1,2}\.[0-9]{1,2}(?:(?:a|b|rc)[0-9]{1,2})?)\+([0-9]{8})-(x86_64|aarch64)-unknown-linux-gnu"
+    r"(-freethreaded)?-install_only(?:_stripped)?\.tar\.gz"
+)
+"""The place of an archive of python-build-standalone below its releases: release, version, release again, machine, and whether it
+is a free-threaded build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,41 @@ class Deb:
     def file(self) -> str:
         """The file name."""
         return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class PythonArchive:
+    """An archive of python-build-standalone. `path` is its place below the releases
+    (`20261009/cpython-3.10.22+20261009-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz`). No host."""
+
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """The file name."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def version(self) -> str:
+        """The exact version: `3.10.22`."""
+        return self.file.removeprefix("cpython-").partition("+")[0]
+
+    @property
+    def threaded(self) -> bool:
+        """Whether it is a free-threaded build (PEP 703)."""
+        return "-freethreaded-" in self.file
+
+    @property
+    def minor(self) -> str:
+        """The minor version as in paths: `3.10`, `3.13t`."""
+        return ".".join(self.version.split(".")[:2]) + ("t" if self.threaded else "")
+
+    @property
+    def release(self) -> str:
+        """The release that it belongs to: `20261009`."""
+        return self.path.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,25 +181,18 @@ class Uv:
         hasty: bool = False,
     ) -> str:
         """What uv prints. Raises UvFailed."""
-        from uv import find_uv_bin
-
-        try:
-            program = find_uv_bin()
-        except FileNotFoundError as error:
-            raise CortenError(
-                "uv is not installed beside Corten", hint="install Corten again, or: pip install uv"
-            ) from error
-        # An empty PATH would be searched as the current folder, and without one the system's own is searched.
-        nothing = self._directory / "empty"
-        nothing.mkdir(mode=0o700, exist_ok=True)
-        environment = {"UV_CACHE_DIR": str(self._cache), **self._environment, "TMPDIR": str(self._directory)}
-        for name in ("PATH", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME"):
-            environment[name] = str(nothing)
+        environment = {"UV_CACHE_DIR": str(self._cache), **self._environment}
         if hasty:
             environment = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "20", **environment}
-        command = [program, *arguments, "--quiet"]
-        done = self._finished(command, environment, work or self._directory, (text or "").encode())
-        _make_private(self._cache / ".lock")
+        done = run_uv(
+            [*arguments, "--quiet"],
+            environment,
+            directory=self._directory,
+            places=[*self.indexes.local_places(), *self._wheels],
+            working=work or self._directory,
+            data=(text or "").encode(),
+            observe=self._observe,
+        )
         if done.late:
             raise CortenError(
                 f"uv did not finish within {_LONGEST // 60} minutes", hint="check the network and the index"
@@ -209,28 +202,53 @@ class Uv:
             raise UvFailed(self.indexes.redacted(said.replace(f"{self._directory}/", "")))
         return done.output.decode(errors="replace")
 
-    def _finished(
-        self, command: Sequence[str], environment: Mapping[str, str], working: Path, data: bytes
-    ) -> Finished:
-        """uv's end, in a sandbox where this machine has namespaces."""
-        cache = Path(environment["UV_CACHE_DIR"])
-        try:
-            cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-            confined = confinement(
-                command,
-                environment,
-                directory=self._directory,
-                cache=cache,
-                places=[*self.indexes.local_places(), *self._wheels],
-                working=working,
-                seconds=_LONGEST,
-            )
-            return run(confined, data, most=_MOST)
-        except NoSandbox as error:
-            _tell_once(self._observe, error)
-        except OSError as error:
-            raise CortenError(f"uv cannot be started: {(error.strerror or str(error)).lower()}") from error
-        return _without_sandbox(command, environment, working, data)
+
+def run_uv(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    directory: Path,
+    places: Sequence[str] = (),
+    working: Path | None = None,
+    data: bytes = b"",
+    observe: Observer = ignore,
+) -> Finished:
+    """uv's end, in a sandbox where this machine has namespaces. It may write to `directory` and to the folder that `UV_CACHE_DIR` in
+    `environment` names, and read `places` of this machine. Raises CortenError where uv is not installed or does not start."""
+    from uv import find_uv_bin
+
+    try:
+        command = [find_uv_bin(), *arguments]
+    except FileNotFoundError as error:
+        raise CortenError(
+            "uv is not installed beside Corten", hint="install Corten again, or: pip install uv"
+        ) from error
+    # An empty PATH would be searched as the current folder, and without one the system's own is searched.
+    nothing = directory / "empty"
+    nothing.mkdir(mode=0o700, exist_ok=True)
+    environment = {**environment, "TMPDIR": str(directory)}
+    for name in ("PATH", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME"):
+        environment[name] = str(nothing)
+    cache = Path(environment["UV_CACHE_DIR"])
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        confined = confinement(
+            command,
+            environment,
+            directory=directory,
+            cache=cache,
+            places=places,
+            working=working or directory,
+            seconds=_LONGEST,
+        )
+        done = run(confined, data, most=_MOST)
+    except NoSandbox as error:
+        _tell_once(observe, error)
+        done = _without_sandbox(command, environment, working or directory, data)
+    except OSError as error:
+        raise CortenError(f"uv cannot be started: {(error.strerror or str(error)).lower()}") from error
+    _make_private(cache / ".lock")
+    return done
 
 
 def _make_private(path: Path) -> None:

@@ -14,6 +14,12 @@ from corten.values import dataclass
 DEBIAN_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The one Python of each Debian release, in the order in which releases are tried."""
 
+DEFAULT = "debian:bookworm"
+"""The base below a Python that is not Debian's."""
+
+OLDEST = 8
+"""The second number of the oldest Python that is not Debian's (`corten.packages.pythons`)."""
+
 _MOST_BYTES = 64_000
 _BOUND = regex(r"\s*(>=|<=|<|>)\s*3\.(\d{1,3})(?:\.0)?\s*")
 
@@ -41,31 +47,89 @@ class Unmet:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The Python and the base of a project, with what is worth saying about how they were found."""
+    """The Python and the base of a project, with what is worth saying about how they were found. `source` is the file that names
+    this Python where it gives way to Debian's when it cannot be had."""
 
     python: str | None
     base: str
     notes: tuple[str, ...] = ()
     unmet: Unmet | None = None
+    source: str = ""
 
 
 def choose(python: str | None, base: str | None, requires_python: str | None, hint: Hint | None) -> Choice:
-    """What was written (`python`, `base`) holds; a hint decides where nothing was written and a base can honour it;
-    `requires_python` (PEP 440) picks among the bases that are left. Where no base fits, the first is returned with what is
-    unmet: the project can be looked at, but neither locked nor built."""
+    """What was written (`python`, `base`) holds; a hint decides where nothing was written; `requires_python` (PEP 440) picks among what
+    is left: a Debian release whose Python fits, else the nearest Python that is not Debian's. Where no Python fits, a base is
+    returned with what is unmet: the project can be looked at, but neither locked nor built."""
     if python is not None:
-        chosen = base or _offering(python) or _base(requires_python)
-        return Choice(python, chosen, unmet=_unmet_by(chosen, requires_python))
+        chosen = base or _offering(python) or DEFAULT
+        return Choice(python, chosen, unmet=_unmet_written(python, chosen, requires_python))
     if base is not None:
-        return Choice(None, base, unmet=_unmet_by(base, requires_python))
+        refused = _unmet_by(base, requires_python)
+        return _nearest(base, requires_python, refused) if refused is not None else Choice(None, base)
     fallback = _base(requires_python)
     if hint is None:
-        return Choice(None, fallback, unmet=_unmet_by(fallback, requires_python))
-    offered = _offering(hint.python) if hint.other is None else None
-    fits = offered is not None and (requires_python is None or admits(requires_python, hint.python))
-    if offered is None or not fits:
+        refused = _unmet_by(fallback, requires_python)
+        return _nearest(fallback, requires_python, refused) if refused is not None else Choice(None, fallback)
+    fits = hint.other is None and (requires_python is None or admits(requires_python, hint.python))
+    if not fits or not _exists(hint.python):
         return Choice(None, fallback, unmet=_unmet_hint(hint, fallback, requires_python))
-    return Choice(hint.python, offered, (f"Python {hint.python} comes from '{hint.source}'",))
+    chosen = _offering(hint.python) or DEFAULT
+    note = f"Python {hint.python} comes from '{hint.source}'"
+    return Choice(hint.python, chosen, (note,), source="" if hint.firm else hint.source)
+
+
+def choose_for(specifier: str, source: str) -> Choice | None:
+    """The Python for a project of which the file `source`, of another tool, says that it needs `specifier`, which no release of Debian
+    meets. None: no other does."""
+    python = nearest(specifier)
+    if python is None:
+        return None
+    return Choice(
+        python, DEFAULT, (f"Python {python} is what '{source}' admits ({specifier})",), source=source
+    )
+
+
+def _nearest(base: str, requires_python: str | None, refused: Unmet) -> Choice:
+    """The Python beside Debian's for a project that Debian's does not fit; `refused` where there is none."""
+    python = nearest(requires_python or "")
+    if python is None:
+        return Choice(None, base, unmet=refused)
+    return Choice(python, base, (f"Python {python} is what requires-python '{requires_python}' admits",))
+
+
+def nearest(specifier: str) -> str | None:
+    """The minor version that `specifier` admits next to the newest of Debian's: most wheels are made for those."""
+    newest = max(_number(python) for python in DEBIAN_PYTHONS.values())
+    below = (f"3.{number}" for number in range(newest, OLDEST - 1, -1))
+    above = (f"3.{number}" for number in range(newest + 1, newest + 20))
+    return next((python for python in (*below, *above) if admits(specifier, python)), None)
+
+
+def _number(python: str) -> int:
+    return int(python.rstrip("t").split(".")[1])
+
+
+def _exists(python: str) -> bool:
+    return _number(python) >= OLDEST
+
+
+def _unmet_written(python: str, base: str, requires_python: str | None) -> Unmet | None:
+    if not base.startswith("debian:"):
+        return None
+    if not _exists(python):
+        return Unmet(
+            f"`python` names Python {python}, which is older than 3.{OLDEST}, the oldest that Corten can get",
+            _ways("write another `python`"),
+        )
+    if _suites_python(base) == python:
+        return _unmet_by(base, requires_python)
+    if requires_python is None or admits(requires_python, python.rstrip("t")):
+        return None
+    return Unmet(
+        f"the project requires Python {requires_python}, and `python` is {python}",
+        "let both name one Python",
+    )
 
 
 def _unmet_hint(hint: Hint, fallback: str, requires_python: str | None) -> Unmet:
@@ -85,9 +149,16 @@ def _unmet_hint(hint: Hint, fallback: str, requires_python: str | None) -> Unmet
 
 def _unmet_by(base: str, requires_python: str | None) -> Unmet | None:
     """What `requires_python` says against the Python of a base of Debian's. An image is looked into when it is there."""
-    suite = base.removeprefix("debian:").partition("-")[0] if base.startswith("debian:") else ""
-    found = DEBIAN_PYTHONS.get(suite)
+    found = _suites_python(base)
     return unmet(requires_python, found, base) if found is not None else None
+
+
+def _suites_python(base: str) -> str | None:
+    return (
+        DEBIAN_PYTHONS.get(base.removeprefix("debian:").partition("-")[0])
+        if base.startswith("debian:")
+        else None
+    )
 
 
 def unmet(requires_python: str | None, found: str, base: str) -> Unmet | None:

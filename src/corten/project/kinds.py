@@ -24,7 +24,7 @@ ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 VARIABLE = rf"\$(?:{ENV_NAME}|\{{{ENV_NAME}\}})"
 NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 """One component of a repository's name (distribution-spec, "Pulling manifests")."""
-PYTHON = r"3\.[0-9]{1,2}"
+PYTHON = r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?t?"
 PREDICT = r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|(?:[A-Za-z0-9_][\w.-]*/)+[A-Za-z0-9_][\w.-]*\.py):[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 """`module:name`, or `folder/file.py:name`, whose folder is then on the import path too."""
 MODEL_FILES = (".joblib", ".pkl", ".pickle", ".skops", ".onnx")

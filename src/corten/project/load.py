@@ -180,6 +180,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         dependencies=found.dependencies,
         platforms=settings.platforms or (Platform.host(),),
         python=chosen.python,
+        python_source=chosen.source,
         requires_python=requires,
         base=chosen.base,
         system=settings.system or beside.system,
@@ -326,6 +327,11 @@ def _python(
         ranges = [other.text for other in others if other.key == "requires-python"]
         # A range of another tool's, which no base meets, is no reason to refuse: the project may run all the same.
         requires = next((text for text in ranges if interpreter.offered(text)), None)
+        others = [other for other in others if other.key == "requires-python"]
+        if requires is None and hint is None and others:
+            beside = interpreter.choose_for(others[0].text, others[0].source)
+            if beside is not None:
+                return beside, None
     return interpreter.choose(None, None, requires, hint), requires
 
 

@@ -76,7 +76,8 @@ class Unlisted:
 class Project:
     """A project that can be locked and built. Every value is final: detection and defaults are done.
 
-    `python` is a minor version that the project asks for (`3.11`), or None when any will do. `base` is
+    `python` is the version that the project asks for (`3.11`, `3.10.4`, `3.13t`), or None when any will do; `python_source` is the
+    file that asks for it where it only says how the project runs without Corten. `base` is
     `debian:bookworm`, `debian:trixie` (each also with `-minimal`), `oci:PATH[:TAG]` or `registry/name@sha256:…`.
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
@@ -99,6 +100,7 @@ class Project:
     dependencies: Dependencies
     platforms: tuple[Platform, ...]
     python: str | None = None
+    python_source: str = ""
     requires_python: str | None = None
     base: str = "debian:bookworm"
     system: tuple[str, ...] = ()

@@ -50,9 +50,12 @@ class Settings:
     )
     python: str | None = _key(
         kinds.text(
-            "a minor version such as '3.11'", kinds.PYTHON, hint="the patch version comes with the base"
+            "a version such as '3.11', '3.12.4' or '3.13t'",
+            kinds.PYTHON,
+            hint="the lock pins the exact version",
         ),
-        "The minor version of Python. Debian has one per release: 3.11 in bookworm, 3.13 in trixie.",
+        "The version of Python. Debian has one per release: 3.11 in bookworm, 3.13 in trixie. Any other from 3.8 on comes from "
+        "python-build-standalone, also an exact one (`3.12.4`) and a free-threaded one (`3.13t`).",
         example='"3.11"',
         default="what `.python-version`, `runtime.txt`, a Dockerfile or `requires-python` ask for, else the base's",
     )

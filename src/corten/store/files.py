@@ -1,4 +1,4 @@
-"""The cache of fetched files (wheels, sources, Debian packages, files of hubs) by kind and sha256. A file that is there had that sha256 when it came.
+"""The cache of fetched files (wheels, sources, Debian packages, files of hubs, archives of Python) by kind and sha256. A file that is there had that sha256 when it came.
 
 Kinds are kept apart. A lock decides which sha256 stands for a wheel and which for a Debian package, so a file from an index of
 wheels could otherwise be unpacked as a package of Debian.
@@ -19,14 +19,20 @@ from corten.errors import FormatError
 from corten.lazy import regex
 from corten.store.disk import explained, private_directory, write_atomically
 
-Kind = Literal["wheel", "sdist", "deb", "hub"]
+Kind = Literal["wheel", "sdist", "deb", "hub", "python"]
 
-_FOLDERS: dict[Kind, str] = {"wheel": "wheels", "sdist": "sdists", "deb": "debs", "hub": "hub"}
+_FOLDERS: dict[Kind, str] = {
+    "wheel": "wheels",
+    "sdist": "sdists",
+    "deb": "debs",
+    "hub": "hub",
+    "python": "pythons",
+}
 _HEX = regex(r"[0-9a-f]{64}")
 
 
 class Files:
-    """Files below `files/wheels/`, `files/sdists/`, `files/debs/` and `files/hub/`, partial downloads below `files/incoming/`; `files/synced` has the time of the
+    """Files below `files/wheels/`, `files/sdists/`, `files/debs/`, `files/hub/` and `files/pythons/`, partial downloads below `files/incoming/`; `files/synced` has the time of the
     last flush. `started` is the time when this machine was switched on. Times are in nanoseconds since the epoch."""
 
     def __init__(self, root: Path) -> None:

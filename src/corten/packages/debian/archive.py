@@ -54,6 +54,8 @@ _USERLAND = (
 # distutils left the standard library's package in 3.11; `python3` itself, which they depend on, would add nothing.
 _EXTRAS = {"3.11": ("python3-distutils", "python3-lib2to3")}
 _WITHOUT = frozenset({"python3"})
+# What builds of python-build-standalone take from the system: the C library, and crypt(3) up to 3.12.
+_FOR_STANDALONE = ("libc6", "libcrypt1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,10 @@ def check_python(suite: str, wanted: str | None) -> str:
         offers = ", ".join(f"{python} with debian:{name}" for name, python in PYTHONS.items())
         hint = f"Debian has Python {offers}; use one of them, or an image with Python {wanted} as base"
     raise ProjectError(f"the base 'debian:{suite}' has Python {found}, not {wanted}", hint=hint)
+
+
+def _pythons_packages(python: str) -> tuple[str, ...]:
+    return (*_EXTRAS.get(python, ()), f"python{python}-minimal", f"libpython{python}-stdlib")
 
 
 def resolve_base(
@@ -135,9 +141,15 @@ class DebianArchive:
         self.mirrors = Mirrors(store, sources, http, keys=keys, now=now, accepted=accepted)
 
     def base(
-        self, suite: str, variant: str, architecture: str, observe: Observer = ignore
+        self,
+        suite: str,
+        variant: str,
+        architecture: str,
+        observe: Observer = ignore,
+        *,
+        with_python: bool = True,
     ) -> DebianResolution:
-        """See `resolve_base`."""
+        """See `resolve_base`. Without Debian's Python, what an interpreter from elsewhere needs is there, and `python` is empty."""
         python = python_of(suite)
         if variant not in ("default", "minimal"):
             raise ProjectError(
@@ -147,12 +159,12 @@ class DebianArchive:
         names = {
             *_FOUNDATION,
             *(() if variant == "minimal" else _USERLAND),
-            *_EXTRAS.get(python, ()),
-            f"python{python}-minimal",
-            f"libpython{python}-stdlib",
+            *(_pythons_packages(python) if with_python else _FOR_STANDALONE),
         }
         catalogue = self.catalogue(suite, architecture, observe)
         packages = solver.resolve(catalogue, names, architecture, assumed=solver.ASSUMED | _WITHOUT)
+        if not with_python:
+            return DebianResolution(suite, variant, "", self._listed(suite, packages))
         interpreter = next(item for item in packages if item.name == f"python{python}-minimal")
         exact = version.upstream(interpreter.version)
         return DebianResolution(suite, variant, exact, self._listed(suite, packages))
@@ -209,10 +221,12 @@ class DebianArchive:
         self.mirrors.remember()
         return contents.lookup(prepared, libraries)
 
-    def compiler(self, suite: str, architecture: str, observe: Observer = ignore) -> tuple[Deb, ...]:
-        """See `resolve_compiler`."""
+    def compiler(
+        self, suite: str, architecture: str, observe: Observer = ignore, *, with_python: bool = True
+    ) -> tuple[Deb, ...]:
+        """See `resolve_compiler`. Without Debian's Python: what an interpreter from elsewhere needs."""
         python = python_of(suite)
-        names = [f"python{python}-minimal", f"libpython{python}-minimal"]
+        names = [f"python{python}-minimal", f"libpython{python}-minimal"] if with_python else _FOR_STANDALONE
         catalogue = self.catalogue(suite, architecture, observe)
         return self._listed(suite, solver.resolve(catalogue, names, architecture))
 
