@@ -22,7 +22,16 @@ from corten import __version__
 from corten.build import make
 from corten.build.interpreters import Interpreters
 from corten.build.known import Known
-from corten.build.plan import VENV, BaseLayer, BucketLayer, EnvironmentLayer, WheelLayer, compiler_identity
+from corten.build.plan import (
+    VENV,
+    BucketLayer,
+    EnvironmentLayer,
+    PythonLayer,
+    WheelLayer,
+    base_layer,
+    compiler_identity,
+    interpreter_path,
+)
 from corten.build.wheel_contents import WAYS, differing, marks, named_in
 from corten.build.workshop import Workshop
 from corten.errors import BuildError, NoSandbox
@@ -204,40 +213,53 @@ class SourceWheels:
         part = self._workplace.part
         identity = compiler_identity(part)
         layers = tuple(WheelLayer(wheel, VENV, part.python, identity) for wheel in wheels)
-        self._workshop().ensure([self._base_layer(), *layers])
+        self._workshop().ensure([base_layer(part), *self._python_layer(), *layers])
         tree = stack.enter_context(self._store.temporary_directory("environment")) / "fs"
         tree.mkdir()
         tree.chmod(0o755)
-        make.make_environment(
-            EnvironmentLayer(VENV, part.base.python, f"/usr/bin/python{part.python}", ()), tree
-        )
+        make.make_environment(EnvironmentLayer(VENV, part.base.python, interpreter_path(part), ()), tree)
         make.make_bucket(
             BucketLayer(0, layers), [self._known.tree(one.key, one.title) for one in layers], tree
         )
         return tree
 
-    def _base_layer(self) -> BaseLayer:
+    def _python_layer(self) -> tuple[PythonLayer, ...]:
+        """The Python that is not Debian's, where the project has one."""
         part = self._workplace.part
-        assert isinstance(part.base, DebianBase)
-        return BaseLayer(part.base, compiler_identity(part))
+        if not isinstance(part.base, DebianBase) or part.base.interpreter is None:
+            return ()
+        return (PythonLayer(part.base.interpreter, base_layer(part), compiler_identity(part)),)
 
     def _workshop(self) -> Workshop:
         part, supply = self._workplace.part, self._workplace.supply
         lock = Lock(__version__, Digest.of(b""), (part,))
-        interpreters = Interpreters(self._store, self._known, lock, part, supply, self._observe)
+        interpreters, beside = (
+            Interpreters(self._store, self._known, lock, one, supply, self._observe)
+            for one in (part, part.debian)
+        )
         jobs = len(os.sched_getaffinity(0))
-        return Workshop(self._store, self._known, interpreters, supply, self._observe, jobs=jobs)
+        return Workshop(
+            self._store,
+            self._known,
+            interpreters,
+            supply,
+            self._observe,
+            jobs=jobs,
+            beside=beside if part.debian is not part else None,
+        )
 
-    def _root(self, native: bool) -> Path:
-        """The tree of the base; with a compiler where that is needed."""
-        base = self._base_layer()
+    def _roots(self, native: bool) -> tuple[Path, ...]:
+        """The tree of the base, with a compiler where that is needed; and that of a Python that is not Debian's."""
+        base = base_layer(self._workplace.part)
+        pythons = tuple(self._known.tree(layer.key, layer.title) for layer in self._python_layer())
         if not native:
-            return self._known.tree(base.key, base.title)
+            return (self._known.tree(base.key, base.title), *pythons)
         from corten.build.build_roots import build_root
 
-        return build_root(
+        root = build_root(
             self._store, base, self._workplace.compilers(), self._workplace.supply, self._observe
         )
+        return (root, *pythons)
 
     # The sandbox.
 
@@ -245,17 +267,17 @@ class SourceWheels:
         self, source: Source, given: Path, environment: Path, native: bool, request: Mapping[str, Any]
     ) -> list[tuple[dict[str, Any], bytes]]:
         text = json.dumps(request)
-        root = self._root(native)
+        roots = self._roots(native)
         with ThreadPoolExecutor(2) as pool:
             tasks = [
-                pool.submit(_confined, source, given, root, environment, ("build", text)) for _ in range(2)
+                pool.submit(_confined, source, given, roots, environment, ("build", text)) for _ in range(2)
             ]
             return [task.result() for task in tasks]
 
     def _asked(
         self, source: Source, given: Path, environment: Path, native: bool, *words: str
     ) -> dict[str, Any]:
-        return _confined(source, given, self._root(native), environment, words)[0]
+        return _confined(source, given, self._roots(native), environment, words)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,9 +343,12 @@ def _copy_tree(source: Path, target: Path) -> None:
             place.chmod(0o755 if entry.stat(follow_symlinks=False).st_mode & 0o111 else 0o644)
 
 
-def _confinement(given: Path, root: Path, environment: Path, words: Sequence[str]) -> Confinement:
+def _confinement(given: Path, roots: Sequence[Path], environment: Path, words: Sequence[str]) -> Confinement:
+    root, *pythons = roots
     usr = root / "usr"
     shown = {"/usr": usr, "/etc": root / "etc", VENV: environment / VENV.strip("/")}
+    if pythons:
+        shown["/usr/local"] = pythons[0] / "usr/local"
     # The base's own links are not followed: its tree is merged (DECISIONS 11).
     shown |= {f"/{name}": usr / name for name in ("bin", "sbin", "lib", "lib64")}
     binds = [Bind(os.fspath(path), target) for target, path in shown.items() if path.is_dir()]
@@ -340,11 +365,11 @@ def _confinement(given: Path, root: Path, environment: Path, words: Sequence[str
 
 
 def _confined(
-    source: Source, given: Path, root: Path, environment: Path, words: Sequence[str]
+    source: Source, given: Path, roots: Sequence[Path], environment: Path, words: Sequence[str]
 ) -> tuple[dict[str, Any], bytes]:
     """The answer of the driver, and the bytes that follow it."""
     try:
-        done = run(_confinement(given, root, environment, words), most=_LARGEST_WHEEL + _LARGEST_ANSWER)
+        done = run(_confinement(given, roots, environment, words), most=_LARGEST_WHEEL + _LARGEST_ANSWER)
     except NoSandbox as error:
         raise NoSandbox(
             f"{source.title!r} has no wheel that fits, only source, and a source is built only where it can be confined: "

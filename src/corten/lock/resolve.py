@@ -291,7 +291,9 @@ class _Locking:
     def _compilers(self, base: DebianBase) -> tuple[Deb, ...]:
         """The packages beyond `base` that native code is compiled with."""
         minor = ".".join(base.python.split(".")[:2])
-        names = (*(name.format(minor) for name in _COMPILERS), *self.project.build_system)
+        # A Python that is not Debian's brings its own headers.
+        own = [name for name in _COMPILERS if base.interpreter is None or "{}" not in name]
+        names = (*(name.format(minor) for name in own), *self.project.build_system)
         return self.debian.system(base.suite, Platform.host().architecture, names, base.debs, self.observe)
 
     def _libraries(self, wheels: Sequence[Wheel], platform: Platform) -> Mapping[str, Libraries]:
