@@ -154,8 +154,6 @@ def lock_project(
         day,
         None if as_of == "now" else commit,
     )
-    if sources is not None:
-        locking = replace(locking, sources=Sources(partial(locking.builder, sources)))
     locking.check_names(upgrade_packages)
     refuse_links_out(project, environment)
     for note in repair_notes(project):
@@ -176,6 +174,8 @@ def lock_project(
         project, store, wanted, locking.previous, os.environ if environment is None else environment, observe
     )
     locking = replace(locking, archives=archives)
+    if sources is not None:
+        locking = replace(locking, sources=Sources(partial(locking.builder, sources)))
     sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once
     if len(wanted) == 1:
         # In this thread Ctrl-C ends it at once; another one is waited for.
