@@ -43,7 +43,6 @@ _TRACEBACK = "Traceback (most recent call last)"
 _EXCEPTION = regex(r"[A-Za-z_][\w.]{0,100}(?:: |$)")
 _STYLE = regex(r"\x1b\[[0-9;]{0,20}m")
 _LONGEST = 200
-_ATTRIBUTE = regex(r"AttributeError: module '([\w.]{1,80})' has no attribute '(\w{1,60})'")
 _FRAME = regex(r'^File "([^"]{1,300})", line (\d{1,7})')
 _RAISED = regex(
     r"^((?:\w{1,60}\.){1,8}[A-Z]\w{0,60}|[A-Z]\w{0,60}(?:Error|Exception|Warning))(?:: (.{0,1000}))?$"
@@ -290,17 +289,16 @@ def _versions(line: str) -> str | None:
         pin = _OLD_NAMES.get((gone[2], gone[1].partition(".")[0]))
         if pin is not None:
             return f"today's {gone[1]} has no '{gone[2]}' any more: add \"{pin}\" to the dependencies"
-    if (removed := _REMOVED.search(line)) is not None:
-        return f"today's {removed[2]} has no '{removed[1]}' any more: pin the version that the project was written with"
-    if (lost := _ATTRIBUTE.search(line)) is not None:
         from corten.project.distributions import known
 
-        package = known(lost[1])
+        package = known(gone[1])
         if package is not None:
             return (
-                f"the {package.requirement} that was locked has no '{lost[1]}.{lost[2]}': pin the version that the project was "
+                f"the {package.requirement} that was locked has no '{gone[1]}.{gone[2]}': pin the version that the project was "
                 "written with"
             )
+    if (removed := _REMOVED.search(line)) is not None:
+        return f"today's {removed[2]} has no '{removed[1]}' any more: pin the version that the project was written with"
     if _MISSING_FOR_FORMS.search(line):
         return "add python-multipart to the dependencies"
     return None
