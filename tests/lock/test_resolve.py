@@ -611,6 +611,22 @@ def test_an_import_that_nothing_lists_is_added(world: World) -> None:
     assert "six" in versions(world.lock(previous=first))
 
 
+def test_an_import_that_does_not_fit_the_newest_versions_moves_them(world: World) -> None:
+    world.make("delta", "1.0")
+    world.make("delta", "2.0")
+    world.make("six", "1.0", "delta<2")
+    world.make("toml")
+    world.write("requirements.txt", "alpha\ndelta\n")
+    world.write("main.py", "import six, toml\n")
+    made = world.lock()
+    assert versions(made) == {"alpha": "1.0", "delta": "1.0", "six": "1.0", "toml": "1.0"}
+    assert versions(world.lock(previous=made)) == versions(made)
+    world.write("requirements.txt", "alpha\ndelta==2.0\n")
+    pinned = world.lock()
+    assert versions(pinned) == {"alpha": "1.0", "delta": "2.0", "toml": "1.0"}
+    assert pinned.platforms[0].without == ("six",)
+
+
 def test_an_import_that_cannot_be_had_is_said_once(world: World) -> None:
     world.write("requirements.txt", "alpha\n")
     world.write("main.py", "import six\n")

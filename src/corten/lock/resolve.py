@@ -474,20 +474,38 @@ class _Locking:
         there = {wheel.name for wheel in own}
         asked = [item for item in self.project.unlisted if not there & {*item.distributions}]
         without: list[str] = []
+        added: list[Implied] = []
         for item in asked:
             if self._is_hashed:
                 self._tell_without(item, "the requirements have hashes")
                 without.append(normal_name(_bare(item.requirement)))
                 continue
+            implied = Implied(item.requirement, "")
             try:
-                added = replace(self, project=replace(self.project, implied=(Implied(item.requirement, ""),)))
-                own = added._beside(target, own, before)
+                alone = replace(self, project=replace(self.project, implied=(implied,)))
+                own = alone._beside(target, own, before)
             except (ResolutionError, FetchError, ProjectError) as error:
-                self._tell_without(item, error.message.partition("\n")[0].rstrip(":"))
-                without.append(normal_name(_bare(item.requirement)))
-            else:
-                self.observe(Note(f"adds {item.requirement}: {item.reason}"))
+                anew = self._together((*added, implied), target, before)
+                if anew is None:
+                    self._tell_without(item, error.message.partition("\n")[0].rstrip(":"))
+                    without.append(normal_name(_bare(item.requirement)))
+                    continue
+                own = anew
+            added.append(implied)
+            self.observe(Note(f"adds {item.requirement}: {item.reason}"))
         return own, tuple(sorted(without))
+
+    def _together(
+        self, added: Sequence[Implied], target: Target, before: Sequence[Wheel]
+    ) -> tuple[Wheel, ...] | None:
+        """All packages, chosen anew so that `added` fit among them. None where another tool's lock pins them, or nothing fits."""
+        if self.project.dependencies.kind in ("uv.lock", "pylock"):
+            return None
+        project = replace(self.project, implied=(*self.project.implied, *added))
+        try:
+            return replace(self, project=project)._wheels(target, before)[0]
+        except (ResolutionError, FetchError, ProjectError):
+            return None
 
     @property
     def _is_hashed(self) -> bool:
