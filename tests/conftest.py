@@ -34,6 +34,9 @@ by one."""
 LONG = (
     "e2e/test_examples.py::test_embeddings",
     "e2e/test_examples.py::test_a_training_loop",
+    "e2e/test_examples.py::test_a_pipeline_is_served_without_code",
+    "e2e/test_base_image.py::test_a_base_from_a_registry_is_pinned[zstd]",
+    "e2e/test_hub_models.py::test_the_hubs_library",
     "e2e/test_faults_served.py",
     "e2e/test_registry_round_trips.py::test_a_flat_docker_image",
     "e2e/test_reproducible.py::test_another_folder_user_umask_locale_zone_seed_store_and_no_network",
@@ -42,7 +45,7 @@ LONG = (
     "e2e/test_kill.py",
     "e2e/test_killed_life.py",
     "e2e/test_life_edges.py::test_fifty_at_once_in_the_foreground",
-    "e2e/test_reproducible.py::test_arm64_is_built_here_and_runs_under_emulation[S]",
+    "e2e/test_reproducible.py::test_arm64_is_built_here_and_runs_under_emulation",
     "e2e/test_reproducible.py::test_the_command_that_shares_layers_shares_them[S]",
     "security/test_host_files.py::test_no_image_depends",
     "serve/test_faults_load.py",

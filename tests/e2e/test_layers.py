@@ -207,7 +207,7 @@ def test_weights(corten: Corten, project: Make, tmp_path: Path) -> None:
     assert "error: the model 'weights/big.bin' does not exist\nhint: make it first" in missing.stderr
     (root / "weights").mkdir()
     with open(root / "weights/big.bin", "wb") as file:
-        file.truncate(1 << 30)
+        file.truncate(1 << 29)
         file.write(os.urandom(32))
     # What is smaller than 1 kB could be a pointer of Git LFS, and is looked at.
     (root / "small.onnx").write_bytes(os.urandom(2000))
@@ -224,7 +224,7 @@ def test_weights(corten: Corten, project: Make, tmp_path: Path) -> None:
     link = topmost(corten.home, built, "app/weights/big.bin")
     assert os.readlink(link) == "/models/weights/big.bin"
     stored = topmost(corten.home, built, "models/weights/big.bin")
-    assert (stored.stat().st_size, stored.stat().st_blocks * 512 < 1 << 20) == (1 << 30, True)
+    assert (stored.stat().st_size, stored.stat().st_blocks * 512 < 1 << 20) == (1 << 29, True)
     assert inside(
         corten.home, built, "/usr/bin/python3.11", "-c", "print(open('/app/small.onnx', 'rb').read().hex())"
     ) == ((root / "small.onnx").read_bytes().hex() + "\n")

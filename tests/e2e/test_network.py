@@ -19,7 +19,6 @@ import pytest
 
 from support.command import Corten
 from support.runner import Plain
-from support.shared import WORKER
 
 pytestmark = pytest.mark.e2e
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -163,10 +162,11 @@ def hears(address: str, port: int) -> str:
 
 
 def free_port(first: int, end: int) -> int:
-    """A port of the loopback interface from `first` up to `end`, at which nobody listens. Tests beside this one get another."""
-    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    share = range(first + int(WORKER), end, count)
-    return next(port for port in share if hears("127.0.0.1", port) == "refused")
+    """A port of the loopback interface from `first` up to `end`, at which nobody listens. Processes beside this one begin
+    elsewhere."""
+    begin = os.getpid() * 7 % (end - first)
+    ports = [*range(first + begin, end), *range(first, first + begin)]
+    return next(port for port in ports if hears("127.0.0.1", port) == "refused")
 
 
 def answers(address: str, port: int) -> str:
@@ -292,7 +292,7 @@ def test_containers_that_share_a_network(command: Command) -> None:
 
 
 def test_nothing_outlives_a_container_that_is_killed(corten: Corten, runner: str) -> None:
-    port = free_port(42000, 43000)
+    port = free_port(22000, 32000)
     started = subprocess.Popen(
         corten.command(
             "run", "-p", f"{port}:8000", "-p", f"{port}:8001/udp", runner, "--", "python", "-c", SERVE

@@ -47,7 +47,7 @@ class Kept:
         end = time.monotonic() + 60
         while not condition(found := self.status):
             assert time.monotonic() < end, found
-            time.sleep(0.05)
+            time.sleep(0.1)
         return found
 
 
