@@ -41,6 +41,9 @@ _SURVEYED = 300
 _TORCH = TORCH
 PREFER_CPU = "prefer-cpu"
 """A value of `gpu`: without CUDA where that can be had."""
+_AS_THEY_COME = frozenset({"auto", "any", PREFER_CPU})
+"""Values of `gpu` for which uv's first answer is the last one, unless CUDA comes along."""
+
 _BACKEND = re.compile(r"cu[0-9]{2,3}")
 
 
@@ -203,13 +206,15 @@ class WheelResolver:
             settled = None if memory.anew else self._from_memory(wanted, kept, again)
             if settled is None:
                 request = self._fitted(wanted, memory)
-                settled = request, self._held(request, memory, self._pins(request, memory), kept)
-            request, pins = settled
+                settled = request, self._held(request, memory, self._pins(request, memory), kept), None
+            request, pins, packages = settled
             same = {name: wheel for name, wheel in kept.items() if pins.get(name) == wheel.version}
             new = {name: pin for name, pin in pins.items() if name not in same}
             if not new:
                 return _sorted(same.values())
-            if not wanted.scattered:
+            if packages is not None and not new.items() <= (_versions(packages) or {}).items():
+                packages = None
+            if packages is None and not wanted.scattered:
                 request = _alone(request, new)
         if packages is None:
             packages = self.uv.packages(request, memory)
@@ -224,11 +229,13 @@ class WheelResolver:
 
     def _from_memory(
         self, wanted: Wanted, kept: Mapping[str, Wheel], again: Sequence[str]
-    ) -> tuple[Request, dict[str, str]] | None:
-        """The resolution in which everything is as it was, but for what the project names anew. None when it is not so
-        simple: something else would move, or uv's cache does not know enough."""
+    ) -> tuple[Request, dict[str, str], list[dict[str, Any]] | None] | None:
+        """The resolution in which everything is as it was, but for what the project names anew; of that also the packages, where
+        one run of uv has told both. None when it is not so simple: something else would move, or uv's cache does not know
+        enough."""
         fresh = sorted((wanted.named.keys() - kept.keys()) | set(again))
         found: dict[str, str] = {}
+        packages: list[dict[str, Any]] | None = None
         try:
             if fresh:
                 lines = tuple(line for name in fresh for line in wanted.named.get(name, (name,)))
@@ -236,7 +243,11 @@ class WheelResolver:
                 if wanted.scattered:
                     return None
                 memory = Memory(without=tuple(fresh))
-                found = self._pins(self._fitted(part, memory), memory)
+                packages = self.uv.packages(part.request, memory) if wanted.gpu in _AS_THEY_COME else None
+                told = _versions(packages) if packages else None
+                if told is None or (wanted.gpu == PREFER_CPU and _may_bring_cuda(told)):
+                    told = packages = None
+                found = self._pins(self._fitted(part, memory), memory) if told is None else told
             versions = {name: pin for name, pin in found.items() if "://" not in pin}
             request = replace(wanted.request, preferences={**wanted.request.preferences, **versions})
             memory = Memory(alone=True)
@@ -248,7 +259,7 @@ class WheelResolver:
             pin == (kept[name].version if name in kept else found.get(name)) or "://" in pin
             for name, pin in pins.items()
         )
-        return (request, pins) if settled else None
+        return (request, pins, packages) if settled else None
 
     def _fitted(self, wanted: Wanted, memory: Memory) -> Request:
         """The request with what `gpu` asks for. Raises UvFailed, ResolutionError, ProjectError."""
@@ -520,6 +531,13 @@ def _may_bring_cuda(names: Iterable[str]) -> bool:
     normal = {normal_name(name) for name in names}
     # Older versions of xgboost bring nothing.
     return bool(is_cuda(normal)) or bool(SIBLINGS.keys() & normal - {"xgboost"})
+
+
+def _versions(packages: Iterable[Mapping[str, Any]]) -> dict[str, str] | None:
+    """The version of each package of a pylock.toml. None where one comes from an address instead of an index."""
+    if any(not item.get("version") or "archive" in item for item in packages):
+        return None
+    return {normal_name(str(item.get("name"))): str(item["version"]) for item in packages}
 
 
 def _alone(request: Request, pins: Mapping[str, str]) -> Request:
