@@ -55,6 +55,18 @@ def test_the_hubs_library_finds_what_the_lock_has(
     (root / "main.py").write_text(CODE + "print('again')\n")
     gone = Corten(corten.home, {**corten.environment, "HF_ENDPOINT": "http://127.0.0.1:9"})
     assert gone("run", root, cwd=tmp_path).stdout.splitlines()[-1] == "again"
+    # One that the code names since then is said, by a build that makes something of the code, and before the first start.
+    (root / "main.py").write_text(
+        CODE + 'if "NEW" in os.environ:\n    hf_hub_download("org/new", "x.json")\n'
+    )
+    line = (
+        "fetches org/new from the Hugging Face hub when it runs ('main.py:9'), and the container has no way out: "
+        "'corten lock' brings it into the image where the hub answers"
+    )
+    assert line in gone("build", root, cwd=tmp_path).stderr
+    assert line not in gone("build", root, cwd=tmp_path).stderr
+    assert line in gone("run", root, cwd=tmp_path).stderr
+    assert line not in gone("run", root, cwd=tmp_path).stderr
 
 
 def test_a_model_that_the_project_says_must_be_there(

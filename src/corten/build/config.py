@@ -115,6 +115,7 @@ def image_config(
         user=project.user,
         workdir=project.workdir,
         labels={**_inherited_labels(beneath), **labels, **project.labels},
+        volumes=tuple(path for path in project.folders if not path.startswith("/app/")),
         exposed_ports=(f"{PORT}/tcp",) if project.entry is not None else (),
         created=created,
         history=tuple(history),

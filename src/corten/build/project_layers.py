@@ -177,10 +177,11 @@ def _local_packages(job: Job) -> tuple[LocalPackage, ...]:
 
 def folders_to_write(job: Job) -> tuple[str, ...] | None:
     """Folders of the project in which its program writes beside its code files, where only weights lie; None for what serves a predictor or
-    has nothing to run: that writes nothing to /app. What was written for Cog may, as it may there."""
+    has nothing to run: that writes nothing to /app. Absolute paths are folders that its Dockerfile makes. What was written for Cog may, as it may there."""
     if not isinstance(job.project.entry, Command) and not job.project.env.get("CORTEN_COG"):
         return None
-    return tuple(sorted({os.path.dirname(file.path) for file in job.files.weights} - {""}))
+    inner = {os.path.dirname(file.path) for file in job.files.weights} - {""}
+    return tuple(sorted({*inner, *job.project.folders}))
 
 
 def _make_code(job: Job, local: Sequence[LocalPackage]) -> str:
@@ -197,7 +198,10 @@ def _make_code(job: Job, local: Sequence[LocalPackage]) -> str:
         if folders:
             with Inside(directory / "fs") as tree:
                 for folder in folders:
-                    tree.directory(f"app/{folder}", make=True)
+                    path = folder.strip("/") if folder.startswith("/") else f"app/{folder}"
+                    tree.directory(path, make=True)
+                    if folder.startswith("/"):
+                        tree.chmod(path, 0o1777)
         key = _code_key(job, directory / "fs" / "app", local)
         job.store.layers.commit(directory, key, open_below="app" if folders is not None else "")
     return key

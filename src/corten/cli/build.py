@@ -76,6 +76,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         cache_from=tuple(arguments.cache_from),
         insecure=arguments.insecure,
     )
+    if any(not layer.reused for built in results for layer in built.layers):
+        from corten.cli.around import tell_fetches
+        from corten.project.load import load
+
+        tell_fetches(load(arguments.path), None, context)
     for built in results:
         context.terminal.say(_said(built), (built.image.name, "1"))
     documents = [_document(built) for built in results]

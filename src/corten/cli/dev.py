@@ -181,6 +181,7 @@ class _Server:
     def _begin(self, image: Image) -> _Running:
         """Start a container of `image`, and lead to it when it is ready. Raises RuntimeFailure."""
         from corten.cli import serving, up
+        from corten.cli.around import tell_before
         from corten.cli.isolation import of_project
         from corten.project.kinds import RUNNING
         from corten.runtime.options import RunOptions
@@ -197,6 +198,17 @@ class _Server:
             env_file_given=bool(self._arguments.env_file),
         )
         options = of_project(options, self._arguments.path, self._context)
+        given = [name for name, _ in options.environment]
+        no_file = not self._arguments.env_file
+        tell_before(
+            self._arguments.path,
+            str(image.id),
+            (),
+            given,
+            options.network,
+            self._context,
+            env_file=no_file,
+        )
         listener = sockets.listen("127.0.0.1", 0)
         output = serving.Output(self._context.terminal.relay)
         forward = None if kind == "predict" else inner_port(image, options.environment)

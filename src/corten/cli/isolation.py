@@ -157,8 +157,15 @@ def settled(options: RunOptions, image: Image, path: Path, context: Context) -> 
 
 def say_once(key: str, text: str, context: Context) -> None:
     """Tell `text` as a note, unless what `key` names has been told before."""
+    if first_time(key, context):
+        context.observe(Note(text))
+
+
+def first_time(key: str, context: Context) -> bool:
+    """Whether this was not asked before for what `key` names."""
     name = f"said-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:16]}"
     said = context.store.cache_directory("isolation") / name
-    if not said.exists():
-        context.observe(Note(text))
-        said.touch(0o600)
+    if said.exists():
+        return False
+    said.touch(0o600)
+    return True

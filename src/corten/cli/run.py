@@ -103,7 +103,20 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from corten.cli import isolation
 
     if folder is not None:
+        from corten.cli.around import tell_before
+
         options = isolation.of_project(options, folder, context)
+        given = [name for name, _ in options.environment]
+        network = "private" if options.ports else options.network
+        tell_before(
+            folder,
+            str(image.id),
+            arguments.command,
+            given,
+            network,
+            context,
+            env_file=not arguments.env_file,
+        )
     else:
         options = isolation.of_image(options, image, context)
     life = life_of(arguments, image, context)

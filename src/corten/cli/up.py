@@ -71,7 +71,9 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
         from corten.cli.updating import update
 
         return update(arguments, context)
+    from corten.cli.around import tell_fetches
     from corten.cli.terminal import size_text
+    from corten.project.load import load
     from corten.supervise import services
     from corten.supervise.starting import free_name
 
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace, context: Context, starter: Starter | None
             _check_only_one(path, context)
         image = image_of(path, context)
         if path.is_dir():
-            _tell_fetches(path, arguments, context)
+            tell_fetches(load(path), arguments.network, context)
         context.terminal.say(f"{image.name}: {size_text(image.size)} in {len(image.config.diff_ids)} layers")
         name = arguments.name or free_name(image.name, set())
         plan = plan_of(arguments, image, name, path if path.is_dir() else None, listener, context)
@@ -186,32 +188,17 @@ def _listener(arguments: argparse.Namespace, context: Context, path: Path, portl
 def _check_entry(path: Path, arguments: argparse.Namespace, context: Context) -> bool:
     """Raise UsageError for a project that serves nothing; say what must be set or run beside it. Returns whether it listens on no
     port."""
+    from corten.cli.around import tell_needs
     from corten.cli.serving_options import check_served, environment_of
-    from corten.events import Warned
-    from corten.project.load import absent_files, load, needs
+    from corten.project.load import absent_files, load
 
     project = load(path)
     check_served(project, path)
     for file in absent_files(project):
         context.observe(Warned(file.line, file.hint))
     given = [name for name, _ in environment_of(arguments)]
-    reaches = (arguments.network or project.network) != "none"
-    for line in needs(project, given, reaches=reaches, env_file=not arguments.env_file):
-        context.terminal.say(line)
+    tell_needs(project, given, arguments.network, context, env_file=not arguments.env_file)
     return (arguments.ready or project.ready) == RUNNING
-
-
-def _tell_fetches(path: Path, arguments: argparse.Namespace, context: Context) -> None:
-    """Say which weights the code fetches when it runs, of those that the image does not have."""
-    from corten.lock.format import LOCK_NAME, read_lock
-    from corten.project.load import fetches, load
-
-    project = load(path)
-    reaches = (arguments.network or project.network) != "none"
-    path = project.root / LOCK_NAME
-    locked = [model.name for model in read_lock(path).models] if path.exists() else []
-    for line in fetches(project, reaches=reaches, locked=locked):
-        context.terminal.say(line)
 
 
 def check_values(arguments: argparse.Namespace) -> None:

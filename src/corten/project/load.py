@@ -198,6 +198,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         network=settings.network or "none",
         shm_size=settings.shm_size,
         volumes=settings.volumes or _of_project(beside.volumes, name),
+        folders=beside.folders if isinstance(entry, Command) else (),
         ready=_ready(settings.ready, entry) or (candidate.ready if candidate else None),
         labels=settings.labels,
         strict=settings.strict,

@@ -84,6 +84,7 @@ class Project:
     `hub` are models of a hub, `hf://org/name@revision`.
     `kind` is what the entry is: `predictor`, `web`, `ui`, `worker`, `command`, `script` and others (`corten.project.recognize.candidates`).
     `source` is the file in which the entry was found; empty where the project says it itself.
+    `folders` are folders that a command may write to, as a Dockerfile makes them; absolute in the image.
     `alias` is a path that leads to /app, where the tool that the project was written for puts it: `/src`.
     `implied` are requirements beyond those that the project writes; they are locked and hashed like these. `taken` has a line for
     each thing that files of other tools gave (`corten.project.hints`). `optional_system` are those of `system` that
@@ -118,6 +119,7 @@ class Project:
     network: Network = "none"
     shm_size: str | None = None
     volumes: dict[str, str] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
     ready: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     strict: bool = False

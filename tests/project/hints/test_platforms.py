@@ -148,3 +148,11 @@ def test_the_python_of_a_model_of_mlflow():
     assert mlflow.read(files) == (Hint("python", "3.9", "python_env.yaml", 3),)
     del files["MLmodel"]
     assert mlflow.read(files) == ()
+
+
+def test_keys_of_a_cog_yaml_that_are_not_known_are_said():
+    text = "build:\n  gpu: false\n  python_versoin: '3.10'\npredict: 'p.py:P'\nmystery:\n  - 1\n"
+    assert [item for item in said(text) if item[0] == "unused"] == [
+        ("unused", "", "'mystery' is not known, and not used", 5),
+        ("unused", "", "'build.python_versoin' is not known, and not used", 3),
+    ]

@@ -392,3 +392,51 @@ def test_a_folder_with_its_code_below_is_a_project_where_its_dockerfile_says_so(
 def test_the_page_about_hints_follows_from_the_code() -> None:
     written = (Path(__file__).resolve().parents[3] / "docs" / "hints.md").read_text()
     assert written == reference(), "run: python -m corten.project.hints.reference docs/hints.md"
+
+
+FOLDERS = """\
+FROM python:3.11
+WORKDIR /var/state
+WORKDIR /srv/app
+RUN apt-get update && mkdir -p /data/in /srv/app/uploads logs && mkdir -m 755 /opt/ml /etc/x /usr/share/y /root/z /var/lib/apt/l $X
+COPY . .
+VOLUME /cache /data/in
+VOLUME ["/with space", "/models/x", "/home/user/files"]
+CMD ["python", "main.py"]
+"""
+
+
+def test_folders_that_a_dockerfile_makes_can_be_written_to(folder: Make) -> None:
+    project = load(folder({"Dockerfile": FOLDERS, "main.py": "import http.server\n"}))
+    outside = ("/data/in", "/opt/ml", "/var/state", "/cache", "/home/user/files")
+    assert sorted(project.folders) == sorted((*outside, "/app/uploads", "/app/logs"))
+    assert (
+        "folders to write to from Dockerfile: /data/in, /opt/ml, /var/state, /cache, /home/user/files (-v NAME:FOLDER keeps what is written)"
+        in project.taken
+    )
+
+
+def test_a_predictor_gets_none_of_them_and_a_volume_takes_the_place_of_one(
+    folder: Callable[..., Path],
+) -> None:
+    text = FOLDERS.partition("CMD")[0]
+    predictor = {"Dockerfile": text, "predict.py": "def predict(x: float) -> float: return x\n"}
+    assert load(folder(predictor)).folders == ()
+    toml = '[tool.corten]\ncommand = "python main.py"\nvolumes = { kept = "/data/in" }\n'
+    written = load(folder({"Dockerfile": text, "main.py": "", "pyproject.toml": toml}, "written"))
+    assert "/data/in" not in written.folders
+    assert "/opt/ml" in written.folders
+
+
+def test_another_index_of_a_dockerfile_is_named_without_its_login(folder: Make) -> None:
+    text = (
+        "FROM python:3.11\nRUN pip install x --extra-index-url https://me:secret@wheels.example/simple\n"
+        "RUN pip install -i https://mirror.example/pypi/simple y\n"
+    )
+    project = load(folder({"Dockerfile": text, "main.py": ""}))
+    [line] = [line for line in project.taken if "wheels.example" in line]
+    assert line.startswith(
+        "Dockerfile:2 installs from 'https://wheels.example/simple': packages come from the indexes"
+    )
+    assert not [line for line in project.taken if "mirror.example" in line or "secret" in line]
+    assert [line for line in project.notes if "mirror.example" in line]

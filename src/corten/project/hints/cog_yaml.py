@@ -16,6 +16,25 @@ _ONLY_COG = re.compile(r"(?:python3? -m )?pip3? install (?:-\S+ )*(?:cog|coglet|
 _OF_CUDA = re.compile(
     r"(?:lib)?(?:cuda|cudnn|cublas|cufft|curand|cusolver|cusparse|nccl|nvinfer|tensorrt)\d*(?:-|\d|$)|nvidia-"
 )
+_MOST_KEYS = 100
+_KEYS = frozenset(
+    ("build", "image", "predict", "run", "train", "environment", "weights", "concurrency", "tests")
+)
+_OF_BUILD = frozenset(
+    (
+        *(
+            "gpu",
+            "cuda",
+            "cudnn",
+            "fast",
+            "sdk_version",
+            "python_version",
+            "python_packages",
+            "python_requirements",
+        ),
+        *("system_packages", "pre_install", "run"),
+    )
+)
 _OF_COG = re.compile(r"(?i)(?:cog|coglet)\s*(?:[\[<>=!~;@].*)?")
 
 
@@ -51,7 +70,19 @@ def read_text(text: str) -> tuple[Hint, ...]:
     if isinstance(weights, list) and weights:
         said = "weights are not fetched; 'models' in [tool.corten] names files that are"
         found.append(Hint("unused", said, FILE, _line(text, "weights:")))
+    found += _unknown(config, _KEYS, "", text)
+    if isinstance(build, dict):
+        found += _unknown(build, _OF_BUILD, "build.", text)
     return tuple(found[:MOST_HINTS])
+
+
+def _unknown(table: dict[str, Any], known: frozenset[str], within: str, text: str) -> list[Hint]:
+    """A hint for each key that Corten does not know, so nothing of it is done."""
+    return [
+        Hint("unused", f"'{within}{str(key)[:60]}' is not known, and not used", FILE, _line(text, f"{key}:"))
+        for key in list(table)[:_MOST_KEYS]
+        if key not in known
+    ]
 
 
 def _build(build: dict[str, Any], text: str) -> list[Hint]:

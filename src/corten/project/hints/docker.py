@@ -102,6 +102,7 @@ def hints_of(image: Built, source: str, folder: Reads, context: str = "") -> tup
     hints += [Hint("requirement", item, source, stage.image_line, note="image") for item in base.requirements]
     hints += _of_runs(runs, others, source, places, folder, context)
     hints += _of_env(stage, source, places)
+    hints += _folders(stage, runs, source, places)
     for port, line in stage.ports:
         if port.isdigit() and 0 < int(port) < 65536:
             hints.append(Hint("port", port, source, line))
@@ -169,6 +170,47 @@ def _of_runs(
         more = f" and {len(rest) - _MOST_REST} more" if len(rest) > _MOST_REST else ""
         hints.append(Hint("unused", f"{NOT_DONE}: {shown}{more}", source, rest[0][1]))
     return hints
+
+
+def _folders(
+    stage: Stage, runs: Sequence[tuple[dockerfile.Run, installs.Installed]], source: str, places: Places
+) -> list[Hint]:
+    """Folders that the Dockerfile makes and that the program may write to, as Corten's image has them."""
+    made = [
+        (posixpath.normpath(posixpath.join(run.folder, path)), run.line)
+        for run, found in runs
+        for path in found.folders
+    ]
+    paths: dict[str, int] = {}
+    for path, line in [*made, *stage.folders]:
+        inner = _in_image(path, places)
+        if inner is not None and len(paths) < _MOST_FOLDERS:
+            paths.setdefault(inner, line)
+    return [Hint("folder", path, source, line) for path, line in paths.items()]
+
+
+_MOST_FOLDERS = 20
+_OF_SYSTEM = re.compile(
+    r"/(?:(?:app|models|tmp|run|proc|sys|dev|usr|etc|bin|sbin|lib\w*|boot|root|opt/(?:venv|corten|conda|poetry|uv)|home/nonroot|"
+    r"var/(?:run|lib/(?:apt|dpkg)|cache|spool|tmp))(?:/.*)?|var|opt|home|srv|mnt|home/[^/]+|var/(?:lib|log))?"
+)
+"""Folders that the base has, or Corten's image for itself. What is below /app in a Dockerfile is translated before."""
+
+
+def _in_image(path: str, places: Places) -> str | None:
+    """Where the Dockerfile's folder `path` is in Corten's image; None for one that is there anyway, or not the program's."""
+    if not re.fullmatch(r"/[\w./@+-]{0,200}", path):
+        return None
+    above, rest = path, ""
+    while above != "/":
+        inner = places.project_path(above)
+        if inner is not None:
+            below = posixpath.normpath(posixpath.join(inner, rest)) if rest else inner
+            return f"{ROOT}/{below}" if rest and not below.startswith("..") else None
+        above, _, name = above.rpartition("/")
+        above = above or "/"
+        rest = posixpath.join(name, rest) if rest else name
+    return None if _OF_SYSTEM.fullmatch(path) else path
 
 
 _PYPI_OF_CONDA = {

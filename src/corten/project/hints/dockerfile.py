@@ -95,7 +95,8 @@ class Stage:
     """The end of a stage: what its instructions, and those of the stages that it stands on, come to.
 
     `image` is the image at the bottom. `runs` are its own and inherited ones; `other_runs` those of the remaining stages,
-    from which files may be copied. `env` are values of `ENV`, without those of `ARG`."""
+    from which files may be copied. `env` are values of `ENV`, without those of `ARG`. `folders` are those of WORKDIR and VOLUME, with
+    their lines."""
 
     image: str
     image_line: int
@@ -105,6 +106,7 @@ class Stage:
     copied: tuple[Copied, ...] = ()
     runs: tuple[Run, ...] = ()
     other_runs: tuple[Run, ...] = ()
+    folders: tuple[tuple[str, int], ...] = ()
     ports: tuple[tuple[str, int], ...] = ()
     cmd: Start | None = None
     entrypoint: Start | None = None
@@ -225,7 +227,12 @@ def _after(stage: Stage, item: Instruction, known: dict[str, str], given: Mappin
             return replace(stage, env=stage.env | pairs)
         case "WORKDIR":
             folder = expand(item.value, variables).strip("\"'")
-            return replace(stage, workdir=_joined(stage.workdir, folder))
+            joined = _joined(stage.workdir, folder)
+            return replace(stage, workdir=joined, folders=(*stage.folders, (joined, item.line)))
+        case "VOLUME":
+            paths = item.words or tuple(_split(expand(item.value, variables)))
+            made = tuple((_joined("/", path), item.line) for path in paths)
+            return replace(stage, folders=(*stage.folders, *made))
         case "COPY" | "ADD":
             copied = _copied(item, stage.workdir, variables)
             return replace(stage, copied=(*stage.copied, copied)) if copied else stage

@@ -19,6 +19,7 @@ Key = Literal[
     "needs-env",
     "needs-service",
     "volume",
+    "folder",
     "port",
     "index",
     "requirement",
@@ -85,6 +86,7 @@ class Taken:
     env: dict[str, str] = field(default_factory=dict)
     gpu: str | None = None
     volumes: dict[str, str] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
     implied: tuple[Implied, ...] = ()
     said: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()

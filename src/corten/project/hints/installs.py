@@ -237,7 +237,7 @@ def _is_housekeeping(words: Sequence[str]) -> bool:
 class Installed:
     """What one RUN asks for. `requirements` are PEP 508 lines, `files` requirements files as the line spells them, `indexes`
     addresses, `downloads` (address, target or ""), `python` a minor version of conda's, `local` whether the project itself is
-    installed, `rest` all other steps."""
+    installed, `rest` all other steps, `folders` what mkdir makes."""
 
     system: tuple[str, ...] = ()
     alpine: tuple[str, ...] = ()
@@ -249,6 +249,7 @@ class Installed:
     local: bool = False
     conda: tuple[str, ...] = ()
     rest: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 def is_housekeeping(step: str) -> bool:
@@ -267,6 +268,7 @@ def read(text: str) -> Installed:
     downloads: list[tuple[str, str]] = []
     conda: list[str] = []
     rest: list[str] = []
+    folders: list[str] = []
     python: str | None = None
     local = False
     piped = ""
@@ -305,6 +307,8 @@ def read(text: str) -> Installed:
             fetched := _named_download(words)
         ):
             downloads += fetched
+        elif name == "mkdir":
+            folders += _made(words[1:])
         elif not _is_housekeeping(words):
             rest.append(" ".join(words)[:80])
     return Installed(
@@ -318,7 +322,21 @@ def read(text: str) -> Installed:
         local=local,
         conda=tuple(dict.fromkeys(conda)),
         rest=tuple(dict.fromkeys(rest)),
+        folders=tuple(dict.fromkeys(folders)),
     )
+
+
+def _made(words: Sequence[str]) -> list[str]:
+    """The folders that `mkdir` makes, as far as they are known by reading."""
+    found: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in ("-m", "--mode"):
+            rest[:1] = []
+        elif not word.startswith("-") and re.fullmatch(r"[\w./@+-]{1,200}", word):
+            found.append(word)
+    return found
 
 
 def _debian(words: Sequence[str]) -> list[str]:

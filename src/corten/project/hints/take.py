@@ -20,6 +20,9 @@ _NOT_FOR_RUNNING = re.compile(
     r"(?:pytest|black|flake8|mypy|ruff|pylint|isort|tox|nox|pre-commit|debugpy|awscli|ipykernel|jupyter|jupyterlab|notebook|ipython|"
     r"coverage|twine|build|supervisor|pip-audit|safety|bandit)(?:[-_].*)?"
 )
+_MIRROR = re.compile(
+    r"https?://(?:[^/@]*@)?(?:pypi\.[^/]+/simple|[^/]+(?:/[\w.-]+)*/pypi(?:/web)?/simple)/?$"
+)
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*((?:\[[^\]]*\])?)\s*(.*)")
 _TRAINING = re.compile(
     r"(?i)(?:^|[/_-])(?:train|training|finetune|fine_tune|evaluate|eval|preprocess|benchmark)(?:ing|r)?(?:[_-]\w+)?\.py$"
@@ -132,6 +135,7 @@ def beside(
     if volumes:
         listed = ", ".join(f"{name} at {target}" for name, target in volumes.items())
         said.append(f"volumes from {hints.with_key('volume', 'compose')[0].source}: {listed}")
+    folders = _folders(hints, builds, {*volumes.values(), *_targets(written)}, said)
     gpu = None
     for hint in hints.with_key("gpu", *builds):
         pinned = hints.folder.exists("uv.lock")  # it has the builds that it has
@@ -142,10 +146,14 @@ def beside(
         target = f" -o {hint.name}" if hint.name else ""
         what = f"curl -L{target} {hint.text}" if "://" in hint.text else hint.text
         said.append(f"{hint.place} downloads what is not in the project: {what}")
-    quiet.extend(
-        f"{hint.place} names an index: '--extra-index-url {hint.text}' in the requirements would use it"
-        for hint in hints.with_key("index", *builds)
-    )
+    for hint in hints.with_key("index", *builds):
+        # A mirror of the whole index is what this machine's own configuration stands for.
+        mirrors = _MIRROR.match(hint.text) is not None
+        address = re.sub(r"//[^/@]*@", "//", hint.text)
+        (quiet if mirrors else said).append(
+            f"{hint.place} installs from '{address}': packages come from the indexes that this machine's configuration names, and "
+            f"'--extra-index-url {address}' in the requirements adds this one"
+        )
     for hint in hints.with_key("unused", "Dockerfile", "Procfile", "packages", "app.json"):
         (said if hint.text.startswith(NOT_DONE) else quiet).append(f"{hint.place}: {hint.text}")
     said.extend(f"{hint.place}: {hint.text}" for hint in hints.with_key("unused", "cog", "spaces"))
@@ -154,7 +162,36 @@ def beside(
         for hint in [*hints.with_key("release", "Procfile", "app.json")]
     )
     said += _other_commands(hints, chosen)
-    return Taken(tuple(system), env, gpu, volumes, tuple(implied), tuple(said), tuple(dict.fromkeys(quiet)))
+    return Taken(
+        tuple(system),
+        env,
+        gpu,
+        volumes,
+        folders,
+        tuple(implied),
+        tuple(said),
+        tuple(dict.fromkeys(quiet)),
+    )
+
+
+def _targets(written: Mapping[str, object]) -> Collection[str]:
+    volumes = written.get("volumes")
+    return tuple(map(str, volumes.values())) if isinstance(volumes, Mapping) else ()
+
+
+def _folders(
+    hints: Hints, builds: tuple[str, ...], taken: Collection[str], said: list[str]
+) -> tuple[str, ...]:
+    """Folders that the Dockerfile makes and that the program may write to, without those where volumes are mounted."""
+    found = [hint for hint in hints.with_key("folder", *builds) if hint.text not in taken]
+    paths = tuple(dict.fromkeys(hint.text for hint in found))
+    outside = [path for path in paths if not path.startswith("/app/")]
+    if outside:
+        more = f" and {len(outside) - _SHOWN} more" if len(outside) > _SHOWN else ""
+        said.append(
+            f"folders to write to from {found[0].source}: {', '.join(outside[:_SHOWN])}{more} (-v NAME:FOLDER keeps what is written)"
+        )
+    return paths
 
 
 def needs(hints: Hints, env: Collection[str]) -> list[str]:
