@@ -90,7 +90,7 @@ def expand(
 
 def on_target(read: Iterable[Local], target: Target) -> tuple[Local, ...]:
     """Those that are required on `target`."""
-    return tuple(item for item in read if not item.marker or _holds(item.marker, target))
+    return tuple(item for item in read if not item.marker or holds(item.marker, target))
 
 
 class _Walk:
@@ -156,7 +156,7 @@ class _Walk:
             if place is not None:
                 inside = ",".join(_extras(item.written or item.text))
                 named = f"{item.name}[{inside}]" if inside else item.name
-                return parse_requirement(_marked(f"{named} @ {place}", _marker(item)), item.where, base)
+                return parse_requirement(_marked(f"{named} @ {place}", marker_of(item)), item.where, base)
             if base != self._root:
                 raise ResolutionError(
                     f"{_at(item)}the source of '{item.name}' is of a form that is read in the project's own pyproject.toml alone",
@@ -204,7 +204,7 @@ def _folder(item: Requirement, base: Path) -> Folder | None:
         location = urllib.parse.unquote(urllib.parse.urlsplit(location).path)
     if not location.startswith("/"):
         location = os.path.normpath(base / location)
-    return Folder(location, extras, _marker(item))
+    return Folder(location, extras, marker_of(item))
 
 
 def _sources(pyproject: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -224,7 +224,8 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(sorted({normal_name(item.strip()) for item in text.split(",") if item.strip()}))
 
 
-def _marker(item: Requirement) -> str:
+def marker_of(item: Requirement) -> str:
+    """The marker of a requirement; empty where it has none."""
     _, separator, marker = item.text.partition(" ; ")
     return marker.partition(" sha256:")[0].strip() if separator else ""
 
@@ -238,7 +239,8 @@ def _marked(line: str, marker: str) -> str:
     return f"{before.rstrip()} ; {both}"
 
 
-def _holds(marker: str, target: Target) -> bool:
+def holds(marker: str, target: Target) -> bool:
+    """Whether a marker holds on `target`. Raises ProjectError."""
     from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
 
     try:

@@ -35,7 +35,7 @@ def test_every_kind_of_entry() -> None:
     )
     assert made.lines == (
         f'alpha[a,b]==1.0 ; os_name == "nt" --hash=sha256:{A}',
-        "git @ git+https://index.example/a.git",
+        "git @ git+https://index.example/a.git@x",
         "local @ ./.",
         "file @ https://index.example/a-1-py3-none-any.whl",
     )

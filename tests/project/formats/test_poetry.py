@@ -228,3 +228,45 @@ def test_whatever_stands_in_a_lock_gives_one_line_each_or_one_sentence(
             with contextlib.suppress(ProjectError):
                 made = read(document, {}, (), ())
                 assert all(line.isprintable() for line in (*made.lines, *made.constraints))
+
+
+def test_repositories_are_taken_at_the_commit_of_the_lock() -> None:
+    commit = "c" * 40
+    entry = '{ git = "https://h.example/x.git", branch = "main", subdirectory = "py" }'
+    pyproject = tomllib.loads(f"[tool.poetry.dependencies]\nx = {entry}\n")
+    assert without_lock(pyproject, (), ()).lines == ("x @ git+https://h.example/x.git@main#subdirectory=py",)
+    lock = (
+        f'[[package]]\nname = "x"\nversion = "1"\n[package.source]\ntype = "git"\nurl = "git@h.example:a/x.git"\nreference = "main"\n'
+        f'resolved_reference = "{commit}"\nsubdirectory = "py"\n'
+    )
+    made = with_lock(lock, pyproject, (), ())
+    assert f"x @ git+ssh://git@h.example/a/x.git@{commit}#subdirectory=py" in made.lines
+    assert made.constraints == ()
+
+
+def test_repositories_and_folders_in_a_pdm_lock() -> None:
+    commit = "c" * 40
+    pyproject = tomllib.loads(
+        '[project]\ndependencies = ["x @ git+https://h.example/x.git@main", "y", "z"]\n'
+    )
+    lock = (
+        f'[[package]]\nname = "x"\nversion = "1"\ngit = "https://h.example/x.git"\nref = "main"\nrevision = "{commit}"\n'
+        f'[[package]]\nname = "y"\nversion = "1"\npath = "./libs/y"\n'
+        f'[[package]]\nname = "z"\nversion = "1"\nfiles = [{{ file = "z-1-py3-none-any.whl", hash = "sha256:{A}" }}]\n'
+    )
+    made = pdm.with_lock(lock, pyproject, (), ())
+    assert made.lines == (
+        "--require-hashes",
+        f"x @ git+https://h.example/x.git@{commit}",
+        "y @ ./libs/y",
+        "z",
+    )
+    assert made.constraints == (f"z==1 --hash=sha256:{A}",)
+
+
+@pytest.mark.parametrize("word", ["a b", "a;b", "a#b", "a\nb"])
+def test_no_part_of_a_repository_ends_its_line(word: str) -> None:
+    for key in ("branch", "subdirectory", "git"):
+        entry = {"git": "https://h.example/x.git", key: f"https://h.example/{word}" if key == "git" else word}
+        with pytest.raises(ProjectError, match="is not understood"):
+            without_lock({"tool": {"poetry": {"dependencies": {"x": entry}}}}, (), ())

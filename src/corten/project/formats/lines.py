@@ -92,6 +92,23 @@ def address_in(value: object, what: str, file: str) -> str:
     return text
 
 
+def repository(
+    url: object, what: str, file: str, ref: object = "", subdirectory: object = "", kind: str = "git"
+) -> str:
+    """The address of a repository at a branch, tag or commit, as requirements files have it. Raises ProjectError."""
+    written = str(url)
+    scp = re.fullmatch(r"([A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+):(?!/)([^\s]+)", written)
+    if scp is not None:
+        written = f"ssh://{scp[1]}/{scp[2]}"
+    made = f"{kind}+{address_in(written.removeprefix(f'{kind}+'), what, file)}"
+    for value, before in ((made, ""), (ref, "@"), (subdirectory, "#subdirectory=")):
+        text = str(value or "")
+        if text and (not text.isprintable() or re.search(r"[\s;#]", text)):
+            raise ProjectError(f"the repository of '{what}' in '{file}' is not understood", hint="correct it")
+        made += before + text if text and before else ""
+    return made
+
+
 def line(start: str, marker: str = "", hashes: Iterable[str] = ()) -> str:
     """One line."""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +15,11 @@ from corten.project.formats.lines import (
     marker_in,
     name_in,
     pin,
+    repository,
     tables,
     toml,
 )
-from corten.project.formats.poetry import normal, required
+from corten.project.formats.poetry import Root, normal, required
 
 LOCK = "pdm.lock"
 
@@ -33,20 +35,43 @@ def with_lock(
     roots = required(pyproject, extras, groups)
     for root in roots:
         root.check(by_name.get(normal(root.name), ()), LOCK, "pdm lock")
-    constraints = set()
+    constraints, direct = set(), dict[str, str]()
     for name, found in by_name.items():
         versions = {str(item.get("version")) for item in found}
-        constraints |= {_locked(name, item, forked=len(versions) > 1) for item in found}
+        for item in found:
+            place = _place(name, item)
+            if place:
+                direct[name] = place
+            else:
+                constraints.add(_locked(name, item, forked=len(versions) > 1))
     head = ("--require-hashes",) if roots else ()
-    return Translated((*head, *(root.requirement() for root in roots)), tuple(sorted(constraints)))
+    lines = [
+        _at(root, direct[normal(root.name)]) if normal(root.name) in direct else root.requirement()
+        for root in roots
+    ]
+    return Translated((*head, *lines), tuple(sorted(constraints)))
+
+
+def _at(root: Root, place: str) -> str:
+    """The line of a requirement whose place the lock says."""
+    root.direct = place
+    return root.requirement()
+
+
+def _place(name: str, package: Mapping[str, Any]) -> str:
+    """Where the source of a package lies that comes from no index; empty for others."""
+    if "git" in package:
+        ref = package.get("revision") or package.get("ref")
+        return repository(package["git"], name, LOCK, ref, package.get("subdirectory"))
+    if "path" in package:
+        place = str(package["path"])
+        if not place.isprintable() or re.search(r"[\s;#]", place):
+            raise ProjectError(f"the place of '{name}' in '{LOCK}' is not understood", hint="run 'pdm lock'")
+        return f"./{re.sub(r'^[.]/', '', place)}"
+    return ""
 
 
 def _locked(name: str, package: Mapping[str, Any], *, forked: bool) -> str:
-    if "git" in package or "path" in package:
-        raise ProjectError(
-            f"'{name}' in '{LOCK}' is source, and Corten does not build sources yet",
-            hint="make a wheel of it and name the wheel, or a folder of wheels with --find-links",
-        )
     files = package.get("files")
     hashes = (
         hashes_in(item.get("hash") for item in files if isinstance(item, dict))

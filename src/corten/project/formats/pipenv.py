@@ -17,6 +17,7 @@ from corten.project.formats.lines import (
     marker_in,
     name_in,
     named,
+    repository,
     specifier_in,
     table,
     tables,
@@ -108,7 +109,10 @@ def _lines(name: str, entry: object, file: str) -> list[str]:
     allowed = hashes_in(hashes) if isinstance(hashes, list) else []
     for kind in ("git", "hg", "svn", "bzr"):
         if kind in wanted:
-            return [line(f"{start} @ {kind}+{_place(wanted[kind], name, file)}", both(*markers))]
+            place = repository(
+                wanted[kind], name, file, wanted.get("ref"), wanted.get("subdirectory"), kind=kind
+            )
+            return [line(f"{start} @ {place}", both(*markers))]
     for kind in ("file", "path", "uri", "url"):
         if kind in wanted:
             place = _place(wanted[kind], name, file)

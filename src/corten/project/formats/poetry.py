@@ -18,6 +18,7 @@ from corten.project.formats.lines import (
     name_in,
     named,
     pin,
+    repository,
     specifier_in,
     table,
     tables,
@@ -200,7 +201,8 @@ def _root(name: str, value: object, strict: bool) -> Root:
         markers.append(f'sys_platform == "{name_in(entry["platform"], PYPROJECT)}"')
     direct = ""
     if "git" in entry:
-        direct = "git+" + str(entry["git"])
+        ref = next((entry[key] for key in ("rev", "tag", "branch") if entry.get(key)), "")
+        direct = repository(entry["git"], name, PYPROJECT, ref, entry.get("subdirectory"))
     elif "url" in entry:
         direct = address_in(entry["url"], name, PYPROJECT)
     elif "path" in entry:
@@ -232,7 +234,9 @@ def _locked(
     if kind == "url":
         return line(f"{name} @ {address_in(source.get('url'), name, LOCK)}", "", _hashes(package, document))
     if kind == "git":
-        return line(f"{name} @ git+{address_in(source.get('url'), name, LOCK)}")
+        ref = source.get("resolved_reference") or source.get("reference")
+        place = repository(source.get("url"), name, LOCK, ref, source.get("subdirectory"))
+        return line(f"{name} @ {place}")
     if kind in ("directory", "file"):
         place = str(source.get("url"))
         if not place.isprintable() or re.search(r"\s", place):
