@@ -164,12 +164,13 @@ def test_a_folder_in_poetrys_table(world: World) -> None:
     assert found(world.lock()) == (["alpha", "beta"], ("libs/x",))
 
 
-def test_a_folder_that_must_be_built_is_refused_with_the_reason(world: World) -> None:
+def test_a_folder_that_must_be_built_is_refused_where_nothing_builds(world: World) -> None:
     world.write("libs/x/setup.py", "setup(name='x', ext_modules=[1])\n")
     world.write("requirements.txt", "alpha\n./libs/x\n")
     world.write("pyproject.toml", COMMAND)
-    assert world.fails(ResolutionError).message.startswith(
-        "requirements.txt:2: 'libs/x' has parts that are compiled"
+    assert (
+        world.fails(ResolutionError).message
+        == "requirements.txt:2: 'x' is source, and nothing builds sources here"
     )
 
 

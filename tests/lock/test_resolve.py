@@ -256,9 +256,9 @@ def test_options_of_requirements_files(world: World) -> None:
 @pytest.mark.parametrize(
     ("requirement", "message"),
     [
-        ("git+https://h.invalid/a.git", "'a.git' comes from version control"),
-        ("a @ git+ssh://git@h.invalid/a@v1", "requirements.txt:1: 'a' comes from version control"),
-        ("./sub", "'sub' is source"),
+        ("git+https://h.invalid/a.git", "'a.git' is source"),
+        ("a @ git+ssh://git@h.invalid/a@v1", "requirements.txt:1: 'a' is source"),
+        ("./sub", "there is no folder 'sub'"),
         ("https://h.invalid/a-1.tar.gz", "'a-1.tar.gz' is source"),
     ],
 )
@@ -275,7 +275,7 @@ def test_what_is_not_a_wheel_is_refused_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ('{ git = "https://h.invalid/alpha" }', "'alpha' comes from version control"),
+        ('{ git = "https://h.invalid/alpha" }', "'alpha' is source"),
         ('{ path = "alpha-1.tar.gz" }', "'alpha' is source"),
     ],
 )

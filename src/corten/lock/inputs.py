@@ -103,7 +103,7 @@ def inputs(project: Project) -> dict[str, Any]:
         document["requirements"] = [_relative(item.text, project.root) for item in read.requirements]
         document["constraints"] = [_relative(item.text, project.root) for item in read.constraints]
         document["options"] = list(read.options)
-        document |= _local(read)
+        document |= _local(read) | _built_here(project, read)
     if dependencies.kind in {"uv.lock", "pylock"}:
         for path in dependencies.files:
             boundary_of(project).permitted(path, "the project")
@@ -115,6 +115,7 @@ def inputs(project: Project) -> dict[str, Any]:
         if read.local:
             document |= _local(read)
             document["of-local"] = [_relative(item.text, project.root) for item in read.requirements]
+        document |= _built_here(project, read)
     if project.implied:
         document["implied"] = sorted({item.text for item in implied_requirements(project)})
     return document
@@ -132,6 +133,44 @@ def local_packages(project: Project, environment: Mapping[str, str] | None = Non
 def _local(read: Requirements) -> dict[str, Any]:
     """Folders that are used as packages. Without them the document is as it was before there were any."""
     return {"local": [[item.path, item.marker] for item in read.local]} if read.local else {}
+
+
+def references_of(project: Project, environment: Mapping[str, str] | None = None) -> tuple[Requirement, ...]:
+    """The requirements that name a source instead of a package, as the project's files or another tool's lock have them."""
+    kind = project.dependencies.kind
+    if kind in ("requirements", "pyproject"):
+        read = (requirements_of if kind == "requirements" else pyproject_requirements)(project, environment)
+        return tuple(item for item in read.requirements if item.kind in ("vcs", "archive", "path"))
+    if kind == "none":
+        return ()
+    from corten.lock.pylock import every_package as in_pylock
+    from corten.lock.referenced import of_lock
+    from corten.lock.references import in_folders
+    from corten.lock.uvlock import every_package as in_uv_lock
+
+    every = in_uv_lock if kind == "uv.lock" else in_pylock
+    packages, _ = in_folders(project.root, every(project.dependencies.files[0], project.root))
+    return tuple(item for package in packages if (item := of_lock(package)) is not None)
+
+
+def _built_here(project: Project, read: Requirements) -> dict[str, Any]:
+    """What stands for the content of folders and archives of this machine that are built."""
+    found: dict[str, str] = {}
+    boundary = boundary_of(project)
+    for item in read.requirements:
+        location = (item.location or "").partition("#")[0]
+        if item.kind not in ("path", "archive") or (
+            "://" in location and not location.lower().startswith("file:")
+        ):
+            continue
+        from corten.lock.references import local_place
+        from corten.project.source_tree import digest_of
+
+        place = boundary.permitted(local_place(location), item.where or "the project")
+        found[_relative(item.text, project.root)] = (
+            _file_hash(place) if item.kind == "archive" else digest_of(place) if place.is_dir() else ""
+        )
+    return {"built": found} if found else {}
 
 
 def implied_requirements(project: Project) -> tuple[Requirement, ...]:
@@ -355,4 +394,7 @@ def _file_hash(path: Path) -> str:
         with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ProjectError(f"'{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise ProjectError(
+            f"'{path}' cannot be read: {(error.strerror or str(error)).lower()}",
+            hint="check that it is there",
+        ) from error

@@ -90,6 +90,12 @@ def packages_for(
     return [found[key] for key in sorted(found)]
 
 
+def every_package(path: Path, root: Path) -> list[dict[str, Any]]:
+    """Every package that `path` has, for whatever platform, but for the project at `root` itself. Raises ProjectError."""
+    packages = _tables(read_pylock(path).get("packages"))
+    return [_absolute(package, path.parent) for package in packages if not _is_root(package, path, root)]
+
+
 def check_current(
     packages: Sequence[dict[str, Any]], requirements: Sequence[str], path: Path, target: Target
 ) -> None:

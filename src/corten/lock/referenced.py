@@ -11,13 +11,14 @@ import hashlib
 import os
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from corten.errors import FetchError, HashMismatch, ProjectError, ResolutionError
 from corten.events import Note, Observer
-from corten.lock.references import holds, marker_of
+from corten.lock.references import holds, local_place, marker_of
 from corten.network.addresses import origin
 from corten.oci import tar
 from corten.packages.compatibility import Target
@@ -25,14 +26,14 @@ from corten.packages.files import Sdist, Wheel
 from corten.packages.git import Git
 from corten.packages.http import Http
 from corten.packages.indexes import Indexes
-from corten.packages.repositories import COMMIT, Repository, repository_of
+from corten.packages.repositories import COMMIT, Repository, commit_in, repository_of
 from corten.packages.requirements import Requirement, normal_name, parse_requirement, without_credentials
 from corten.packages.sdists import Built, check_target
 from corten.packages.sources import Recorded, Source, WheelBuilder
 from corten.packages.uv_lines import bare_line
 from corten.project.source_tree import copy_source
 from corten.store.store import Store
-from corten.values import dataclass
+from corten.values import dataclass, replace
 
 _LARGEST = 512 << 20
 _ARCHIVE = re.compile(r"\.(?:tar\.gz|tgz|zip|tar\.bz2|tbz|tar\.xz|txz|tar)$", re.IGNORECASE)
@@ -43,17 +44,17 @@ def is_reference(item: Requirement) -> bool:
     return item.kind in ("vcs", "archive", "path")
 
 
+def is_remote(item: Requirement) -> bool:
+    """Whether a reference leads to another machine."""
+    location = (item.location or "").lower()
+    return item.kind == "vcs" or ("://" in location and not location.startswith("file:"))
+
+
 def mark_of(item: Requirement, root: Path) -> str:
     """What stands for where a requirement leads, in the names of a lock's files: another place, ref or folder has another mark."""
     place = without_credentials((item.location or "").partition("#")[0]).replace(f"{root}/", "./")
     inner = re.search(r"#(?:.*&)?subdirectory=([^&]*)", item.location or "")
     return hashlib.sha256(f"{place}#{inner[1] if inner else ''}".encode()).hexdigest()[:16]
-
-
-def commit_in(file: str) -> str:
-    """The commit in the name of a lock's file; empty where it is no repository's."""
-    match = re.fullmatch(r".*-([0-9a-f]{40}(?:[0-9a-f]{24})?)\.[0-9a-f]{16}\.tar", file)
-    return match[1] if match else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,13 @@ class Given:
 class Fetcher:
     """Brings sources into the store."""
 
-    def __init__(self, root: Path, store: Store, indexes: Indexes, observe: Observer) -> None:
-        self._root, self._store, self._indexes, self._observe = root, store, indexes, observe
+    def __init__(self, root: Path, store: Store, indexes: Callable[[], Indexes], observe: Observer) -> None:
+        self._root, self._store, self._observe = root, store, observe
+        self._read_indexes = indexes
+
+    @cached_property
+    def _indexes(self) -> Indexes:
+        return self._read_indexes()
 
     def fetch(self, item: Requirement, commit: str = "") -> Given:
         """The source that `item` leads to; a repository at `commit` where that is given. Raises ResolutionError, ProjectError, FetchError,
@@ -85,7 +91,7 @@ class Fetcher:
             )
         if "://" in location and not location.lower().startswith("file:"):
             return self._archive(item, self._downloaded(item, location), fragment)
-        path = Path(_local(location))
+        path = local_place(location)
         if self._indexes.boundary is not None:
             path = self._indexes.boundary.permitted(path, item.where or "the project")
         if item.kind == "path":
@@ -133,7 +139,13 @@ class Fetcher:
         indexes = self._indexes.with_direct([address])
         bare = indexes.direct[-1]
         # Some servers call an archive's own compression that of the transfer, and it would be taken off.
-        return Http(indexes.network()).get(bare, limit=_LARGEST, headers={"Accept-Encoding": "identity"})
+        try:
+            return Http(indexes.network()).get(bare, limit=_LARGEST, headers={"Accept-Encoding": "identity"})
+        except FetchError as error:
+            place = f" in {item.where}" if item.where else ""
+            raise FetchError(
+                error.message, hint=error.hint or f"check the address of '{_shown(item)}'{place}"
+            ) from error
 
     def _archive(self, item: Requirement, data: bytes, fragment: str) -> Given:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -158,6 +170,8 @@ class Fetcher:
         with self._store.temporary_directory("reference") as directory:
             tree = directory / "tree"
             (tree / "source").mkdir(parents=True)
+            if not folder.is_dir():
+                raise ProjectError(f"{_at(item)}there is no folder '{_shown(item)}'", hint="correct its path")
             copy_source(folder, tree / "source")
             name = item.name or folder.name
             name = re.sub(r"[^A-Za-z0-9._-]", "-", name).strip(".-_")[:100] or "source"
@@ -196,8 +210,19 @@ class References:
     ) -> None:
         self._root, self._fetcher, self._store = root, fetcher, store
         self.folder, self._observe, self._builder = folder, observe, builder
-        self._before = {_mark(built.sdist.file): (wheel, built) for wheel, built in before}
+        self._before = {mark_in(built.sdist.file): (wheel, built) for wheel, built in before}
         self.built: dict[str, tuple[Wheel, Built]] = {}
+
+    @property
+    def all(self) -> tuple[tuple[Wheel, Built], ...]:
+        """Every wheel that a reference led to, with what a lock says of it."""
+        return tuple(self.built.values())
+
+    def allowed(self, indexes: Indexes) -> Indexes:
+        """`indexes`, under which the wheels in `folder` may be read."""
+        if not self.built or indexes.boundary is None:
+            return indexes
+        return replace(indexes, boundary=indexes.boundary.also(self.folder))
 
     def line(self, item: Requirement, target: Target) -> str:
         """The line for uv of any requirement: a reference as the place of its wheel. Empty for one that does not hold on `target`."""
@@ -272,6 +297,25 @@ class References:
             shutil.copyfile(place, target)
 
 
+def bring_absent(
+    items: Iterable[Requirement], sdists: Iterable[Sdist], fetcher: Fetcher, store: Store, root: Path
+) -> None:
+    """Put the sources of a lock that come from references into the store, where a wheel must be built again. Raises as `Fetcher.fetch`, and
+    HashMismatch where a reference leads to something else now."""
+    by_mark = {mark_of(item, root): item for item in items if is_reference(item)}
+    for sdist in sdists:
+        item = by_mark.get(mark_in(sdist.file))
+        here = (store.files.path(sdist.wheel, "wheel"), store.files.path(sdist.sha256, "sdist"))
+        if item is None or any(here):
+            continue
+        given = fetcher.fetch(item, commit_in(sdist.file))
+        if given.sha256 != sdist.sha256:
+            raise HashMismatch(
+                f"'{_shown(item)}' is not the source any more that the lock was made from",
+                hint=f"lock it again: corten lock --upgrade-package {sdist.name}",
+            )
+
+
 def of_lock(package: Mapping[str, Any]) -> Requirement | None:
     """The reference that a package of another tool's lock (in pylock.toml's form) is; None where it is none. Raises ProjectError."""
     name = normal_name(str(package.get("name")))
@@ -308,7 +352,7 @@ def of_lock(package: Mapping[str, Any]) -> Requirement | None:
     return None
 
 
-def _mark(file: str) -> str:
+def mark_in(file: str) -> str:
     """The mark in the name of a lock's file."""
     match = re.fullmatch(r".*\.([0-9a-f]{16})(?:\.[a-z0-9]+){1,2}", file)
     return match[1] if match else file
@@ -330,12 +374,6 @@ def _named(item: Requirement) -> str:
         return item.name
     egg = re.search(r"#(?:.*&)?egg=([A-Za-z0-9][A-Za-z0-9._-]*)", item.location or "")
     return normal_name(egg[1].rstrip("._-")) if egg else ""
-
-
-def _local(location: str) -> str:
-    if location.lower().startswith("file:"):
-        return urllib.parse.unquote(urllib.parse.urlsplit(location).path)
-    return re.sub(r"\[[^\[\]]*\]$", "", location)
 
 
 def _read(item: Requirement, path: Path) -> bytes:

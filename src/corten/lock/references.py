@@ -42,20 +42,21 @@ def in_folders(
         place = str(source.get("editable") or source.get("directory") or source.get("path") or ".")
         real = os.path.realpath(root / place) if "\0" not in place else ""
         if not within(real, inside) or not os.path.isdir(real):
-            others.append(package)
+            others.append({**package, "directory": {"path": real or place}})
         elif real != inside:
-            found.append(Local(_used(root, os.path.relpath(real, inside), name, "").path, name))
+            package_there = _used(root, os.path.relpath(real, inside), name, "")
+            if package_there is None:
+                others.append({**package, "directory": {"path": real}})
+            else:
+                found.append(Local(package_there.path, name))
     return others, tuple(sorted(found, key=lambda item: item.path))
 
 
-def _used(root: Path, path: str, name: str, where: str) -> LocalPackage:
-    """The package in the folder `path`, which is used as it lies. Raises ResolutionError, ProjectError."""
+def _used(root: Path, path: str, name: str, where: str) -> LocalPackage | None:
+    """The package in the folder `path`, which is used as it lies; None where it must be built. Raises ProjectError."""
     package = describe(root, path)
     if isinstance(package, NeedsBuild):
-        raise ResolutionError(
-            f"{where}'{path}' {package.reason}, and Corten uses folders of a project as they lie",
-            hint="make a wheel of it ('pip wheel --no-deps') and name the wheel, or a folder with --find-links",
-        )
+        return None
     if name and name != package.name:
         raise ProjectError(
             f"{where}'{name}' leads to '{path}', which is '{package.name}'", hint="correct the name"
@@ -124,6 +125,8 @@ class _Walk:
         if len(self._done) > _MOST:
             raise ProjectError(f"more than {_MOST} folders require each other", hint="shorten the chain")
         package = _used(self._root, path, item.name, _at(item))
+        if package is None:
+            return [item]  # it must be built
         known = self.found.get(path)
         marker = folder.marker if known is None or known.marker == folder.marker else ""
         self.found[path] = Local(path, package.name, marker)
@@ -205,6 +208,14 @@ def _folder(item: Requirement, base: Path) -> Folder | None:
     if not location.startswith("/"):
         location = os.path.normpath(base / location)
     return Folder(location, extras, marker_of(item))
+
+
+def local_place(location: str) -> Path:
+    """The path of a folder or an archive of this machine, as a requirement writes it."""
+    if location.lower().startswith("file:"):
+        return Path(urllib.parse.unquote(urllib.parse.urlsplit(location).path))
+    match = _WITH_EXTRAS.fullmatch(location.rstrip())
+    return Path(match[1] if match is not None else location)
 
 
 def _sources(pyproject: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from corten.lock.inputs import (
 from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock, python_in
 from corten.lock.pythons import standalone_archives
+from corten.lock.referenced import Fetcher, References, of_lock
 from corten.lock.references import in_folders, on_target
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.sources import SourceBuilders, Sources, built_before, refuse_sources
@@ -59,6 +61,7 @@ from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
 from corten.packages.pip_rules import Rules, read_rules
 from corten.packages.requirements import Local, normal_name
+from corten.packages.sdists import Built
 from corten.packages.sources import WheelBuilder
 from corten.packages.torch_index import without_it
 from corten.packages.uv import Request
@@ -217,6 +220,8 @@ class _Locking:
     sources: Sources | None = None
     archives: Mapping[str, PythonArchive] = field(default_factory=dict)
     """The Python in the place of Debian's, by architecture."""
+    referenced: tuple[tuple[Wheel, Built], ...] = ()
+    """Wheels of sources that requirements name, of which uv gets the places."""
 
     def platform(self, platform: Platform) -> PlatformLock:
         before = None
@@ -403,24 +408,58 @@ class _Locking:
             if dependencies.kind in ("uv.lock", "pylock"):
                 packages = (self._in_uv_lock if dependencies.kind == "uv.lock" else self._in_pylock)(target)
                 packages, local = in_folders(self.project.root, packages)
-                own = self._pinned(packages, target, before)
+                items = {id(package): of_lock(package) for package in packages}
+                with self._references(target) as references:
+                    built = [references.wheel(item, target) for item in items.values() if item is not None]
+                    self._note_built(references)
+                packages = [package for package in packages if items[id(package)] is None]
+                own = tuple(
+                    sorted((*self._pinned(packages, target, before), *built), key=lambda wheel: wheel.name)
+                )
                 _check_lock_gpu(self.project, own)
                 self._tell_local(local)
                 wheels = self._beside(target, own, before) if implied else own
                 return wheels, tuple(item.path for item in local)
             local = on_target(local_packages(self.project, self.environment), target)
             self._tell_local(local)
-            wanted = self.rules.applied(wanted_wheels(self.project, target, self.environment))
-            kind = builds(wanted.gpu, wanted.request.lines, before, has_gpu())
-            wanted = replace(wanted, gpu="auto" if wanted.hashed and kind == PREFER_CPU else kind)
-            indexes = self._indexes()
-            own = self._of_their_time(indexes, wanted, before)
+            with self._references(target) as references:
+                wanted = wanted_wheels(
+                    self.project, target, self.environment, lambda item: references.line(item, target)
+                )
+                wanted = self.rules.applied(wanted)
+                kind = builds(wanted.gpu, wanted.request.lines, before, has_gpu())
+                wanted = replace(wanted, gpu="auto" if wanted.hashed and kind == PREFER_CPU else kind)
+                indexes = references.allowed(self._indexes())
+                self._note_built(references)
+                with_built = replace(self, referenced=references.all)
+                own = with_built._of_their_time(indexes, wanted, before)
             self.rules.check(own, self.sources.wheels() if self.sources is not None else ())
             wheels = self._beside(target, own, before) if implied and wanted.hashed else own
             names = {item.name for item in local}
             return tuple(item for item in wheels if item.name not in names), tuple(
                 item.path for item in local
             )
+
+    @contextmanager
+    def _references(self, target: Target) -> Iterator[References]:
+        """What brings and builds the sources that requirements name."""
+        root, part = self.project.root, None
+        if self.previous is not None:
+            part = next((part for part in self.previous.platforms if part.platform == target.platform), None)
+        with self.store.temporary_directory("references") as folder:
+            yield References(
+                root,
+                Fetcher(root, self.store, self._indexes, self.observe),
+                self.store,
+                folder,
+                self.observe,
+                self.sources,
+                built_before(part, self.again),
+            )
+
+    def _note_built(self, references: References) -> None:
+        if self.sources is not None:
+            self.sources.note({wheel.sha256: built for wheel, built in references.all})
 
     def _tell_local(self, local: Sequence[Local]) -> None:
         if local:
@@ -569,7 +608,7 @@ class _Locking:
         part = None
         if self.previous is not None:
             part = next((part for part in self.previous.platforms if part.platform == platform), None)
-        before = built_before(part, self.again)
+        before = [*built_before(part, self.again), *self.referenced]
         return WheelResolver(self.store, indexes, directory, self.observe, self.sources, before)
 
     def _note(self, resolver: WheelResolver) -> None:

@@ -64,6 +64,11 @@ def locked_packages(
     return [_as_pylock(package, root) for package in walk.reached() if package is not own]
 
 
+def every_package(path: Path, root: Path) -> list[dict[str, Any]]:
+    """Every package of the uv.lock at `path` in the form of pylock.toml's, for whatever platform. Raises ProjectError."""
+    return [_as_pylock(package, root) for package in _tables(read_uv_lock(path).get("package"))]
+
+
 class _Walk:
     """From the project along the dependencies whose markers hold."""
 
@@ -160,7 +165,9 @@ def _as_pylock(package: dict[str, Any], root: Path) -> dict[str, Any]:
         if isinstance(package.get("sdist"), dict):
             made["sdist"] = _file(package["sdist"], root / (folder if "://" not in folder else ""))
         return {**made, "wheels": entries}
-    hashes = _file(wheels[0], root)["hashes"] if wheels else {}
+    sdist = package.get("sdist")
+    given = wheels or ([sdist] if isinstance(sdist, dict) else [])
+    hashes = _file(given[0], root)["hashes"] if given else {}
     if "url" in source:
         return {**made, "archive": {"url": str(source["url"]), "hashes": hashes}}
     return {**made, "archive": {"path": str(root / str(source.get("path", ""))), "hashes": hashes}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,14 @@ def fetching_indexes(project: Project, environment: Mapping[str, str] | None = N
     return replace(merged, default=machine.default, extra=extra, no_index=machine.no_index)
 
 
-def wanted_wheels(project: Project, target: Target, environment: Mapping[str, str] | None = None) -> Wanted:
-    """What the project's requirements files or pyproject.toml ask for on `target`, as lines for uv. Raises ProjectError for a
+def wanted_wheels(
+    project: Project,
+    target: Target,
+    environment: Mapping[str, str] | None = None,
+    line: Callable[[Requirement], str] = bare_line,
+) -> Wanted:
+    """What the project's requirements files or pyproject.toml ask for on `target`, as lines for uv. `line` makes them; an empty one is left
+    out. Raises ProjectError for a
     file that cannot be read, ResolutionError for what Corten cannot install."""
     dependencies = project.dependencies
     added = implied_requirements(project)
@@ -75,24 +81,24 @@ def wanted_wheels(project: Project, target: Target, environment: Mapping[str, st
         read = requirements_of(project, environment)
         # What has no hashes cannot stand beside what has: it is resolved apart.
         added = () if read.hashed else added
-        lines = tuple(map(bare_line, (*read.requirements, *added)))
+        lines = _lines((*read.requirements, *added), line)
         return Wanted(
             Request(target, lines=lines, constraints=tuple(map(bare_line, read.constraints))),
             gpu=project.gpu,
             allowed=_allowed(read),
             hashed=read.hashed,
-            named=_named((*read.requirements, *added)),
+            named=_named((*read.requirements, *added), line),
             places={item.name: item.where for item in read.requirements if item.name},
         )
     if dependencies.kind == "pyproject":
         read = pyproject_requirements(project, environment)
         requirements = (*read.requirements, *added)
-        lines = tuple(map(bare_line, requirements))
+        lines = _lines(requirements, line)
         sources = _chosen_sources(project, environment)
         return Wanted(
             Request(target, lines=lines, sources=sources),
             gpu=project.gpu,
-            named=_named(requirements),
+            named=_named(requirements, line),
             scattered=bool(sources),
             places={item.name: item.where for item in requirements if item.name},
         )
@@ -205,10 +211,17 @@ def _hashes(items: Sequence[Requirement]) -> dict[str, set[str]]:
     return allowed
 
 
-def _named(requirements: tuple[Requirement, ...]) -> dict[str, tuple[str, ...]]:
+def _lines(requirements: Iterable[Requirement], line: Callable[[Requirement], str]) -> tuple[str, ...]:
+    return tuple(made for item in requirements if (made := line(item)))
+
+
+def _named(
+    requirements: tuple[Requirement, ...], line: Callable[[Requirement], str] = bare_line
+) -> dict[str, tuple[str, ...]]:
     """The lines for uv by the names they have."""
     found: dict[str, tuple[str, ...]] = {}
     for item in requirements:
-        if item.name:
-            found[item.name] = (*found.get(item.name, ()), bare_line(item))
+        made = line(item) if item.name else ""
+        if made:
+            found[item.name] = (*found.get(item.name, ()), made)
     return found

@@ -11,6 +11,7 @@ from corten.packages.requirements import Requirement, normal_name, refuse_variab
 from corten.values import dataclass
 
 COMMIT = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_OF_COMMIT = regex(r".*-([0-9a-f]{40}(?:[0-9a-f]{24})?)\.[0-9a-f]{16}\.tar")
 _REF = regex(r"[A-Za-z0-9_](?:[A-Za-z0-9_./+#=-]{0,250}[A-Za-z0-9_+=-])?")
 _HOST = regex(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 _PATH = regex(r"/[A-Za-z0-9_.~%+@:,=-][A-Za-z0-9_.~%+@:,=/-]*")
@@ -101,6 +102,12 @@ def repository_of(item: Requirement) -> Repository:
             raise ProjectError(f"{_at(item)}the user {user[:60]!r} is not one of ssh's", hint="correct it")
         return Repository(f"ssh://{user + '@' if user else ''}{host}{path}", ref, subdirectory, None, name)
     return Repository(f"{scheme}://{host}{path}", ref, subdirectory, login, name)
+
+
+def commit_in(file: str) -> str:
+    """The commit in the name of a source in a lock; empty where it is no repository's."""
+    match = _OF_COMMIT.fullmatch(file)
+    return match[1] if match else ""
 
 
 _FOLDER = "name its folder in the project ('./libs/x'), which is used as it lies"

@@ -25,9 +25,10 @@ from corten.packages.files import Sdist, Wheel
 from corten.packages.http import Http
 from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator
+from corten.packages.repositories import commit_in
 from corten.packages.requirements import normal_name
 from corten.packages.simple import Listed
-from corten.packages.sources import BuiltWheel, Recorded, Source, WheelBuilder
+from corten.packages.sources import Recorded, Source, WheelBuilder
 from corten.store.store import Store
 from corten.values import dataclass
 
@@ -86,6 +87,10 @@ class SourcePackages:
     def has(self, sha256: str) -> bool:
         """Whether this is a wheel that was built here."""
         return sha256 in self.built
+
+    def is_commit(self, sha256: str) -> bool:
+        """Whether a wheel was built here from the commit of a repository."""
+        return sha256 in self.built and bool(commit_in(self.built[sha256].sdist.file))
 
     def allows(self, sha256: str, allowed: Sequence[str]) -> bool:
         """Whether a wheel that was built here comes from a source whose hash is among `allowed`."""
@@ -148,7 +153,7 @@ class SourcePackages:
         )
         self._observe(Note(f"{name} {version} has no wheel that fits: one is built from its source"))
         made = self._builder.build(Source(name, version, sha256, fetched), recorded)
-        _check_target(made, target)
+        check_target(made.wheel, target)
         sdist = Sdist(
             name,
             made.wheel.version,
@@ -204,18 +209,19 @@ class SourcePackages:
         return place, sha256, place.stat().st_size
 
 
-def _check_target(made: BuiltWheel, target: Target) -> None:
-    if best([made.wheel], target) is not None:
+def check_target(wheel: Wheel, target: Target) -> None:
+    """Raises ForeignSource, ResolutionError where a wheel that was built does not run on `target`."""
+    if best([wheel], target) is not None:
         return
     host = Platform.host()
     if target.platform != host:
         raise ForeignSource(
-            f"'{made.wheel.name}' {made.wheel.version} has no wheel for {target.platform}, and its source, which is native code, can be built "
+            f"'{wheel.name}' {wheel.version} has no wheel for {target.platform}, and its source, which is native code, can be built "
             f"for {host} alone on this machine",
             hint=f"lock on a machine of {target.platform}, or leave it out of `platforms`",
         )
     raise ResolutionError(
-        f"'{made.wheel.name}' {made.wheel.version} was built into '{made.wheel.file}', which does not run on {target.platform} with Python "
+        f"'{wheel.name}' {wheel.version} was built into '{wheel.file}', which does not run on {target.platform} with Python "
         f"{target.minor}",
         hint="choose another version of it",
     )

@@ -107,6 +107,10 @@ class Boundary:
         self._trust = trust
         self._known = tuple(os.path.realpath(item) for item in known)
 
+    def also(self, place: Path) -> Boundary:
+        """This one, in which files below `place` may be read as well: what Corten itself put there."""
+        return Boundary(self._root, self._trust, (*self._known, str(place)))
+
     @property
     def allowed(self) -> list[str]:
         """The paths outside the project that its user has confirmed."""

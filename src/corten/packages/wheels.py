@@ -406,6 +406,8 @@ class WheelResolver:
         allowed = wanted.allowed.get(found.name, ())
         if not allowed and not wanted.hashed:
             return found
+        if not allowed and self.sources is not None and self.sources.is_commit(found.sha256):
+            return found  # its name is a hash, and the lock has the sha256 of its files
         if not allowed:
             raise ProjectError(
                 f"'{found.name}' has no hash in the requirements, while others have",
