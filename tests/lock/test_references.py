@@ -203,3 +203,9 @@ def test_the_name_of_a_reference_is_that_of_the_package(world: World, tmp_path: 
     world.write("requirements.txt", "other @ file:libs/x\n")
     world.write("pyproject.toml", COMMAND)
     assert "'other' leads to 'libs/x', which is 'x'" in world.fails(ProjectError).message
+
+
+def test_what_is_not_there_is_said(world: World) -> None:
+    world.write("requirements.txt", "alpha\n./libs/x\n")
+    world.write("pyproject.toml", COMMAND)
+    assert "requirements.txt:2: there is no folder" in world.fails(ProjectError).message

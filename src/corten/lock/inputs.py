@@ -167,8 +167,11 @@ def _built_here(project: Project, read: Requirements) -> dict[str, Any]:
         from corten.project.source_tree import digest_of
 
         place = boundary.permitted(local_place(location), item.where or "the project")
+        if item.kind == "path" and not place.is_dir():
+            where = f"{item.where}: " if item.where else ""
+            raise ProjectError(f"{where}there is no folder '{place}'", hint="correct the path")
         found[_relative(item.text, project.root)] = (
-            _file_hash(place) if item.kind == "archive" else digest_of(place) if place.is_dir() else ""
+            _file_hash(place) if item.kind == "archive" else digest_of(place)
         )
     return {"built": found} if found else {}
 
