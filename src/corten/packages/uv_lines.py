@@ -49,13 +49,13 @@ def refuse_uninstallable(requirements: Iterable[Requirement]) -> None:
         where = f"{item.where}: " if item.where else ""
         if item.kind == "vcs":
             raise ResolutionError(
-                f"{where}'{what}' comes from version control, which Corten does not build yet",
-                hint="make a wheel of it ('pip wheel --no-deps') and name the wheel, or a folder with --find-links",
+                f"{where}'{what}' comes from version control, which only the project's own requirements can name",
+                hint="write it among the requirements, or name a wheel",
             )
         if item.kind in {"archive", "path"}:
             raise ResolutionError(
-                f"{where}'{what}' is source, and Corten does not build sources yet",
-                hint="name a wheel, or a folder of wheels with --find-links; the project's own code needs no requirement",
+                f"{where}'{what}' is source, which only the project's own requirements can name",
+                hint="write it among the requirements, or name a wheel",
             )
 
 
