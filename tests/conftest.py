@@ -56,7 +56,10 @@ LONG = (
 
 
 LONG_KINDS = re.compile(
-    r"e2e/test_(?:life|life_edges|life_faults|sharing)\.py::.*\[none\b|e2e/test_sharing\.py::.*\[subuids\b"
+    r"e2e/test_(?:life|life_edges|life_faults|sharing|format_error|up|volumes)\.py::.*\[none\b"
+    r"|e2e/test_anywhere\.py::test_a_(?:life|terminal)_without_an_oci_engine\[none\b"
+    r"|e2e/test_crun\.py::(?!test_nothing_that_is_tried).*\[none\b"
+    r"|e2e/test_sharing\.py::.*\[subuids\b"
 )
 """The same of tests for each kind of user: `make test` runs them for root and for a user with subordinate IDs."""
 
