@@ -46,6 +46,17 @@ AFTER = [
         ("OSError: [Errno 30] Read-only file system: '/app/uploads'", "it may not write '/app/uploads'"),
         ("PermissionError: [Errno 13] Permission denied: '/srv/x'", "it may not write '/srv/x'"),
         ("KeyError: 'OPENAI_API_KEY'", "-e OPENAI_API_KEY"),
+        (
+            "OSError: Can't load tokenizer for 'microsoft/small-uncased'. If you were trying to load it from 'https://huggingface.co/models', make",
+            'models = ["hf://microsoft/small-uncased@main"]',
+        ),
+        ("OSError: Can't load the configuration of 'org/x'. If you", 'models = ["hf://org/x@main"]'),
+        (
+            "OSError: We couldn't connect to 'https://huggingface.co' to load this file, couldn't find it in the cached files and",
+            "asks the Hugging Face hub",
+        ),
+        ("OSError: [E050] Can't find model 'en_core_web_sm'. It doesn't seem to be a Python package", "add its wheel"),
+        ("  >>> nltk.download('punkt')", "NLTK's 'punkt'"),
         ("_pickle.UnpicklingError: invalid load key, 'v'.", "git lfs pull"),
         ("AttributeError: Can't get attribute 'Cleaner' on <module '__main__' from '/x'>", "names 'Cleaner'"),
         (

@@ -26,6 +26,17 @@ _NO_WAY_OUT = regex(
     r"Temporary failure in name resolution|Name or service not known|nodename nor servname|Network is unreachable|NameResolutionError"
 )
 _REFUSED = regex(r"(?i)connection ?refused")
+_HUB_NAME = regex(
+    r"OSError: (?:Can't load (?:the )?[\w -]{1,40} (?:for|of)|We couldn't connect to 'https://huggingface\.co'[^']{0,200}) '([\w./-]{1,120})'"
+)
+_HUB = regex(
+    r"We couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|OfflineModeIsEnabled|"
+    r"Max retries exceeded with url: /[\w.-]+/[\w.-]+/resolve/|host='huggingface\.co'"
+)
+_SPACY = regex(r"\[E050\] Can't find model '([\w.-]{1,80})'")
+_NLTK = regex(
+    r"(?:nltk\.download\(['\"]|Resource (?:\x1b\[\d+m)?)([\w-]{1,60})(?:['\"]\)|(?:\x1b\[0m)? not found)"
+)
 _POINTER = regex(r"invalid load key, 'v'|git-lfs\.github\.com|version https://git-lfs")
 _OF_MAIN = regex(r"Can't get attribute '(\w{1,60})' on <module '__main__'")
 _NUMPY_2 = regex(
@@ -99,6 +110,7 @@ _OLD_NAMES = {
     ("HfFolder", "huggingface_hub"): "huggingface-hub<1",
     ("AdamW", "transformers"): "transformers<5",
     ("app", "flet"): "flet<1",
+    ("solutions", "mediapipe"): "mediapipe<=0.10.21",
     ("app_async", "flet"): "flet<1",
     ("inputs", "gradio"): "gradio<4",
     ("outputs", "gradio"): "gradio<4",
@@ -266,6 +278,26 @@ def _outside(line: str) -> str | None:
     return None
 
 
+def _of_a_hub(line: str) -> str | None:
+    found = _HUB_NAME.search(line)
+    if found is not None and not found[1].startswith(("/", ".")):
+        name = found[1]
+        return (
+            f"it takes '{name}' from the Hugging Face hub and cannot reach it: models = [\"hf://{name}@main\"] in [tool.corten] brings "
+            "it into the image, --network private --model-cache lets the container fetch it"
+        )
+    if _HUB.search(line):
+        return (
+            "it asks the Hugging Face hub for a model and cannot reach it: `models` in [tool.corten] brings one into the image "
+            '("hf://ORGANISATION/NAME@REVISION"), --network private --model-cache lets the container fetch it'
+        )
+    if (found := _SPACY.search(line)) is not None:
+        return f"the spaCy model '{found[1]}' is a package of its own: add its wheel to the dependencies, '{found[1]} @ https://…'"
+    if (found := _NLTK.search(line)) is not None:
+        return f"NLTK's '{found[1]}' is not there: --network private --model-cache lets the program fetch and keep it"
+    return None
+
+
 def _saved(line: str) -> str | None:
     if _POINTER.search(line):
         return "a pointer of Git LFS is in the place of a file: 'git lfs pull' brings the file itself"
@@ -311,6 +343,7 @@ _LOOKS: tuple[Callable[[str], str | None], ...] = (
     _absent,
     _read_only,
     _variable,
+    _of_a_hub,
     _saved,
     _versions,
     _outside,
