@@ -153,7 +153,9 @@ def test_an_exception_that_nothing_explains_is_named_with_its_place(
 
 def test_an_attribute_that_a_package_no_longer_has_is_named() -> None:
     lines = ["AttributeError: module 'mediapipe' has no attribute 'solutions'"]
-    assert "mediapipe that was locked has no 'mediapipe.solutions'" in (cause(lines) or "")
+    assert 'add "mediapipe<=0.10.21"' in (cause(lines) or "")
+    lines = ["AttributeError: module 'plotly' has no attribute 'lost'"]
+    assert "the plotly that was locked has no 'plotly.lost'" in (cause(lines) or "")
     assert cause(["AttributeError: module 'own_part' has no attribute 'x'"]) is None
 
 
