@@ -132,10 +132,13 @@ ORDER: tuple[Recognizer, ...] = (
         "servables",
         PLATFORM,
         "A service of BentoML (`bentofile.yaml`, `@bentoml.service`, `bentoml.Service`) or LitServe (`LitServer(…).run(…)`). Projects of Truss, "
-        "MLServer and Ray Serve are named, with what to write.",
+        "MLServer, Ray Serve and Azure Functions are named, with what to write.",
         "`bentoml serve`, or the file with the server",
         '`command = "bentoml serve service:Summary --port $PORT"`',
-        files=("bentofile.yaml", "bentofile.yml", "config.yaml", "model-settings.json"),
+        files=(
+            *("bentofile.yaml", "bentofile.yml", "config.yaml", "model-settings.json"),
+            *("function_app.py", "function.json"),
+        ),
         words=(b"bentoml", b"litserve", b"import ray", b"from ray"),
     ),
     Recognizer(
@@ -161,7 +164,7 @@ ORDER: tuple[Recognizer, ...] = (
         "webapps",
         APPLICATION + 1,
         "A web application under any name, up to three folders deep: Flask, FastAPI, Starlette, Django, Quart, Litestar, Falcon, Bottle, Dash, "
-        "aiohttp, Sanic, FastHTML, BlackSheep, Pyramid, classes that derive from theirs, what middleware wraps, and functions that make and return "
+        "aiohttp, Sanic, FastHTML, BlackSheep, Connexion, Pyramid, classes that derive from theirs, what middleware wraps, and functions that make and return "
         "one. Of several, the one that imports the others; else `wsgi.py` and `asgi.py`, the project's own folder, and usual names such as "
         "`app.py` win.",
         "a server among the dependencies (gunicorn, waitress, hypercorn or granian for WSGI; uvicorn, hypercorn, granian or daphne "

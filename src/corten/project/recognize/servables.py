@@ -1,9 +1,10 @@
 """Finding services of libraries that bring a server of their own (BentoML, LitServe), and those that are only named (Truss, MLServer,
-Ray Serve)."""
+Ray Serve, Azure Functions)."""
 
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
 
 from corten.project import syntax
@@ -23,7 +24,7 @@ _OWN = APPLICATION + 5
 
 def find(facts: Facts) -> list[Candidate]:
     """The service of BentoML or LitServe; where there is none, what the project is of another tool's."""
-    return _bento(facts) or _lit(facts) or [*_truss(facts), *_mlserver(facts), *_ray(facts)]
+    return _bento(facts) or _lit(facts) or [*_truss(facts), *_mlserver(facts), *_ray(facts), *_azure(facts)]
 
 
 def _bento(facts: Facts) -> list[Candidate]:
@@ -161,6 +162,40 @@ def _ray(facts: Facts) -> list[Candidate]:
                     )
                 ]
     return []
+
+
+def _azure(facts: Facts) -> list[Candidate]:
+    """Functions of Azure: `function_app.py`, or a folder with `function.json` for each. An application that is handed to Azure whole
+    (`AsgiFunctionApp`) is served as it is."""
+    folder = facts.folder
+    path = next((each for each in folder.files("function_app.py")), None)
+    names: list[str] = []
+    if path is not None and (module := folder.module(path)) is not None:
+        source = folder.data(path) or b""
+        if b"AsgiFunctionApp" in source or b"WsgiFunctionApp" in source or b"azure" not in source:
+            return []
+        names = [
+            node.name
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
+        ]
+    else:
+        files = [each for each in folder.files("/function.json") if folder.exists("host.json")]
+        if not files:
+            return []
+        path = files[0]
+        names = [posixpath.basename(posixpath.dirname(each)) for each in files]
+    shown = ", ".join(f"'{name}'" for name in names[:3]) + (
+        f" and {len(names) - 3} more" if len(names) > 3 else ""
+    )
+    return [
+        _named(
+            path,
+            f"'{path}' is of Azure Functions{f' ({shown})' if names else ''}, which Azure's own host calls ('func start' of its tools runs "
+            "it); an 'app.py' with a web application of Flask or FastAPI that calls the same code is served, and so is a 'predict.py' with "
+            "a function 'predict'",
+        )
+    ]
 
 
 def _bound(module: Module) -> str | None:

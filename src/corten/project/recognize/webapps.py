@@ -20,6 +20,7 @@ from corten.values import replace
 
 DASH_READY = "page:/_dash-layout"
 """What Dash answers when the application's layout could be made; its page is the same whatever the layout is."""
+_MOST_LISTS = 20
 _NAMES = ("app", "application", "api", "server", "asgi", "wsgi")
 
 
@@ -116,10 +117,11 @@ def _served(app: App, reading: Reading, facts: Facts, layout: Layout, given: str
     if given is None and b"django" in (facts.folder.data(path) or b""):
         given = with_manage(path, facts.folder)
     place = layout.place(path, given)
+    interface = "wsgi" if app.interface == "asgi" and _is_old_connexion(path, facts) else app.interface
     name = f"{app.name}.{app.attribute}" if app.attribute and not app.factory else app.name
     target = f"{place.name_of(path)}:{name}"
     served = servers.serve(
-        app.interface,
+        interface,
         target,
         facts.packages,
         factory=app.factory,
@@ -127,7 +129,7 @@ def _served(app: App, reading: Reading, facts: Facts, layout: Layout, given: str
         configured=facts.folder.has_file(posixpath.join(place.cwd, "gunicorn.conf.py")),
     )
     shown = f"{target}()" if app.factory else target
-    kind = {"wsgi": "WSGI ", "asgi": "ASGI ", "aiohttp": "aiohttp ", "sanic": "Sanic "}.get(app.interface, "")
+    kind = {"wsgi": "WSGI ", "asgi": "ASGI ", "aiohttp": "aiohttp ", "sanic": "Sanic "}.get(interface, "")
     note = f"'{path}' has the {kind}application '{shown}'"
     return Candidate(
         "web",
@@ -143,6 +145,17 @@ def _served(app: App, reading: Reading, facts: Facts, layout: Layout, given: str
         target=shown,
         covers=layout.reached(path) - {path},
     )
+
+
+_OLD_CONNEXION = re.compile(r"(?im)^[\s\"'-]*connexion\s*(?:\[[^\]\n]*\])?\s*(?:(?:==|~=|<=?)\s*2\b|<\s*3)")
+
+
+def _is_old_connexion(path: str, facts: Facts) -> bool:
+    """Whether the application is of Connexion before 3, which speaks WSGI."""
+    if b"connexion" not in (facts.folder.data(path) or b""):
+        return False
+    files = [*facts.folder.files("requirements.txt")[:_MOST_LISTS], "pyproject.toml"]
+    return any(_OLD_CONNEXION.search(facts.folder.text(file) or "") for file in files)
 
 
 def _is_dash(app: App, reading: Reading) -> bool:
@@ -264,6 +277,9 @@ def _extras(path: str, server: str, facts: Facts, layout: Layout) -> tuple[str, 
     needed: list[str] = []
     for reached in sorted(layout.reached(path)):
         source = facts.folder.data(reached) or b""
+        if re.search(rb"\bconnexion\.App\b|\bFlaskApp\b", source) and b"connexion" in source:
+            there = {"flask", "connexion[flask]"} & set(packages)
+            needed += [] if there or _is_old_connexion(reached, facts) else ["connexion[flask]"]
         if b"fastapi" not in source and b"starlette" not in source:
             continue
         if re.search(rb"\b(?:UploadFile|Form|File|OAuth2PasswordRequestForm)\b", source):
