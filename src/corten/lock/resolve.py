@@ -36,6 +36,7 @@ from corten.lock.inputs import (
 )
 from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock, python_in
+from corten.lock.model_versions import Models
 from corten.lock.pythons import standalone_archives
 from corten.lock.referenced import Fetcher, References, of_lock
 from corten.lock.references import in_folders, on_target
@@ -156,6 +157,7 @@ def lock_project(
         read_rules(environment, lambda url, most: _fetched(project, environment, url, most)),
         day,
         None if as_of == "now" else commit,
+        Models(project, store),
     )
     locking.check_names(upgrade_packages)
     refuse_links_out(project, environment)
@@ -215,6 +217,7 @@ class _Locking:
     rules: Rules = field(default_factory=Rules)
     day: str | None = None
     commit: str | None = None
+    models: Models = field(default_factory=Models)
     told: set[str] = field(default_factory=set)
     """What was said already, and need not be said again."""
     sources: Sources | None = None
@@ -237,8 +240,11 @@ class _Locking:
         held = before.wheels if before and same_python else ()
         own, local = self._wheels(target, held)
         wheels, without = self._with_imports(base, target, own, held)
-        for message, hint in mismatches(self.saved, wheels) if isinstance(base, DebianBase) else ():
-            self.observe(Warned(message, hint))
+        if isinstance(base, DebianBase):
+            for message, hint in (*mismatches(self.saved, wheels), *self.models.mismatches(wheels)):
+                if message not in self.told:
+                    self.told.add(message)
+                    self.observe(Warned(message, hint))
         served = target
         if isinstance(base, DebianBase) and base.interpreter is not None:
             served = Target(platform, base.debian_python, glibc)

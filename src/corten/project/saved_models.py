@@ -69,13 +69,13 @@ def look(root: str | Path, path: str) -> Saved | None:
             data = file.read(_MOST_BYTES)
     except OSError:
         return None
-    data = _unpacked(data)
-    modules = tuple(dict.fromkeys(name for name in _modules(data) if _MODULE.fullmatch(name)))
-    version = _sklearn(data)
+    data = unpacked(data)
+    modules = tuple(dict.fromkeys(name for name in modules_of(data) if _MODULE.fullmatch(name)))
+    version = version_after(data, _KEY)
     return Saved(path, modules[:_MOST_MODULES], version) if modules or version else None
 
 
-def _unpacked(data: bytes) -> bytes:
+def unpacked(data: bytes) -> bytes:
     """The beginning of what is compressed, as joblib does it; else `data` itself."""
     try:
         if data[:2] == b"\x1f\x8b" or (
@@ -97,23 +97,24 @@ def _unpacked(data: bytes) -> bytes:
     return data
 
 
-def _sklearn(data: bytes) -> str | None:
-    place = data.find(_KEY)
+def version_after(data: bytes, key: bytes) -> str | None:
+    """The version that a pickle has as the value of `key`."""
+    place = data.find(key)
     for _ in range(20):
         if place < 0:
             return None
-        match = _AFTER_KEY.match(data, place + len(_KEY))
+        match = _AFTER_KEY.match(data, place + len(key))
         if match is not None:
             size = match[2] or match[4]
             end = match.end() + (min(int.from_bytes(size, "little"), 24) if size else 24)
             version = _VERSION.match(data, match.end(), min(end, len(data)))
             if version is not None:
                 return version[0].decode()
-        place = data.find(_KEY, place + 1)
+        place = data.find(key, place + 1)
     return None
 
 
-def _modules(data: bytes) -> Iterator[str]:
+def modules_of(data: bytes) -> Iterator[str]:
     """The modules whose names the opcodes load, up to where they can be read."""
     import pickletools  # most projects have no pickles
 
