@@ -47,7 +47,7 @@ def files_of(lock: Lock) -> tuple[tuple[Wheel, ...], tuple[Deb, ...]]:
         wheels |= {wheel.sha256: wheel for wheel in (*part.wheels, *part.serving)}
         if isinstance(part.base, DebianBase):
             debs |= {deb.sha256: deb for deb in part.base.debs}
-        debs |= {deb.sha256: deb for deb in part.system}
+        debs |= {deb.sha256: deb for deb in (*part.system, *part.tools)}
     for compiler in lock.compilers.values():
         debs |= {deb.sha256: deb for deb in compiler}
     return tuple(wheels.values()), tuple(debs.values())

@@ -57,6 +57,7 @@ _LONGEST_HASHES = 65 * 500
 _HASHES = regex(r"([0-9a-f]{64}( [0-9a-f]{64})*)?")
 _WORD = regex(r"[a-z0-9][a-z0-9._-]*")
 _MOMENT = regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|\+00:00)")
+_UNCLEAR = regex(r"[a-z0-9+.-]+ \([A-Za-z0-9_./+:@=$ -]+\)(, [a-z0-9+.-]+ \([A-Za-z0-9_./+:@=$ -]+\))*( and [0-9]+ more)?")
 _PYTHON = regex(r"3\.[0-9]{1,3}(\.[0-9]{1,3})?([a-z0-9+]*)")
 _INTERPRETER = regex(r"(/[A-Za-z0-9_+.-]+)+")
 
@@ -165,8 +166,11 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
         "without",
         "local",
     }
-    _only(table, known | {"interpreter", "sdists", "build-wheels", "build-debs"}, where)
+    _only(table, known | {"interpreter", "sdists", "build-wheels", "build-debs", "scripts", "unclear", "tools"}, where)
     wheels, build_wheels = _wheels(table, "wheels", where), _wheels(table, "build-wheels", where, once=False)
+    scripts = table.get("scripts", "")
+    if scripts not in ("", "none", "files", "caches", "scripts"):
+        raise FormatError(f"'scripts' of {where} is none that Corten knows")
     return PlatformLock(
         platform=platform,
         base=_base(table, platform),
@@ -180,6 +184,9 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
         sdists=_sdists(table, where, wheels, build_wheels),
         build_wheels=build_wheels,
         build_debs=_debs(table, "build-debs", where),
+        scripts=scripts,
+        unclear=_text(table, "unclear", _UNCLEAR, where) if "unclear" in table else "",
+        tools=_debs(table, "tools", where),
     )
 
 

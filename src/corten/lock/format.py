@@ -127,7 +127,12 @@ def encode(lock: Lock) -> str:
             lines.append(f"without = [{', '.join(map(_quoted, part.without))}]")
         if part.local:
             lines.append(f"local = [{', '.join(map(_quoted, part.local))}]")
+        if part.scripts:
+            lines.append(f"scripts = {_quoted(part.scripts)}")
+        if part.unclear:
+            lines.append(f"unclear = {_quoted(part.unclear)}")
         lines += _array("system", (_deb(deb) for deb in part.system))
+        lines += _array("tools", (_deb(deb) for deb in part.tools))
         lines += _array("wheels", (_wheel(wheel) for wheel in part.wheels))
         lines += _array("serving", (_wheel(wheel) for wheel in part.serving))
         lines += _array("sdists", (_sdist(sdist) for sdist in part.sdists))
@@ -288,7 +293,7 @@ def _lines(text: str) -> dict[str, Any] | None:
             if (
                 name
                 not in {
-                    *("debs", "system", "wheels", "serving", "files"),
+                    *("debs", "system", "tools", "wheels", "serving", "files"),
                     *("sdists", "build-wheels", "build-debs"),
                 }
                 or name in table

@@ -66,7 +66,11 @@ class PlatformLock:
     packages; it is empty where the project has no predictor. `without` names what imports ask for and no wheel was found for. `local` are the project's folders with packages that are used
     where they lie. `sdists` are the sources
     that some of `wheels` were built from, with `build_wheels`, which no image has; those that are native with `build_debs` too, compilers beyond
-    the base. `unauthenticated` is set by `Lock.apart` and `compiled_by` by `Lock.compiled_on`; both are in no file."""
+    the base. `unauthenticated` is set by `Lock.apart` and `compiled_by` by `Lock.compiled_on`; both are in no file.
+
+    `scripts` is what it takes to configure `system` (`corten.packages.debian.scripts.Mode`; empty: nobody has looked), `unclear` the
+    packages whose own scripts that takes, each with a command that is not understood, and `tools` what those scripts run with: it
+    does not enter the image."""
 
     platform: Platform
     base: Base
@@ -82,6 +86,9 @@ class PlatformLock:
     build_wheels: tuple[Wheel, ...] = ()
     build_debs: tuple[Deb, ...] = ()
     compiled_by: str = ""
+    scripts: str = ""
+    unclear: str = ""
+    tools: tuple[Deb, ...] = ()
 
     @property
     def debian(self) -> PlatformLock:
@@ -130,7 +137,11 @@ class Lock:
         debs = [
             deb.sha256
             for part in self.platforms
-            for deb in (*(part.base.debs if isinstance(part.base, DebianBase) else ()), *part.system)
+            for deb in (
+                *(part.base.debs if isinstance(part.base, DebianBase) else ()),
+                *part.system,
+                *part.tools,
+            )
         ]
         debs += [deb.sha256 for _, compiler in sorted(self.compilers.items()) for deb in compiler]
         mark = Digest.of("\n".join(debs).encode()).hex

@@ -40,6 +40,7 @@ from corten.lock.model_versions import Models
 from corten.lock.pythons import standalone_archives
 from corten.lock.referenced import Fetcher, References, of_lock
 from corten.lock.references import in_folders, on_target
+from corten.lock.scripts import with_scripts
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.sources import SourceBuilders, Sources, built_before, refuse_sources
 from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
@@ -267,7 +268,8 @@ class _Locking:
         part = PlatformLock(
             platform, base, system, wheels, serving, names, without, library_names=tuple(added), local=local
         )
-        return part if self.sources is None else self._with_sources(part, self.sources)
+        part = part if self.sources is None else self._with_sources(part, self.sources)
+        return with_scripts(part, before, self.debian, self.observe)
 
     def _with_sources(self, part: PlatformLock, sources: Sources) -> PlatformLock:
         """`part` with what it says of the wheels that were built."""
@@ -768,7 +770,7 @@ def fitting_compilers(previous: Lock, platforms: Sequence[PlatformLock]) -> dict
 
 
 def _debs(part: PlatformLock) -> tuple[Deb, ...]:
-    return (*(part.base.debs if isinstance(part.base, DebianBase) else ()), *part.system)
+    return (*(part.base.debs if isinstance(part.base, DebianBase) else ()), *part.system, *part.tools)
 
 
 def _satisfies(wheels: Sequence[Wheel], requirements: Sequence[str]) -> bool:

@@ -14,7 +14,8 @@ from datetime import datetime
 
 from corten.errors import ProjectError, ResolutionError
 from corten.events import Observer, TaskFinished, TaskStarted, Warned, ignore
-from corten.packages.debian import contents, solver, version
+from corten.packages.debian import contents, heads, solver, version
+from corten.packages.debian.deb import Control
 from corten.packages.debian.index import Catalogue, Package
 from corten.packages.debian.mirrors import Mirrors, parts_of
 from corten.packages.debian.relations import NAME
@@ -56,6 +57,35 @@ _EXTRAS = {"3.11": ("python3-distutils", "python3-lib2to3")}
 _WITHOUT = frozenset({"python3"})
 # What builds of python-build-standalone take from the system: the C library, and crypt(3) up to 3.12.
 _FOR_STANDALONE = ("libc6", "libcrypt1")
+# What scripts may count on (Policy 3.8, "Essential packages"), and what most of them call.
+_TOOLS = (
+    "adduser",
+    "bash",
+    "bsdutils",
+    "coreutils",
+    "dash",
+    "debconf",
+    "debianutils",
+    "diffutils",
+    "dpkg",
+    "findutils",
+    "grep",
+    "gzip",
+    "hostname",
+    "init-system-helpers",
+    "libc-bin",
+    "login",
+    "mawk",
+    "ncurses-bin",
+    "passwd",
+    "perl-base",
+    "sed",
+    "sysvinit-utils",
+    "tar",
+    "ucf",
+    "util-linux",
+)
+_SYSTEMD = ("systemd-standalone-sysusers", "systemd-standalone-tmpfiles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +259,32 @@ class DebianArchive:
         names = [f"python{python}-minimal", f"libpython{python}-minimal"] if with_python else _FOR_STANDALONE
         catalogue = self.catalogue(suite, architecture, observe)
         return self._listed(suite, solver.resolve(catalogue, names, architecture))
+
+    def tools(
+        self,
+        suite: str,
+        architecture: str,
+        base_debs: Sequence[Deb],
+        system: Sequence[Deb],
+        observe: Observer = ignore,
+    ) -> tuple[Deb, ...]:
+        """The packages beyond `base_debs` and `system` with which the scripts of `system` run. Raises as `resolve_base`."""
+        catalogue = self.catalogue(suite, architecture, observe)
+        there = {deb.name for deb in (*base_debs, *system)}
+        wanted = [*_TOOLS, *(() if "systemd" in there else _SYSTEMD)]
+        installed = [_installed(catalogue, deb) for deb in (*base_debs, *system)]
+        packages = solver.resolve(
+            catalogue,
+            [name for name in wanted if name not in there and catalogue.named(name)],
+            architecture,
+            installed=installed,
+            assumed=frozenset({"cdebconf", "debconf-2.0", "install-info", "lsb-base"}),
+        )
+        return self._listed(suite, packages)
+
+    def controls(self, debs: Sequence[Deb]) -> list[Control]:
+        """The control files of `debs`, in their order; not verified. Raises FetchError, FormatError."""
+        return heads.controls(self.mirrors, debs)
 
     def _listed(self, suite: str, packages: Sequence[Package]) -> tuple[Deb, ...]:
         """What a lock says of packages that signed indexes list. That they do is remembered for builds of that lock."""

@@ -45,7 +45,7 @@ _KINDS: dict[bytes, Kind] = {
     b"2": "symlink",
     b"5": "directory",
 }
-_SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "triggers")
+_SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates", "triggers")
 _MD5 = re.compile(r"([0-9a-f]{32}) [ *](.+)")
 
 
@@ -84,25 +84,45 @@ Content = Callable[[], Iterator[bytes]]
 
 def read_control(path: Path) -> Control:
     """The control files of the package at `path`. Raises FormatError."""
+    with path.open("rb") as file:
+        return read_control_of(file, path.name)
+
+
+def read_control_of(file: IO[bytes], name: str) -> Control:
+    """The same of an open file called `name`, of which only the beginning with the control files is needed."""
     text: str | None = None
     md5sums: dict[str, str] = {}
     scripts: dict[str, str] = {}
-    with _opened(path, "control.tar") as pieces:
-        reader = _Reader(pieces, _LARGEST_CONTROL, path.name)
-        for member, content in _entries(reader, path.name):
-            if member.kind != "file" or member.path not in ("control", "md5sums", *_SCRIPTS):
-                continue
-            data = b"".join(content()).decode("utf-8", "replace")
-            if member.path == "control":
-                text = data
-            elif member.path == "md5sums":
-                found = (_MD5.fullmatch(line) for line in data.splitlines())
-                md5sums = {match[2].removeprefix("./"): match[1] for match in found if match}
-            else:
-                scripts[member.path] = data
+    reader = _Reader(_member(file, name, "control.tar"), _LARGEST_CONTROL, name)
+    for member, content in _entries(reader, name):
+        if member.kind != "file" or member.path not in ("control", "md5sums", *_SCRIPTS):
+            continue
+        data = b"".join(content()).decode("utf-8", "replace")
+        if member.path == "control":
+            text = data
+        elif member.path == "md5sums":
+            found = (_MD5.fullmatch(line) for line in data.splitlines())
+            md5sums = {match[2].removeprefix("./"): match[1] for match in found if match}
+        else:
+            scripts[member.path] = data
     if text is None:
-        raise FormatError(f"'{path.name}' is not a Debian package: it has no control file")
-    return Control(text, paragraph.parse(text, f"the control file of '{path.name}'"), md5sums, scripts)
+        raise FormatError(f"'{name}' is not a Debian package: it has no control file")
+    return Control(text, paragraph.parse(text, f"the control file of '{name}'"), md5sums, scripts)
+
+
+def control_end(beginning: bytes) -> int | None:
+    """How many bytes of a package it takes to read its control files, by its first ones (deb(5)); None where those do not tell."""
+    if len(beginning) < 132 or not beginning.startswith(b"!<arch>\n"):
+        return None
+    first = beginning[56:66].strip()
+    if not first.isdigit():
+        return None
+    offset = 68 + int(first) + int(first) % 2
+    header = beginning[offset : offset + 60]
+    size = header[48:58].strip()
+    if len(header) < 60 or not header.startswith(b"control.tar") or not size.isdigit():
+        return None
+    return offset + 60 + int(size)
 
 
 Entries = Iterator[tuple[Member, Content]]
@@ -138,9 +158,13 @@ def contents_of(paths: Sequence[Path]) -> Iterator[Iterator[Entries]]:
 def _opened(path: Path, wanted: str) -> Iterator[Iterator[bytes]]:
     """The unpacked bytes of a member, in pieces."""
     with path.open("rb") as file:
-        offset, size, suffix = _ar_member(file, wanted, path.name)
-        file.seek(offset)
-        yield _sparing(unpacked(_window(file, size, path.name), suffix, path.name), size, path.name)
+        yield _member(file, path.name, wanted)
+
+
+def _member(file: IO[bytes], name: str, wanted: str) -> Iterator[bytes]:
+    offset, size, suffix = _ar_member(file, wanted, name)
+    file.seek(offset)
+    return _sparing(unpacked(_window(file, size, name), suffix, name), size, name)
 
 
 def _sparing(pieces: Iterator[bytes], packed: int, name: str) -> Iterator[bytes]:
