@@ -74,6 +74,23 @@ def place_system(
         debian_linker.write_cache(layer)
 
 
+def place_tools(
+    debs: Sequence[tuple[Deb, Path]],
+    tree: Path,
+    lower: Sequence[Path],
+    *,
+    spend: Callable[[int], None] | None = None,
+) -> Tree:
+    """Unpack `debs` above the trees `lower` in the empty directory `tree`, for programs that run over it and no image. Raises as
+    `place_base`."""
+    layer = Tree(tree, lower, spend)
+    with explained(tree):
+        scripts = _unpack(layer, debs)
+        debian_alternatives.write_alternatives(layer, scripts, kept)
+        debian_linker.write_cache(layer)
+    return layer
+
+
 def _unpack(tree: Tree, debs: Sequence[tuple[Deb, Path]]) -> list[str]:
     """Unpack and record `debs`. Returns their post-installation scripts."""
     scripts = []

@@ -17,7 +17,7 @@ from corten.build.plan import (
     WheelLayer,
     package_layers,
 )
-from corten.errors import BuildError
+from corten.errors import BuildError, NoSandbox
 from corten.events import Note, Warned
 from corten.oci import media
 from corten.oci.digest import Digest
@@ -27,6 +27,22 @@ from corten.values import replace
 def ensure_package_layers(job: Job, beneath: int) -> list[BuiltLayer]:
     """Every layer of the lock for the image of `job`, bottom to top; those that nobody has are made. `beneath` layers are
     the base's own. Raises BuildError, FetchError, FormatError, RegistryError, StoreError."""
+    try:
+        return _ensured(job, beneath)
+    except NoSandbox as error:
+        if job.part.scripts != "caches":
+            raise
+        job.observe(
+            Warned(
+                f"the caches of fonts, icons and the like are not made, and the image is not the one that other machines build: "
+                f"{error.message}",
+                error.hint,
+            )
+        )
+        return _ensured(replace(job, part=replace(job.part, scripts="files")), beneath)
+
+
+def _ensured(job: Job, beneath: int) -> list[BuiltLayer]:
     # Two layers are kept free for weights and code.
     planned = partial(package_layers, job.part, job.lock.serving, reserved=2 + beneath)
     plan = planned(frozenset())

@@ -15,11 +15,15 @@ from corten.errors import BuildError
 from corten.lock.model import LAYER_FORMAT, DebianBase, ImageBase, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
+from corten.oci.platform import Platform
 from corten.packages.files import Deb, PythonArchive, Wheel
 from corten.values import dataclass
 
 FORM = 1
 """The number of the form of our pycs, part of every layer key that has bytecode."""
+
+CONFIGURED = 1
+"""The number of the form of layers that configure Debian packages, part of their keys."""
 
 LAYER_BUDGET = 96
 """Layers of an image, its base included. docker and moby stop at 125."""
@@ -120,6 +124,37 @@ class PythonLayer(_Keyed):
     @cached_property
     def key(self) -> str:
         return _key("python", sha256=self.archive.sha256, prefix=STANDALONE, compiler=self.compiler)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredLayer(_Keyed):
+    """What the scripts of the system packages do, above the layer that has their files. `mode` says what it takes
+    (`corten.packages.debian.scripts.Mode`), `tools` are the packages that scripts run with."""
+
+    system: SystemLayer
+    mode: str
+    tools: tuple[Deb, ...]
+    platform: Platform
+    unclear: str = ""
+
+    @property
+    def title(self) -> str:
+        return "configuration of system packages"
+
+    @property
+    def host(self) -> Platform:
+        """This machine's platform."""
+        return Platform.host()
+
+    @cached_property
+    def key(self) -> str:
+        return _key(
+            "configured",
+            form=CONFIGURED,
+            system=self.system.key,
+            mode=self.mode,
+            tools=[deb.sha256 for deb in self.tools],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +353,7 @@ PackageLayer = (
     | BaseLayer
     | PythonLayer
     | SystemLayer
+    | ConfiguredLayer
     | ServingLayer
     | EnvironmentLayer
     | WheelLayer
@@ -342,7 +378,10 @@ def package_layers(
         if part.base.interpreter is not None:
             layers.append(PythonLayer(part.base.interpreter, base, compiler))
         if part.system:
-            layers.append(SystemLayer(part.system, base))
+            system = SystemLayer(part.system, base)
+            layers.append(system)
+            if part.scripts not in ("", "none"):
+                layers.append(ConfiguredLayer(system, part.scripts, part.tools, part.platform, part.unclear))
     elif part.system:
         raise BuildError(
             "`system` packages need a Debian base",

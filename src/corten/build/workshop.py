@@ -20,6 +20,7 @@ from corten.build.known import Known
 from corten.build.plan import (
     BaseLayer,
     BucketLayer,
+    ConfiguredLayer,
     EnvironmentLayer,
     FolderLayer,
     PackageLayer,
@@ -120,6 +121,8 @@ class Workshop:
                     debs |= {deb.sha256: deb for deb in layer.debs}
                 case PythonLayer():
                     archives.append(layer.archive)
+                case ConfiguredLayer():
+                    debs |= {deb.sha256: deb for deb in (*layer.system.debs, *layer.tools)}
                 case WheelLayer():
                     wheels[layer.wheel.sha256] = layer.wheel
                 case ServingLayer():
@@ -167,6 +170,8 @@ class Workshop:
         for layer in missing:
             if isinstance(layer, BucketLayer):
                 self._bucket(layer)
+            elif isinstance(layer, ConfiguredLayer):
+                self._configured(layer)
 
     def _in_turns(self, work: Sequence[_Work]) -> None:
         """Make the trees of these layers, end the compile servers, and only then hash what they had a part in: nothing of a
@@ -305,6 +310,28 @@ class Workshop:
         # Without Debian's Python nothing runs them.
         if layer.base.base.python and (sources := make.system_sources(tree)):
             self.debian_compiler().compile(tree, sources, "unchecked")
+
+    def _configured(self, layer: ConfiguredLayer) -> None:
+        # Imported for such packages alone.
+        from corten.build.configuring import configure
+
+        system = layer.system
+        lower = [self._known.tree(item.key, item.title) for item in (system.base, system)]
+        store = self._store
+        with explained(store.root), self._alone(layer):
+            if store.layers.find(layer.key) is not None:
+                return
+            store.headroom.need()
+            self._observe(TaskStarted("install", layer.title, None))
+            with self.directory() as directory:
+                captured = configure(
+                    layer, self._files, lower, store.root, directory, self._observe, store.headroom.spend
+                )
+                with store.temporary_directory("layer") as target:
+                    made = store.layers.receive(target, captured.stream(), captured.digest())
+            store.layers.remember(layer.key, made.diff_id)
+            self.made.add(layer.key)
+            self._observe(TaskFinished("install", layer.title))
 
     def _wheel(self, layer: WheelLayer, tree: Path) -> None:
         file = self._files[layer.wheel.sha256]

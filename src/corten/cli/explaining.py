@@ -137,7 +137,34 @@ def _packages(project: Project) -> list[Finding]:
         )
     if project.system:
         found.append(Finding("Debian packages", "ok", ", ".join(project.system)))
+    found += _scripts(project)
     return found
+
+
+def _scripts(project: Project) -> list[Finding]:
+    """Which Debian packages of the lock are configured by their own scripts, and whether this user can do that."""
+    from corten.lock.format import read_lock
+    from corten.lock.scripts import said
+    from corten.runtime.identity import current_identity
+
+    try:
+        parts = read_lock(project.root / "corten.lock").platforms
+    except CortenError:
+        return []
+    packages = sorted({part.unclear for part in parts if part.unclear})
+    able = not packages or current_identity().kind != "single"
+    return [
+        Finding(
+            "Debian packages",
+            "limited" if able else "missing",
+            said(text),
+            None
+            if able
+            else "build as root, or give this user subordinate IDs (as root: apt install uidmap; "
+            "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)",
+        )
+        for text in packages
+    ]
 
 
 def _files(project: Project, files: SourceFiles) -> list[Finding]:

@@ -1,5 +1,4 @@
-"""What the scripts of a project's Debian packages would do, looked at when they are locked: nothing that they would do is left out in silence.
-"""
+"""What the scripts of a project's Debian packages would do, looked at when they are locked: nothing that they would do is left out in silence."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ from corten.events import Observer, Warned
 from corten.lock.model import DebianBase, PlatformLock
 from corten.packages.debian.archive import DebianArchive
 from corten.packages.debian.scripts import Unclear, needs
+from corten.packages.files import Deb
 from corten.values import replace
 
 _LONGEST = 900
@@ -32,7 +32,7 @@ def with_scripts(
         try:
             there = {deb.sha256 for deb in base.debs}
             found = needs(debian.controls([deb for deb in part.system if deb.sha256 not in there]))
-            tools = ()
+            tools: tuple[Deb, ...] = ()
             if found.mode == "scripts":
                 architecture = part.platform.architecture
                 tools = debian.tools(base.suite, architecture, base.debs, part.system, observe)

@@ -50,8 +50,8 @@ class Entry:
     link: str = ""
 
 
-def header(entry: Entry) -> bytes:
-    """The header blocks of `entry`. Raises FormatError for names that are not UTF-8."""
+def header(entry: Entry, uid: int = 0, gid: int = 0) -> bytes:
+    """The header blocks of `entry`, which belongs to `uid`:`gid`. Raises FormatError for names that are not UTF-8."""
     name = entry.path + "/" if entry.kind == "directory" else entry.path
     records: dict[str, str] = {}
     prefix, short = _split(name)
@@ -67,7 +67,7 @@ def header(entry: Entry) -> bytes:
     if size > _LARGEST_USTAR_SIZE:
         records["size"] = str(size)
         size = 0
-    block = _ustar(short, prefix, entry.mode, size, _TYPE_FLAGS[entry.kind], encoded_link)
+    block = _ustar(short, prefix, entry.mode, size, _TYPE_FLAGS[entry.kind], encoded_link, uid, gid)
     if not records:
         return block
     try:
@@ -93,8 +93,10 @@ def _split(name: str) -> tuple[bytes, bytes | None]:
     return raw[:cut], raw[cut + 1 :]
 
 
-def _ustar(name: bytes, prefix: bytes, mode: int, size: int, flag: bytes, link: bytes) -> bytes:
-    head = b"%-100b%07o\0%07o\0%07o\0%011o\0%011o\0" % (b"", mode & 0o7777, 0, 0, size, EPOCH)
+def _ustar(
+    name: bytes, prefix: bytes, mode: int, size: int, flag: bytes, link: bytes, uid: int = 0, gid: int = 0
+) -> bytes:
+    head = b"%-100b%07o\0%07o\0%07o\0%011o\0%011o\0" % (b"", mode & 0o7777, uid, gid, size, EPOCH)
     head = name.ljust(100, b"\0") + head[100:]
     tail = flag + link.ljust(100, b"\0") + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0"
     tail += prefix.ljust(155, b"\0") + bytes(12)

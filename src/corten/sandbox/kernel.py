@@ -10,6 +10,10 @@ import ctypes
 import errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
@@ -184,6 +188,17 @@ def drop_capabilities() -> None:
     """Give up every capability of this process (capset(2))."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def keep_capabilities(numbers: Sequence[int]) -> None:
+    """Keep the capabilities `numbers`, all below 32, and no other: in this process, which has them, and in every program that it
+    starts as root."""
+    for number in range(_LAST_CAPABILITY + 1):
+        if number not in numbers:
+            _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    mask = sum(1 << number for number in numbers)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(mask, mask, 0, 0, 0, 0)), "capset")
 
 
 def no_new_privileges() -> None:

@@ -83,6 +83,7 @@ _TOOLS = (
     "sysvinit-utils",
     "tar",
     "ucf",
+    "usr-is-merged",
     "util-linux",
 )
 _SYSTEMD = ("systemd-standalone-sysusers", "systemd-standalone-tmpfiles")

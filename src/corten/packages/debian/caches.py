@@ -73,7 +73,9 @@ CACHES = (
     ),
     Cache(
         re.compile("usr/bin/fc-cache"),
-        re.compile(r"()(?:usr/share/fonts|usr/share/ghostscript/fonts)/.+\.(?:ttf|otf|ttc|pf[ab]|t1|pcf|pcf\.gz)"),
+        re.compile(
+            r"()(?:usr/share/fonts|usr/share/ghostscript/fonts)/.+\.(?:ttf|otf|ttc|pf[ab]|t1|pcf|pcf\.gz)"
+        ),
         ("-s", "-f"),
     ),
 )

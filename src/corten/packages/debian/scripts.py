@@ -18,7 +18,8 @@ from corten.packages.debian.shell import Command, Unreadable, commands
 from corten.values import dataclass
 
 _SECTION = re.compile(
-    r"^# Automatically added by (dh_\w+)\S*\n(.*?)^# End automatically added section$", re.MULTILINE | re.DOTALL
+    r"^# Automatically added by (dh_\w+)\S*\n(.*?)^# End automatically added section$",
+    re.MULTILINE | re.DOTALL,
 )
 _HARMLESS_SECTIONS = frozenset(
     {
@@ -77,16 +78,26 @@ CACHED = re.compile(
 )
 """Packages whose scripts only make a cache, which their own tools make (`corten.build.caches`)."""
 
-_HARMLESS = frozenset(
+_LEFT_OUT = (
     ". : [ [[ basename break cat cd cmp command continue cut deb-systemd-helper deb-systemd-invoke "
     "diff dirname dpkg dpkg-maintscript-helper dpkg-query dpkg-trigger echo egrep exec exit export expr false fgrep getent "
     "grep head id install-docs install-info invoke-rc.d ischroot ldconfig local md5sum mountpoint pidof printf py3clean "
     "py3compile pycompile pypy3compile read readlink return service set shift sort start-stop-daemon stat systemctl tail "
     "test tr trap true type ucfr umask uname uniq unset update-initramfs update-menus update-mime update-rc.d wc "
-    "which".split()
+    "which"
 )
+_HARMLESS = frozenset(_LEFT_OUT.split())
 _CALL = re.compile(r"update-alternatives((?:\\\n|[^\n;&|()`])*)")
-_DPKG = ("--compare-versions", "--print-architecture", "--list", "--status", "-L", "-l", "-s", "--validate-version")
+_DPKG = (
+    "--compare-versions",
+    "--print-architecture",
+    "--list",
+    "--status",
+    "-L",
+    "-l",
+    "-s",
+    "--validate-version",
+)
 _LITERAL = re.compile(r"[A-Za-z0-9_/.+@:=,~-]+")
 _SHOWN = re.compile(r"[^A-Za-z0-9_./+:@=$ -]")
 
@@ -156,7 +167,7 @@ def unclear(control: Control) -> Unclear | None:
     try:
         for script, command in _commands(control):
             if not _understood(command) and not (script == "preinst" and _removes(command)):
-                name = command.words[0] if command.words else f"a write to {command.writes[0]}"
+                name = f"a write to {command.writes[0]}" if command.writes else command.words[0]
                 return Unclear(control.name, _shown(name))
     except Unreadable as error:
         return Unclear(control.name, _shown(str(error)))
@@ -187,7 +198,9 @@ def alternatives(control: Control) -> list[str]:
     return [
         str(command)
         for command in found
-        if command.words[:1] == ("update-alternatives",) and "--install" in command.words and "$" not in str(command)
+        if command.words[:1] == ("update-alternatives",)
+        and "--install" in command.words
+        and "$" not in str(command)
     ]
 
 
@@ -220,7 +233,9 @@ def _understood(command: Command) -> bool:
     if name == "update-alternatives":
         if "--install" in words:
             return "$" not in str(command)
-        return any(word in words for word in ("--remove", "--remove-all", "--auto", "--list", "--query", "--display"))
+        return any(
+            word in words for word in ("--remove", "--remove-all", "--auto", "--list", "--query", "--display")
+        )
     if name == "cat" or name == "exec":
         return len(words) < 2 or words[1].startswith("$") is False
     return name in _HARMLESS or name.startswith("db_") or _actions(command) is not None

@@ -115,7 +115,11 @@ class _Reader:
         return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
 
     def word(self) -> str | None:
-        return self.tokens[self.at][1] if self.at < len(self.tokens) and self.tokens[self.at][0] == "word" else None
+        return (
+            self.tokens[self.at][1]
+            if self.at < len(self.tokens) and self.tokens[self.at][0] == "word"
+            else None
+        )
 
     def expect(self, text: str) -> None:
         self.blank()
@@ -196,7 +200,8 @@ class _Reader:
         elif word == "case":
             self._case()
         elif word == "function" or (
-            self.word() is not None and [text for _, text in self.tokens[self.at + 1 : self.at + 3]] == ["(", ")"]
+            self.word() is not None
+            and [text for _, text in self.tokens[self.at + 1 : self.at + 3]] == ["(", ")"]
         ):
             self._function()
             return False
@@ -221,9 +226,9 @@ class _Reader:
         if len(values) > _MOST_ROUNDS or not all(_PLAIN.fullmatch(value) for value in values):
             values = []
         body = self.at
-        for value in values or [None]:
+        for value in values or [""]:
             self.at = body
-            if value is not None:
+            if value:
                 self.constants[name] = value
             self._loop()
         self.constants.pop(name, None)
