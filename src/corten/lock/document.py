@@ -168,7 +168,11 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
         "without",
         "local",
     }
-    _only(table, known | {"interpreter", "sdists", "build-wheels", "build-debs", "scripts", "unclear", "tools"}, where)
+    _only(
+        table,
+        known | {"interpreter", "sdists", "build-wheels", "build-debs", "scripts", "unclear", "tools"},
+        where,
+    )
     wheels, build_wheels = _wheels(table, "wheels", where), _wheels(table, "build-wheels", where, once=False)
     scripts = table.get("scripts", "")
     if scripts not in ("", "none", "files", "caches", "scripts"):
