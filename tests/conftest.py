@@ -47,6 +47,7 @@ LONG = (
     "e2e/test_life_edges.py::test_fifty_at_once_in_the_foreground",
     "e2e/test_reproducible.py::test_arm64_is_built_here_and_runs_under_emulation",
     "e2e/test_reproducible.py::test_the_command_that_shares_layers_shares_them[S]",
+    "security/test_host_files.py::test_an_image_does_not_depend_on_this_machines_files[trixie]",
     "security/test_host_files.py::test_no_image_depends",
     "serve/test_faults_load.py",
     "serve/test_memory.py::test_five_thousand",

@@ -262,7 +262,7 @@ def test_attach(command: Commander) -> None:
         os.chdir(command.folder)
         argv = command.argv("attach", "life-k")
         os.execvpe(argv[0], argv, {**os.environ, **command.environment})
-    time.sleep(0.5)
+    until(lambda: not termios.tcgetattr(master)[3] & termios.ICANON)
     os.write(master, b"word\n")
     assert b"bye word" in read_until(master, b"bye word")
     os.write(master, b"\x10")
@@ -370,10 +370,10 @@ def test_health(command: Commander) -> None:
 
 
 def test_a_time_limit(command: Commander) -> None:
-    start(command, "life-r", "sleep", "100", options=("--timeout", "1s"))
+    start(command, "life-r", "sleep", "100", options=("--timeout", "0.3s"))
     assert command("wait", "life-r").stdout == "137\n"
     assert command.list()["life-r"]["reason"] == "its time was over"
-    assert command("run", "--timeout", "1s", "runner", "--", "sleep", "100", code=143).stdout == ""
+    assert command("run", "--timeout", "0.3s", "runner", "--", "sleep", "100", code=143).stdout == ""
 
 
 def test_whatever_is_killed(command: Commander) -> None:
