@@ -43,6 +43,8 @@ LONG = (
     "e2e/test_anywhere.py::test_the_demo",
     "e2e/test_archive_round_trips.py",
     "e2e/test_kill.py",
+    "e2e/test_sdists.py::test_every_common_build_backend",
+    "e2e/test_sdists.py::test_ten_sources",
     "e2e/test_killed_life.py",
     "e2e/test_life_edges.py::test_fifty_at_once_in_the_foreground",
     "e2e/test_reproducible.py::test_arm64_is_built_here_and_runs_under_emulation",

@@ -124,6 +124,7 @@ class SourceWheels:
         self._guard = threading.RLock()
         self._known = Known(store)
         self._built: dict[str, BuiltWheel] = {}
+        self._resolved: dict[tuple[str, ...], tuple[Wheel, ...]] = {}
 
     def build(
         self, source: Source, recorded: Recorded | None = None, settings: Sequence[tuple[str, str]] = ()
@@ -175,7 +176,7 @@ class SourceWheels:
             looked = self._asked(source, given, self._environment(stack, ()), False, "look")
             system = _build_system(source, looked.get("pyproject"))
             native = recorded.native if recorded else looked.get("native") is True
-            requires = recorded.requires if recorded else self._workplace.resolve(system.requires)
+            requires = recorded.requires if recorded else self._resolve(system.requires)
             further: tuple[str, ...] = ()
             for _ in range(3):
                 tree = self._environment(stack, requires)
@@ -191,7 +192,7 @@ class SourceWheels:
                     break
                 further = (*further, *wanted)
                 if recorded is None:
-                    requires = self._workplace.resolve((*system.requires, *further))
+                    requires = self._resolve((*system.requires, *further))
             else:
                 raise BuildError(f"{source.title!r} asks for other build requirements each time", hint=WAYS)
             (first, data), (_, again) = answers
@@ -207,6 +208,11 @@ class SourceWheels:
             place.write_bytes(data)
             self._store.files.add(place, wheel.sha256, "wheel")
             return BuiltWheel(wheel, requires, native, reproducible, marks(data))
+
+    def _resolve(self, lines: tuple[str, ...]) -> tuple[Wheel, ...]:
+        if lines not in self._resolved:
+            self._resolved[lines] = self._workplace.resolve(lines) if lines else ()
+        return self._resolved[lines]
 
     def _environment(self, stack: ExitStack, wheels: Sequence[Wheel]) -> Path:
         """A folder that has `opt/venv` with `wheels`, by hard links from their layers."""

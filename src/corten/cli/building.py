@@ -229,6 +229,17 @@ def source_builders(project: Project, store: Store, observe: Observer, accepted:
     return Late()
 
 
+def rebuild_absent(project: Project, lock: Lock, store: Store, observe: Observer, accepted: Accepted) -> None:
+    """Build the wheels of `lock` that come from sources and are not in the store. Raises as `corten.build.rebuild.rebuild_absent`."""
+    from corten.build import rebuild
+    from corten.lock.wanted import fetching_indexes
+
+    wheels = [wheel for part in lock.platforms for wheel in part.wheels]
+    supply = _Supply(project, lock, store, observe, None, accepted)
+    with store.lock("store", shared=True):
+        rebuild.rebuild_absent(lock, wheels, store, supply, fetching_indexes(project), observe)
+
+
 class _Supply:
     """Files of `lock` through the cache from the configured indexes and mirrors, or from one folder."""
 

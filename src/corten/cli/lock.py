@@ -144,9 +144,12 @@ def _download(project: Project, lock: Lock, directory: Path, context: Context) -
 
     store = context.store
     mirrors = DebianArchive(store, accepted=context.accepted).mirrors
-    bundle = download(
-        lock, directory, store, fetching_indexes(project), mirrors, context.observe, context.accepted
-    )
+    indexes = fetching_indexes(project)
+    if any(part.sdists for part in lock.platforms):
+        from corten.cli.building import rebuild_absent
+
+        rebuild_absent(project, lock, store, context.observe, context.accepted)
+    bundle = download(lock, directory, store, indexes, mirrors, context.observe, context.accepted)
     size, base = bundle.size, ", the Python" if bundle.pythons else ""
     if not project.base.startswith(("debian:", "oci:")):
         from corten.cli.building import registries

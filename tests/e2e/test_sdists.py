@@ -1,0 +1,185 @@
+"""Packages that have only source, from the lock to a container: built once, with real build backends, the same wheel wherever it is built."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from corten.lock.format import read_lock
+from corten.lock.model import Lock
+from corten.packages.files import Sdist
+from corten.store.store import Store
+from support.command import Corten, link_files
+from support.runner import Plain
+from support.sdists import sdist
+
+pytestmark = pytest.mark.e2e
+
+SETUP = "from setuptools import setup\nsetup(name={name!r}, version='1.0', {more})\n"
+LEGACY = {
+    "setup.py": SETUP.format(name="legacy", more="py_modules=['legacy']"),
+    "legacy.py": "x = 'legacy'\n",
+}
+PROJECT = '[build-system]\nrequires = ["{requires}"]\nbuild-backend = "{backend}"\n[project]\nname = "{name}"\nversion = "1.0"\n{more}'
+OWN = {
+    "hatched": {
+        "pyproject.toml": PROJECT.format(
+            requires="hatchling", backend="hatchling.build", name="hatched", more=""
+        ),
+        "hatched/__init__.py": "x = 'hatched'\n",
+    },
+    "flitted": {
+        "pyproject.toml": PROJECT.format(
+            requires="flit_core>=3.2",
+            backend="flit_core.buildapi",
+            name="flitted",
+            more='description = "x"\n',
+        ),
+        "flitted.py": '"""x"""\nx = \'flitted\'\n',
+    },
+    "versed": {
+        "pyproject.toml": PROJECT.format(
+            requires="poetry-core>=2", backend="poetry.core.masonry.api", name="versed", more=""
+        ),
+        "versed/__init__.py": "x = 'versed'\n",
+    },
+    "foreign": {
+        "setup.py": "import setuptools\ntry:\n    import iniconfig\nexcept ImportError:\n    iniconfig = None\n"
+        "setuptools.setup(name='foreign', version='1.0', setup_requires=['iniconfig'], py_modules=['foreign'],\n"
+        "    description=iniconfig.__name__ if iniconfig else '')\n",
+        "foreign.py": "x = 'foreign'\n",
+    },
+    "cythonic": {
+        "pyproject.toml": '[build-system]\nrequires = ["setuptools", "cython>=3"]\nbuild-backend = "setuptools.build_meta"\n',
+        "setup.py": "from Cython.Build import cythonize\nfrom setuptools import setup\n"
+        "setup(name='cythonic', version='1.0', ext_modules=cythonize(['cythonic.pyx']))\n",
+        "cythonic.pyx": "x = 'cythonic'\ndef twice(int n):\n    return 2 * n\n",
+    },
+    "bound": {
+        "pyproject.toml": '[build-system]\nrequires = ["setuptools", "pybind11>=2.10"]\nbuild-backend = "setuptools.build_meta"\n',
+        "setup.py": "from pybind11.setup_helpers import Pybind11Extension\nfrom setuptools import setup\n"
+        "setup(name='bound', version='1.0', ext_modules=[Pybind11Extension('bound', ['bound.cpp'])])\n",
+        "bound.cpp": '#include <pybind11/pybind11.h>\nPYBIND11_MODULE(bound, m) { m.attr("x") = "bound"; }\n',
+    },
+}
+PINS = (
+    "docopt==0.6.2",
+    "flask-bootstrap==3.3.7.1",
+    "itsdangerous==0.24",
+    "python-multipart==0.0.5",
+    "wrapt==1.10.11",
+    "langdetect==1.0.9",
+    "backcall==0.1.0",
+)
+IMPORTS = ("docopt", "itsdangerous", "multipart", "wrapt", "langdetect", "backcall")
+
+
+def write(root: Path, own: dict[str, dict[str, str]], pins: tuple[str, ...] = (), main: str = "") -> None:
+    for name, files in own.items():
+        sdist(root / "sdists", name, "1.0", files)
+    lines = ["--find-links sdists", *pins, *(f"{name}==1.0" for name in own)]
+    (root / "requirements.txt").write_text("\n".join(lines) + "\n")
+    (root / "main.py").write_text(main)
+
+
+def sources(lock: Lock) -> dict[str, Sdist]:
+    return {item.name: item for item in lock.platforms[0].sdists}
+
+
+def other_store(corten: Corten, home: Path) -> Corten:
+    """A store that has the fetched files of the shared one, and nothing that was built."""
+    home.mkdir()
+    link_files(corten.home, home)
+    return Corten(home)
+
+
+def test_a_source_is_built_once_and_comes_to_the_same_wheel_elsewhere(corten: Corten, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    write(root, {"legacy": LEGACY}, main="import legacy\nprint(legacy.x)\n")
+    corten("lock", root)
+    item = sources(read_lock(root / "corten.lock"))["legacy"]
+    assert item.reproducible
+    assert not item.native
+    said = corten("lock", root)
+    assert "source" not in said.stderr
+    assert "nothing changed" in said.stderr
+    assert "legacy" in corten("run", root).stdout
+    # Elsewhere the wheel is absent: it is built again, and must be the same.
+    store = Store(corten.home)
+    place = store.files.path(item.wheel, "wheel")
+    assert place is not None
+    place.unlink()
+    shutil.rmtree(corten.home / "caches" / "built-wheels")
+    said = corten("lock", "--check", "--download", tmp_path / "bundle", root)
+    assert "building legacy 1.0 from source: its wheel is not here" in said.stderr
+    assert (
+        sha256((tmp_path / "bundle/wheels/legacy-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+        == item.wheel
+    )
+
+
+def test_a_wheel_that_comes_out_otherwise_elsewhere_is_refused(corten: Corten, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    write(root, {"legacy": LEGACY}, main="import legacy\nprint(legacy.x)\n")
+    corten("lock", root)
+    path = root / "corten.lock"
+    item = sources(read_lock(path))["legacy"]
+    text = path.read_text()
+    other = item.marks[:4] + ("AAAA" if item.marks[4:8] != "AAAA" else "BBBB") + item.marks[8:]
+    path.write_text(text.replace(item.wheel, "a" * 64).replace(item.marks, other))
+    said = corten("build", root, code=1)
+    assert "is not the wheel that the lock names: 'legacy-1.0.dist-info/WHEEL' differs" in said.stderr
+    assert "--download" in said.stderr
+
+
+def test_every_common_build_backend(corten: Corten, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    own = {name: OWN[name] for name in ("hatched", "flitted", "versed", "foreign")}
+    names = ", ".join(own)
+    write(root, own, main=f"import {names}\nprint(*(item.x for item in ({names})))\n")
+    corten("lock", root)
+    found = sources(read_lock(root / "corten.lock"))
+    assert set(found) == set(own)
+    assert all(item.reproducible and not item.native for item in found.values())
+    assert "hatched flitted versed foreign" in corten("run", root).stdout
+
+
+def test_ten_sources_come_to_the_same_wheels_in_every_store_and_for_every_user(
+    corten: Corten, tmp_path: Path, plain_runners: Callable[[str], Plain]
+) -> None:
+    """Of Python alone and of C, with Cython, with pybind11, with a foreign setup_requires."""
+    root = tmp_path / "project"
+    root.mkdir()
+    own = {name: OWN[name] for name in ("foreign", "cythonic", "bound")}
+    modules = ", ".join([*IMPORTS, *own])
+    main = f"import {modules}\nimport wrapt._wrappers\nprint(cythonic.twice(4), bound.x, foreign.x)\n"
+    write(root, own, PINS, main)
+    corten("lock", root)
+    first = sources(read_lock(root / "corten.lock"))
+    assert len(first) == 10
+    assert {name for name, item in first.items() if item.native} == {"bound", "cythonic", "wrapt"}
+    assert [name for name, item in first.items() if not item.reproducible] == []
+    assert "8 bound foreign" in corten("run", root).stdout
+    again = tmp_path / "again"
+    shutil.copytree(root, again)
+    (again / "corten.lock").unlink()
+    other_store(corten, tmp_path / "store")("lock", again, timeout=900)
+    assert sources(read_lock(again / "corten.lock")) == first
+    for kind in ("subuids", "none"):
+        plain = plain_runners(kind)
+        place = plain.home / "ten"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(root, place)
+        (place / "corten.lock").unlink()
+        subprocess.run(["chown", "-R", f"{plain.user.pw_uid}:{plain.user.pw_gid}", place], check=True)
+        done = plain("lock", "--trust-path", place, place, timeout=900)
+        assert done.returncode == 0, done.stderr
+        assert sources(read_lock(place / "corten.lock")) == first
