@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from corten.errors import HashMismatch, ResolutionError
+from corten.errors import HashMismatch, LockOutdated, ResolutionError
 from corten.lock.format import decode, encode
+from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock, PlatformLock
+from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
 from corten.packages.sources import BuiltWheel, Recorded, Resolve, Source
+from corten.project.load import load
 from corten.values import replace
 from support.index import publish
-from support.lock_world import World, said
+from support.lock_world import OTHER, World, said
 from support.sdists import sdist
 from support.wheels import make_wheel
 
@@ -34,11 +37,12 @@ class Builder:
         part: PlatformLock,
         resolve: Resolve,
         compilers: Callable[[], tuple[Deb, ...]],
+        further: Mapping[str, tuple[str, ...]],
         *,
         anew: bool = False,
     ) -> Builder:
         self.made += 1
-        self.part, self.resolve = part, resolve
+        self.part, self.resolve, self.further = part, resolve, further
         return self
 
     def build(
@@ -217,3 +221,72 @@ def test_the_fast_reader_and_toml_read_the_same(ready: World) -> None:
     text = encode(lock)
     assert "reproducible = true" in text
     assert decode(text.encode()) == decode(text.replace("{ name", "{  name").encode()) == lock
+
+
+def test_native_code_serves_this_machine_and_leaves_others_out_with_a_warning(ready: World) -> None:
+    ready.write("requirements.txt", "old\n")
+    ready.write(
+        "pyproject.toml",
+        '[tool.corten]\ncommand = ["python", "x.py"]\nplatforms = ["linux/amd64", "linux/arm64"]\n',
+    )
+    host = Platform.host()
+    builder = Builder(ready, tag=f"cp311-cp311-linux_{host.machine}")
+    lock = ready.lock(sources=builder)
+    assert [part.platform for part in lock.platforms] == [host]
+    assert [str(platform) for platform in lock.left_out] == [f"linux/{OTHER}"]
+    assert any(f"the lock leaves linux/{OTHER} out" in text for text in said(ready))
+    assert decode(encode(lock).replace(" = [", "  = [").encode()) == lock
+    with pytest.raises(LockOutdated, match="can be built only there"):
+        lock.for_platform(Platform("linux", OTHER))
+
+
+def test_python_alone_serves_every_platform(ready: World) -> None:
+    ready.write("requirements.txt", "old\n")
+    ready.write(
+        "pyproject.toml",
+        '[tool.corten]\ncommand = ["python", "x.py"]\nplatforms = ["linux/amd64", "linux/arm64"]\n',
+    )
+    builder = Builder(ready)
+    lock = ready.lock(sources=builder)
+    assert len(lock.platforms) == 2
+    assert lock.platforms[0].sdists == lock.platforms[1].sdists != ()
+    assert builder.made == 1
+    assert builder.part is not None
+    assert builder.part.platform == Platform.host()
+
+
+def test_a_part_that_another_machine_made_is_kept(ready: World) -> None:
+    """A lock with native code for two platforms: each machine builds its own part, and keeps the other's."""
+    ready.write("requirements.txt", "old\n")
+    ready.write(
+        "pyproject.toml",
+        '[tool.corten]\ncommand = ["python", "x.py"]\nplatforms = ["linux/amd64", "linux/arm64"]\n',
+    )
+    pure = ready.lock(sources=Builder(ready))
+    other = pure.for_platform(Platform("linux", OTHER))
+    (item,) = other.sdists
+    place = ready.store.files.path(item.wheel, "wheel")
+    assert place is not None
+    place.unlink()
+    lock = ready.lock(
+        previous=pure, sources=Builder(ready, tag=f"cp311-cp311-linux_{Platform.host().machine}")
+    )
+    assert lock.for_platform(Platform("linux", OTHER)) == other
+    assert lock.left_out == ()
+
+
+def test_build_requirements_that_a_source_does_not_say(ready: World) -> None:
+    ready.write("requirements.txt", "old\n")
+    ready.write(
+        "pyproject.toml",
+        '[tool.corten]\ncommand = ["python", "x.py"]\n[tool.uv]\nbuild-constraint-dependencies = ["backend<2"]\n'
+        '[tool.uv.extra-build-dependencies]\n"Old" = ["alpha>=1"]\n',
+    )
+    ready.make("backend", "2.0")
+    builder = Builder(ready)
+    lock = ready.lock(sources=builder)
+    assert builder.further == {"old": ("alpha>=1",)}
+    assert [wheel.version for wheel in lock.platforms[0].build_wheels] == ["1.0"]
+    before = inputs_digest(load(ready.folder))
+    ready.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
+    assert inputs_digest(load(ready.folder)) != before

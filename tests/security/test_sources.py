@@ -182,12 +182,14 @@ def test_a_build_cannot_fill_the_disk_or_the_memory(workbench: Workbench) -> Non
         "filler",
         "[lambda: __import__('mmap').mmap(-1, 5 << 30), lambda: bytearray(5 << 30),"
         " lambda: os.truncate(os.open('/tmp/large', os.O_CREAT | os.O_RDWR), 2 << 30),"
-        " lambda: os.posix_fallocate(os.open('/tmp/more', os.O_CREAT | os.O_RDWR), 0, 1000 << 20)]",
+        " lambda: os.posix_fallocate(os.open('/tmp/more', os.O_CREAT | os.O_RDWR), 0, 1000 << 20),"
+        " lambda: open('/proc/self/oom_score_adj').read()]",
     )
     assert seen[0].startswith(("OSError", "MemoryError"))
     assert seen[1].startswith("MemoryError")
     assert "too large" in seen[2] or "File too large" in seen[2]
     assert "No space left" in seen[3]
+    assert "1000" in seen[4]
 
 
 def test_a_build_starts_a_bounded_number_of_processes(workbench: Workbench) -> None:

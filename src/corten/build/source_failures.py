@@ -17,6 +17,10 @@ _PROGRAM = re.compile(
     r"(?:error: command '([\w.+/-]+)' failed: No such file|FileNotFoundError: .*'([\w.+-]+)'|([\w.+-]+): (?:command )?not found"
     r"|Unknown compiler\(s\): \[\['([\w.+-]+)')"
 )
+_COMPILER = re.compile(
+    r"command '[^']*(?:gcc|g\+\+|cc|c\+\+|make)' failed: No such file|Unknown compiler\(s\)|No CMAKE_C(?:XX)?_COMPILER could be found"
+    r"|No such file or directory: '(?:/usr/bin/)?(?:gcc|g\+\+|cc|c\+\+|make)'"
+)
 _NETWORK = re.compile(
     r"Temporary failure in name resolution|Name or service not known|Network is unreachable|No matching distribution found|"
     r"Failed to establish a new connection|Could not resolve host|Connection refused"
@@ -88,6 +92,13 @@ _PROGRAMS = {
     "autoconf": "autoconf",
     "perl": "perl",
 }
+_DISTRIBUTIONS = {
+    "Cython": "cython",
+    "skbuild": "scikit-build",
+    "pkg_resources": "setuptools<81",
+    "yaml": "pyyaml",
+    "git": "gitpython",
+}
 _LIBRARIES = {
     "ssl": "libssl-dev",
     "crypto": "libssl-dev",
@@ -97,8 +108,8 @@ _LIBRARIES = {
 }
 
 
-def explained(done: Finished, limits: Limits) -> tuple[str, str | None]:
-    """What went wrong, and what to do about it; None where nothing is known."""
+def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | None]:
+    """What went wrong with the source of `name`, and what to do about it; None where nothing is known."""
     said = _ESCAPES.sub("", done.errors.decode(errors="replace"))
     if done.late:
         return f"it did not end within {int(limits.seconds or 0) // 60} minutes", None
@@ -109,13 +120,15 @@ def explained(done: Finished, limits: Limits) -> tuple[str, str | None]:
         module = found[1].partition(".")[0]
         return (
             f"it imports '{module}' while it is built and does not say that it needs it",
-            "it has to list it in `requires` of its [build-system]; choose a version that does, or one that has a wheel",
+            f"say it for the package: [tool.uv.extra-build-dependencies] in pyproject.toml, with a line such as {name} = "
+            f'["{_DISTRIBUTIONS.get(module, module.replace("_", "-").lower())}"]; or choose a version that has a wheel',
         )
     for pattern, table in ((_HEADER, _HEADERS), (_PROGRAM, _PROGRAMS), (_LIBRARY, _LIBRARIES)):
         match = pattern.search(said)
         if match is not None:
-            name = next(filter(None, match.groups()))
-            return _lacking(name, table.get(name) or table.get(name.rsplit("/", 1)[-1]), pattern is _HEADER)
+            lacking = next(filter(None, match.groups()))
+            package = table.get(lacking) or table.get(lacking.rsplit("/", 1)[-1])
+            return _lacking(lacking, package, pattern is _HEADER)
     if _NETWORK.search(said):
         return "it wants the network while it is built, and has none", None
     if "MemoryError" in said or "Cannot allocate memory" in said:
@@ -126,6 +139,11 @@ def explained(done: Finished, limits: Limits) -> tuple[str, str | None]:
     errors = [line for line in lines if re.search(r"error\b|Error\b", line)]
     last = (errors or lines or [f"it ended with code {done.code}"])[-1]
     return last[:300], None
+
+
+def lacks_compiler(done: Finished) -> bool:
+    """Whether a build failed because there was no compiler for C or C++."""
+    return _COMPILER.search(done.errors.decode(errors="replace")) is not None
 
 
 def _lacking(name: str, package: str | None, is_header: bool) -> tuple[str, str]:

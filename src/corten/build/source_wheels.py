@@ -45,7 +45,7 @@ from corten.sandbox.confinement import Bind, Confinement, Limits
 from corten.sandbox.process import Finished, run
 from corten.store.disk import write_atomically
 from corten.store.store import Store
-from corten.values import asdict, dataclass
+from corten.values import asdict, dataclass, field
 
 FORM = 1
 """The number of the way in which sources are built: another one may give other wheels."""
@@ -54,7 +54,9 @@ LEGACY = "setuptools.build_meta:__legacy__"
 # A source without `[build-system]` is older than setuptools 81, which takes pkg_resources away.
 LEGACY_REQUIRES = ("setuptools>=40.8,<81", "wheel")
 
-_PLACE_SIZE, _TMP_SIZE = 4 << 30, 512 << 20
+_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+# These lie in memory, and two builds run at a time.
+_PLACE_SIZE, _TMP_SIZE = min(4 << 30, _MEMORY // 4), 512 << 20
 _LARGEST_WHEEL = 512 << 20
 _LARGEST_ANSWER = 1 << 20
 _LIMITS = Limits(memory=4 << 30, file_size=1 << 30, processes=256, seconds=1800)
@@ -80,12 +82,13 @@ _ENVIRONMENT = {
 class Workplace:
     """What a builder works with: a Debian base for this machine's processor; `resolve` finds the wheels of build requirements, `supply` has the
     files. `compilers` are the packages beyond the base that native code is compiled with, asked for when they are first needed.
-    `unauthenticated` is as in `PlatformLock`."""
+    `further` are as in `SourceBuilders`."""
 
     part: PlatformLock
     resolve: Resolve
     supply: make.Supply
     compilers: Callable[[], tuple[Deb, ...]]
+    further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Builders:
@@ -105,6 +108,7 @@ class Builders:
         part: PlatformLock,
         resolve: Resolve,
         compilers: Callable[[], tuple[Deb, ...]],
+        further: Mapping[str, tuple[str, ...]],
         *,
         anew: bool = False,
     ) -> SourceWheels:
@@ -112,7 +116,7 @@ class Builders:
         lock = Lock(__version__, Digest.of(b""), (part,))
         if self._accepted.unauthenticated:
             lock = lock.apart()
-        workplace = Workplace(lock.platforms[0], resolve, self._supply(lock), compilers)
+        workplace = Workplace(lock.platforms[0], resolve, self._supply(lock), compilers, further)
         return SourceWheels(self._store, workplace, self._observe, anew=anew)
 
 
@@ -150,6 +154,7 @@ class SourceWheels:
             "python": compiler_identity(self._workplace.part),
             "platform": str(self._workplace.part.platform),
             "settings": [list(pair) for pair in settings],
+            "further": list(self._workplace.further.get(source.name, ())),
             "requires": None if recorded is None else [wheel.sha256 for wheel in recorded.requires],
         }
         name = hashlib.sha256(canonical_json(inputs)).hexdigest()
@@ -176,7 +181,8 @@ class SourceWheels:
             looked = self._asked(source, given, self._environment(stack, ()), False, "look")
             system = _build_system(source, looked.get("pyproject"))
             native = recorded.native if recorded else looked.get("native") is True
-            requires = recorded.requires if recorded else self._resolve(system.requires)
+            asked = (*system.requires, *self._workplace.further.get(source.name, ()))
+            requires = recorded.requires if recorded else self._resolve(asked)
             further: tuple[str, ...] = ()
             for _ in range(3):
                 tree = self._environment(stack, requires)
@@ -186,13 +192,19 @@ class SourceWheels:
                     "known": list(further),
                     "settings": dict(settings),
                 }
-                answers = self._twice(source, given, tree, native, request)
+                try:
+                    answers = self._twice(source, given, tree, native, request)
+                except _LacksCompiler:
+                    if native:
+                        raise
+                    native = True
+                    answers = self._twice(source, given, tree, native, request)
                 wanted = _texts(answers[0][0].get("requires"))
                 if wanted is None:
                     break
                 further = (*further, *wanted)
                 if recorded is None:
-                    requires = self._resolve((*system.requires, *further))
+                    requires = self._resolve((*asked, *further))
             else:
                 raise BuildError(f"{source.title!r} asks for other build requirements each time", hint=WAYS)
             (first, data), (_, again) = answers
@@ -286,6 +298,10 @@ class SourceWheels:
         return _confined(source, given, self._roots(native), environment, words)[0]
 
 
+class _LacksCompiler(BuildError):
+    """It was built without a compiler, and wants one."""
+
+
 @dataclass(frozen=True, slots=True)
 class _BuildSystem:
     backend: str
@@ -367,6 +383,7 @@ def _confinement(given: Path, roots: Sequence[Path], environment: Path, words: S
         environment=_ENVIRONMENT,
         directory="/build",
         limits=_LIMITS,
+        expendable=True,
     )
 
 
@@ -400,10 +417,11 @@ def _confined(
 
 
 def _failed(source: Source, done: Finished) -> BuildError:
-    from corten.build.source_failures import explained
+    from corten.build.source_failures import explained, lacks_compiler
 
-    message, hint = explained(done, _LIMITS)
-    return BuildError(
+    message, hint = explained(source.name, done, _LIMITS)
+    kind = _LacksCompiler if lacks_compiler(done) else BuildError
+    return kind(
         f"{source.title!r} has no wheel that fits and cannot be built from source: {message}",
         hint=hint or WAYS,
     )

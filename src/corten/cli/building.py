@@ -166,8 +166,8 @@ def current_lock(
         reason = f"there is no {LOCK_NAME} in '{project.root}'"
     elif lock.project != inputs_digest(project):
         reason = f"{LOCK_NAME} does not belong to the project's dependencies any more"
-    elif not wanted <= {part.platform for part in lock.platforms}:
-        reason = f"{LOCK_NAME} has no packages for {min(wanted - {part.platform for part in lock.platforms})}"
+    elif not wanted <= (there := _platforms_of(lock)):
+        reason = f"{LOCK_NAME} has no packages for {min(wanted - there)}"
     elif asked_for := [item for part in lock.platforms for item in open_imports(project, part)]:
         reason = f"{LOCK_NAME} has no '{asked_for[0].requirement}', which '{asked_for[0].where}' imports"
     if lock is not None and reason is None:
@@ -216,6 +216,7 @@ def source_builders(project: Project, store: Store, observe: Observer, accepted:
             part: PlatformLock,
             resolve: Resolve,
             compilers: Callable[[], tuple[Deb, ...]],
+            further: Mapping[str, tuple[str, ...]],
             *,
             anew: bool = False,
         ) -> WheelBuilder:
@@ -224,7 +225,9 @@ def source_builders(project: Project, store: Store, observe: Observer, accepted:
             def supply(lock: Lock) -> _Supply:
                 return _Supply(project, lock, store, observe, None, accepted)
 
-            return Builders(store, supply, observe, accepted).builder(part, resolve, compilers, anew=anew)
+            return Builders(store, supply, observe, accepted).builder(
+                part, resolve, compilers, further, anew=anew
+            )
 
     return Late()
 
@@ -238,6 +241,11 @@ def rebuild_absent(project: Project, lock: Lock, store: Store, observe: Observer
     supply = _Supply(project, lock, store, observe, None, accepted)
     with store.lock("store", shared=True):
         rebuild.rebuild_absent(lock, wheels, store, supply, fetching_indexes(project), observe)
+
+
+def _platforms_of(lock: Lock) -> set[Platform]:
+    """The platforms that `lock` has, and those that no lock of this machine can have."""
+    return {*(part.platform for part in lock.platforms), *({*lock.left_out} - {Platform.host()})}
 
 
 class _Supply:

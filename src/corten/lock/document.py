@@ -74,9 +74,23 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
             f"'{name}' has format {version}, and this Corten knows format {VERSION}",
             hint="update Corten, or make the lock again with 'corten lock'",
         )
+    left_out = document.get("left-out", [])
+    if not isinstance(left_out, list):
+        raise FormatError("'left-out' is not a list of platforms")
     _only(
         document,
-        {"version", "corten", "layer-format", "project", "serving", "as-of", "platform", "compiler", "model"},
+        {
+            "left-out",
+            "version",
+            "corten",
+            "layer-format",
+            "project",
+            "serving",
+            "platform",
+            "compiler",
+            "model",
+            "as-of",
+        },
         "the header",
     )
     layer_format = _size(document, "layer-format", "the header")
@@ -107,6 +121,7 @@ def lock_of(document: dict[str, Any], name: str) -> Lock:
         models=_models(_table(document.get("model", {}), "'model'")),
         layer_format=layer_format,
         as_of=_text(document, "as-of", _DAY, "the header") if "as-of" in document else None,
+        left_out=tuple(Platform.parse(item) for item in left_out if isinstance(item, str)),
     )
 
 

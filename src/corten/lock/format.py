@@ -104,6 +104,8 @@ def encode(lock: Lock) -> str:
         lines.append(f"as-of = {_quoted(lock.as_of)}")
     if lock.serving is not None:
         lines.append(f"serving = {_quoted(lock.serving)}")
+    if lock.left_out:
+        lines.append(f"left-out = [{', '.join(_quoted(str(platform)) for platform in lock.left_out)}]")
     for part in lock.platforms:
         lines += ["", f"[platform.{_quoted(str(part.platform))}]"]
         if isinstance(part.base, DebianBase):
@@ -244,7 +246,7 @@ _FAST_SDIST = regex(
     + " \\},"
 )
 _FLAGS = ("native", "reproducible")
-_NAMES = regex(rf"(system-names|library-names|without|local) = \[({_S}(?:, {_S})*)\]")
+_NAMES = regex(rf"(system-names|library-names|without|local|left-out) = \[({_S}(?:, {_S})*)\]")
 _TABLE = regex(rf"\[(platform|compiler|model)\.{_S}\]")
 
 
@@ -300,7 +302,9 @@ def _lines(text: str) -> dict[str, Any] | None:
             ):
                 return None
             array = table[name] = []
-        elif line.startswith(("system-names = [", "library-names = [", "without = [", "local = [")):
+        elif line.startswith(
+            ("system-names = [", "library-names = [", "without = [", "local = [", "left-out = [")
+        ):
             names = _NAMES.fullmatch(line)
             if names is None or names[1] in table:
                 return None

@@ -31,6 +31,7 @@ from corten.packages.requirements import (
     without_credentials,
 )
 from corten.packages.trust import Boundary, read_trust, within
+from corten.project.build_needs import BuildNeeds
 from corten.project.formats.lines import Translated
 from corten.project.formats.translate import FORMATS, LOCKS, translated
 from corten.project.model import Predictor, Project, Unlisted
@@ -82,6 +83,9 @@ def inputs(project: Project) -> dict[str, Any]:
     }
     if project.build_system:
         document["build-system"] = sorted(set(project.build_system))
+    if project.build_needs != BuildNeeds():
+        needs = project.build_needs
+        document["build-needs"] = [[[name, *lines] for name, lines in needs.further], [*needs.constraints]]
     if project.hub:
         document["hub"] = sorted(project.hub)
     locks = bool(dependencies.files) and all(path.name in LOCKS for path in dependencies.files)

@@ -112,7 +112,8 @@ class Lock:
     """`project` is the hash of the normalised inputs that the lock was made from (see `corten.lock.inputs`);
     `serving` the content hash of `corten_serve` (None without a predictor); `compilers` maps an architecture that the
     lock has no platform for, and on whose machines it was made, to the interpreter packages that compile bytecode there; `interpreters` maps it to the archive of a Python that is not Debian's;
-    `models` are those of a hub, for every platform."""
+    `models` are those of a hub, for every platform.
+    `left_out` are platforms of the project for which a source has to be built on such a machine."""
 
     corten: str
     project: Digest
@@ -124,6 +125,7 @@ class Lock:
     layer_format: int = LAYER_FORMAT
     as_of: str | None = None
     """The day (`2023-06-29`) after which no file of a package was uploaded; it holds for later locks too."""
+    left_out: tuple[Platform, ...] = ()
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -174,6 +176,11 @@ class Lock:
         for part in self.platforms:
             if part.platform == platform:
                 return part
+        if platform in self.left_out:
+            raise LockOutdated(
+                f"the lock leaves {platform} out: a package has no wheel for it, and its source, which is native code, can be built only there",
+                hint=f"run 'corten lock' on a machine of {platform}",
+            )
         raise LockOutdated(
             f"the lock has no packages for {platform}", hint="add it to `platforms` and run 'corten lock'"
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from corten import __version__
-from corten.errors import FetchError, ProjectError, ResolutionError, UsageError
+from corten.errors import BuildError, FetchError, NoSandbox, ProjectError, ResolutionError, UsageError
 from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore
 from corten.lock import pylock
 from corten.lock.accelerators import builds, has_gpu
@@ -63,7 +63,7 @@ from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
 from corten.packages.pip_rules import Rules, read_rules
 from corten.packages.requirements import Local, normal_name
-from corten.packages.sdists import Built
+from corten.packages.sdists import Built, ForeignSource
 from corten.packages.sources import WheelBuilder
 from corten.packages.torch_index import without_it
 from corten.packages.uv import Request
@@ -185,10 +185,11 @@ def lock_project(
     sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once
     if len(wanted) == 1:
         # In this thread Ctrl-C ends it at once; another one is waited for.
-        platforms: tuple[PlatformLock, ...] = (locking.platform(wanted[0]),)
+        found: list[PlatformLock | Platform] = [locking.platform(wanted[0])]
     else:
         with ThreadPoolExecutor(max(1, len(wanted))) as pool:
-            platforms = tuple(pool.map(locking.platform, wanted))
+            found = list(pool.map(locking.if_possible, wanted))
+    platforms = tuple(part for part in found if isinstance(part, PlatformLock))
     return Lock(
         corten=__version__,
         project=digest,
@@ -198,6 +199,7 @@ def lock_project(
         interpreters={name: archive for name, archive in archives.items() if name in compilers},
         models=lock_models(project, store, None if upgrade else previous, observe, environment),
         as_of=day,
+        left_out=tuple(part for part in found if isinstance(part, Platform)),
     )
 
 
@@ -226,6 +228,20 @@ class _Locking:
     """The Python in the place of Debian's, by architecture."""
     referenced: tuple[tuple[Wheel, Built], ...] = ()
     """Wheels of sources that requirements name, of which uv gets the places."""
+
+    def if_possible(self, platform: Platform) -> PlatformLock | Platform:
+        """The part for `platform`; the platform itself where a source cannot be built for it on this machine, which is said."""
+        try:
+            return self.platform(platform)
+        except ForeignSource as error:
+            same = self.previous is not None and self.previous.project == inputs_digest(self.project)
+            before = self.previous.platforms if self.previous is not None and same else ()
+            kept = next((part for part in before if part.platform == platform), None)
+            if kept is not None:
+                self.observe(Note(f"{error.message}: the lock keeps what it has for {platform}"))
+                return kept
+            self.observe(Warned(f"{error.message}; the lock leaves {platform} out", error.hint))
+            return platform
 
     def platform(self, platform: Platform) -> PlatformLock:
         before = None
@@ -284,13 +300,15 @@ class _Locking:
         target = Target(host, base.python, _GLIBC.get(base.suite, _GLIBC_OF_UNKNOWN))
 
         def resolve(lines: Sequence[str]) -> tuple[Wheel, ...]:
-            asked = Wanted(Request(target, lines=tuple(lines)), gpu="any")
+            constraints = self.project.build_needs.constraints
+            asked = Wanted(Request(target, lines=tuple(lines), constraints=constraints), gpu="any")
             return replace(self, sources=None)._resolve(
                 resolving_indexes(self.project, self.environment), asked, ()
             )
 
         part = PlatformLock(host, base)
-        return sources.builder(part, resolve, partial(self._compilers, base), anew=self.upgrade)
+        further = dict(self.project.build_needs.further)
+        return sources.builder(part, resolve, partial(self._compilers, base), further, anew=self.upgrade)
 
     def _host_base(self) -> DebianBase:
         if not self.project.base.startswith("debian:"):
@@ -531,7 +549,7 @@ class _Locking:
             try:
                 alone = replace(self, project=replace(self.project, implied=(implied,)))
                 own = alone._beside(target, own, before)
-            except (ResolutionError, FetchError, ProjectError) as error:
+            except (ResolutionError, FetchError, ProjectError, BuildError, NoSandbox) as error:
                 anew = self._together((*added, implied), target, before)
                 if anew is None:
                     self._tell_without(item, error.message.partition("\n")[0].rstrip(":"))
@@ -551,7 +569,7 @@ class _Locking:
         project = replace(self.project, implied=(*self.project.implied, *added))
         try:
             return replace(self, project=project)._wheels(target, before)[0]
-        except (ResolutionError, FetchError, ProjectError):
+        except (ResolutionError, FetchError, ProjectError, BuildError, NoSandbox):
             return None
 
     @property

@@ -25,10 +25,12 @@ class SourceBuilders(Protocol):
         part: PlatformLock,
         resolve: Resolve,
         compilers: Callable[[], tuple[Deb, ...]],
+        further: Mapping[str, tuple[str, ...]],
         *,
         anew: bool = False,
     ) -> WheelBuilder:
-        """One that builds in the base of `part`, which is for this machine. `anew`: it uses nothing that was built before."""
+        """One that builds in the base of `part`, which is for this machine. `further` are build
+        requirements by the names of packages whose sources do not say that they need them. `anew`: it uses nothing that was built before."""
 
 
 class Sources:

@@ -12,6 +12,7 @@ from corten.errors import ProjectError
 from corten.oci.platform import Platform
 from corten.project import dependencies, interpreter, locate
 from corten.project import settings as written
+from corten.project.build_needs import build_needs
 from corten.project.distributions import normal
 from corten.project.hints.hint import Taken
 from corten.project.hints.sources import Hints
@@ -185,6 +186,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         base=chosen.base,
         system=settings.system or beside.system,
         build_system=settings.build_system_packages,
+        build_needs=build_needs(pyproject),
         models=_with_files(settings.models, entry),
         hub=hub,
         include=settings.include,

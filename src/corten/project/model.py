@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from corten.oci.platform import Platform
+from corten.project.build_needs import BuildNeeds
 from corten.project.interpreter import Unmet
 from corten.values import dataclass, field
 
@@ -106,6 +107,7 @@ class Project:
     base: str = "debian:bookworm"
     system: tuple[str, ...] = ()
     build_system: tuple[str, ...] = ()
+    build_needs: BuildNeeds = BuildNeeds()
     models: tuple[str, ...] = ()
     hub: tuple[str, ...] = ()
     include: tuple[str, ...] = ()

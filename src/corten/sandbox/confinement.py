@@ -44,6 +44,7 @@ class Confinement:
     network      `none`, or `host`: the network of this machine, with everything on its loopback
     owner        the program keeps the caller's user ID where that is root's, without any capability, so that it can write to
                  binds that are root's; else it is `nobody`
+    expendable   where memory is short, the kernel ends it before anything else
     directory    its working directory, inside
     isolation    `filter`: no namespaces but the filter `filters.reading` alone. As root the program is locked into `root`
                  (chroot) and runs as `nobody`; otherwise `unrooted` is run in place of `command`, and it can read what its
@@ -59,6 +60,7 @@ class Confinement:
     network: Literal["none", "host"] = "none"
     environment: Mapping[str, str] = field(default_factory=dict)
     owner: bool = False
+    expendable: bool = False
     directory: str = "/"
     limits: Limits = Limits()
     isolation: Literal["namespaces", "filter"] = "namespaces"
@@ -88,6 +90,7 @@ def encode(value: Confinement, machine: str) -> bytes:
             "network": value.network == "host",
             "environment": dict(value.environment),
             "owner": value.owner,
+            "expendable": value.expendable,
             "directory": value.directory,
             "memory": limits.memory,
             "file_size": limits.file_size,

@@ -111,6 +111,9 @@ def _program(given: dict[str, Any], mapped: bool, status: int) -> None:
     try:
         command = given["command"]
         root = os.geteuid() == 0
+        if given["expendable"]:
+            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+                file.write("1000")
         if given["namespaces"]:
             kinds = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
             kernel.unshare(kinds | (0 if given["network"] else kernel.CLONE_NEWNET))
