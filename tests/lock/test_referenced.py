@@ -8,7 +8,7 @@ import io
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,7 @@ class Builder:
         part: PlatformLock,
         resolve: Resolve,
         compilers: Callable[[], tuple[Deb, ...]],
+        further: Mapping[str, tuple[str, ...]],
         *,
         anew: bool = False,
     ) -> Builder:
