@@ -79,6 +79,24 @@ def test_a_changed_line_of_code_needs_nothing_that_makes_packages(corten: Corten
     assert after["id"] != before["id"]
 
 
+def test_a_container_starts_without_what_is_slow_to_import(corten: Corten, runner: str) -> None:
+    """OpenSSL, for one, takes as long as a third of the command."""
+    heavy = "_hashlib _ssl dataclasses inspect tomllib urllib3 subprocess logging bz2 lzma corten.project corten.lock"
+    script = (
+        "import sys; from corten.cli.main import run\n"
+        "try: run(['run', '--rm', sys.argv[1], '--', 'true'])\n"
+        "finally: print([name for name in sys.argv[2:] if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, runner, *heavy.split()],
+        env=corten.variables(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
 def test_wheels_in_layers_of_their_own_make_one_environment(
     corten: Corten, project: Make, tmp_path: Path
 ) -> None:

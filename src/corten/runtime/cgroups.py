@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import time
 from pathlib import Path
 from typing import Literal
 
+from corten.oci.digest import Digest
 from corten.runtime.options import Limits
 
 Version = Literal["v2", "v1", "hybrid", "none"]
@@ -44,7 +44,7 @@ def controllers(root: str = ROOT) -> frozenset[str]:
 
 def group_name(directory: Path) -> str:
     """What the group of the container in `directory` is called: another store may have a container of the same name."""
-    store = hashlib.sha256(os.fsencode(directory.parent)).hexdigest()[:8]
+    store = Digest.of(os.fsencode(directory.parent)).hex[:8]
     return f"{directory.name}-{store}"
 
 

@@ -12,7 +12,6 @@ ctime behind, which no user can set; a tree that was changed is found by that, a
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import stat
@@ -95,7 +94,7 @@ def prune_merged(store: Store) -> int:
 
 
 def _key(layers: Sequence[Digest]) -> str:
-    return hashlib.sha256("\n".join(str(layer) for layer in layers).encode()).hexdigest()
+    return Digest.of("\n".join(str(layer) for layer in layers).encode()).hex
 
 
 def _make(store: Store, layers: Sequence[Digest], kind: Kind, pointer: Path) -> Merged:
