@@ -7,12 +7,12 @@ carries the name of a project: `load` and `pull` give names too.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.events import Note
+from corten.oci.digest import Digest
 from corten.values import replace
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def say_once(key: str, text: str, context: Context) -> None:
 
 def first_time(key: str, context: Context) -> bool:
     """Whether this was not asked before for what `key` names."""
-    name = f"said-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:16]}"
+    name = f"said-{Digest.of(key.encode(errors='surrogateescape')).hex[:16]}"
     said = context.store.cache_directory("isolation") / name
     if said.exists():
         return False

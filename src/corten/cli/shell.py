@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +130,7 @@ def _within(store: Path, project: Path) -> str | None:
 
 def home_volume(name: str, root: str) -> str:
     """The name of the volume that is home in the shells of the project `name` in the folder `root`."""
-    return f"{name[:40]}-{hashlib.sha256(root.encode()).hexdigest()[:6]}-home"
+    return f"{name[:40]}-{Digest.of(root.encode()).hex[:6]}-home"
 
 
 def _shell(store: Store, layers: tuple[Digest, ...]) -> str:
