@@ -6,6 +6,11 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 import tarfile
 import urllib.parse
 from pathlib import Path
@@ -104,3 +109,49 @@ class Releases:
 
     def _write(self) -> None:
         (self.root / "list.json").write_text(json.dumps(self.listing))
+
+
+def of_debian(home: Path, work: Path) -> tuple[str, bytes]:
+    """Debian's own Python from the base in the store `home`, as python-build-standalone would publish it, and its exact version: with the
+    libraries that it needs beside it, in the place of those that are built into the real ones."""
+    version, base = _debian_base(home)
+    minor = ".".join(version.split(".")[:2])
+    python = work / "python"
+    (python / "bin").mkdir(parents=True)
+    program = python / "bin" / f"python{minor}"
+    shutil.copy(base / f"usr/bin/python{minor}", program)
+    (python / "bin/python3").symlink_to(program.name)
+    ignore = shutil.ignore_patterns("__pycache__", "sitecustomize.py")
+    library = python / "lib" / f"python{minor}"
+    shutil.copytree(base / f"usr/lib/python{minor}", library, symlinks=True, ignore=ignore)
+    for name in ("libexpat.so.1", "libz.so.1"):
+        (found,) = base.glob(f"usr/lib/*-linux-gnu/{name}")
+        shutil.copy(found.resolve(), python / "lib" / name)
+    subprocess.run(["patchelf", "--set-rpath", "$ORIGIN/../lib", program], check=True, env=_beside())
+    for path in library.glob("_sysconfigdata*.py"):
+        text = path.read_text().replace("'/usr'", "'/install'").replace("'/usr/", "'/install/")
+        path.write_text(text)
+    entries: Entries = {}
+    for path in sorted(python.rglob("*")):
+        name = path.relative_to(work).as_posix()
+        if path.is_symlink():
+            entries[name] = os.readlink(path)
+        elif path.is_file():
+            entries[name] = (path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644)
+    return version, packed(entries)
+
+
+def _debian_base(home: Path) -> tuple[str, Path]:
+    """The exact version of the Python in the store's Debian base, and the base's tree."""
+    for layer in (home / "layers").iterdir():
+        records = layer / "fs/var/lib/dpkg/status.d/python3.11-minimal"
+        text = records.read_text(errors="replace") if records.is_file() else ""
+        found = re.search(r"^Version: ([0-9.]+)-", text, re.MULTILINE)
+        if found is not None and (layer / "fs/usr/bin/python3.11").is_file():
+            return found[1], layer / "fs"
+    raise AssertionError("the store has no Debian base")
+
+
+def _beside() -> dict[str, str]:
+    """The environment in which the programs of this virtual environment are found."""
+    return {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
