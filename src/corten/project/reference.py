@@ -43,9 +43,9 @@ or a base's layout outside the folder, and a host that your credentials are for,
 ([Offline and behind a private index](offline.md)).
 
 **Python and the base.** {pythons}. `.python-version`, `runtime.txt` and the `FROM`
-of a Dockerfile choose the release that has that Python, `requires-python` chooses among the rest. Where no release has what
-`requires-python`, `.python-version` or `runtime.txt` ask for, locking and building are refused: take an image with that Python as `base`, or
-write `python`. `python` and `base` in `[tool.corten]` stand above `.python-version` and `runtime.txt`, never above `requires-python`.
+of a Dockerfile choose the Python, and with it the release that has it; `requires-python` chooses among the rest. Any other CPython from 3.8 on comes
+from python-build-standalone ([Python](python.md)). `python` and `base` in `[tool.corten]` stand above `.python-version` and `runtime.txt`, never above
+`requires-python`.
 
 ## What goes into the image
 
