@@ -88,8 +88,12 @@ def test_a_command_in_one_text_is_split_as_a_shell_would(text: str, argv: tuple[
             'name = "3"',
         ),
         ('name = "Iris Model"', "not 'Iris Model'", "small letters"),
-        ("python = 3.11", "must be a minor version such as '3.11', not the number 3.11", 'python = "3.11"'),
-        ('python = "3.11.2"', "must be a minor version", "patch version"),
+        (
+            "python = 3.11",
+            "must be a version such as '3.11', '3.12.4' or '3.13t', not the number 3.11",
+            'python = "3.11"',
+        ),
+        ('python = "3.11.x"', "must be a version such as", "the lock pins the exact version"),
         (
             'models = "a.pt"',
             "'models' in [tool.corten] must be a list of paths and globs, not 'a.pt'",
