@@ -322,3 +322,55 @@ def test_the_name_is_that_of_the_source(ready: World, hub: Hub) -> None:
     hub.make("lib", {"pyproject.toml": project("other")})
     ready.write("requirements.txt", f"lib @ git+{hub.url}/lib.git\n")
     assert "'lib' leads to a source of 'other'" in ready.fails(ProjectError, sources=Builder(ready)).message
+
+
+def test_sources_that_require_sources(ready: World, hub: Hub) -> None:
+    """Their own references are fetched by Corten too, and what the project says of the same package goes before."""
+    hub.make("three", {"pyproject.toml": project("three", "1.0")})
+    two = f"two @ git+{hub.url}/two.git"
+    hub.make(
+        "two",
+        {
+            "pyproject.toml": project(
+                "two",
+                "1.0",
+                f"three @ git+{hub.url}/three.git ; python_version > '3'",
+                f"x @ git+{hub.url}/x.git ; extra == 'x'",
+            )
+        },
+    )
+    hub.make("one", {"pyproject.toml": project("one", "1.0", two)})
+    ready.write("requirements.txt", f"one @ git+{hub.url}/one.git\n")
+    assert versions(ready.lock(sources=Builder(ready))) == {"one": "1.0", "three": "1.0", "two": "1.0"}
+    hub.make("fork", {"pyproject.toml": project("two", "9.0")})
+    ready.write("requirements.txt", f"one @ git+{hub.url}/one.git\ntwo @ git+{hub.url}/fork.git\n")
+    assert versions(ready.lock(sources=Builder(ready))) == {"one": "1.0", "two": "9.0"}
+
+
+def test_a_source_names_no_host_that_only_the_user_can(ready: World, hub: Hub) -> None:
+    hub.make("one", {"pyproject.toml": project("one", "1.0", "two @ git+https://127.0.0.1:9/two.git")})
+    ready.write("requirements.txt", f"one @ git+{hub.url}/one.git\n")
+    with pytest.raises(NotConfirmed, match=r"127\.0\.0\.1:9"):
+        ready.lock(sources=Builder(ready))
+    hub.make("one", {"pyproject.toml": project("one", "1.0", "two @ file:///etc")})
+    with pytest.raises((ResolutionError, ProjectError)):
+        ready.lock(sources=Builder(ready))
+
+
+def test_the_version_comes_from_tags_where_the_source_asks_git(ready: World, hub: Hub) -> None:
+    text = project() + '[build-system]\nrequires = ["setuptools-scm"]\n'
+    hub.make("lib", {"pyproject.toml": text}, tag="v1.5")
+    hub.make("lib", {"README": "x"})
+    ready.write("requirements.txt", f"lib @ git+{hub.url}/lib.git\n")
+    found = load(ready.folder)
+    indexes = resolving_indexes(found, ready.environment)
+    fetcher = Fetcher(found.root, ready.store, lambda: indexes, ready.events.append)
+    (item,) = references_of(found, ready.environment)
+
+    def version(given: str = "") -> str:
+        with tarfile.open(fetcher.fetch(item, "", given).place) as packed:
+            return packed.extractfile("source/PKG-INFO").read().decode().splitlines()[2]  # type: ignore[union-attr]
+
+    assert version().startswith("Version: 1.6.dev1+g")
+    # A lock's version holds, whatever tags there are by now.
+    assert version("7.0") == "Version: 7.0"

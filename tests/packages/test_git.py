@@ -10,7 +10,7 @@ import pytest
 
 from corten.errors import CortenError, FetchError, ProjectError, ResolutionError
 from corten.packages.git import Checkout, Git
-from corten.packages.repositories import Repository, repository_of
+from corten.packages.repositories import Repository, repository_of, version_of
 from corten.packages.requirements import parse_requirement
 from support import repositories
 from support.repositories import Hub
@@ -163,3 +163,32 @@ def test_what_is_no_repository(text: str, kind: type[CortenError], message: str)
         repository_of(parse_requirement(text, "requirements.txt:1"))
     assert message in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("described", "version"),
+    [
+        ("v1.2.3-0-gabcdef0", "1.2.3"),
+        ("1.2-0-gabcdef0", "1.2"),
+        ("release-1.2-4-gabcdef0", "1.3.dev4+gaaaaaaaaa"),
+        ("v1.2.3-4-gabcdef0", "1.2.4.dev4+gaaaaaaaaa"),
+        ("v2.0.0rc1-1-gabcdef0", "2.0.0.dev1+gaaaaaaaaa"),
+        ("v1.2.3-beta-0-gabcdef0", "1.2.3b0"),
+        ("nightly2x-1-gabcdef0", "0.1.dev0+gaaaaaaaaa"),
+        ("", "0.1.dev0+gaaaaaaaaa"),
+    ],
+)
+def test_the_version_that_tags_tell(described: str, version: str) -> None:
+    assert version_of(described, "a" * 40) == version
+
+
+@pytest.mark.parametrize("way", ["", "/dumb"])
+def test_what_git_says_of_a_commit(tmp_path: Path, hub: Hub, way: str) -> None:
+    hub.make("lib", {"a.py": "1"}, tag="v1.0")
+    hub.make("lib", {"a.py": "2"})
+    commit = hub.make("lib", {"a.py": "3"})
+    (tmp_path / "tree").mkdir(), (tmp_path / "work").mkdir()
+    repository = Repository(f"{hub.url}{way}/lib.git")
+    git = Git({"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
+    git.check_out(repository, "", tmp_path / "tree", tmp_path / "work")
+    assert git.described(repository, commit, tmp_path / "work").startswith("v1.0-2-g")

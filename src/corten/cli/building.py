@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from corten.lock.model import PlatformLock
     from corten.lock.sources import SourceBuilders
     from corten.oci.reference import Reference
-    from corten.packages.files import Deb, PythonArchive, Wheel
+    from corten.packages.files import Deb, PythonArchive, Sdist, Wheel
     from corten.packages.indexes import Indexes
     from corten.packages.sources import Resolve, WheelBuilder
     from corten.registry.client import RegistrySettings
@@ -276,7 +276,7 @@ class _Supply:
             from corten.build.rebuild import rebuild_absent
 
             if self._offline is None:
-                self._bring_references(wheels, indexes)
+                self._rebuild_references(wheels, indexes)
             rebuild_absent(self._lock, wheels, self._store, self, indexes, self._observe, self._offline)
         return fetch_wheels(self._store, wheels, indexes, self._observe, offline=self._offline)
 
@@ -285,17 +285,23 @@ class _Supply:
 
         return fetch_pythons(self._store, archives, os.environ, self._observe, offline=self._offline)
 
-    def _bring_references(self, wheels: Sequence[Wheel], indexes: Indexes) -> None:
-        """Fetch what the wheels that are not here must be built from, where requirements say where it is."""
-        from corten.lock.inputs import references_of
-        from corten.lock.referenced import Fetcher, bring_absent
-
-        wanted = {wheel.sha256 for wheel in wheels}
+    def _rebuild_references(self, wheels: Sequence[Wheel], indexes: Indexes) -> None:
+        """Fetch and build what requirements lead to and is not here."""
+        wanted = {wheel.sha256: wheel for wheel in wheels}
         sdists = [sdist for part in self._lock.platforms for sdist in part.sdists if sdist.wheel in wanted]
+        if all(self._store.files.path(sdist.wheel, "wheel") is not None for sdist in sdists):
+            return
+        from corten.build.rebuild import rebuild_absent
+        from corten.lock.inputs import references_of
+        from corten.lock.referenced import Fetcher, rebuild_references
+
+        def rebuild(now: Sequence[Sdist]) -> None:
+            absent = [wanted[sdist.wheel] for sdist in now]
+            rebuild_absent(self._lock, absent, self._store, self, indexes, self._observe)
+
         root = self._project.root
         fetcher = Fetcher(root, self._store, lambda: indexes, self._observe)
-        if any(self._store.files.path(sdist.wheel, "wheel") is None for sdist in sdists):
-            bring_absent(references_of(self._project), sdists, fetcher, self._store, root)
+        rebuild_references(references_of(self._project), sdists, fetcher, self._store, root, rebuild)
 
     def debs(self, debs: Sequence[Deb]) -> Mapping[str, Path]:
         from corten.packages.debian.archive import DebianArchive

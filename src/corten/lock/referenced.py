@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import urllib.parse
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +22,13 @@ from corten.events import Note, Observer
 from corten.lock.references import holds, local_place, marker_of
 from corten.network.addresses import origin
 from corten.oci import tar
+from corten.oci.inside import Inside
 from corten.packages.compatibility import Target
 from corten.packages.files import Sdist, Wheel
 from corten.packages.git import Git
 from corten.packages.http import Http
 from corten.packages.indexes import Indexes
-from corten.packages.repositories import COMMIT, Repository, commit_in, repository_of
+from corten.packages.repositories import COMMIT, Repository, commit_in, repository_of, version_of
 from corten.packages.requirements import Requirement, normal_name, parse_requirement, without_credentials
 from corten.packages.sdists import Built, check_target
 from corten.packages.sources import Recorded, Source, WheelBuilder
@@ -36,6 +38,9 @@ from corten.store.store import Store
 from corten.values import dataclass, replace
 
 _LARGEST = 512 << 20
+_SCM = re.compile(rb"setuptools[-_]scm|hatch[-_]vcs|use_scm_version|flit[-_]scm|vcs[-_]versioning")
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
+_MOST_FURTHER = 200
 _ARCHIVE = re.compile(r"\.(?:tar\.gz|tgz|zip|tar\.bz2|tbz|tar\.xz|txz|tar)$", re.IGNORECASE)
 
 
@@ -78,11 +83,11 @@ class Fetcher:
     def _indexes(self) -> Indexes:
         return self._read_indexes()
 
-    def fetch(self, item: Requirement, commit: str = "") -> Given:
-        """The source that `item` leads to; a repository at `commit` where that is given. Raises ResolutionError, ProjectError, FetchError,
+    def fetch(self, item: Requirement, commit: str = "", version: str = "") -> Given:
+        """The source that `item` leads to; a repository at `commit` where that is given, which is `version` where only git's tags tell it. Raises ResolutionError, ProjectError, FetchError,
         NotConfirmed, HashMismatch."""
         if item.kind == "vcs":
-            return self._repository(item, repository_of(item), commit)
+            return self._repository(item, repository_of(item), commit, version)
         location, _, fragment = (item.location or "").partition("#")
         if item.kind == "archive" and "subdirectory=" in fragment:
             raise ResolutionError(
@@ -98,7 +103,7 @@ class Fetcher:
             return self._folder(item, path)
         return self._archive(item, _read(item, path), fragment)
 
-    def _repository(self, item: Requirement, repository: Repository, commit: str) -> Given:
+    def _repository(self, item: Requirement, repository: Repository, commit: str, version: str) -> Given:
         indexes = self._checked(item, repository)
         login = None
         if repository.scheme != "ssh":
@@ -108,10 +113,12 @@ class Fetcher:
             tree = directory / "tree"
             for name in ("work", "tree", "tree/source"):
                 (directory / name).mkdir()
+            git, work = Git(indexes.environment, login), directory / "work"
             try:
-                made = Git(indexes.environment, login).check_out(
-                    repository, wanted, tree / "source", directory / "work"
-                )
+                made = git.check_out(repository, wanted, tree / "source", work)
+                if _asks_for_tags(tree / "source"):
+                    found = version or version_of(git.described(repository, made.commit, work), made.commit)
+                    _write_version(tree / "source", repository.name or "source", found)
             except FetchError as error:
                 raise FetchError(indexes.redacted(error.message), hint=error.hint) from None
             for note in made.notes:
@@ -194,6 +201,27 @@ class Fetcher:
         return Given(file, sha256, size, found)
 
 
+def _asks_for_tags(tree: Path) -> bool:
+    """Whether the source takes its version from git's tags by a tool that takes it from PKG-INFO where there is no git."""
+    if (tree / "PKG-INFO").exists():
+        return False
+    texts = (_start(tree / name) for name in ("pyproject.toml", "setup.py", "setup.cfg"))
+    return any(_SCM.search(text) for text in texts)
+
+
+def _start(path: Path) -> bytes:
+    if path.is_symlink() or not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(1 << 20)
+
+
+def _write_version(tree: Path, name: str, version: str) -> None:
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    with Inside(tree) as inside:
+        inside.write("PKG-INFO", text.encode())
+
+
 class References:
     """The references of one platform's lock, and their wheels. `before` are wheels that the last lock has from sources; `builder` builds. `folder`
     is private, and lives as long as this: the wheels lie there under their own names, for uv."""
@@ -212,6 +240,8 @@ class References:
         self.folder, self._observe, self._builder = folder, observe, builder
         self._before = {mark_in(built.sdist.file): (wheel, built) for wheel, built in before}
         self.built: dict[str, tuple[Wheel, Built]] = {}
+        self._lines: dict[str, str] = {}
+        self._further: list[Requirement] = []
 
     @property
     def all(self) -> tuple[tuple[Wheel, Built], ...]:
@@ -229,12 +259,29 @@ class References:
         if not is_reference(item):
             return bare_line(item)
         marker = marker_of(item)
-        if marker and not holds(marker, target):
+        if marker and "extra" not in marker and not holds(marker, target):
             return ""
         wheel = self.wheel(item, target)
         extras = _extras(item)
         place = (self.folder / wheel.file).absolute().as_uri()
-        return bare_line(parse_requirement(f"{wheel.name}{extras} @ {place}", item.where))
+        line = bare_line(parse_requirement(f"{wheel.name}{extras} @ {place}", item.where))
+        self._lines.setdefault(wheel.name, line)
+        self._further += _references_in(self.folder / wheel.file, extras, target)
+        return line
+
+    def overrides(self, target: Target) -> tuple[str, ...]:
+        """Lines for the references that the wheels themselves require, and what these require: they hold in the place of what is written there. What
+        the project says of the same package goes before."""
+        found: dict[str, str] = {}
+        while self._further:
+            item = self._further.pop(0)
+            if len(found) > _MOST_FURTHER:
+                raise ProjectError("sources require each other without end", hint="name wheels of them")
+            if item.name not in found:
+                line = self._lines.get(item.name) or self.line(item, target)
+                if line:
+                    found[item.name] = line
+        return tuple(found[name] for name in sorted(found))
 
     def wheel(self, item: Requirement, target: Target) -> Wheel:
         """The wheel of a reference. Raises as `Fetcher.fetch` and as `WheelBuilder.build`."""
@@ -262,7 +309,11 @@ class References:
                 f"{_at(item)}'{_shown(item)}' is source, and nothing builds sources here",
                 hint="name a wheel, or a folder of wheels with --find-links",
             )
-        given = self._fetcher.fetch(item, commit_in(before[1].sdist.file) if before else "")
+        given = (
+            self._fetcher.fetch(item, commit_in(before[1].sdist.file), before[1].sdist.version)
+            if before
+            else self._fetcher.fetch(item)
+        )
         recorded = None
         if before is not None and before[1].sdist.sha256 == given.sha256:
             recorded = Recorded(before[0], before[1].requires, before[1].sdist.native)
@@ -297,6 +348,52 @@ class References:
             shutil.copyfile(place, target)
 
 
+def _references_in(wheel: Path, extras: str = "", target: Target | None = None) -> list[Requirement]:
+    """The references among what a wheel requires on `target` with `extras`; without a target, on any with any extra. Raises ProjectError."""
+    names = ["", *(name for name in extras.strip("[]").split(",") if name)]
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            inside = [info for info in archive.infolist() if _METADATA.fullmatch(info.filename)]
+            text = (
+                archive.read(inside[0])[: 1 << 20]
+                if len(inside) == 1 and inside[0].file_size <= 1 << 20
+                else b""
+            )
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ProjectError(f"the wheel '{wheel.name}' is damaged", hint="build it again") from error
+    found = []
+    for line in text.decode("utf-8", "replace").partition("\n\n")[0].splitlines():
+        key, _, value = line.partition(":")
+        if key.lower() == "requires-dist" and "@" in value:
+            item = parse_requirement(value.strip(), f"'{wheel.name}'")
+            marker = marker_of(item)
+            here = not marker or target is None or any(holds(marker, target, extra) for extra in names)
+            if here and is_remote(item) and is_reference(item):
+                found.append(item)
+    return found
+
+
+def rebuild_references(
+    items: Iterable[Requirement],
+    sdists: Sequence[Sdist],
+    fetcher: Fetcher,
+    store: Store,
+    root: Path,
+    rebuild: Callable[[Sequence[Sdist]], None],
+) -> None:
+    """Build those of a lock's wheels again that come from references and are not here: first those of the project (`items`), then those that
+    these require. `rebuild` builds wheels of sources in the store. Raises as `bring_absent` and as `rebuild`."""
+    left, pending = list(sdists), [item for item in items if is_reference(item)]
+    while left and pending:
+        marks = {mark_of(item, root) for item in pending}
+        now = [sdist for sdist in left if mark_in(sdist.file) in marks]
+        left = [sdist for sdist in left if sdist not in now]
+        bring_absent(pending, now, fetcher, store, root)
+        rebuild(now)
+        places = [store.files.path(sdist.wheel, "wheel") for sdist in now]
+        pending = [item for place in places if place is not None for item in _references_in(place)]
+
+
 def bring_absent(
     items: Iterable[Requirement], sdists: Iterable[Sdist], fetcher: Fetcher, store: Store, root: Path
 ) -> None:
@@ -308,7 +405,7 @@ def bring_absent(
         here = (store.files.path(sdist.wheel, "wheel"), store.files.path(sdist.sha256, "sdist"))
         if item is None or any(here):
             continue
-        given = fetcher.fetch(item, commit_in(sdist.file))
+        given = fetcher.fetch(item, commit_in(sdist.file), sdist.version)
         if given.sha256 != sdist.sha256:
             raise HashMismatch(
                 f"'{_shown(item)}' is not the source any more that the lock was made from",

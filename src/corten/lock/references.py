@@ -250,12 +250,12 @@ def _marked(line: str, marker: str) -> str:
     return f"{before.rstrip()} ; {both}"
 
 
-def holds(marker: str, target: Target) -> bool:
+def holds(marker: str, target: Target, extra: str = "") -> bool:
     """Whether a marker holds on `target`. Raises ProjectError."""
     from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
 
     try:
-        return Marker(marker).evaluate({**target.environment(), "extra": ""})
+        return Marker(marker).evaluate({**target.environment(), "extra": extra})
     except (InvalidMarker, UndefinedEnvironmentName, RecursionError) as error:
         raise ProjectError(f"the marker {marker[:100]!r} is not understood", hint="correct it") from error
 

@@ -452,6 +452,9 @@ class _Locking:
                 wanted = wanted_wheels(
                     self.project, target, self.environment, lambda item: references.line(item, target)
                 )
+                overrides = references.overrides(target)
+                if overrides:
+                    wanted = replace(wanted, request=replace(wanted.request, overrides=overrides))
                 wanted = self.rules.applied(wanted)
                 kind = builds(wanted.gpu, wanted.request.lines, before, has_gpu())
                 wanted = replace(wanted, gpu="auto" if wanted.hashed and kind == PREFER_CPU else kind)

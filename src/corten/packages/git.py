@@ -67,6 +67,28 @@ class Git:
         commit = self._fetched(repository, commit, work)
         return Checkout(commit, self._written(repository, commit, into, work))
 
+    def described(self, repository: Repository, commit: str, work: Path) -> str:
+        """The name that `git describe` gives the commit, `TAG-DISTANCE-gCOMMIT`; empty where no tag with a digit leads to it. `work` is the folder that the
+        commit was checked out with. Raises FetchError."""
+        fetch = ["fetch", "--quiet", "--no-recurse-submodules", "--no-auto-gc", "--filter=tree:0"]
+        tags = ["+refs/tags/*:refs/tags/*"]
+        try:
+            for deeper in (["--unshallow"], []):
+                try:
+                    self._run([*fetch, *deeper, "--", repository.url, commit, *tags], work, repository)
+                    break
+                except _Failed:
+                    if not deeper:
+                        self._run(
+                            [*fetch, "--", repository.url, "+refs/heads/*:refs/heads/*", *tags],
+                            work,
+                            repository,
+                        )
+            said = self._run(["describe", "--tags", "--long", "--match", "*[0-9]*", commit], work, repository)
+        except _Failed:
+            return ""
+        return said.decode(errors="replace").strip()
+
     def _fetched(self, repository: Repository, commit: str, work: Path) -> str:
         """Fetch the commit; its name."""
         wanted = commit or repository.ref

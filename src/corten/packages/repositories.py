@@ -12,6 +12,7 @@ from corten.values import dataclass
 
 COMMIT = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _OF_COMMIT = regex(r".*-([0-9a-f]{40}(?:[0-9a-f]{24})?)\.[0-9a-f]{16}\.tar")
+_DESCRIBED = regex(r"[^0-9]*?v?([0-9][0-9A-Za-z.+!_-]*?)-([0-9]{1,9})-g[0-9a-f]{4,64}")
 _REF = regex(r"[A-Za-z0-9_](?:[A-Za-z0-9_./+#=-]{0,250}[A-Za-z0-9_+=-])?")
 _HOST = regex(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 _PATH = regex(r"/[A-Za-z0-9_.~%+@:,=-][A-Za-z0-9_.~%+@:,=/-]*")
@@ -108,6 +109,26 @@ def commit_in(file: str) -> str:
     """The commit in the name of a source in a lock; empty where it is no repository's."""
     match = _OF_COMMIT.fullmatch(file)
     return match[1] if match else ""
+
+
+def version_of(described: str, commit: str) -> str:
+    """The version of a commit from what `git describe --long` says of it, as setuptools-scm counts: a tag's own, else the next one's
+    development version. Pure."""
+    from packaging.version import InvalidVersion, Version
+
+    match = _DESCRIBED.fullmatch(described)
+    if match is not None:
+        try:
+            tagged, distance = Version(match[1]), int(match[2])
+        except InvalidVersion:
+            pass
+        else:
+            if not distance:
+                return str(tagged)
+            *start, last = tagged.release
+            following = ".".join(map(str, (*start, last if tagged.is_prerelease else last + 1)))
+            return str(Version(f"{following}.dev{distance}+g{commit[:9]}"))
+    return f"0.1.dev0+g{commit[:9]}"
 
 
 _FOLDER = "name its folder in the project ('./libs/x'), which is used as it lies"

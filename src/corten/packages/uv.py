@@ -50,6 +50,8 @@ class Request:
     preferences: Mapping[str, str] = field(default_factory=dict)
     backend: str | None = None
     alone: bool = False
+    overrides: tuple[str, ...] = ()
+    """Requirements that hold in the place of all others of their names."""
     hasty: bool = False
     """An index that does not answer at once is not asked again."""
 
@@ -148,6 +150,10 @@ class Uv:
             constraints = work / "constraints.in"
             _write(constraints, "\n".join(self._line(text) for text in request.constraints) + "\n")
             command.append(f"--constraint={constraints}")
+        if request.overrides:
+            overrides = work / "overrides.in"
+            _write(overrides, "\n".join(self._line(text) for text in request.overrides) + "\n")
+            command.append(f"--override={overrides}")
         command += [f"--output-file={output}", f"--format={form}", f"--config-file={config}"]
         command += ["--no-header", "--no-annotate", "--only-binary=:all:", f"--python={interpreter()}"]
         command += [

@@ -545,7 +545,9 @@ def _versions(packages: Iterable[Mapping[str, Any]]) -> dict[str, str] | None:
 def _alone(request: Request, pins: Mapping[str, str]) -> Request:
     """The request for exactly these packages."""
     lines = [f"{name} @ {pin}" if "://" in pin else f"{name}=={pin}" for name, pin in sorted(pins.items())]
-    return replace(request, lines=tuple(lines), sources={}, constraints=(), alone=True, preferences={})
+    return replace(
+        request, lines=tuple(lines), sources={}, constraints=(), overrides=(), alone=True, preferences={}
+    )
 
 
 def _chosen(item: Mapping[str, Any], target: Target) -> _Found:
