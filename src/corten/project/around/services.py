@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from corten.lazy import regex
 from corten.project.around.modules import Call, Code, Modules, Place
 from corten.values import dataclass
 
@@ -40,7 +41,7 @@ _SERVICES: tuple[tuple[str, str], ...] = (
         "Ollama",
     ),
 )
-_WORDS_SERVICES = re.compile(
+_WORDS_SERVICES = regex(
     rb"psycopg|asyncpg|redis|mongo|motor|qdrant|chromadb|weaviate|milvus|lasticsearch|opensearch|mysql|MySQL|pika|kafka|neo4j|Neo4j|minio|"
     rb"influxdb|mqtt|llama|create_engine|create_async_engine|SQLALCHEMY_DATABASE_URI"
 )
@@ -60,7 +61,7 @@ _SCHEMES = {
     "cockroachdb": "CockroachDB",
 }
 _HOME = ("localhost", "127.0.0.1", "::1")
-_DEVICES = re.compile(rb"VideoCapture|sounddevice|pyaudio|PyAudio|sr\.Microphone|Microphone\(")
+_DEVICES = regex(rb"VideoCapture|sounddevice|pyaudio|PyAudio|sr\.Microphone|Microphone\(")
 _OUT: tuple[tuple[str, str], ...] = (
     (r"openai\.(?:Async)?(?:Azure)?OpenAI|openai\.(?:ChatCompletion|Completion|Embedding)\.a?create|langchain\w*(?:\.\w+)*\.(?:Azure)?(?:Chat)?OpenAI(?:Embeddings)?", "OpenAI"),
     (r"anthropic\.(?:Async)?Anthropic|langchain\w*(?:\.\w+)*\.ChatAnthropic", "Anthropic"),
@@ -76,7 +77,7 @@ _OUT: tuple[tuple[str, str], ...] = (
     (r"(?:requests|httpx)\.(?:get|post|put|patch|delete|request|stream)", ""),
     (r"urllib\.request\.(?:urlopen|urlretrieve)", ""),
 )  # fmt: skip
-_WORDS_OUT = re.compile(
+_WORDS_OUT = regex(
     rb"openai|OpenAI|nthropic|[gG]roq|generativeai|genai|GoogleGenerativeAI|cohere|mistralai|replicate|together|Inference|pinecone|tavily|"
     rb"serpapi|boto3|yfinance|pandas_datareader|tweepy|praw|discord|telegram|telebot|slack|wikipedia|arxiv|duckduckgo|googleapiclient|"
     rb"spotipy|gtts|yt_dlp|pytube|requests|httpx|urllib"
@@ -111,7 +112,7 @@ class Outward:
 
 def services(modules: Modules) -> tuple[Service, ...]:
     """The services, each kind once."""
-    patterns = [(re.compile(pattern), kind) for pattern, kind in _SERVICES]
+    patterns = [(regex(pattern), kind) for pattern, kind in _SERVICES]
     found: dict[str, Service] = {}
     for code in modules.with_words(_WORDS_SERVICES):
         for service in (*_connections(code, patterns), *_urls(code)):
@@ -178,7 +179,7 @@ def devices(modules: Modules) -> tuple[Device, ...]:
 
 def outward(modules: Modules) -> tuple[Outward, ...]:
     """Whom it calls elsewhere, each once."""
-    patterns = [(re.compile(pattern), what) for pattern, what in _OUT]
+    patterns = [(regex(pattern), what) for pattern, what in _OUT]
     found: dict[str, Outward] = {}
     for code in modules.with_words(_WORDS_OUT):
         for call in code.calls():
