@@ -43,6 +43,7 @@ from corten.lock.references import in_folders, on_target
 from corten.lock.scripts import with_scripts
 from corten.lock.serving import OLDEST_PYTHON, REQUIREMENTS, serving_digest
 from corten.lock.sources import SourceBuilders, Sources, built_before, refuse_sources
+from corten.lock.strangers import unexplained
 from corten.lock.uvlock import check_current, locked_packages, read_uv_lock
 from corten.lock.wanted import (
     fetching_indexes,
@@ -55,6 +56,7 @@ from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.oci.reference import Reference
 from corten.packages.compatibility import Target
+from corten.packages.cpu_builds import is_cuda, pinned_note
 from corten.packages.debian.archive import DebianArchive, check_python
 from corten.packages.fetch import fetch_wheels
 from corten.packages.files import STRICT, Accepted, Deb, PythonArchive, Wheel
@@ -259,9 +261,11 @@ class _Locking:
         wheels, without = self._with_imports(base, target, own, held)
         if isinstance(base, DebianBase):
             for message, hint in (*mismatches(self.saved, wheels), *self.models.mismatches(wheels)):
-                if message not in self.told:
-                    self.told.add(message)
-                    self.observe(Warned(message, hint))
+                self._tell(Warned(message, hint))
+            strange = unexplained(self.project, wheels, self._fetched)
+            if strange is not None:
+                self._tell(Warned(*strange))
+        self._tell_cuda(wheels, held)
         served = target
         if isinstance(base, DebianBase) and base.interpreter is not None:
             served = Target(platform, base.debian_python, glibc)
@@ -336,6 +340,27 @@ class _Locking:
         unknown = [wheel for wheel in native if not is_known(self.store, wheel, platform.architecture)]
         places = fetch_wheels(self.store, unknown, indexes, self.observe)
         return libraries_of(self.store, places, native, platform.architecture)
+
+    def _tell(self, event: Note | Warned) -> None:
+        """Say it once for all platforms."""
+        if event.message not in self.told:
+            self.told.add(event.message)
+            self.observe(event)
+
+    def _fetched(self, wheels: Sequence[Wheel]) -> Mapping[str, Path]:
+        """The places of `wheels` in the store. Raises FetchError."""
+        return fetch_wheels(
+            self.store, wheels, fetching_indexes(self.project, self.environment), self.observe
+        )
+
+    def _tell_cuda(self, wheels: Sequence[Wheel], before: Sequence[Wheel]) -> None:
+        """Say that a file pins packages of CUDA which this machine has no GPU for; not again where the last lock has them."""
+        files, gpu = self.project.dependencies.files, self.project.gpu
+        pinned = _is_pinned(self.project) or self._is_hashed
+        if pinned and gpu == "auto" and not has_gpu() and not is_cuda(wheel.name for wheel in before):
+            note = pinned_note((wheel.name for wheel in wheels), files[0].name)
+            if note is not None:
+                self._tell(Note(note))
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raises ProjectError when a package to upgrade is in no part of the last lock: it is misspelt."""

@@ -39,6 +39,20 @@ def asks_for_gpu(lines: Sequence[str]) -> bool:
     )
 
 
+def pinned_note(names: Iterable[str], file: str) -> str | None:
+    """What is said where `file` pins packages of CUDA for a machine without a GPU; None where it pins none."""
+    there = set(names)
+    cuda = is_cuda(there)
+    if not cuda:
+        return None
+    ways = [f"'{SIBLINGS[name]}' stands for '{name}'" for name in sorted(SIBLINGS.keys() & there)]
+    ways += ["torch has builds for CPUs on an index of its own"] if "torch" in there else []
+    more = f" and {len(cuda) - 3} more" if len(cuda) > 3 else ""
+    return f"'{file}' pins packages of CUDA, and this machine has no GPU: {', '.join(cuda[:3])}{more}" + (
+        f"; without them: {', '.join(ways)}" if ways else ""
+    )
+
+
 def without_cuda(lines: Sequence[str], siblings: Mapping[str, str] = SIBLINGS) -> tuple[str, ...]:
     """`lines` with the `siblings` in the place of what has CUDA, and without the libraries of NVIDIA that PyTorch brings (a list of
     what was installed has them)."""

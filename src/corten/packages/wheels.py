@@ -367,8 +367,13 @@ class WheelResolver:
                 f"packages of CUDA come along, {listed(cuda or heavy)}: builds for CPUs cannot be had ({reason})"
             )
             return request
-        if any(name in after and SIBLINGS[name] in after for name in SIBLINGS):
-            return request  # another package needs the one with CUDA
+        both = [name for name in sorted(SIBLINGS) if name in after and SIBLINGS[name] in after]
+        if both:
+            self._tell(
+                f"packages of CUDA come along, {listed(cuda or heavy)}: another package needs '{both[0]}', "
+                f"for which '{SIBLINGS[both[0]]}' would stand"
+            )
+            return request
         chosen = [name for name, pin in after.items() if name not in before or pin != before[name]]
         if chosen:
             self._tell(f"builds for CPUs are taken, as this machine has no GPU: {listed(sorted(chosen))}")

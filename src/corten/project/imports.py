@@ -124,6 +124,20 @@ def unlisted(sources: Sources, listed: Collection[str], entry: Sequence[str]) ->
     return tuple(sorted(found.values(), key=lambda need: need.requirement.lower()))
 
 
+def strangers(sources: Sources, listed: Collection[str], entry: Sequence[str]) -> tuple[Need, ...]:
+    """What the modules that run first import at their top and of which it is not known where it comes from: it is neither the project's nor
+    in the table, and none of the distributions `listed` is called after it."""
+    names = {name.partition("[")[0] for name in listed}
+    project = _Project(sources)
+    found: dict[str, Need] = {}
+    for path in project.graph(entry):
+        for item in project.imports(path):
+            need = project.need(item, certain=True) if item.place == "module" else None
+            if need is not None and not need.requirement and distributions.normal(need.module) not in names:
+                found.setdefault(need.module, need)
+    return tuple(found[module] for module in sorted(found))
+
+
 @dataclass(frozen=True, slots=True)
 class Derived:
     """What the imports of a project ask for that lists nothing: `requirements`, and the modules `unknown` with their places.

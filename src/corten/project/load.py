@@ -253,6 +253,13 @@ def needs(
         return [*said, *take.needs(Hints(folder), {*known, *named})]
 
 
+def strangers(project: Project) -> tuple[Unlisted, ...]:
+    """Modules that the project imports as it starts, and of which it is not known which package has them, beside what it lists."""
+    pyproject = read_pyproject(project.root) or {}
+    with Folder(str(project.root), project.exclude) as folder:
+        return Needed(project.dependencies, pyproject, project.root, folder).strangers(project.entry)
+
+
 def candidates(project: Project) -> list[Candidate]:
     """Everything that could run, the likeliest first; empty where the project says itself what runs."""
     if not project.source:

@@ -103,6 +103,12 @@ class Needed:
             if "<" not in need.requirement
         )
 
+    def strangers(self, entry: Predictor | Command | None) -> tuple[Unlisted, ...]:
+        """What `entry` imports as it starts, and of which it is not known where it comes from, beside what a file lists."""
+        files = self._files(entry) if self._dependencies.kind != "none" else ()
+        found = imports.strangers(self._folder, self._listed, files) if files else ()
+        return tuple(Unlisted("", (), need.module, need.where) for need in found)
+
     def _files(self, entry: Predictor | Command | None) -> tuple[str, ...]:
         """The project's files that `entry` names."""
         if entry is None:
