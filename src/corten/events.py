@@ -75,3 +75,17 @@ Observer = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """The observer that watches nothing."""
+
+
+def once(observe: Observer) -> Observer:
+    """`observe`, which hears of each warning once."""
+    heard: set[Warned] = set()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Warned):
+            if event in heard:
+                return
+            heard.add(event)
+        observe(event)
+
+    return tell

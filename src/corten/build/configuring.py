@@ -20,6 +20,7 @@ from corten.build.captured import Captured, capture
 from corten.build.plan import ConfiguredLayer
 from corten.errors import BuildError, NoSandbox, RuntimeFailure
 from corten.events import Observer, Warned
+from corten.lock.scripts import HINT, said
 from corten.oci import tar
 from corten.packages.debian import caches
 from corten.packages.debian.deb import Control, read_control
@@ -83,6 +84,8 @@ def configure(
     there = {deb.sha256 for deb in layer.system.base.base.debs}
     debs = [deb for deb in layer.system.debs if deb.sha256 not in there]
     controls = [read_control(files[deb.sha256]) for deb in debs]
+    if layer.unclear:
+        observe(Warned(said(layer.unclear), HINT))
     _tell_more(layer, controls, observe)
     trees, upper = list(lower), folder / "upper"
     upper.mkdir(mode=0o755)

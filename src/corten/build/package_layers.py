@@ -43,6 +43,13 @@ def ensure_package_layers(job: Job, beneath: int) -> list[BuiltLayer]:
 
 
 def _ensured(job: Job, beneath: int) -> list[BuiltLayer]:
+    if job.part.system and not job.part.scripts:
+        job.observe(
+            Warned(
+                "the lock does not say what the scripts of its Debian packages do, so that none is configured",
+                "run 'corten lock'",
+            )
+        )
     # Two layers are kept free for weights and code.
     planned = partial(package_layers, job.part, job.lock.serving, reserved=2 + beneath)
     plan = planned(frozenset())

@@ -14,7 +14,7 @@ from corten.build.job import BuildOptions
 from corten.build.sources import stamps
 from corten.cli.building_notes import tell_findings, tell_implied, tell_left_out, tell_pointers
 from corten.errors import LockOutdated, UsageError
-from corten.events import Note, Observer, Warned, ignore
+from corten.events import Note, Observer, Warned, ignore, once
 from corten.lock.format import LOCK_NAME, read_lock, write_lock
 from corten.lock.inputs import inputs_digest, open_imports
 from corten.lock.model import Lock
@@ -74,6 +74,7 @@ def registries(insecure: bool = False, observe: Observer = ignore) -> Callable[[
 
 def build_project(request: BuildRequest, store: Store, observe: Observer) -> list[Built]:
     """Build the project at `request.path` for every platform asked for. Raises what its steps raise."""
+    observe = once(observe)  # making the lock says something that the build says again
     project = load(request.path)
     for note in project.notes:
         observe(Note(note, verbose=True))

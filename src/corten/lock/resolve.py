@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from corten import __version__
 from corten.errors import BuildError, FetchError, NoSandbox, ProjectError, ResolutionError, UsageError
-from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore
+from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned, ignore, once
 from corten.lock import pylock
 from corten.lock.accelerators import builds, has_gpu
 from corten.lock.dating import as_of_settings, chosen_day, deciding, mismatches, old_project_note, trials
@@ -251,7 +251,7 @@ class _Locking:
             before = next((part for part in self.previous.platforms if part.platform == platform), None)
         base, glibc, kept, in_image = self._base(platform, before)
         interpreter.check(interpreter.unmet(self.project.requires_python, base.python, self.project.base))
-        observe = _once(self.observe)
+        observe = once(self.observe)
         system = self._system(platform, base, before if kept else None, observe)
         target = Target(platform, base.python, glibc)
         minor = PlatformLock(platform, base).python
@@ -777,20 +777,6 @@ def _refuse_day(project: Project) -> None:
 def _fetched(project: Project, environment: Mapping[str, str] | None, url: str, most: int) -> bytes:
     """What the user's own configuration names by an address. Raises FetchError."""
     return Http(read_indexes(project.root, environment).network()).get(url, limit=most)
-
-
-def _once(observe: Observer) -> Observer:
-    """`observe`, which hears of each warning once."""
-    heard: set[Warned] = set()
-
-    def tell(event: Event) -> None:
-        if isinstance(event, Warned):
-            if event in heard:
-                return
-            heard.add(event)
-        observe(event)
-
-    return tell
 
 
 def _bare(requirement: str) -> str:
