@@ -111,7 +111,7 @@ def test_a_batch_is_cancelled_only_when_all_of_its_clients_have_left(start):
     (stays,) = bodies(server, [0.8])
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         busy = threads.submit(server.predict, first)
-        time.sleep(0.15)
+        server.wait_for_requests(1)
         leavers = [_send(server.port, body) for body in two]
         waiting = threads.submit(server.predict, stays)
         time.sleep(0.7)
@@ -121,7 +121,8 @@ def test_a_batch_is_cancelled_only_when_all_of_its_clients_have_left(start):
         assert waiting.result().json == 0.8
     assert server.out.read_text() == "done 1\ndone 3\n"
     leavers = [_send(server.port, body) for body in bodies(server, [30.0])]
-    time.sleep(0.3)
+    while not server.request("GET", "/status").json["models"][0]["queue"]["handed"]:
+        time.sleep(0.01)
     for client in leavers:
         client.close()
     end = time.monotonic() + 60

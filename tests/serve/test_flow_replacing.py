@@ -48,7 +48,7 @@ def test_a_worker_whose_loop_stands_still_is_ended_with_all(start):
     (worker,) = server.children()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         other = pool.submit(server.predict, {"seconds": 30})
-        time.sleep(0.3)
+        server.wait_for_requests(1)
         slow = pool.submit(
             server.predict, {"seconds": 60, "block": True}, headers={"x-request-timeout": "0.3"}
         )

@@ -132,7 +132,7 @@ def test_an_innocent_input_is_tried_again(start):
     for _ in range(3):
         with concurrent.futures.ThreadPoolExecutor(1) as threads:
             busy = threads.submit(server.predict, {"seconds": 0.4})
-            time.sleep(0.2)
+            wait_for(lambda: server.request("GET", "/status").json["models"][0]["queue"]["handed"] == 1)
             os.kill(workers(server)[0]["pid"], signal.SIGKILL)
             assert busy.result().status == 502
         wait_for(lambda: server.predict({"seconds": 0.4}).status == 200)
@@ -267,6 +267,7 @@ def test_work_ends_when_its_client_leaves(start, kind):
         from corten_serve import Cancelled
 
         {kind}def predict(seconds: float = 0) -> int:
+            print("begun", flush=True)
             try:
                 {"await asyncio.sleep(seconds)" if kind else "time.sleep(seconds)"}
             except (Cancelled, asyncio.CancelledError):
@@ -281,9 +282,9 @@ def test_work_ends_when_its_client_leaves(start, kind):
     client.sendall(
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     )
-    time.sleep(0.3)
+    wait_for(lambda: server.out.read_text() == "begun\n")
     client.close()
-    wait_for(lambda: server.out.read_text() == "stopped\n")
+    wait_for(lambda: server.out.read_text() == "begun\nstopped\n")
     assert server.predict({}).json == 1
     assert workers(server)[0]["restarts"] == 0
 
@@ -314,7 +315,7 @@ def test_sigterm_with_several_workers_loses_nothing(start):
     server = start(WHO, CORTEN_WORKERS="2")
     with concurrent.futures.ThreadPoolExecutor(12) as threads:
         answers = [threads.submit(server.predict, {"seconds": 0.1, "value": n}) for n in range(12)]
-        time.sleep(0.2)
+        server.wait_for_requests(12)
         server.signal(signal.SIGTERM)
         assert [answer.result().json[1] for answer in answers] == list(range(12))
     assert server.wait() == 0

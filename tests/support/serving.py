@@ -77,6 +77,17 @@ class Serving:
             time.sleep(0.02)
         raise AssertionError(f"not ready: {self.log()}")
 
+    def wait_for_requests(self, count: int, seconds: float = 60) -> None:
+        """Wait until so many predictions of the first model are in the server or were answered by it, all together."""
+        end = time.monotonic() + seconds
+        while True:
+            model = self.request("GET", "/status").json["models"][0]
+            found = model["queue"]["waiting"] + model["queue"]["handed"] + model["latency"]["count"]
+            if found >= count:
+                return
+            assert time.monotonic() < end, model
+            time.sleep(0.01)
+
     def log(self) -> str:
         return self.err.read_text() if self.err.exists() else ""
 

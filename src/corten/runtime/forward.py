@@ -28,6 +28,7 @@ _PIECE = 1 << 16
 _ATTEMPTS = 600
 _PARTING = 60.0
 """Seconds that a client has to take the rest of an answer after the program has closed the connection."""
+_TURNS = 20
 _LULL = 0.5
 """Seconds of silence after an answer's last bytes, or on a new connection, after which nothing more is expected on it."""
 
@@ -151,15 +152,22 @@ class _Traffic:
                 self.moved = False
                 say(self._notify, "BUSY")
 
+    async def _entered(self) -> None:
+        """Wait until every connection that was accepted is in `connections`, however late this process gets a processor: asyncio
+        takes a few turns of its loop for that."""
+        await asyncio.sleep(_LULL / 10)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
     async def settle(self) -> None:
         """Wait until every connection has had its answer, those too that were accepted in this turn of the loop."""
-        await asyncio.sleep(_LULL / 10)
+        await self._entered()
         while any(passing.is_busy for passing in self.connections):
             await asyncio.sleep(0.02)
 
     async def part(self) -> None:
         """Tell the program to end as soon as all that was accepted is connected to it, and wait until it has closed that."""
-        await asyncio.sleep(_LULL / 10)
+        await self._entered()
         while not all(passing.connected for passing in self.connections):
             await asyncio.sleep(0.01)
         # The shim passes it on; in the container's process namespace the engine is the first process, and does.
