@@ -234,7 +234,7 @@ def needs(
 ) -> list[str]:
     """What must be set or run beside the project, by its code and by files of other tools: a line for each. Variables in `given` are
     set, and with `env_file` those of the project's `.env`. `reaches`: the container has a network."""
-    from corten.project.around import dotenv
+    from corten.project.around import dotenv, tables
     from corten.project.around.look import SECRETS, lines, look, missing
     from corten.project.hints import take
 
@@ -250,7 +250,8 @@ def needs(
         around = look(folder, project)
         said = lines(around, known, has_secrets=secrets, reaches=reaches)
         named = [name for item in missing(around, known, secrets) for name in item.names]
-        return [*said, *take.needs(Hints(folder), {*known, *named})]
+        unmade = tables.line(folder, project)
+        return [*said, *take.needs(Hints(folder), {*known, *named}), *([unmade] if unmade else [])]
 
 
 def strangers(project: Project) -> tuple[Unlisted, ...]:
