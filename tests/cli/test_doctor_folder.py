@@ -61,6 +61,29 @@ def test_a_project_is_explained(corten: Corten, tmp_path: Path) -> None:
     assert not (root / "corten.lock").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "listed"),
+    [
+        ("uvicorn app:app --reload", False),
+        ("uvicorn app:app --port 5000 --log-level debug", False),
+        ("hypercorn app:app", True),
+        ("python tool.py", True),
+    ],
+)
+def test_what_a_readme_starts_is_not_there_twice(
+    corten: Corten, tmp_path: Path, command: str, listed: bool
+) -> None:
+    files = {
+        "requirements.txt": "fastapi\nuvicorn\n",
+        "app.py": "from fastapi import FastAPI\n\napp = FastAPI()\n",
+        "tool.py": "import sys\nprint(sys.argv)\n",
+        "README.md": f"# Shop\n\n```sh\n{command}\n```\n",
+    }
+    found = explained(corten, project(tmp_path / "shop", files))
+    assert found["runs"][0]["says"].startswith("uvicorn ")
+    assert ("README" in str(found.get("also there"))) == listed
+
+
 def test_what_keeps_it_from_being_served_is_missing(corten: Corten, tmp_path: Path) -> None:
     script = project(tmp_path / "script", {"train.py": "print(1)\n"})
     found = explained(corten, script, 1)

@@ -11,12 +11,16 @@ from corten.cli.building_notes import unused_notes
 from corten.cli.context import Context
 from corten.cli.terminal import size_text
 from corten.errors import CortenError, UsageError
+from corten.lazy import regex
 from corten.lock.format import LOCK_NAME
 from corten.project.load import absent_files, candidates, fetches, load, needs, passed_over
 from corten.project.model import Command, Predictor, Project, SourceFiles
+from corten.project.recognize.candidates import Candidate
 from corten.runtime.doctor import Finding
 
 _SHOWN = 6
+_VALUE = regex(r"[\d.:]+|\$\{?\w+\}?|localhost|debug|info|warning|error|critical")
+"""Values of options: ports, hosts, levels of logs."""
 
 
 def explain(path: Path, context: Context) -> list[Finding]:
@@ -80,7 +84,7 @@ def _what_runs(project: Project, path: Path) -> list[Finding]:
     except UsageError as error:
         found.append(Finding("serves", "missing", error.message, error.hint))
     for item in candidates(project):
-        if item.path != project.source and item.note:
+        if item.path != project.source and item.note and not _is_taken(item, project):
             line = f"{item.line} in [tool.corten] would choose it" if item.line else None
             found.append(Finding("also there", "limited", item.note, line))
     if project.env:
@@ -88,6 +92,22 @@ def _what_runs(project: Project, path: Path) -> list[Finding]:
             Finding("variables", "ok", ", ".join(f"{key}={value}" for key, value in project.env.items()))
         )
     return found
+
+
+def _is_taken(item: Candidate, project: Project) -> bool:
+    """Whether the candidate is what runs anyway: it starts the same, perhaps with other options."""
+    if f"/app/{item.cwd}".rstrip("/") != project.workdir:
+        return False
+    if not isinstance(item.entry, Command) or not isinstance(project.entry, Command):
+        return item.entry is not None and item.entry == project.entry
+    if item.entry.argv == project.entry.argv:
+        return True
+    words = [word for word in item.entry.argv[1:] if not word.startswith("-") and not _VALUE.fullmatch(word)]
+    return (
+        bool(item.source and words)
+        and item.entry.argv[0] == project.entry.argv[0]
+        and {*words} <= {*project.entry.argv}
+    )
 
 
 def _packages(project: Project) -> list[Finding]:
