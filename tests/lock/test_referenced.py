@@ -374,3 +374,34 @@ def test_the_version_comes_from_tags_where_the_source_asks_git(ready: World, hub
     assert version().startswith("Version: 1.6.dev1+g")
     # A lock's version holds, whatever tags there are by now.
     assert version("7.0") == "Version: 7.0"
+
+
+def test_the_references_of_a_pylock(ready: World, hub: Hub) -> None:
+    commit = hub.make("lib", {"py/pyproject.toml": project()})
+    data = archive(pyproject__toml=project("arch"))
+    ready.web.files["/arch.tar.gz"] = data
+    ready.write("libs/here/pyproject.toml", project("here"))
+    ready.write("libs/built/pyproject.toml", project("built"))
+    ready.write("libs/built/setup.py", "setup(ext_modules=[1])\n")
+    ready.write(
+        "pylock.toml",
+        'lock-version = "1.0"\n'
+        f'[[packages]]\nname = "lib"\nvcs = {{ type = "git", url = "{hub.url}/lib.git", requested-revision = "main", commit-id = "{commit}", subdirectory = "py" }}\n'
+        f'[[packages]]\nname = "arch"\narchive = {{ url = "{ready.web.url}/arch.tar.gz", hashes = {{ sha256 = "{hashlib.sha256(data).hexdigest()}" }} }}\n'
+        '[[packages]]\nname = "here"\ndirectory = { path = "libs/here", editable = true }\n'
+        '[[packages]]\nname = "built"\ndirectory = { path = "libs/built" }\n',
+    )
+    lock = ready.lock(sources=Builder(ready))
+    assert versions(lock) == {"arch": "1.0", "built": "1.0", "lib": "1.0"}
+    assert lock.platforms[0].local == ("libs/here",)
+    ready.web.files["/arch.tar.gz"] = archive(pyproject__toml=project("arch", "2.0"))
+    ready.fails(HashMismatch, sources=Builder(ready))
+
+
+def test_a_lock_file_with_a_commit_that_is_none(ready: World, hub: Hub) -> None:
+    vcs = f'{{ type = "git", url = "{hub.url}/lib.git", commit-id = "main" }}'
+    ready.write("pylock.toml", f'lock-version = "1.0"\n[[packages]]\nname = "lib"\nvcs = {vcs}\n')
+    assert (
+        "the commit of 'lib' in the lock file is not one"
+        in ready.fails(ProjectError, sources=Builder(ready)).message
+    )

@@ -192,3 +192,11 @@ def test_what_git_says_of_a_commit(tmp_path: Path, hub: Hub, way: str) -> None:
     git = Git({"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
     git.check_out(repository, "", tmp_path / "tree", tmp_path / "work")
     assert git.described(repository, commit, tmp_path / "work").startswith("v1.0-2-g")
+
+
+def test_a_machine_without_git_is_told_so(tmp_path: Path) -> None:
+    for name in ("empty", "tree", "work"):
+        (tmp_path / name).mkdir()
+    git = Git({"PATH": str(tmp_path / "empty"), "HOME": str(tmp_path)})
+    with pytest.raises(FetchError, match="git is not installed"):
+        git.check_out(Repository("https://h.invalid/x.git"), "", tmp_path / "tree", tmp_path / "work")

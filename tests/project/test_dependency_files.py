@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from corten.errors import ProjectError
+from corten.project.dependencies import package_names
 from corten.project.dependency_files import Chosen, choose, is_misspelt
 from corten.project.load import load
+from corten.project.model import Dependencies
 
 Folder = Callable[..., Path]
 
@@ -138,3 +140,25 @@ def test_names_are_those_that_are_meant(folder: Folder) -> None:
 def test_several_that_could_be_meant_are_an_error(folder: Folder) -> None:
     with pytest.raises(ProjectError, match="several files could hold the dependencies"):
         load(folder({"main.py": "", "requirements-a.txt": "", "requirements-b.txt": ""}))
+
+
+def test_packages_in_folders_and_repositories_have_names_too(folder: Folder) -> None:
+    library = '[project]\nname = "lib"\ndependencies = ["streamlit", "deeper"]\n[tool.uv.sources]\ndeeper = { path = "../deeper" }\n'
+    files = {
+        "main.py": "import flask, requests, yaml",
+        "libs/lib/pyproject.toml": library,
+        "libs/deeper/setup.py": "from setuptools import setup\nsetup(name='deeper', install_requires=['PyYAML', 'requests'])\n",
+    }
+    for name, text in (
+        ("requirements.txt", "-e ./libs/lib[x]\ngit+https://h.example/flask.git@main#egg=Flask\n"),
+        ("requirements.txt", "lib @ file:libs/lib\nflask @ git+https://h.example/flask.git\n"),
+    ):
+        root = folder({**files, name: text})
+        names = package_names(load(root).dependencies, {}, root)
+        assert names == {"deeper", "flask", "lib", "pyyaml", "requests", "streamlit"}
+        assert load(root).unlisted == ()
+    pyproject = {
+        "project": {"name": "demo", "dependencies": ["lib", "flask"]},
+        "tool": {"uv": {"sources": {"lib": {"workspace": True}}, "workspace": {"members": ["libs/*"]}}},
+    }
+    assert package_names(Dependencies("pyproject", ()), pyproject, root) == names

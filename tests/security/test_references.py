@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import FetchError
-from corten.packages.git import Git
+from corten.packages.git import Git, _entries
 from corten.packages.repositories import Repository
 from support import repositories
 from support.repositories import PLAIN, Hub, git
@@ -207,3 +207,21 @@ def test_a_login_is_in_no_message(tmp_path: Path, hub: Hub) -> None:
     with pytest.raises(FetchError) as caught:
         check_out(tmp_path, f"{hub.url}/lib.git", login=("me", "s3cret-word"))
     assert "s3cret-word" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_commit_has_a_bounded_size() -> None:
+    repository = Repository("https://h.invalid/x.git")
+    name = "a" * 40
+    large = f"100644 blob {name} {1 << 31}\tx\0".encode()
+    many = b"".join(f"100644 blob {name} 0\t{number}\0".encode() for number in range(100_001))
+    for listed in (large, many):
+        with pytest.raises(FetchError, match="has more than 100,000 files or 1 GB"):
+            _entries(listed, repository)
+
+
+def test_a_fetch_writes_a_bounded_size(tmp_path: Path, hub: Hub) -> None:
+    hub.make("lib", {"big": os.urandom(1 << 18)})
+    with pytest.raises(FetchError) as caught:
+        check_out(tmp_path, f"{hub.url}/lib.git", largest=1 << 16)
+    assert caught.value.hint
+    assert not list((tmp_path / "tree").iterdir())

@@ -435,7 +435,8 @@ def of_lock(package: Mapping[str, Any]) -> Requirement | None:
         text = f"{name} @ {prefix}{url}@{commit}" + (f"#subdirectory={inner}" if inner else "")
         return parse_requirement(text, where)
     if isinstance(directory, dict):
-        place = str(directory.get("editable") or directory.get("directory") or directory.get("path") or "")
+        given = [directory.get(key) for key in ("path", "editable", "directory")]
+        place = next((item for item in given if isinstance(item, str)), "")
         return parse_requirement(f"{name} @ {os.path.normpath(place or '.')}", where) if place else None
     if isinstance(archive, dict):
         place = str(archive.get("url") or archive.get("path") or "")

@@ -39,7 +39,10 @@ def in_folders(
         name = normal_name(str(package.get("name")))
         if "virtual" in source:  # a member without a package: only what it needs counts
             continue
-        place = str(source.get("editable") or source.get("directory") or source.get("path") or ".")
+        given = [
+            source.get(key) for key in ("path", "editable", "directory")
+        ]  # pylock.toml has `editable = true`
+        place = next((item for item in given if isinstance(item, str)), ".")
         real = os.path.realpath(root / place) if "\0" not in place else ""
         if not within(real, inside) or not os.path.isdir(real):
             others.append({**package, "directory": {"path": real or place}})

@@ -54,11 +54,12 @@ class Checkout:
 @dataclass(frozen=True, slots=True)
 class Git:
     """git on this machine. `environment` is this process's; `login` is the user and password for the repository's host, beside what git itself
-    has for it."""
+    has for it; `seconds` bound its time, and `largest` is the size of the largest file that it may write."""
 
     environment: Mapping[str, str] = field(repr=False)
     login: tuple[str, str] | None = field(default=None, repr=False)
     seconds: float = _SECONDS
+    largest: int = _LARGEST_FILE
 
     def check_out(self, repository: Repository, commit: str, into: Path, work: Path) -> Checkout:
         """The files of `repository` at `commit` (empty: at its ref, as it is now) in `into`. Both folders are empty and private. Raises
@@ -232,7 +233,7 @@ class Git:
             "advice.detachedHead": "false",
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        blocks = _LARGEST_FILE // 512
+        blocks = self.largest // 512
         limited = ["/bin/sh", "-c", f'ulimit -f {blocks} && exec "$0" "$@"', "git", f"--git-dir={work}"]
         return [*limited, *options, *arguments]
 

@@ -23,6 +23,10 @@ from corten.project.setup_files import of_config, of_source
 from corten.values import dataclass, replace
 
 _NAME = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
+_EGG = regex(r"#(?:\S*&)?egg=([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
+_FOLDER = regex(
+    r"\s*(?:(?:-e|--editable)[\s=]+)?(?:[\w.-]+\s*(?:\[[^\]]*\])?\s*@\s*)?(?:file:)?((?:\.{1,2}|[\w.-]+)/[^\s;#\[\]]*)(?:[\s;#\[]|$)"
+)
 _INCLUDED = regex(r"\s*(?:-r|--requirement)[\s=]*(\S+)")
 _ANY_INCLUDED = regex(r"\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)")
 _PYLOCK = regex(r"pylock(?:\.[^.]+)?\.toml")
@@ -486,6 +490,9 @@ def package_names(
                 repaired = repair(re.sub(r"(^|\s)#.*$", "", line))
                 for one in (line,) if repaired is None else repaired.lines:
                     found.update(_names(one))
+                    folder = _FOLDER.match(one) if repaired is None and root is not None else None
+                    if folder is not None and root is not None:
+                        found |= _of_folder(root, path.parent / folder[1], set())
     elif dependencies.kind == "pyproject":
         table = pyproject.get("project") or {}
         lines = list(table.get("dependencies") or [])
@@ -495,7 +502,49 @@ def package_names(
             chosen = {_normal(name) for name in wanted}
             lines += [line for name, lines in known.items() if _normal(name) in chosen for line in lines]
         found.update(name for line in lines if isinstance(line, str) for name in _names(line))
+        if root is not None:
+            for place in _of_sources(root, pyproject, found):
+                found |= _of_folder(root, root / place, set())
     return frozenset(found)
+
+
+def _of_sources(root: Path, pyproject: dict[str, Any], names: Collection[str]) -> list[str]:
+    """The folders of the project in which uv's sources have packages of `names`."""
+    uv = (pyproject.get("tool") or {}).get("uv") or {}
+    sources = uv.get("sources") if isinstance(uv, dict) else None
+    found: list[str] = []
+    for name, entry in sources.items() if isinstance(sources, dict) else ():
+        if not isinstance(entry, dict) or _normal(name) not in names:
+            continue
+        if isinstance(entry.get("path"), str):
+            found.append(entry["path"])
+        elif entry.get("workspace") is True:
+            from corten.project.local_packages import members
+
+            found += [place for own, place in members(root, pyproject).items() if own == _normal(name)]
+    return found
+
+
+def _of_folder(root: Path, folder: Path, seen: set[str]) -> set[str]:
+    """The name of the package in a folder of the project, and the names that it requires, with those of the folders that it leads to."""
+    place = os.path.normpath(folder)
+    if place in seen or len(seen) > 100 or not _is_inside(Path(place), root) or not os.path.isdir(place):
+        return set()
+    seen.add(place)
+    from corten.project.local_packages import LocalPackage, describe
+
+    path = os.path.relpath(os.path.realpath(place), os.path.realpath(root))
+    try:
+        package = describe(root, path) if path != "." else None
+    except ProjectError:  # the lock says it
+        package = None
+    if not isinstance(package, LocalPackage):
+        return set()
+    found = {package.name, *(name for line in package.requires for name in _names(line))}
+    for entry in (package.sources or {}).values():
+        if isinstance(entry, dict) and isinstance(entry.get("path"), str):
+            found |= _of_folder(root, Path(place) / entry["path"], seen)
+    return found
 
 
 def _is_inside(path: Path, root: Path | None) -> bool:
@@ -507,8 +556,9 @@ def _is_inside(path: Path, root: Path | None) -> bool:
 
 def _names(line: str) -> list[str]:
     match = _NAME.match(line)
-    if not match:
-        return []
+    if not match or line[match.end() : match.end() + 1] in ("+", ":", "/"):
+        egg = _EGG.search(line)
+        return [_normal(egg[1])] if egg else []
     name = _normal(match[1])
     return [
         name,
