@@ -446,6 +446,65 @@ def test_a_webhook_is_told_where_the_operator_allows_its_host(start, hook):
     assert [each["status"] for each in told[2:]] == ["succeeded"]
 
 
+PIECES = """
+import os, time
+from cog import BasePredictor, ConcatenateIterator
+class P(BasePredictor):
+    def predict(self, go: str) -> ConcatenateIterator[str]:
+        print("one is coming")
+        yield "a"
+        while not os.path.exists(go):
+            time.sleep(0.01)
+        yield "b"
+"""
+
+
+def test_a_webhook_is_told_of_pieces_and_logs_as_they_come(start, hook, tmp_path):
+    port, told = hook
+    serving = start(PIECES, "predict:P", CORTEN_FOLLOW_URLS="127.0.0.1")
+
+    def ask(identity: str, **more: object) -> None:
+        body = {
+            "id": identity,
+            "input": {"go": str(tmp_path / identity)},
+            "webhook": f"http://127.0.0.1:{port}/w",
+        }
+        assert (
+            serving.request("POST", "/predictions", {**body, **more}, {"prefer": "respond-async"}).status
+            == 202
+        )
+
+    def wait(count: int) -> None:
+        end = time.monotonic() + 60
+        while len(told) < count and time.monotonic() < end:
+            time.sleep(0.02)
+
+    ask("p1")
+    wait(2)
+    assert [(each["status"], each.get("output"), each.get("logs")) for each in told] == [
+        ("starting", None, None),
+        ("processing", ["a"], "one is coming\n"),
+    ]
+    assert serving.request("GET", "/predictions/p1").json["status"] == "processing"
+    (tmp_path / "p1").touch()
+    wait(3)
+    assert (told[2]["status"], told[2]["output"]) == ("succeeded", ["a", "b"])
+    assert serving.request("GET", "/predictions/p1").json["output"] == ["a", "b"]
+    # One that is given up in between.
+    ask("p2", webhook_events_filter=["output"])
+    wait(4)
+    assert (told[3]["status"], told[3]["output"]) == ("processing", ["a"])
+    assert serving.request("POST", "/predictions/p2/cancel").status == 200
+    wait(5)
+    assert told[4]["status"] == "canceled"
+    assert _until(serving, "p2", "canceled")["id"] == "p2"
+    # Nobody hears of its pieces.
+    (tmp_path / "p3").touch()
+    ask("p3", webhook_events_filter=["completed"])
+    wait(6)
+    assert [(each["id"], each["status"]) for each in told[5:]] == [("p3", "succeeded")]
+
+
 def test_a_redirect_is_followed_to_hosts_that_are_allowed(start, hook):
     port, _ = hook
     serving = start(FILES, "predict:P", CORTEN_FOLLOW_URLS="127.0.0.1")

@@ -114,8 +114,9 @@ class Cog:
             unknown = [name[:60] for name in given if name not in self._fields][:10]
             prediction.log(f"warning: ignored unknown inputs: {', '.join(unknown)}\n")
         keywords[KEY] = prediction
-        prediction.streamed = streamed
-        stream = Stream(prediction) if streamed else None
+        heard = not streamed and deferred(prefer) and self._hears_pieces(request)
+        prediction.streamed = streamed or heard
+        stream = Stream(prediction, heard) if prediction.streamed else None
         return Work(self._endpoint.name, [([], keywords)], call, prediction, stream)
 
     def write(self, work: Work, results: Sequence[Any]) -> Answer:
@@ -139,6 +140,18 @@ class Cog:
         if not self._used:
             return Described({}, {})
         return Described(_paths(self._facts), self._schemas())
+
+    def _hears_pieces(self, request: dict[str, Any]) -> bool:
+        """Whether a webhook wants to hear of the pieces of a prediction as they come, and it has some."""
+        events = request.get("webhook_events_filter")
+        wants = events is None or (
+            isinstance(events, list) and bool({"output", "logs"} & {*map(str, events)})
+        )
+        return (
+            request.get("webhook") is not None
+            and wants
+            and (self._signature.streams or self._facts.streaming)
+        )
 
     def _shown(self, given: dict[str, Any]) -> dict[str, Any]:
         """The input as an answer may repeat it: without secrets."""
@@ -167,13 +180,14 @@ class Cog:
 
 
 class Stream:
-    """Server-sent events as Cog has them: `start`, an `output` for each piece, `completed` with the whole prediction."""
+    """Server-sent events as Cog has them: `start`, an `output` for each piece, `completed` with the whole prediction. `logs`: what was
+    printed so far is beside each piece, for the server, which tells a webhook."""
 
     type = EVENTS
     headers: tuple[tuple[str, str], ...] = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
 
-    def __init__(self, prediction: Prediction) -> None:
-        self._prediction = prediction
+    def __init__(self, prediction: Prediction, logs: bool = False) -> None:
+        self._prediction, self._logs = prediction, logs
         self._outputs: list[Any] = []
         self._begun = False
 
@@ -184,7 +198,8 @@ class Stream:
             return self._start()
         value = plain(item)
         self._outputs.append(value)
-        return self._start() + _event("output", {"chunk": value, "index": len(self._outputs) - 1})
+        more = {"logs": self._prediction.logs} if self._logs else {}
+        return self._start() + _event("output", {"chunk": value, "index": len(self._outputs) - 1, **more})
 
     def error(self, message: str) -> bytes:
         """The prediction failed."""

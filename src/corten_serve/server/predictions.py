@@ -30,6 +30,8 @@ _MOST = 1000
 """Predictions that are made at the same time while nobody waits for them."""
 _PAUSES = (1.0, 5.0)
 """Seconds before a webhook that failed is called again."""
+_APART = 0.5
+"""Seconds from one call of a webhook about the pieces of a prediction to the next, as in Cog."""
 _EVENTS = ("start", "output", "logs", "completed")
 
 
@@ -46,11 +48,15 @@ class Wanted:
 
 
 class _Running:
-    __slots__ = ("answer", "route")
+    """`followed`: nobody waits for it. `stream`: it comes in pieces, which have begun to."""
+
+    __slots__ = ("answer", "canceled", "followed", "route", "stream")
 
     def __init__(self, answer: asyncio.Future[Outcome], route: Route) -> None:
         self.answer = answer
         self.route = route
+        self.followed = self.canceled = False
+        self.stream: Stream | None = None
 
 
 class Predictions:
@@ -120,18 +126,21 @@ class Predictions:
         running = self._running[identity] = _Running(answer, route)
 
         def ended(_: Any) -> None:
-            if self._running.get(identity) is running:
+            if self._running.get(identity) is running and not running.followed:
                 del self._running[identity]
 
         answer.add_done_callback(ended)
 
     def follow(self, wanted: Wanted, answer: asyncio.Future[Outcome], release: Any) -> None:
         """See to a prediction that nobody waits for. `release` is called when its body is not needed any more."""
-        task = asyncio.get_running_loop().create_task(self._follow(wanted, answer))
+        running = self._running[wanted.id]
+        running.followed = True
+        task = asyncio.get_running_loop().create_task(self._follow(wanted, running))
         self._tasks.add(task)
 
         def ended(_: Any) -> None:
             self._tasks.discard(task)
+            self._let_go(wanted.id, running)
             release()
 
         task.add_done_callback(ended)
@@ -141,9 +150,17 @@ class Predictions:
         running = self._running.get(identity)
         if running is None:
             return False
-        body = _compact({"id": identity, "status": "canceled", "output": None, "logs": "", "metrics": {}})
-        running.route.pool.give_up(running.answer, (200, b"", body))
+        running.canceled = True
+        if running.stream is not None:
+            running.stream.leave()
+            running.stream.end(broken=True)
+        else:
+            running.route.pool.give_up(running.answer, _canceled(identity))
         return True
+
+    def _let_go(self, identity: str, running: _Running) -> None:
+        if self._running.get(identity) is running:
+            del self._running[identity]
 
     def told(self, identity: str) -> tuple[int, bytes]:
         """Status and body for who asks what became of a prediction."""
@@ -157,7 +174,9 @@ class Predictions:
         """A prediction that is being made, or waits for its turn."""
         running = self._running.get(identity)
         request = running.route.pool.find(running.answer) if running is not None else None
-        handed = request is not None and request.worker is not None
+        handed = (request is not None and request.worker is not None) or (
+            running is not None and running.stream is not None
+        )
         return _compact({"id": identity, "status": "processing" if handed else "starting"})
 
     def health(self, busy: bool, draining: bool, version: str) -> bytes:
@@ -178,18 +197,16 @@ class Predictions:
         document["version"] = {"corten": version}
         return _compact(document)
 
-    async def _follow(self, wanted: Wanted, answer: asyncio.Future[Outcome]) -> None:
+    async def _follow(self, wanted: Wanted, running: _Running) -> None:
         started = time.time()
         if wanted.webhook is not None and "start" in wanted.events:
             said = {"id": wanted.id, "status": "starting", "input": wanted.input}
             await self._call(wanted.webhook, _compact(said), tries=1)
         try:
-            outcome = await answer
+            outcome = await running.answer
             if isinstance(outcome, Stream):
-                parts = []
-                while (part := await outcome.next()) is not None:
-                    parts.append(part)
-                outcome = (502, b"", b"".join(parts))
+                running.stream = outcome
+                outcome = await self._pieces(wanted, outcome, running, started)
         except asyncio.CancelledError:
             return
         except Refused as refused:
@@ -206,9 +223,50 @@ class Predictions:
             }
             body = _compact(said)
         self._keep(wanted.id, bytes(body))
-        # The output is known when the prediction is, so both events are one call.
-        if wanted.webhook is not None and {"completed", "output"} & set(wanted.events):
+        self._let_go(wanted.id, running)
+        # What is known when the prediction has ended, and was not before, is in one call for all events.
+        if wanted.webhook is not None and {"completed", "output", "logs"} & set(wanted.events):
             await self._call(wanted.webhook, bytes(body), tries=len(_PAUSES) + 1)
+
+    async def _pieces(
+        self, wanted: Wanted, stream: Stream, running: _Running, started: float
+    ) -> tuple[int, bytes, bytes]:
+        """The whole of a prediction that comes in pieces. The webhook is told of those that have come, twice a second at most."""
+        loop = asyncio.get_running_loop()
+        buffer, looked = bytearray(), 0
+        outputs: list[Any] = []
+        logs, size, told, whole = "", 0, 0.0, b""
+        hears = wanted.webhook is not None and bool({"output", "logs"} & set(wanted.events))
+        while (part := await stream.next()) is not None:
+            stream.taken(len(part), loop.time())
+            buffer += part
+            fresh = False
+            while (end := buffer.find(b"\n\n", looked)) >= 0:
+                name, _, data = bytes(buffer[:end]).partition(b"\ndata: ")
+                del buffer[: end + 2]
+                looked = 0
+                if name == b"event: completed":
+                    whole = data
+                elif name == b"event: output" and hears and size <= _KEPT_BYTES:
+                    piece = json.loads(data)
+                    outputs.append(piece.get("chunk"))
+                    logs = str(piece.get("logs", ""))
+                    size += len(data)
+                    fresh = True
+            looked = max(0, len(buffer) - 1)
+            if fresh and wanted.webhook is not None and loop.time() - told >= _APART:
+                said = {
+                    "id": wanted.id,
+                    "status": "processing",
+                    "input": wanted.input,
+                    "output": outputs,
+                    "logs": logs,
+                }
+                await self._call(wanted.webhook, _compact({**said, "started_at": _moment(started)}), tries=1)
+                told = loop.time()
+        if running.canceled:
+            return _canceled(wanted.id)
+        return (200, b"", whole) if whole else (502, b"", _compact({"error": "the prediction broke off"}))
 
     async def _call(self, url: str, body: bytes, tries: int) -> None:
         for number in range(tries):
@@ -238,6 +296,11 @@ class Predictions:
                 return
             del self._kept[identity]
             self._size -= len(body)
+
+
+def _canceled(identity: str) -> tuple[int, bytes, bytes]:
+    body: dict[str, Any] = {"id": identity, "status": "canceled", "output": None, "logs": "", "metrics": {}}
+    return 200, b"", _compact(body)
 
 
 def responds_later(prefer: str | None, accept: str | None) -> bool:
