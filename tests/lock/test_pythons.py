@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from corten.errors import FetchError
+from corten.errors import FetchError, ResolutionError
 from corten.lock.bundle import archives_of, download
 from corten.lock.diff import changes
 from corten.lock.format import _lines, encode
+from corten.lock.inputs import inputs_digest
 from corten.lock.model import DebianBase, Lock, PlatformLock
+from corten.lock.pythons import other_pythons, with_python
 from corten.lock.wanted import fetching_indexes
+from corten.oci.platform import Platform
 from corten.packages.pythons import fetch_pythons
 from corten.project.load import load
 from corten.store.store import Store
@@ -135,3 +138,80 @@ def test_the_files_of_a_lock_have_the_python(world: World, releases: Releases, t
     assert found[archive.sha256].stat().st_size == archive.size
     with pytest.raises(FetchError, match="has no 'cpython"):
         fetch_pythons(Store(tmp_path / "third"), [archive], {}, lambda event: None, offline=tmp_path)
+
+
+MACHINE = Platform.host().machine
+
+
+def test_pins_without_a_wheel_for_debians_python_choose_another(world: World, releases: Releases) -> None:
+    """The newest for which every pin has a wheel: 3.9, though one of them has wheels for 3.10 as well."""
+    for version in ("3.8.4", "3.9.5", "3.10.4", "3.14.1"):
+        releases.both(version)
+    for tag in ("cp38-cp38", "cp39-cp39"):
+        world.make("old", "1.0", tag=f"{tag}-manylinux_2_17_{MACHINE}")
+    for tag in ("cp39-cp39", "cp310-cp310", "cp311-cp311"):
+        world.make("other", "2.0", tag=f"{tag}-manylinux_2_17_{MACHINE}")
+    world.write("requirements.txt", "old==1.0\nother==2.0\nalpha\n")
+    lock = world.lock()
+    (part,) = lock.platforms
+    assert part.base.python == "3.9.5"
+    assert {wheel.name: wheel.file.split("-")[2] for wheel in part.wheels} == {
+        "alpha": "py3",
+        "old": "cp39",
+        "other": "cp39",
+    }
+    assert "Python 3.9 is used: old has no wheel for Debian's" in said(world)
+    assert lock.project == inputs_digest(load(world.folder))
+    # The next lock begins with it, and says nothing of it any more.
+    world.events.clear()
+    assert world.lock(previous=lock) == lock
+    assert not [text for text in said(world) if "Python 3.9" in text]
+
+
+def test_a_pin_that_takes_no_other_python_is_left_as_it_is(world: World, releases: Releases) -> None:
+    releases.both("3.9.5")
+    world.make("old", "1.0", tag=f"cp37-cp37m-manylinux_2_17_{MACHINE}")
+    world.write("requirements.txt", "old==1.0\n")
+    assert "'old' 1.0 has no wheel for Python 3.11" in world.fails(ResolutionError).message
+
+
+def test_what_requires_python_forbids_is_not_chosen(world: World, releases: Releases) -> None:
+    releases.both("3.9.5")
+    world.make("old", "1.0", tag=f"cp39-cp39-manylinux_2_17_{MACHINE}")
+    world.write("requirements.txt", "old==1.0\n")
+    world.write("pyproject.toml", '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.10"\n')
+    assert "has no wheel for Python 3.11" in world.fails(ResolutionError).message
+
+
+def test_a_python_that_would_help_and_cannot_be_had_is_named(world: World, releases: Releases) -> None:
+    releases.both("3.9.5")
+    for archive in (releases.root / "20240224").iterdir():
+        archive.unlink()
+    world.make("old", "1.0", tag=f"cp39-cp39-manylinux_2_17_{MACHINE}")
+    world.write("requirements.txt", "old==1.0\n")
+    assert "'old' 1.0 has no wheel for Python 3.11" in world.fails(ResolutionError).message
+    (note,) = [text for text in said(world) if "does not help" in text]
+    assert note.startswith(
+        "old has no wheel for Debian's Python, and Python 3.9 does not help: Python 3.9 cannot be had: "
+    )
+
+
+def test_a_project_that_resolves_asks_nothing_of_other_pythons(world: World, releases: Releases) -> None:
+    """The list of Pythons is not looked at, and no index is asked for more than uv asks."""
+    world.environment["UV_PYTHON_DOWNLOADS_JSON_URL"] = "file:///nowhere/at/all.json"
+    world.write("requirements.txt", "alpha\n")
+    assert world.lock().platforms[0].base.python == "3.11.2"
+
+
+def test_the_pythons_that_are_tried(world: World, releases: Releases, tmp_path: Path) -> None:
+    for version in ("3.9.5", "3.11.9", "3.14.1", "3.10.4"):
+        releases.both(version)
+    project = load(world.folder)
+    assert project.python_open
+    found = other_pythons(project, Store(tmp_path / "other"), world.environment, lambda event: None)
+    # Debian's own first.
+    assert found == ["3.13", "3.14", "3.10", "3.9"]
+    assert with_python(project, "3.13").base == "debian:trixie"
+    assert with_python(project, "3.9").base == "debian:bookworm"
+    world.write("pyproject.toml", '[tool.corten]\npython = "3.11"\n')
+    assert not load(world.folder).python_open

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from corten.errors import FetchError
 from corten.events import Observer, Warned
 from corten.lock.model import DebianBase, Lock
+from corten.oci.digest import Digest
 from corten.oci.platform import Platform
 from corten.packages.debian.archive import PYTHONS
 from corten.packages.files import PythonArchive
@@ -14,6 +15,7 @@ from corten.packages.pythons import Pythons, Wish, wish
 from corten.project import interpreter
 from corten.project.model import Project
 from corten.store.store import Store
+from corten.values import replace
 
 
 def wanted_python(project: Project) -> Wish | None:
@@ -61,6 +63,42 @@ def standalone_archives(
             )
         )
         return {}
+
+
+def other_pythons(
+    project: Project, store: Store, environment: Mapping[str, str], observe: Observer
+) -> list[str]:
+    """The Pythons that `project`, which does not say which one it wants, may have in the place of its base's: Debian's first, then the
+    newest."""
+    own = interpreter.DEBIAN_PYTHONS[project.base.removeprefix("debian:").partition("-")[0]]
+    debians = [python for python in interpreter.DEBIAN_PYTHONS.values() if python != own]
+    try:
+        listed = Pythons(store, environment, observe).minors()
+    except FetchError:
+        listed = []
+    found = [python for python in (*debians, *listed) if python != own]
+    return [
+        python for python in dict.fromkeys(found) if interpreter.admits(project.requires_python or "", python)
+    ]
+
+
+def with_python(project: Project, python: str) -> Project:
+    """`project` with that Python, on the release of Debian that has it where one does."""
+    suites = (suite for suite, found in interpreter.DEBIAN_PYTHONS.items() if found == python)
+    base = next((f"debian:{suite}" for suite in suites), project.base)
+    return replace(project, python=python, base=base)
+
+
+def as_before(project: Project, previous: Lock | None, digest: Digest) -> Project:
+    """`project`, which does not say which Python it wants, with the one that was found for it when `previous` was made."""
+    if not project.python_open or previous is None or previous.project != digest:
+        return project
+    base = previous.platforms[0].base
+    if not isinstance(base, DebianBase) or (
+        base.interpreter is None and project.base == f"debian:{base.suite}"
+    ):
+        return project
+    return replace(project, python=previous.platforms[0].python, base=f"debian:{base.suite}")
 
 
 def _kept(previous: Lock | None, wanted: Wish, architectures: set[str]) -> dict[str, PythonArchive] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from corten import __version__
-from corten.errors import BuildError, FetchError, NoSandbox, ProjectError, ResolutionError, UsageError
+from corten.errors import (
+    BuildError,
+    FetchError,
+    NoSandbox,
+    ProjectError,
+    ResolutionError,
+    UsageError,
+    listed,
+)
 from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned, ignore, once
 from corten.lock import pylock
 from corten.lock.accelerators import builds, has_gpu
@@ -37,7 +45,7 @@ from corten.lock.inputs import (
 from corten.lock.libraries import needed_packages
 from corten.lock.model import Base, DebianBase, ImageBase, Lock, PlatformLock, python_in
 from corten.lock.model_versions import Models
-from corten.lock.pythons import standalone_archives
+from corten.lock.pythons import as_before, other_pythons, standalone_archives, with_python
 from corten.lock.referenced import Fetcher, References, of_lock
 from corten.lock.references import in_folders, on_target
 from corten.lock.scripts import with_scripts
@@ -63,6 +71,7 @@ from corten.packages.files import STRICT, Accepted, Deb, PythonArchive, Wheel
 from corten.packages.http import Http
 from corten.packages.indexes import Indexes, read_indexes
 from corten.packages.libraries import Libraries, is_known, is_native, libraries_of
+from corten.packages.other_pythons import OtherPython
 from corten.packages.pip_rules import Rules, read_rules
 from corten.packages.requirements import Local, normal_name
 from corten.packages.sdists import Built, ForeignSource
@@ -178,19 +187,38 @@ def lock_project(
         if merged is not None and not foreign:
             observe(Note(merged))
     wanted = sorted(set(project.platforms))
-    archives = standalone_archives(
-        project, store, wanted, locking.previous, os.environ if environment is None else environment, observe
-    )
-    locking = replace(locking, archives=archives)
-    if sources is not None:
-        locking = replace(locking, sources=Sources(partial(locking.builder, sources)))
+    variables = os.environ if environment is None else environment
     sysconfig.get_config_vars()  # CPython fills these in without a lock: not first in two threads at once
-    if len(wanted) == 1:
-        # In this thread Ctrl-C ends it at once; another one is waited for.
-        found: list[PlatformLock | Platform] = [locking.platform(wanted[0])]
-    else:
+
+    def attempt(asked: Project, others: bool = False) -> tuple[_Locking, list[PlatformLock | Platform]]:
+        archives = standalone_archives(asked, store, wanted, locking.previous, variables, observe)
+        one = replace(locking, project=asked, archives=archives)
+        if others:
+            one = replace(one, others=lambda: other_pythons(asked, store, variables, observe))
+        if sources is not None:
+            one = replace(one, sources=Sources(partial(one.builder, sources)))
+        if len(wanted) == 1:
+            # In this thread Ctrl-C ends it at once; another one is waited for.
+            return one, [one.platform(wanted[0])]
         with ThreadPoolExecutor(max(1, len(wanted))) as pool:
-            found = list(pool.map(locking.if_possible, wanted))
+            return one, list(pool.map(one.if_possible, wanted))
+
+    chosen = as_before(project, locking.previous, digest)
+    try:
+        locking, found = attempt(chosen, others=project.python_open and chosen is project)
+    except OtherPython as other:
+        lacks = f"{listed(other.names)} {'has' if len(other.names) == 1 else 'have'} no wheel for Debian's"
+        try:
+            locking, found = attempt(with_python(project, other.python))
+        except (FetchError, ResolutionError) as error:
+            observe(
+                Warned(
+                    f"{lacks} Python, and Python {other.python} does not help: {error.message}", error.hint
+                )
+            )
+            locking, found = attempt(project)
+        else:
+            observe(Note(f"Python {other.python} is used: {lacks}"))
     platforms = tuple(part for part in found if isinstance(part, PlatformLock))
     return Lock(
         corten=__version__,
@@ -198,7 +226,7 @@ def lock_project(
         platforms=platforms,
         serving=serving_digest() if isinstance(project.entry, Predictor) else None,
         compilers=(compilers := locking.compilers(platforms)),
-        interpreters={name: archive for name, archive in archives.items() if name in compilers},
+        interpreters={name: item for name, item in locking.archives.items() if name in compilers},
         models=lock_models(project, store, None if upgrade else previous, observe, environment),
         as_of=day,
         left_out=tuple(part for part in found if isinstance(part, Platform)),
@@ -228,6 +256,8 @@ class _Locking:
     sources: Sources | None = None
     archives: Mapping[str, PythonArchive] = field(default_factory=dict)
     """The Python in the place of Debian's, by architecture."""
+    others: Callable[[], Sequence[str]] | None = None
+    """The Pythons that may be taken where nothing says which one."""
     referenced: tuple[tuple[Wheel, Built], ...] = ()
     """Wheels of sources that requirements name, of which uv gets the places."""
 
@@ -258,7 +288,7 @@ class _Locking:
         same_python = before is not None and before.python == minor
         held = before.wheels if before and same_python else ()
         own, local = self._wheels(target, held)
-        wheels, without = self._with_imports(base, target, own, held)
+        wheels, without = replace(self, others=None)._with_imports(base, target, own, held)
         if isinstance(base, DebianBase):
             for message, hint in (*mismatches(self.saved, wheels), *self.models.mismatches(wheels)):
                 self._tell(Warned(message, hint))
@@ -663,7 +693,7 @@ class _Locking:
         if self.previous is not None:
             part = next((part for part in self.previous.platforms if part.platform == platform), None)
         before = [*built_before(part, self.again), *self.referenced]
-        return WheelResolver(self.store, indexes, directory, self.observe, self.sources, before)
+        return WheelResolver(self.store, indexes, directory, self.observe, self.sources, before, self.others)
 
     def _note(self, resolver: WheelResolver) -> None:
         if self.sources is not None and resolver.sources is not None:

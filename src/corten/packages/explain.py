@@ -102,6 +102,11 @@ def lacking_wheels(printed: str) -> list[str]:
     return list(dict.fromkeys(normal_name(name) for name in found))
 
 
+def needs_another_python(printed: str) -> bool:
+    """Whether `printed`, uv's standard error, says that a package does not take the Python that is resolved for."""
+    return "No solution found" in printed and "Python version" in _report(printed).whole
+
+
 def _wheels(report: _Report, target: Target, survey: Survey) -> ResolutionError | None:
     """The error when one package simply has no wheel that fits."""
     whole = report.whole

@@ -143,6 +143,11 @@ class Pythons:
                 raise FetchError("uv's list of Pythons is not JSON", hint="update uv") from error
         return self._listed
 
+    def minors(self) -> list[str]:
+        """The minor versions that there are finished builds of, the newest first. Raises FetchError."""
+        found = {_minor(build.version) for build in self.listed() if build.version.replace(".", "").isdigit()}
+        return sorted(found, key=lambda python: int(python.split(".")[1]), reverse=True)
+
     def find(self, wanted: Wish, architectures: Collection[str]) -> dict[str, PythonArchive]:
         """The archives of one version that satisfies `wanted`, by architecture, fetched and verified by uv. Raises FetchError,
         with the ways out."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,19 @@ from corten.network.connection import local_path
 from corten.packages.compatibility import Target, best, tags_of
 from corten.packages.cpu_builds import SIBLINGS, TORCH, is_cuda, matching, without_cuda
 from corten.packages.credentials import split_login
-from corten.packages.explain import LOOSEN, explain, lacking_wheels, missing_wheel
+from corten.packages.explain import (
+    LOOSEN,
+    explain,
+    lacking_wheels,
+    missing_wheel,
+    needs_another_python,
+)
 from corten.packages.fetch import fetch_wheels
 from corten.packages.files import Wheel
 from corten.packages.http import Http
 from corten.packages.indexes import Indexes
 from corten.packages.locations import Locator
+from corten.packages.other_pythons import asked, other_python
 from corten.packages.relaxing import Change, propose
 from corten.packages.requirements import Requirement, normal_name
 from corten.packages.sdists import Built, SourcePackages
@@ -77,7 +84,8 @@ class _Found:
 
 class WheelResolver:
     """Resolves wheels over `indexes`. `directory` is empty, private, and lives as long as this. `builder` builds what has no wheel,
-    `before` are the wheels that an earlier lock has from sources."""
+    `before` are the wheels that an earlier lock has from sources. `others` are Pythons that the project may have as well, the best first: where
+    nothing can be had for the target's, OtherPython is raised with the one that helps."""
 
     def __init__(
         self,
@@ -87,7 +95,9 @@ class WheelResolver:
         observe: Observer,
         builder: WheelBuilder | None = None,
         before: Sequence[tuple[Wheel, Built]] = (),
+        others: Callable[[], Sequence[str]] | None = None,
     ) -> None:
+        self._others = others
         self.store = store
         self.indexes = indexes
         self.observe = observe
@@ -160,6 +170,8 @@ class WheelResolver:
             except UvFailed as error:
                 said, sources = str(error), self.sources
                 names = lacking_wheels(said)
+                if not trying:
+                    self._look_elsewhere(wanted, said, names)
                 if trying or sources is None or not names:
                     raise
                 lines = (*wanted.request.lines, *wanted.request.constraints)
@@ -167,6 +179,29 @@ class WheelResolver:
                 if not sources.answer(names, lines, said, wanted.request.target, allowed):
                     raise
                 self._look_for_built()
+
+    def _look_elsewhere(self, wanted: Wanted, said: str, names: Sequence[str]) -> None:
+        """Raises OtherPython where the requirements have wheels for another Python."""
+        if self._others is None or not (names or needs_another_python(said)):
+            return
+        target = wanted.request.target
+        lines = asked((*wanted.request.lines, *wanted.request.constraints), target)
+        if not lines or (names and not lines.keys() & set(names)):
+            return
+        others, self._others = self._others, None  # once
+        found = other_python(lines, names, self._listed, target, others())
+        if found is not None:
+            raise found
+
+    def _listed(self, names: Sequence[str]) -> Mapping[str, Sequence[Listed]]:
+        def files(name: str) -> Sequence[Listed]:
+            try:
+                return self.locator.files_of(name)
+            except CortenError:
+                return ()
+
+        with ThreadPoolExecutor(16) as pool:
+            return dict(zip(names, pool.map(files, names), strict=True))
 
     def _look_for_built(self) -> None:
         """Let uv find the wheels that were built."""

@@ -182,6 +182,7 @@ def complete(root: Path, settings: Settings, pyproject: dict[str, Any], shown: s
         platforms=settings.platforms or (Platform.host(),),
         python=chosen.python,
         python_source=chosen.source,
+        python_open=chosen.python is None and settings.base is None and chosen.unmet is None,
         requires_python=requires,
         base=chosen.base,
         system=settings.system or beside.system,

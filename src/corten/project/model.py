@@ -78,7 +78,7 @@ class Project:
     """A project that can be locked and built. Every value is final: detection and defaults are done.
 
     `python` is the version that the project asks for (`3.11`, `3.10.4`, `3.13t`), or None when any will do; `python_source` is the
-    file that asks for it where it only says how the project runs without Corten. `base` is
+    file that asks for it where it only says how the project runs without Corten; `python_open`: nothing says which one. `base` is
     `debian:bookworm`, `debian:trixie` (each also with `-minimal`), `oci:PATH[:TAG]` or `registry/name@sha256:…`.
     `user` is `uid:gid`, or what the project wrote when it names a user of a base that is an image. `notes` say how what was
     not written was found; `unmet` is what it asks for and cannot have of a Python. `entry` is None for a project that has nothing to run by default (`run . -- CMD` still works).
@@ -103,6 +103,7 @@ class Project:
     platforms: tuple[Platform, ...]
     python: str | None = None
     python_source: str = ""
+    python_open: bool = False
     requires_python: str | None = None
     base: str = "debian:bookworm"
     system: tuple[str, ...] = ()
