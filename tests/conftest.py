@@ -67,6 +67,14 @@ LONG_KINDS = re.compile(
 """The same of tests for each kind of user: `make test` runs them for root and for a user with subordinate IDs."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The part of the tests that run alone is in a few files: the others need not be imported for it."""
+    if collection_path.suffix != ".py" or not config.getoption("markexpr").startswith("alone"):
+        return None
+    name = collection_path.relative_to(Path(__file__).parent).as_posix()
+    return None if any(entry.startswith(name) for entry in ALONE) else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
