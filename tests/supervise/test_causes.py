@@ -122,7 +122,7 @@ PACKAGES = "/opt/venv/lib/python3.11/site-packages"
                 'gradio.exceptions.Error: "Data incompatible with messages format."',
             ],
             "'app.py' line 221 led to gradio.exceptions.Error: \"Data incompatible with messages format.\" in gradio: if the code "
-            "was written for another gradio, pin that version",
+            "was written for another gradio, pin that version, or take all of the project's time: corten lock --as-of DAY",
         ),
         (
             [

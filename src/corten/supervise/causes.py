@@ -59,6 +59,7 @@ _RAISED = regex(
     r"^((?:\w{1,60}\.){1,8}[A-Z]\w{0,60}|[A-Z]\w{0,60}(?:Error|Exception|Warning))(?:: (.{0,1000}))?$"
 )
 _SHOWN = 160
+_OF_ITS_TIME = "or take all of the project's time: corten lock --as-of DAY"
 _MISSING_FOR_FORMS = regex(r'Form data requires "python-multipart"')
 
 _OLD_MODULES = {
@@ -180,7 +181,7 @@ def _told(kind: str, message: str, frames: Sequence[tuple[str, str]]) -> str:
         return f"'{path.removeprefix('/app/')}' line {line} is no Python: {what}"
     package = path.partition("/site-packages/")[2].partition("/")[0].removesuffix(".py")
     if package and own:
-        return f"{where} led to {what} in {package}: if the code was written for another {package}, pin that version"
+        return f"{where} led to {what} in {package}: if the code was written for another {package}, pin that version, {_OF_ITS_TIME}"
     return f"{where or f'{path!r} line {line}'} raised {what}"
 
 
@@ -229,7 +230,7 @@ def _imported_name(line: str) -> str | None:
     if pin is not None:
         return f"today's {package} has no '{name}' any more: add \"{pin}\" to the dependencies"
     if "/site-packages/" in place:
-        return f"the {package} that was locked has no '{name}': pin the version that the project was written with"
+        return f"the {package} that was locked has no '{name}': pin the version that the project was written with, {_OF_ITS_TIME}"
     return f"'{module}' is the project's own, and has no '{name}'"
 
 
@@ -327,7 +328,7 @@ def _versions(line: str) -> str | None:
         if package is not None:
             return (
                 f"the {package.requirement} that was locked has no '{gone[1]}.{gone[2]}': pin the version that the project was "
-                "written with"
+                f"written with, {_OF_ITS_TIME}"
             )
     if (removed := _REMOVED.search(line)) is not None:
         return f"today's {removed[2]} has no '{removed[1]}' any more: pin the version that the project was written with"
