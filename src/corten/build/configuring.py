@@ -102,7 +102,7 @@ def configure(
         programs += _caches(controls, Tree(upper, trees))
     owned = False
     if programs:
-        identity = _identity(layer)
+        identity = identity_for(layer)
         ran = _run(programs, trees, place, folder, identity, layer)
         owned = layer.mode == "scripts"
         archive = ran.archive
@@ -201,7 +201,7 @@ def _caches(controls: Sequence[Control], tree: Tree) -> list[Program]:
     ]
 
 
-def _identity(layer: ConfiguredLayer) -> Identity:
+def identity_for(layer: ConfiguredLayer) -> Identity:
     """Who runs the programs. Raises BuildError where nobody can, NoSandbox where an image is of use without."""
     platform = layer.platform
     what = f"the Debian packages {layer.unclear}" if layer.unclear else "caches of Debian packages"

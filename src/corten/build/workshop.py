@@ -79,6 +79,11 @@ class Workshop:
         known = {layer.key: self._known.find(layer.key) for layer in plan}
         missing = [layer for layer in plan if known[layer.key] is None]
         if missing:
+            for layer in missing:
+                if isinstance(layer, ConfiguredLayer) and layer.mode != "files":
+                    from corten.build.configuring import identity_for
+
+                    identity_for(layer)  # what this user cannot do is said before anything is made
             self._store.sweep()
             self._fetch(missing)
             try:
