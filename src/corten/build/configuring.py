@@ -38,6 +38,7 @@ _PREINST, _CONFIGURE = (
     ("/usr/bin/dpkg", "--force-unsafe-io", "--force-confold", "--configure", "-a"),
 )
 _SHOWN = 4000
+_FONTS = "usr/share/fonts"
 _LEAST_IDS = 65536
 
 ENVIRONMENT = {
@@ -99,6 +100,7 @@ def configure(
         programs += _scripts(controls)
         trees.append(tools)
     if layer.mode != "files":
+        _date_fonts(controls, Tree(upper, trees), upper)
         programs += _caches(controls, Tree(upper, trees))
     owned = False
     if programs:
@@ -191,6 +193,27 @@ def _scripts(controls: Sequence[Control]) -> list[Program]:
             path = f"/{dpkg_database.INFO}/{name}.preinst"
             programs.append(Program(("/usr/bin/env", *variables, path, _PREINST), needed=False))
     return [*programs, Program(_CONFIGURE)]
+
+
+def _date_fonts(controls: Sequence[Control], tree: Tree, upper: Path) -> None:
+    """Give folders with fonts the time that they have in an image's archive: fontconfig notes it, and throws away a cache of another."""
+    folders = {parent for control in controls for path in control.md5sums for parent in _above(path, _FONTS)}
+    for folder in sorted(folders):
+        if tree.exists(folder):
+            tree.directory(folder)
+    for folder in sorted(folders):
+        real = tree.resolved(folder)
+        if real is not None and (upper / real).is_dir():
+            os.utime(upper / real, (tar.EPOCH, tar.EPOCH))
+
+
+def _above(path: str, top: str) -> list[str]:
+    """The folders of a path, from its own up to `top`."""
+    found = []
+    while path.startswith(f"{top}/"):
+        path = path.rpartition("/")[0]
+        found.append(path)
+    return found
 
 
 def _caches(controls: Sequence[Control], tree: Tree) -> list[Program]:
