@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import tomllib
 import zipfile
@@ -405,3 +406,19 @@ def test_a_lock_file_with_a_commit_that_is_none(ready: World, hub: Hub) -> None:
         "the commit of 'lib' in the lock file is not one"
         in ready.fails(ProjectError, sources=Builder(ready)).message
     )
+
+
+def test_a_member_of_the_workspace_above_waits_for_the_user_and_is_built(ready: World) -> None:
+    (ready.root / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["project", "core"]\n')
+    (ready.root / "core").mkdir()
+    (ready.root / "core/pyproject.toml").write_text(project("core", "1.0", "alpha"))
+    sources = "[tool.uv.sources]\ncore = { workspace = true }\n"
+    ready.write("pyproject.toml", project("demo", "1", "core") + sources + COMMAND)
+    with pytest.raises(NotConfirmed, match="which is outside the project"):
+        ready.lock(sources=Builder(ready))
+    with pytest.MonkeyPatch.context() as patch:
+        for environment in (ready.environment, os.environ):
+            patch.setitem(environment, "CORTEN_TRUST_PATH", str(ready.root))
+        lock = ready.lock(sources=Builder(ready))
+    assert versions(lock) == {"alpha": "1.0", "core": "1.0"}
+    assert lock.platforms[0].local == ()

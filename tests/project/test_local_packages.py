@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import ProjectError
-from corten.project.local_packages import LocalPackage, NeedsBuild, describe, import_roots, members
+from corten.project.local_packages import UNKNOWN, LocalPackage, NeedsBuild, describe, import_roots, members
 
 PYPROJECT = '[project]\nname = "My.Lib"\nversion = "1.2"\n'
 
@@ -80,6 +80,30 @@ def test_what_goes_on_the_import_path(tmp_path: Path, files: dict[str, str], roo
     assert found.roots == roots
 
 
+DYNAMIC = '[project]\nname = "x"\ndynamic = ["version"]\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "version"),
+    [
+        ({"pyproject.toml": PYPROJECT}, "1.2"),
+        ({"pyproject.toml": DYNAMIC, "src/x/__init__.py": '"""Text."""\n__version__ = "2.0"\n'}, "2.0"),
+        ({"pyproject.toml": DYNAMIC + '[tool.hatch.version]\npath = "x/about.py"\n', "x/about.py": "__version__: str = '2.1'"}, "2.1"),
+        ({"pyproject.toml": DYNAMIC + '[tool.setuptools.dynamic]\nversion = { attr = "x.about.__version__" }\n', "x/about.py": "__version__ = '2.2'"}, "2.2"),
+        ({"pyproject.toml": DYNAMIC + '[tool.setuptools.dynamic]\nversion = { file = "VERSION" }\n', "VERSION": "2.3\n"}, "2.3"),
+        ({"setup.cfg": "[metadata]\nname = x\nversion = attr: x.VERSION\n", "x/__init__.py": "VERSION = '2.4'"}, "2.4"),
+        ({"setup.py": "setup(name='x', version=read())", "x.py": "__version__ = '2.5'"}, "2.5"),
+        ({"pyproject.toml": DYNAMIC, "src/x/__init__.py": "__version__ = find()"}, UNKNOWN),
+        ({"pyproject.toml": DYNAMIC + '[tool.hatch.version]\npath = "../../about.py"\n'}, UNKNOWN),
+        ({"pyproject.toml": DYNAMIC, "x/__init__.py": "__version__ = '1/../../x'"}, UNKNOWN),
+    ],
+)  # fmt: skip
+def test_where_its_version_is_written(tmp_path: Path, files: dict[str, str], version: str) -> None:
+    found = written(tmp_path, files)
+    assert isinstance(found, LocalPackage)
+    assert found.version == version
+
+
 @pytest.mark.parametrize(
     ("files", "requires"),
     [
@@ -114,6 +138,7 @@ def test_what_it_requires(tmp_path: Path, files: dict[str, str], requires: tuple
         ({"setup.py": "print("}, "has a setup.py that must be run to know it"),
         ({"setup.py": "setup(name='x', package_dir={'x': 'lib'})"}, "has packages in folders of other names"),
         ({"setup.py": "setup(name='x', package_dir={'': '../y'})"}, "has packages outside its folder"),
+        ({"setup.py": "setup(name='x', package_dir={'': 'y\\nimport os'})"}, "has packages outside its folder"),
         ({"pyproject.toml": PYPROJECT + '[build-system]\nrequires = ["maturin>=1"]\nbuild-backend = "maturin"\n'}, "is built with maturin"),
         ({"pyproject.toml": PYPROJECT + '[build-system]\nrequires = ["setuptools", "Cython"]\n'}, "is built with cython"),
         ({"pyproject.toml": PYPROJECT + '[tool.hatch.build.targets.wheel.force-include]\na = "b"\n'}, "has files that its build moves or makes"),

@@ -43,7 +43,9 @@ def place_code(
                 inside.symlink(f"app/{file.path}", file.link)
             else:
                 place_source(project.root / file.path, inside, f"app/{file.path}", file.executable, file.path)
-        _place_metadata(project.name, project.version, entry_points(project, local), environment, inside)
+        own = next((package.version for package in local if not package.path), None)
+        version = project.version or own
+        _place_metadata(project.name, version, entry_points(project, local), environment, inside)
         for package in local:
             if package.path:
                 _place_metadata(package.name, package.version, package.entry_points, environment, inside)

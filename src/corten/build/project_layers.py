@@ -167,8 +167,10 @@ def _local_packages(job: Job) -> tuple[LocalPackage, ...]:
                 f"the project requires the package in '{path}', and that folder is kept out of the image",
                 hint="take it out of .dockerignore, .gitignore or `exclude`, or name it in `include`",
             )
-        beyond = import_roots([package]) or any(
-            item[1:] not in job.project.scripts for item in package.entry_points
+        beyond = (
+            import_roots([package])
+            or any(item[1:] not in job.project.scripts for item in package.entry_points)
+            or (job.project.version is None and package.version is not None)
         )
         if path or beyond:
             found.append(package)

@@ -57,7 +57,9 @@ def is_remote(item: Requirement) -> bool:
 
 def mark_of(item: Requirement, root: Path) -> str:
     """What stands for where a requirement leads, in the names of a lock's files: another place, ref or folder has another mark."""
-    place = without_credentials((item.location or "").partition("#")[0]).replace(f"{root}/", "./")
+    place = without_credentials((item.location or "").partition("#")[0])
+    if not is_remote(item):
+        place = os.path.relpath(local_place(place), root)  # the same on every machine
     inner = re.search(r"#(?:.*&)?subdirectory=([^&]*)", item.location or "")
     return hashlib.sha256(f"{place}#{inner[1] if inner else ''}".encode()).hexdigest()[:16]
 

@@ -16,11 +16,12 @@ from corten.lazy import regex
 from corten.packages.compatibility import Target
 from corten.packages.requirements import Local, Requirement, Requirements, normal_name, parse_requirement
 from corten.packages.trust import Boundary, within
-from corten.project.local_packages import LocalPackage, NeedsBuild, describe, members
+from corten.project.local_packages import LocalPackage, NeedsBuild, describe, members, read_table
 from corten.values import dataclass, replace
 
 _WITH_EXTRAS = regex(r"([^\[\]]*)\[([^\[\]]*)\]")
 _MOST = 500
+_FARTHEST = 6
 
 
 def in_folders(
@@ -160,6 +161,8 @@ class _Walk:
                 continue
             place = None if {"marker", "extra", "group"} & entry.keys() else self._place(item, entry, base)
             if place is not None:
+                if place.startswith("/"):  # as it is on every machine
+                    place = os.path.join(".", os.path.relpath(place, base))
                 inside = ",".join(_extras(item.written or item.text))
                 named = f"{item.name}[{inside}]" if inside else item.name
                 return parse_requirement(_marked(f"{named} @ {place}", marker_of(item)), item.where, base)
@@ -187,14 +190,29 @@ class _Walk:
         return None
 
     def _member(self, item: Requirement) -> str:
+        """The folder of a member of the workspace that the project is, or that it belongs to. Raises NotConfirmed for one that lies above it."""
         if self._members is None:
-            self._members = members(self._root, self._pyproject)
+            self._members = {
+                name: str(self._root / path) for name, path in members(self._root, self._pyproject).items()
+            }
+        if item.name not in self._members:
+            above = self._workspace_above()
+            if above is not None:
+                document = read_table(above)
+                self._members |= {name: str(above / path) for name, path in members(above, document).items()}
         if item.name not in self._members:
             raise ProjectError(
                 f"{_at(item)}'{item.name}' is to be a member of the workspace, and the project's [tool.uv.workspace] has no such member",
                 hint="give Corten the folder that holds the whole workspace",
             )
-        return str(self._root / self._members[item.name])
+        return self._members[item.name]
+
+    def _workspace_above(self) -> Path | None:
+        """The nearest folder above the project with a pyproject.toml. Raises NotConfirmed where the user has not said that it may be read."""
+        for folder in self._root.parents[:_FARTHEST]:
+            if (folder / "pyproject.toml").is_file():
+                return self._boundary.permitted(folder, "[tool.uv.sources]")
+        return None
 
 
 def _folder(item: Requirement, base: Path) -> Folder | None:

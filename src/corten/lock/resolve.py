@@ -83,6 +83,7 @@ from corten.project import interpreter
 from corten.project.files import scan
 from corten.project.formats.translate import LOCKS
 from corten.project.last_commit import last_commit
+from corten.project.local_packages import UNKNOWN, LocalPackage, describe
 from corten.project.model import Implied, Predictor, Project, Unlisted
 from corten.project.saved_models import ENDINGS, Saved, look
 from corten.store.store import Store
@@ -553,6 +554,14 @@ class _Locking:
             self.observe(
                 Note(f"{shown} {'is' if one else 'are'} used where {'it lies' if one else 'they lie'}")
             )
+        for item in local:
+            package = describe(self.project.root, item.path)
+            if isinstance(package, LocalPackage) and package.version == UNKNOWN:
+                self.observe(
+                    Note(
+                        f"no file of '{item.path}' has its version written down: it is installed as {UNKNOWN}"
+                    )
+                )
 
     def _indexes(self) -> Indexes:
         """The indexes of the project's own packages, as of the day that is asked for."""

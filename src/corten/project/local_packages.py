@@ -20,9 +20,12 @@ from corten.project.regular import open_regular
 from corten.project.setup_files import Setup, keywords
 from corten.values import dataclass
 
+UNKNOWN = "0.0.0"
+"""The version of a package that only a build, or git's tags, would tell: programs ask for it by `importlib.metadata`, and end where there is none."""
 _MOST_BYTES = 1 << 20
 _NAME = regex(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,200}[A-Za-z0-9])?")
 _VERSION = regex(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,100}")
+_ASSIGNED = regex(r"""(?m)^(?:__version__|VERSION|version)\s*(?::[^=\n]*)?=\s*["']([^"'\n]{1,100})["']""")
 _TARGET = regex(r"\s*[\w.]+\s*(?::\s*[\w.]+\s*)?(?:\[.*\])?\s*")
 _GROUP = regex(r"[\w.-]{1,100}")
 _ENTRY = regex(r"[\w.-][\w .-]{0,98}[\w.-]|[\w.-]")
@@ -35,7 +38,8 @@ _COMPILED = ("ext_modules", "ext_package", "cffi_modules", "rust_extensions", "l
 
 @dataclass(frozen=True, slots=True)
 class LocalPackage:
-    """A package in the folder `path` of the project. `version` is None where only a build tells it; `roots` are the folders of the
+    """A package in the folder `path` of the project. `version` is UNKNOWN where no file has it written down, and None
+    where nothing says that there is one; `roots` are the folders of the
     project that go on the import path; `optional` are the requirements of its extras by normal name; `entry_points` are
     (group, name, target); `sources` is its `[tool.uv.sources]`."""
 
@@ -84,10 +88,12 @@ def describe(root: Path, path: str) -> LocalPackage | NeedsBuild:
     roots = _roots(folder, pyproject, setup)
     if isinstance(roots, NeedsBuild):
         return roots
+    computed = "version" in _list(_table(pyproject, "project").get("dynamic")) or "version" in setup.computed
+    unknown = UNKNOWN if path or computed else None
     return LocalPackage(
         path,
         found.name,
-        found.version,
+        found.version or _written_version(folder, pyproject, roots, found.name) or unknown,
         tuple(os.path.normpath(f"{path}/{place}") if place else path for place in roots),
         found.requires,
         found.optional,
@@ -265,7 +271,7 @@ def _roots(folder: Path, pyproject: Mapping[str, Any], setup: Setup) -> list[str
     package_dir = _table(_tool(pyproject, "pdm"), "build").get("package-dir")
     found += [package_dir] if isinstance(package_dir, str) else []
     places = list(dict.fromkeys(os.path.normpath(item or ".").removeprefix("./") for item in found))
-    if any(item.startswith(("..", "/")) for item in places):
+    if any(item.startswith(("..", "/")) or not item.isprintable() for item in places):
         return NeedsBuild("has packages outside its folder")
     places = ["" if item == "." else item for item in places]
     if not places:
@@ -282,6 +288,33 @@ def import_roots(local: Iterable[LocalPackage]) -> tuple[str, ...]:
     return tuple(root for root in dict.fromkeys(roots) if root not in ("/app", "/app/src"))
 
 
+def _written_version(
+    folder: Path, pyproject: Mapping[str, Any], roots: Iterable[str], name: str
+) -> str | None:
+    """The version that stands in a file from which the build takes it: `__version__ = "1.2"`, or a file of its own. None where none does."""
+    dynamic = _table(_tool(pyproject, "setuptools"), "dynamic").get("version")
+    dynamic = dynamic if isinstance(dynamic, dict) else {}
+    named = (
+        dynamic.get("attr") or _config(folder).get("metadata", "version", fallback="").partition("attr:")[2]
+    )
+    module = str(named or "").strip().rpartition(".")[0].replace(".", "/") or name.replace("-", "_")
+    files = [
+        f"{root}/{module}{ending}"
+        for root in roots
+        for ending in ("/__init__.py", ".py", "/_version.py", "/version.py")
+    ]
+    own = dynamic.get("file") or _table(_tool(pyproject, "hatch"), "version").get("path")
+    for place in [*([own] if isinstance(own, str) else _list(own)), *files]:
+        place = os.path.normpath(str(place).strip("/"))
+        if place.startswith("..") or "\0" in place:
+            continue
+        text = (_text(folder / place) or "")[:100_000]
+        match = _ASSIGNED.search(text) or (_VERSION.fullmatch(text.strip()) if place == own else None)
+        if match is not None and _VERSION.fullmatch(match[match.lastindex or 0]):
+            return match[match.lastindex or 0]
+    return None
+
+
 def members(root: Path, pyproject: Mapping[str, Any]) -> dict[str, str]:
     """The folders of the members of the uv workspace in `root` by their normal names, from `[tool.uv.workspace]`."""
     workspace = _table(_tool(pyproject, "uv"), "workspace")
@@ -295,6 +328,11 @@ def members(root: Path, pyproject: Mapping[str, Any]) -> dict[str, str]:
             if isinstance(name, str):
                 found[normal(name)] = path
     return found
+
+
+def read_table(folder: Path) -> dict[str, Any]:
+    """The pyproject.toml of a folder; empty where there is none. Raises ProjectError."""
+    return _pyproject(folder, folder.name)
 
 
 def _matching(root: Path, pattern: str) -> list[str]:
