@@ -58,7 +58,8 @@ def test_a_procfile_stands_above_a_dockerfile_and_the_code(folder: Make) -> None
     assert project.kind == "web"
     assert project.taken == (
         "command from Procfile:2: gunicorn app:app",
-        "Procfile:1 has a step to run first: corten run . -- python migrate.py",
+        "Procfile:1 has a step to run first: corten run . -- python migrate.py (what it writes into the project's folder "
+        "stays with the container that runs it: then 'corten exec -w /app NAME python migrate.py' once it is up)",
         "not taken from Dockerfile:4, as the Procfile has a command: python other.py",
     )
     assert [item.requirement for item in project.implied] == ["gunicorn"]

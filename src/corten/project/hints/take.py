@@ -158,7 +158,8 @@ def beside(
         (said if hint.text.startswith(NOT_DONE) else quiet).append(f"{hint.place}: {hint.text}")
     said.extend(f"{hint.place}: {hint.text}" for hint in hints.with_key("unused", "cog", "spaces"))
     said.extend(
-        f"{hint.place} has a step to run first: corten run . -- {_in_folder(hint)}"
+        f"{hint.place} has a step to run first: corten run . -- {_in_folder(hint)} (what it writes into the project's folder "
+        f"stays with the container that runs it: then 'corten exec -w /app NAME {_in_folder(hint)}' once it is up)"
         for hint in [*hints.with_key("release", "Procfile", "app.json")]
     )
     said += _other_commands(hints, chosen)
