@@ -293,6 +293,18 @@ def test_what_is_no_request_for_another_python(folder: Folder, files: dict[str, 
     assert load(folder({**files, "main.py": ""})).unmet is None
 
 
+def test_a_file_that_means_something_else_is_no_requirements_file(folder: Folder) -> None:
+    session = "python3\n>>> import nltk\n>>> nltk.download('all')\n"
+    words = "# Requirements\n\nThe system has to answer fast.\n\nIt has to be safe, too.\n"
+    for number, text in enumerate((session, words)):
+        files = {"requirements": text, "app.py": "import flask\napp = flask.Flask('x')\n"}
+        found = load(folder(files, f"no{number}"))
+        assert found.dependencies.kind == "none", text
+        assert "flask" in [item.requirement for item in found.implied]
+    listed = "flask==2.0\n-e .\nnumpy>=1 ; python_version > '3'\nuvicorn[standard]\nx @ https://index.example/x.whl\n"
+    assert load(folder({"requirements": listed, "app.py": ""}, "yes")).dependencies.kind == "requirements"
+
+
 def test_what_a_dockerfile_installs_stands_above_a_uv_lock(folder: Folder) -> None:
     files = {
         "pyproject.toml": "[project]\nname = 'x'\nversion = '1'\ndependencies = ['flask']\n",

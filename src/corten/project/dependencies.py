@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from corten.errors import ProjectError
 from corten.lazy import regex
-from corten.project.dependency_files import choose, development_files, holding, in_folders
+from corten.project.dependency_files import choose, development_files, holding, in_folders, is_misspelt
 from corten.project.formats.translate import FORMATS, has_poetry, names_in, translated
 from corten.project.hints.names import CONDA
 from corten.project.kinds import TABLE
@@ -247,6 +247,10 @@ def _imports(look: Look) -> Found | None:
     return Found(Dependencies("none"), _unread(look.root, look.names, look.pyproject))
 
 
+_LINE = regex(
+    r"\s*(?:[#-]|[A-Za-z0-9][\w.-]*\s*(?:\[[\w, .-]*\]\s*)?(?:[=<>!~;@#].*)?$|\.{0,2}/|\w+\+?\w*://)"
+)
+"""A line as a requirements file has them."""
 _PINS = "versions and sha256"
 _RANGES = "what is required"
 ORDER: tuple[Place, ...] = (
@@ -439,7 +443,11 @@ def _refuse_choice_within(settings: Settings, file: str) -> None:
 def _requirements_file(root: Path, names: set[str]) -> Path | None:
     """The one requirements file that is not for development or tests (`corten.project.dependency_files`)."""
     nested = _nested(root, names)
-    files = [name for name in names if not (root / name).is_dir()]
+    files = [
+        name
+        for name in names
+        if not (root / name).is_dir() and not (is_misspelt(name) and _is_something_else(root / name, root))
+    ]
     chosen = choose(files, nested, lambda name: _is_inside(root / name, root) and _has_hashes(root / name))
     if chosen.several:
         raise ProjectError(
@@ -447,6 +455,14 @@ def _requirements_file(root: Path, names: set[str]) -> Path | None:
             hint=f'write one into {TABLE}: requirements = "{chosen.several[0]}"',
         )
     return root / chosen.file if chosen.file else None
+
+
+def _is_something_else(path: Path, root: Path) -> bool:
+    """Whether a file that means `requirements.txt` by its name alone holds mostly other lines: words to people, or a session."""
+    lines = (
+        [line for line in (_text(path) or "").splitlines() if line.strip()] if _is_inside(path, root) else []
+    )
+    return sum(_LINE.match(line) is None for line in lines) * 2 > len(lines)
 
 
 def _has_hashes(path: Path) -> bool:
