@@ -116,9 +116,7 @@ def archive(**files: str) -> bytes:
     return made.getvalue()
 
 
-@pytest.mark.parametrize(
-    "form", ["git+URL@v1", "git+URL@v1#egg=lib", "lib @ git+URL@v1", "-e git+URL@v1#egg=lib"]
-)
+@pytest.mark.parametrize("form", ["lib @ git+URL@v1", "-e git+URL@v1#egg=lib"])
 def test_a_repository_is_locked_at_a_commit(ready: World, hub: Hub, form: str) -> None:
     commit = hub.make("lib", {"pyproject.toml": project("lib", "1.0", "alpha")}, tag="v1")
     hub.make("lib", {"pyproject.toml": project("lib", "2.0")})

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from corten.errors import NotConfirmed, ProjectError, ResolutionError
+from corten.errors import FormatError, NotConfirmed, ProjectError, ResolutionError
 from corten.lock.format import decode, encode
-from corten.lock.inputs import inputs_digest
+from corten.lock.inputs import inputs_digest, requirements_of
 from corten.lock.model import Lock
+from corten.packages.requirements import Local
 from corten.project.load import load
 from support.lock_world import World, said
+from support.locks import sample_lock
 
 COMMAND = '[tool.corten]\ncommand = ["python", "x.py"]\n'
 LIBRARY = '[project]\nname = "{0}"\nversion = "1.0"\ndependencies = [{1}]\n'
@@ -31,9 +34,10 @@ def found(lock: Lock) -> tuple[list[str], tuple[str, ...]]:
     return [wheel.name for wheel in part.wheels], part.local
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+def test_a_folder_is_used_where_it_lies(world: World) -> None:
+    library(world, "libs/x", "alpha")
+    world.write("pyproject.toml", COMMAND)
+    for line in (
         "./libs/x",
         "-e ./libs/x",
         "--editable=libs/x",
@@ -41,17 +45,34 @@ def found(lock: Lock) -> tuple[list[str], tuple[str, ...]]:
         "x @ ./libs/x",
         "file://FOLDER/libs/x",
         "-e file://FOLDER/libs/x#egg=x",
-        "./libs/x ; python_version > '3'",
-    ],
-)
-def test_a_folder_is_used_where_it_lies(world: World, line: str) -> None:
-    library(world, "libs/x", "alpha")
-    world.write("requirements.txt", line.replace("FOLDER", str(world.folder)) + "\n")
-    world.write("pyproject.toml", COMMAND)
+    ):
+        world.write("requirements.txt", line.replace("FOLDER", str(world.folder)) + "\n")
+        read = requirements_of(load(world.folder), world.environment)
+        assert read.local == (Local("libs/x", "x"),)
+        assert [item.text for item in read.requirements] == ["alpha"]
     lock = world.lock()
     assert found(lock) == (["alpha"], ("libs/x",))
     assert "'libs/x' is used where it lies" in said(world)
     assert decode(encode(lock).encode()) == lock
+
+
+def test_the_project_itself_with_extras(world: World) -> None:
+    """In every form of metadata, from a requirements file and from another tool's."""
+    setup = "from setuptools import setup\nsetup(name='demo', install_requires=['alpha'], extras_require={'more': ['beta']})\n"
+    config = "[metadata]\nname = demo\n[options]\ninstall_requires =\n    alpha\n[options.extras_require]\nmore =\n    beta\n"
+    world.write("pyproject.toml", COMMAND)
+    for name, text in (("setup.py", setup), ("setup.cfg", config)):
+        world.write(name, text)
+        world.write("requirements.txt", "-e .[more]\n")
+        read = requirements_of(load(world.folder), world.environment)
+        assert [item.text for item in read.requirements] == ["alpha", "beta"]
+        (world.folder / name).unlink()
+    (world.folder / "requirements.txt").unlink()
+    world.write("setup.py", setup)
+    world.write("Pipfile", "[packages]\ndemo = { path = '.', editable = true, extras = ['more'] }\n")
+    read = requirements_of(load(world.folder), world.environment)
+    assert [item.text for item in read.requirements] == ["alpha", "beta"]
+    assert read.local == ()
 
 
 def test_extras_and_folders_that_require_folders(world: World) -> None:
@@ -154,6 +175,20 @@ wheels = [{{ url = "{world.web.url}/files/{wheel.name}", hash = "sha256:{digest}
     assert found(world.lock()) == (["alpha"], ("packages/x",))
 
 
+def test_a_workspace_without_a_package_of_its_own_has_all_its_members(world: World) -> None:
+    for name, needs in (("x", "alpha"), ("y", "beta")):
+        library(world, f"packages/{name}", needs)
+    world.write("pyproject.toml", "[tool.uv.workspace]\nmembers = ['packages/*']\n" + COMMAND)
+    text = 'version = 1\n[manifest]\nmembers = ["x", "y"]\n'
+    for name, needs in (("x", "alpha"), ("y", "beta")):
+        wheel = next(world.pool.glob(f"{needs}-*.whl"))
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        text += f'[[package]]\nname = "{name}"\nversion = "1.0"\nsource = {{ editable = "packages/{name}" }}\ndependencies = [{{ name = "{needs}" }}]\n'
+        text += f'[[package]]\nname = "{needs}"\nversion = "1.0"\nsource = {{ registry = "{world.web.url}/simple" }}\nwheels = [{{ url = "{world.web.url}/files/{wheel.name}", hash = "sha256:{digest}", size = {wheel.stat().st_size} }}]\n'
+    world.write("uv.lock", text)
+    assert found(world.lock()) == (["alpha", "beta"], ("packages/x", "packages/y"))
+
+
 def test_a_folder_in_poetrys_table(world: World) -> None:
     library(world, "libs/x", "alpha")
     world.write(
@@ -190,12 +225,12 @@ def test_a_folder_outside_the_project_waits_for_the_user(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["../x", "libs/../../x", "/etc", "", "a\tb", "."])
-def test_a_lock_names_no_folder_outside_the_project(world: World, path: str) -> None:
-    world.write("requirements.txt", "alpha\n")
-    world.write("pyproject.toml", COMMAND)
-    text = encode(world.lock()).replace("wheels = [", f'local = ["{path}"]\nwheels = [', 1)
-    with pytest.raises(Exception, match=r"local|TOML"):
-        decode(text.encode())
+def test_a_lock_names_no_folder_outside_the_project(path: str) -> None:
+    lock = sample_lock(platforms=1)
+    good = replace(lock, platforms=(replace(lock.platforms[0], local=("libs/x",)),))
+    assert decode(encode(good).encode()) == good
+    with pytest.raises(FormatError):
+        decode(encode(good).replace("libs/x", path).encode())
 
 
 def test_the_name_of_a_reference_is_that_of_the_package(world: World, tmp_path: Path) -> None:

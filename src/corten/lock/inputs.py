@@ -248,6 +248,15 @@ def repair_notes(project: Project) -> tuple[str, ...]:
     return (*(note for file, found in by_file.items() for note in notes(file, found)), *read.notes)
 
 
+def _extras_of(root: Path, extras: Sequence[str]) -> list[str]:
+    """What the extras of a project add that setup.py, setup.cfg or `[tool.poetry]` lists."""
+    from corten.project.local_packages import LocalPackage, describe
+
+    package = describe(root, "")
+    optional = dict(package.optional) if isinstance(package, LocalPackage) else {}
+    return [item for name in extras for item in optional.get(normal_name(name), ())]
+
+
 def _leads_out(root: Path) -> bool:
     """Whether setup.py or setup.cfg is a link out of the project."""
     inside = os.path.realpath(root)
@@ -268,7 +277,10 @@ def _repairing(project: Project) -> Repairing:
     def itself(extras: Sequence[str]) -> Sequence[str] | None:
         table = _table(read_pyproject(project.root), "project")
         if "dependencies" not in table:
-            return requires(project.root) if not _leads_out(project.root) else None
+            if _leads_out(project.root):
+                return None
+            listed = requires(project.root)
+            return listed if listed is None or not extras else [*listed, *_extras_of(project.root, extras)]
         optional = {
             normal_name(name): _strings(items)
             for name, items in _table(table, "optional-dependencies").items()

@@ -120,12 +120,13 @@ class _Walk:
         if not within(str(real), inside) or not real.is_dir():
             return [item]
         path = os.path.relpath(real, inside)
-        if path == ".":
-            return []  # the project itself: its code is in the image, and its requirements are read
         key = (path, folder.extras, folder.marker)
         if key in self._done:
             return []
         self._done.add(key)
+        if path == ".":  # the project itself: its code is in the image, and what it requires counts
+            itself = describe(self._root, "")
+            return self._required(itself, folder, real) if isinstance(itself, LocalPackage) else []
         if len(self._done) > _MOST:
             raise ProjectError(f"more than {_MOST} folders require each other", hint="shorten the chain")
         package = _used(self._root, path, item.name, _at(item))

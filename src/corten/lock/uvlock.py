@@ -57,11 +57,26 @@ def locked_packages(
     pylock.toml's `packages` (PEP 751). The project itself is not among them. Raises ProjectError."""
     own = _own(document, normal_name(name))
     if own is None:
+        own = _of_members(document)
+    if own is None:
         raise LockOutdated(f"'uv.lock' has no package '{normal_name(name)}'", hint="run 'uv lock'")
     walk = _Walk(
         document, target, own, [normal_name(item) for item in extras], [normal_name(item) for item in groups]
     )
     return [_as_pylock(package, root) for package in walk.reached() if package is not own]
+
+
+def _of_members(document: dict[str, Any]) -> dict[str, Any] | None:
+    """What a workspace without a package of its own installs: all of its members, as uv does. None where the lock has a package of the folder
+    itself."""
+    manifest = document.get("manifest")
+    names = manifest.get("members") if isinstance(manifest, dict) else None
+    sources = [package.get("source") for package in _tables(document.get("package"))]
+    if not isinstance(names, list) or any(
+        isinstance(source, dict) and "." in source.values() for source in sources
+    ):
+        return None
+    return {"name": "", "dependencies": [{"name": str(name)} for name in names]}
 
 
 def every_package(path: Path, root: Path) -> list[dict[str, Any]]:
