@@ -93,6 +93,8 @@ def test_a_script_that_nests_without_end_is_refused_and_no_crash() -> None:
         "for p in a b; do update-alternatives --install /usr/bin/$p $p /usr/bin/$p.sample 50; done",
         "mkdir -p /var/lib/sample\ntouch /etc/sample.conf",
         "ucf --three-way /usr/share/sample/a.conf /etc/a.conf",
+        "if ! setcap cap_net_raw+ep /bin/sample; then chmod u+s /bin/sample; fi",
+        "if [ -h /etc/alternatives/x -a ! -e /etc/alternatives/x ]; then rm -f /etc/alternatives/x; fi",
     ],
 )
 def test_what_corten_does_itself_or_is_harmless(script: str) -> None:
@@ -110,6 +112,8 @@ def test_what_corten_does_itself_or_is_harmless(script: str) -> None:
         ("mkdir -p /var/../../etc", "mkdir"),
         ("dpkg-divert --add /usr/bin/x", "dpkg-divert"),
         ("eval something", "eval"),
+        ("chmod 777 /bin/sample", "chmod"),
+        ("rm -f /etc/alternatives/x /etc/passwd", "rm"),
         ("true && sample-setup | cat", "sample-setup"),
         (
             "# Automatically added by dh_installsysusers/13\nsystemd-sysusers sample.conf\n# End automatically added section",

@@ -82,7 +82,7 @@ _LEFT_OUT = (
     ". : [ [[ basename break cat cd cmp command continue cut deb-systemd-helper deb-systemd-invoke "
     "diff dirname dpkg dpkg-maintscript-helper dpkg-query dpkg-trigger echo egrep exec exit export expr false fgrep getent "
     "grep head id install-docs install-info invoke-rc.d ischroot ldconfig local md5sum mountpoint pidof printf py3clean "
-    "py3compile pycompile pypy3compile read readlink return service set shift sort start-stop-daemon stat systemctl tail "
+    "py3compile pycompile pypy3compile read readlink return rmdir service set shift sort start-stop-daemon stat systemctl tail "
     "test tr trap true type ucfr umask uname uniq unset update-initramfs update-menus update-mime update-rc.d wc "
     "which"
 )
@@ -129,6 +129,17 @@ _FONTS = tuple(
     for name in ("10-hinting-slight.conf", "70-no-bitmaps.conf")
 )
 
+# Alternatives that a script puts together in a way of its own.
+_GIVEN = {
+    "xz-utils": (
+        "update-alternatives --install /usr/bin/lzma lzma /usr/bin/xz 20 --slave /usr/bin/unlzma unlzma /usr/bin/unxz "
+        + " ".join(
+            f"--slave /usr/bin/lz{util} lz{util} /usr/bin/xz{util}"
+            for util in ("cat", "more", "less", "diff", "cmp", "grep", "egrep", "fgrep")
+        ),
+    )
+}
+
 Mode = Literal["none", "files", "caches", "scripts"]
 """What it takes to configure packages: nothing; files that Corten writes itself; programs that make caches; the scripts themselves. Each has
 the ones before it."""
@@ -162,7 +173,7 @@ def _looped(control: Control) -> bool:
 
 def unclear(control: Control) -> Unclear | None:
     """The first command of the package's scripts that is not understood."""
-    if control.name in _OWN or CACHED.fullmatch(control.name):
+    if control.name in _OWN or control.name in _GIVEN or CACHED.fullmatch(control.name):
         return None
     try:
         for script, command in _commands(control):
@@ -191,6 +202,8 @@ def actions(control: Control) -> list[Action]:
 
 def alternatives(control: Control) -> list[str]:
     """The alternatives that the scripts install with literal arguments, each as one line; also those in loops over words."""
+    if control.name in _GIVEN:
+        return list(_GIVEN[control.name])
     try:
         found = [command for _, command in _commands(control)]
     except Unreadable:
@@ -236,6 +249,10 @@ def _understood(command: Command) -> bool:
         return any(
             word in words for word in ("--remove", "--remove-all", "--auto", "--list", "--query", "--display")
         )
+    if name in ("setcap", "getcap") or (name == "chmod" and words[1:2] == ("u+s",)):
+        return True  # no file of an image gives rights
+    if name == "rm":
+        return words[1:2] == ("-f",) and all(word.startswith("/etc/alternatives/") for word in words[2:])
     if name == "cat" or name == "exec":
         return len(words) < 2 or words[1].startswith("$") is False
     return name in _HARMLESS or name.startswith("db_") or _actions(command) is not None
