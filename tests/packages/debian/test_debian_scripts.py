@@ -35,6 +35,8 @@ case "$1" in
 esac
 if [ "$1" = "upgrade" ] && dpkg --compare-versions "$2" lt-nl 2.0; then never; else two; fi
 [ -n "$2" ] && never
+if [ "configure" = "$1" -a "x$2" != "x" ]; then never; fi
+[ "$2" != "" ] && never
 if dpkg --compare-versions "$2" lt 3.0; then three; fi
 """
     found = reached(script)

@@ -30,7 +30,9 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _OTHER_TIMES = re.compile(
     r"\$\{?1\}?[\"']? (?:=|==) [\"']?(?:upgrade|abort-[a-z-]+|triggered|remove|purge|deconfigure|disappear|failed-upgrade|reconfigure)\b"
 )
-_OLD_VERSION = re.compile(r"-n [\"']?\$\{?2\}?\b")
+_OLD_VERSION = re.compile(
+    r"-n [\"']?\$\{?2\}?\b|[\"']?x\$\{?2\}?[\"']? != [\"']?x[\"']?(?: |$)|[\"']\$\{?2\}?[\"'] != (?:\"\"|'')"
+)
 _COMPARED = re.compile(
     r"dpkg --compare-versions (?:-- )?[\"']?\$\{?2(?::-|-)?\}?[\"']? [\"']?(?:lt-nl|le-nl|eq|ge|gt|gt-nl|ge-nl|>>|>=|=)\b"
 )
