@@ -225,10 +225,11 @@ class Archive:
         part: str = "",
         architecture: str = "amd64",
         files: Entries | None = None,
+        scripts: dict[str, str] | None = None,
         **fields: str,
     ) -> Deb:
         """Put a package into the pool and into the suite's index (`part` is empty, `-updates` or `-security`)."""
-        raw = make_deb(name, version, files, architecture=architecture, **fields)
+        raw = make_deb(name, version, files, architecture=architecture, scripts=scripts, **fields)
         archive = "debian-security" if part == "-security" else "debian"
         pool = "pool/updates/main" if part == "-security" else "pool/main"
         path = f"{pool}/{name[0]}/{name}/{name}_{version.rpartition(':')[2]}_{architecture}.deb"
