@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten_serve.protocols import npy
 from corten_serve.protocols.accept import charset, parse
@@ -14,11 +14,14 @@ from corten_serve.schema.kinds import Kind, Problems, form_of
 from corten_serve.schema.records import Field
 from corten_serve.schema.signature import Signature
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 MULTIPART = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
 _USUAL = frozenset({"", JSON, "application/json; charset=utf-8", "application/json;charset=utf-8"})
 _AS_JSON = frozenset({"text/json", "text/plain", "application/jsonlines"})
-Arguments = tuple[list[Any], dict[str, Any]]
+Arguments: TypeAlias = "tuple[list[Any], dict[str, Any]]"
 
 
 class Bodies:

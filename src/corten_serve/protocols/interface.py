@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from corten_serve.schema.signature import Signature
 
-Problem = tuple[str, str]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Problem: TypeAlias = "tuple[str, str]"
 """A field (empty for the whole request) and what is wrong with it."""
 JSON = "application/json"
 MOST_ITEMS = 1_000_000

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten_serve.protocols.interface import JSON, Model
 from corten_serve.schema.kinds import Schema
 
-Document = dict[str, Any]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Document: TypeAlias = "dict[str, Any]"
 _REFERENCE = "#/components/schemas/"
 BINARY: Schema = {"type": "string", "format": "binary"}
 ERROR: Schema = {

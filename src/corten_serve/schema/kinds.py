@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten_serve.errors import PredictorError
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 Path = Any
 """Where a value stands: None for the whole, else `(parent, key)`; rendered only when there is a problem to report."""
-Schema = dict[str, Any]
+Schema: TypeAlias = "dict[str, Any]"
 MOST_PROBLEMS = 20
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from corten_serve.errors import PredictorError
+from corten_serve.schema.newer_typing import get_type_hints
 
 MISSING = dataclasses.MISSING
 
@@ -53,7 +54,7 @@ def is_named_tuple(cls: Any) -> bool:
 def resolved(subject: Any) -> dict[str, Any]:
     """The type hints of a function or class, with string annotations evaluated. Raises PredictorError."""
     try:
-        return typing.get_type_hints(subject, include_extras=True)
+        return get_type_hints(subject)
     except NameError as error:
         raise PredictorError(
             f"a type hint of '{getattr(subject, '__qualname__', subject)}' cannot be resolved: {error}",

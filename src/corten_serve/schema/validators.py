@@ -6,11 +6,11 @@ what they may raise are pydantic's, and everything else about the value is as wi
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corten_serve.schema.kinds import Kind, Path, Problems, Schema
+from corten_serve.schema.newer_typing import annotated_hint
 
 _ALREADY = frozenset(
     {
@@ -71,8 +71,8 @@ class Validated(Kind):
         self.read_array = self._read_array if getattr(kind, "read_array", None) else None
         self._refused: Any = pydantic.ValidationError
         adapter: Any = pydantic.TypeAdapter
-        self._run: Any = adapter(typing.Annotated[_step(self._inner), extra]).validate_python
-        self._after: Any = adapter(typing.Annotated[_step(lambda value: value), extra]).validate_python
+        self._run: Any = adapter(annotated_hint(_step(self._inner), extra)).validate_python
+        self._after: Any = adapter(annotated_hint(_step(lambda value: value), extra)).validate_python
         self._place: tuple[Path, Problems] = (None, Problems())
 
     def schema(self) -> Schema:

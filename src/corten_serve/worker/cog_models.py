@@ -23,6 +23,7 @@ from corten_serve.protocols.cog import KEY, Facts, Outcome, moment
 from corten_serve.protocols.cog_scope import Prediction
 from corten_serve.schema.constraints import Field
 from corten_serve.schema.members import resolved
+from corten_serve.schema.newer_typing import Annotated, annotated_hint, get_origin
 from corten_serve.schema.signature import Described
 from corten_serve.worker.handlers import is_async
 from corten_serve.worker.tracebacks import user_traceback
@@ -290,7 +291,7 @@ def _input(hint: Any, said: Any) -> tuple[Any, bool, Any]:
     if default is None and not needed and not _takes_none(hint) and hint is not Any:
         hint = _typing.Optional[hint]
     if rules or description:
-        hint = _typing.Annotated[hint, Field(**rules, description=description)]
+        hint = annotated_hint(hint, Field(**rules, description=description))
     return hint, needed, None if needed else default
 
 
@@ -304,7 +305,7 @@ def _chosen(hint: Any, choices: tuple[Any, ...]) -> Any:
 
 
 def _takes_none(hint: Any) -> bool:
-    if typing.get_origin(hint) is _typing.Annotated:
+    if get_origin(hint) is Annotated:
         return _takes_none(typing.get_args(hint)[0])
     return _NONE in typing.get_args(hint)
 

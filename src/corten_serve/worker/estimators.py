@@ -13,6 +13,7 @@ from typing import Any
 
 from corten_serve.errors import InvalidInput, PredictorError
 from corten_serve.schema.constraints import Field
+from corten_serve.schema.newer_typing import annotated_hint
 
 _typing: Any = typing
 """Hints are made here of what a model says, which no type checker can follow."""
@@ -96,7 +97,7 @@ class Estimator:
             width = getattr(self._model, "n_features_in_", None)
             item = _typing.List[cell]
             if isinstance(width, int):
-                item = _typing.Annotated[item, Field(min_length=width, max_length=width)]
+                item = annotated_hint(item, Field(min_length=width, max_length=width))
         function.__annotations__ = {name: _typing.List[item], "return": _typing.List[self._answer()]}
         function.__doc__ = self.__doc__
         return function
@@ -106,9 +107,9 @@ class Estimator:
         if self._classes is not None and len(self._classes) <= _MOST_CHOICES:
             fields["prediction"] = _typing.Literal[tuple(self._classes)]
         elif getattr(self._model, "_estimator_type", None) == "regressor":
-            fields["prediction"] = _typing.Union[float, list[float]]
+            fields["prediction"] = _typing.Union[float, _typing.List[float]]
         if self._classes is not None and hasattr(self._model, "predict_proba"):
-            fields["probabilities"] = dict[str, float]
+            fields["probabilities"] = _typing.Dict[str, float]
         return _typing.TypedDict("Prediction", fields)
 
     def _predict(self, rows: Sequence[Any]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from corten_serve.errors import PredictorError
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound="Callable[..., Any]")
 _MARK = "__corten_endpoint__"
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corten_serve.errors import InvalidInput, PredictorError
+from corten_serve.schema.newer_typing import annotated_hint
 from corten_serve.schema.signature import Described
 
 _typing: Any = typing
@@ -67,7 +68,7 @@ class OnnxModel:
                 f"the input '{each.name}' of '{target}' is a '{each.type}', which no request can hold",
                 hint="write a predictor that makes it from something else",
             )
-        return _typing.Annotated[array, f"{each.type} of the shape {_shown(each.shape)}"]
+        return annotated_hint(array, f"{each.type} of the shape {_shown(each.shape)}")
 
     def _predict(self, **arrays: Any) -> dict[str, Any]:
         for each in self._inputs:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corten_serve.errors import Cancelled
 from corten_serve.protocols.interface import ResultError
@@ -16,7 +16,10 @@ from corten_serve.schema.signature import Signature
 from corten_serve.worker.handlers import Handler
 from corten_serve.worker.loop import Loop
 
-Arguments = tuple[list[Any], dict[str, Any]]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Arguments: TypeAlias = "tuple[list[Any], dict[str, Any]]"
 """Positional and keyword arguments of one item."""
 RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What project code raises that fails a request. Anything else ends more than the request: a cancel, the loop."""

@@ -40,10 +40,10 @@ class Output:
             sys.stdout.flush()
             stream = sys.stderr
             if isinstance(stream, _Lines):
-                stream.emit(text.rstrip("\n").removeprefix("error: "), level, who)
+                stream.emit(_bare(text.rstrip("\n")), level, who)
             else:
                 if who:
-                    text = f"error in request {who}: {text.removeprefix('error: ')}"
+                    text = f"error in request {who}: {_bare(text)}"
                 stream.write(text if text.endswith("\n") else text + "\n")
                 stream.flush()
         except (OSError, ValueError, AttributeError):
@@ -89,7 +89,7 @@ class _Lines(io.TextIOBase):
             if len(self._held) > _MOST_HELD:
                 self._release()
             return len(text)
-        message = whole.removesuffix("\n")
+        message = whole[:-1] if whole.endswith("\n") else whole
         if message:  # An object without a message tells nobody anything.
             self._send(message, "info", request_id())
         return len(text)
@@ -180,3 +180,7 @@ def _log_with_levels(stream: Any) -> None:
                 self.handleError(record)
 
     logging.lastResort = Handler(logging.WARNING)
+
+
+def _bare(text: str) -> str:
+    return text[len("error: ") :] if text.startswith("error: ") else text

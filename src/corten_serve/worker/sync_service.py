@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten_serve.errors import Cancelled
 from corten_serve.frames import CALL, CANCEL, CREDIT, END, HEALTH, HEALTHY, Item
@@ -22,6 +22,9 @@ from corten_serve.worker.lifetime import Ended, Guard
 from corten_serve.worker.operations import PLAIN, Operation, drive, is_stream
 from corten_serve.worker.sync_streams import SyncStreams, stepwise
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 _HOLD = 0.002
 """Seconds for which finished answers may wait for others of their frame, while there is more to do. Each frame wakes the
 server, which costs both sides more than a quick prediction does."""
@@ -33,7 +36,7 @@ and a quick answer never stands behind a slow prediction. It is the median, beca
 and sending more frames then would only make it busier."""
 _STALL = 0.01
 """Seconds that one of the last hundred or so took, above which none waits either: the next may take as long."""
-Streamed = tuple[Work, Iterator[Any]]
+Streamed: TypeAlias = "tuple[Work, Iterator[Any]]"
 
 
 class SyncService:

@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import typing
 from typing import Any, TypeVar
 
 from corten_serve import urls
@@ -72,11 +72,11 @@ URLPath = Path
 URLFile = File
 
 
-class ConcatenateIterator(Iterator[Item]):
+class ConcatenateIterator(typing.Iterator[Item]):
     """The hint of a result whose pieces make one text."""
 
 
-class AsyncConcatenateIterator(AsyncIterator[Item]):
+class AsyncConcatenateIterator(typing.AsyncIterator[Item]):
     """The same for async predictors."""
 
 
