@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import os
+import pickle
 import socket
+import subprocess
 import threading
 import time
 import zipfile
@@ -16,6 +18,9 @@ import pytest
 from corten.build.wheel import place_wheel
 from corten.errors import BuildError
 from corten.packages.sources import Source
+from corten.values import replace
+from support.confined import WITHOUT_NAMESPACES, Caller
+from support.plain_user import interpreter
 from support.sdists import Workbench, backend, locked_base, workbench
 from support.shared import corten
 
@@ -251,6 +256,67 @@ def hostile():
 """
     with pytest.raises(BuildError, match=said):
         workbench.build(workbench.source("liar", backend("liar", more=more)))
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "x @ http://127.0.0.1:9/x-1.0-py3-none-any.whl",
+        "x @ file:///etc/passwd",
+        "git+https://index.example/x",
+        "./x",
+        "-r /etc/passwd",
+        "--index-url=https://index.example/simple",
+        "x\\n--find-links=/",
+    ],
+)
+@pytest.mark.parametrize("where", ["static", "asked"])
+def test_a_source_names_no_address_for_its_build_requirements(
+    workbench: Workbench, requirement: str, where: str
+) -> None:
+    files = backend("asker")
+    if where == "static":
+        files["pyproject.toml"] = files["pyproject.toml"].replace("[]", f'["{requirement}"]')
+    else:
+        files["backend.py"] += (
+            f"\ndef get_requires_for_build_wheel(config_settings=None):\n    return ['{requirement}']\n"
+        )
+    with pytest.raises(BuildError, match="is not a name with versions"):
+        workbench.build(workbench.source("asker", files))
+    assert workbench.asked == []
+
+
+_BUILD = """
+import pickle, sys
+from corten.build.source_wheels import _confined
+try:
+    result = _confined(*pickle.load(sys.stdin.buffer))
+except Exception as error:
+    result = type(error).__name__, error.message, error.hint
+pickle.dump(result, sys.stdout.buffer)
+"""
+
+
+@pytest.mark.parametrize("caller", WITHOUT_NAMESPACES, ids=lambda caller: caller.name)
+def test_without_namespaces_nothing_is_built(
+    workbench: Workbench, caller: Caller, open_directory: Path
+) -> None:
+    """Neither as root nor as a plain user; what to do is said."""
+    source = replace(workbench.source("open", backend("open")), place=Path("/source"))
+    asked = source, open_directory, [open_directory], open_directory, ("look",)
+    python, environment = interpreter()
+    done = subprocess.run(
+        caller.command([*python, "-c", _BUILD], environment),
+        input=pickle.dumps(asked),
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.stdout, done.stderr.decode()
+    kind, message, hint = pickle.loads(done.stdout)
+    assert kind == "NoSandbox"
+    assert "a source is built only where it can be confined" in message
+    assert "doctor" in hint
+    assert "--find-links" in hint
 
 
 def test_a_wheel_that_leaves_the_environment_is_refused_where_it_is_installed(

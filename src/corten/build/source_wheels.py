@@ -57,7 +57,7 @@ LEGACY_REQUIRES = ("setuptools>=40.8,<81", "wheel")
 _MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 # These lie in memory, and two builds run at a time.
 _PLACE_SIZE, _TMP_SIZE = min(4 << 30, _MEMORY // 4), 512 << 20
-_LARGEST_WHEEL = 512 << 20
+_LARGEST_WHEEL = 256 << 20
 _LARGEST_ANSWER = 1 << 20
 _LIMITS = Limits(memory=4 << 30, file_size=1 << 30, processes=256, seconds=1800)
 _DRIVER = Path(__file__).with_name("source_driver.py")
@@ -182,7 +182,7 @@ class SourceWheels:
             system = _build_system(source, looked.get("pyproject"))
             native = recorded.native if recorded else looked.get("native") is True
             asked = (*system.requires, *self._workplace.further.get(source.name, ()))
-            requires = recorded.requires if recorded else self._resolve(asked)
+            requires = recorded.requires if recorded else self._resolve(source, asked)
             further: tuple[str, ...] = ()
             for _ in range(3):
                 tree = self._environment(stack, requires)
@@ -204,7 +204,7 @@ class SourceWheels:
                     break
                 further = (*further, *wanted)
                 if recorded is None:
-                    requires = self._resolve((*asked, *further))
+                    requires = self._resolve(source, (*asked, *further))
             else:
                 raise BuildError(f"{source.title!r} asks for other build requirements each time", hint=WAYS)
             (first, data), (_, again) = answers
@@ -221,7 +221,8 @@ class SourceWheels:
             self._store.files.add(place, wheel.sha256, "wheel")
             return BuiltWheel(wheel, requires, native, reproducible, marks(data))
 
-    def _resolve(self, lines: tuple[str, ...]) -> tuple[Wheel, ...]:
+    def _resolve(self, source: Source, lines: tuple[str, ...]) -> tuple[Wheel, ...]:
+        _check_names(source, lines)
         if lines not in self._resolved:
             self._resolved[lines] = self._workplace.resolve(lines) if lines else ()
         return self._resolved[lines]
@@ -327,6 +328,22 @@ def _build_system(source: Source, text: object) -> _BuildSystem:
     if any(path.startswith("/") or ".." in path.split("/") for path in paths):
         raise BuildError(f"the backend-path of {source.title!r} leads out of the source", hint=WAYS)
     return _BuildSystem(backend, requires, paths)
+
+
+def _check_names(source: Source, lines: Sequence[str]) -> None:
+    """Raises BuildError for a build requirement that is not a name with versions: a source decides no address that is asked."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for line in lines:
+        try:
+            plain = Requirement(line).url is None and line.isprintable()
+        except InvalidRequirement:
+            plain = False
+        if not plain:
+            raise BuildError(
+                f"{source.title!r} asks for the build requirement {line[:100]!r}, which is not a name with versions",
+                hint=WAYS,
+            )
 
 
 def _texts(value: object) -> tuple[str, ...] | None:

@@ -8,7 +8,6 @@ wheels never comes here.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -173,14 +172,10 @@ class SourcePackages:
         place = self._store.files.path(wheel.sha256, "wheel")
         assert place is not None  # it was made just now, or looked for
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        target = self.folder / wheel.file
-        target.unlink(missing_ok=True)
-        try:
-            os.link(place, target)
-        except OSError:
-            import shutil
+        import shutil
 
-            shutil.copyfile(place, target)
+        # Not a link: uv may write to this folder, and never to the store's file.
+        shutil.copyfile(place, self.folder / wheel.file)
         self.built[wheel.sha256] = built
 
     def _fetch(self, name: str, file: Listed) -> tuple[Path, str, int]:
