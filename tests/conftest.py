@@ -46,6 +46,7 @@ LONG = (
     "e2e/test_anywhere.py::test_the_demo",
     "e2e/test_archive_round_trips.py",
     "e2e/test_kill.py",
+    "e2e/test_sdists.py::test_a_header",
     "e2e/test_sdists.py::test_every_common_build_backend",
     "e2e/test_sdists.py::test_ten_sources",
     "e2e/test_killed_life.py",

@@ -17,6 +17,8 @@ LIMITS = Limits(memory=4 << 30, seconds=1800)
         ("x.c:3:10: fatal error: ffi.h: No such file or directory", "the header 'ffi.h'", '["libffi-dev"]'),
         ("fatal error: graphviz/cgraph.h: No such file", "'graphviz/cgraph.h'", '["libgraphviz-dev"]'),
         ("fatal error: own/odd.h: No such file", "the header 'own/odd.h'", "name the Debian package"),
+        ("fatal error: other/sqlite3.h: No such file", "'other/sqlite3.h'", '["…"]'),
+        ("error: command '/usr/bin/swig' failed: No such file or directory", "swig'", '["swig"]'),
         ("/usr/bin/ld: cannot find -lssl: No such file", "'ssl' is missing", '["libssl-dev"]'),
         ("error: command 'swig' failed: No such file or directory", "'swig'", '["swig"]'),
         ("sh: 1: pg_config: not found", "'pg_config'", '["libpq-dev"]'),

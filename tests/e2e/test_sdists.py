@@ -76,7 +76,7 @@ PINS = (
     "langdetect==1.0.9",
     "backcall==0.1.0",
 )
-IMPORTS = ("docopt", "itsdangerous", "multipart", "wrapt", "langdetect", "backcall")
+IMPORTS = ("docopt", "itsdangerous", "multipart", "langdetect", "backcall")
 
 
 def write(root: Path, own: dict[str, dict[str, str]], pins: tuple[str, ...] = (), main: str = "") -> None:
@@ -160,7 +160,8 @@ def test_ten_sources_come_to_the_same_wheels_in_every_store_and_for_every_user(
     root.mkdir()
     own = {name: OWN[name] for name in ("foreign", "cythonic", "bound")}
     modules = ", ".join([*IMPORTS, *own])
-    main = f"import {modules}\nimport wrapt._wrappers\nprint(cythonic.twice(4), bound.x, foreign.x)\n"
+    main = f"import glob, sys, {modules}\nassert glob.glob('/opt/venv/lib/python3*/site-packages/wrapt/_wrappers*.so')\n"
+    main += "print(cythonic.twice(4), bound.x, foreign.x)\n"
     write(root, own, PINS, main)
     corten("lock", root)
     first = sources(read_lock(root / "corten.lock"))
@@ -184,3 +185,26 @@ def test_ten_sources_come_to_the_same_wheels_in_every_store_and_for_every_user(
         done = plain("lock", "--trust-path", place, place, timeout=900)
         assert done.returncode == 0, done.stderr
         assert sources(read_lock(place / "corten.lock")) == first
+
+
+def test_a_header_that_is_missing_is_proposed_and_then_found(corten: Corten, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    files = {
+        "setup.py": "from setuptools import Extension, setup\nsetup(name='needy', version='1.0',\n"
+        "    ext_modules=[Extension('needy', ['needy.c'], libraries=['ffi'])])\n",
+        "needy.c": "#include <Python.h>\n#include <ffi.h>\n"
+        'static struct PyModuleDef needy = {PyModuleDef_HEAD_INIT, "needy", NULL, -1, NULL};\n'
+        "PyMODINIT_FUNC PyInit_needy(void) { ffi_cif cif; ffi_prep_cif(&cif, FFI_DEFAULT_ABI, 0, &ffi_type_void, NULL);\n"
+        "    return PyModule_Create(&needy); }\n",
+    }
+    write(root, {"needy": files}, main="import needy\nprint('found', needy.__name__)\n")
+    said = corten("lock", root, code=1)
+    assert "the header 'ffi.h' is missing" in said.stderr
+    assert 'build-system-packages = ["libffi-dev"]' in said.stderr
+    (root / "pyproject.toml").write_text('[tool.corten]\nbuild-system-packages = ["libffi-dev"]\n')
+    corten("lock", root)
+    lock = read_lock(root / "corten.lock")
+    assert "libffi-dev" in {deb.name for deb in lock.platforms[0].build_debs}
+    assert sources(lock)["needy"].reproducible
+    assert "found needy" in corten("run", root).stdout

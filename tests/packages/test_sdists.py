@@ -6,7 +6,7 @@ import pytest
 from packaging.version import Version
 
 from corten.packages.explain import lacking_wheels
-from corten.packages.sdists import newest, sdists_among, specifiers_for, specifiers_in
+from corten.packages.sdists import is_of_time, newest, sdists_among, specifiers_for, specifiers_in
 from corten.packages.simple import Listed, parse_page
 
 UNBUILT = """
@@ -67,6 +67,23 @@ def test_the_newest_version_that_is_asked_for(lines: tuple[str, ...], said: str,
     )
     wanted = [*specifiers_for("alpha", lines), *specifiers_in("alpha", said)]
     assert newest(files, wanted, "3.11.2") == (Version(chosen) if chosen else None)
+
+
+@pytest.mark.parametrize(
+    ("newest", "is_of"),
+    [
+        ("", True),
+        ("2024-01-02", True),
+        ("2024-01-01", False),
+        ("2024-01-02T10:00:00Z", False),
+        ("2024-01-02T12:00:00Z", True),
+        ("3 days", True),
+    ],
+)
+def test_a_source_that_came_later_is_passed_over(newest: str, is_of: bool) -> None:
+    file = Listed("a-1.tar.gz", "https://index.example/a-1.tar.gz", uploaded="2024-01-02T11:00:00.123Z")
+    assert is_of_time(file, newest) is is_of
+    assert is_of_time(listed("a-1.tar.gz")[0], newest)
 
 
 def test_a_source_for_another_python_is_passed_over() -> None:

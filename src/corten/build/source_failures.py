@@ -39,6 +39,7 @@ _HEADERS = {
     "bzlib.h": "libbz2-dev",
     "lzma.h": "liblzma-dev",
     "sqlite3.h": "libsqlite3-dev",
+    "sqlcipher/sqlite3.h": "libsqlcipher-dev",
     "sndfile.h": "libsndfile1-dev",
     "portaudio.h": "portaudio19-dev",
     "alsa/asoundlib.h": "libasound2-dev",
@@ -127,7 +128,8 @@ def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | Non
         match = pattern.search(said)
         if match is not None:
             lacking = next(filter(None, match.groups()))
-            package = table.get(lacking) or table.get(lacking.rsplit("/", 1)[-1])
+            # A header in a folder is another one than that of the same name without it.
+            package = table.get(lacking if pattern is _HEADER else lacking.rsplit("/", 1)[-1])
             return _lacking(lacking, package, pattern is _HEADER)
     if _NETWORK.search(said):
         return "it wants the network while it is built, and has none", None

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _ENDINGS = (".tar.gz", ".zip")
 _MOST_OF_ONE = 5
 _LARGEST_SDIST = 1 << 30
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}|$)")
 _CLAUSE = r"(?:===|~=|[<>=!]=|[<>])\s?[A-Za-z0-9.*+!_-]+"
 
 
@@ -131,7 +132,12 @@ class SourcePackages:
         there = sdists_among(name, self._locator.files_of(name))
         if allowed is not None:
             there = {version: file for version, file in there.items() if file.sha256 in allowed.get(name, ())}
-        left = {version: file for version, file in there.items() if str(version) not in tried}
+        day = str(self._indexes.settings.get("exclude-newer") or "")
+        left = {
+            version: file
+            for version, file in there.items()
+            if str(version) not in tried and is_of_time(file, day)
+        }
         asked = specifiers_for(name, lines)
         for wanted in ([*asked, *specifiers_in(name, said)], asked):
             version = newest(left, wanted, target.python)
@@ -278,6 +284,14 @@ def newest(files: Mapping[Version, Listed], wanted: Iterable[SpecifierSet], pyth
     ]
     stable = [version for version in fitting if not version.is_prerelease]
     return max(stable or fitting, default=None)
+
+
+def is_of_time(file: Listed, newest: str) -> bool:
+    """Whether a file was uploaded by the time `newest`, uv's `exclude-newer`: a day, whose end counts, or a moment. One whose time is not known
+    was."""
+    if file.uploaded is None or not _MOMENT.match(newest):
+        return True
+    return file.uploaded[: len(newest)] <= newest if len(newest) == 10 else file.uploaded[:19] <= newest[:19]
 
 
 def _runs_on(requires: str | None, python: str) -> bool:

@@ -26,8 +26,8 @@ _SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file that an index or a folder has. `url` has no fragment; `sha256` and `size` are None where it does not say. `dated`: the index
-    says when it was uploaded (PEP 700)."""
+    """A file that an index or a folder has. `url` has no fragment; `sha256` and `size` are None where it does not say; `uploaded` is
+    when that was, in ISO 8601, where the index says it (PEP 700)."""
 
     file: str
     url: str
@@ -35,7 +35,12 @@ class Listed:
     size: int | None = None
     yanked: bool = False
     requires_python: str | None = None
-    dated: bool = False
+    uploaded: str | None = None
+
+    @property
+    def dated(self) -> bool:
+        """Whether the index says when it was uploaded."""
+        return self.uploaded is not None
 
 
 def project_files(http: Http, index: str, name: str) -> list[Listed]:
@@ -137,7 +142,7 @@ def _from_json(data: bytes, url: str) -> Iterable[Listed]:
         hashes = item.get("hashes")
         digest = hashes.get("sha256") if isinstance(hashes, dict) else None
         size = item.get("size")
-        python = item.get("requires-python")
+        python, uploaded = item.get("requires-python"), item.get("upload-time")
         yield Listed(
             listed.file,
             listed.url,
@@ -145,7 +150,7 @@ def _from_json(data: bytes, url: str) -> Iterable[Listed]:
             size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
             listed.yanked,
             python if isinstance(python, str) else None,
-            isinstance(item.get("upload-time"), str),
+            uploaded if isinstance(uploaded, str) else None,
         )
 
 
