@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from corten.errors import BuildError
 from corten.events import Note, TaskStarted
 from corten.packages.sources import Recorded, Source
+from support.command import Corten
 from support.sdists import Workbench, backend, sdist
 
 pytestmark = pytest.mark.e2e
@@ -141,3 +144,34 @@ def test_an_archive_with_links_and_odd_names_is_unpacked_inside(workbench: Workb
     )
     built = workbench.build(Source("iota", "1.0", sha256(path.read_bytes()).hexdigest(), path))
     assert built.wheel.name == "iota"
+
+
+def test_a_build_that_is_interrupted_ends_at_once(corten: Corten, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    sdist(
+        root / "sdists",
+        "sleeper",
+        "1.0",
+        backend("sleeper", more="import time\ndef hostile():\n    time.sleep(300)\n"),
+    )
+    (root / "requirements.txt").write_text("--find-links sdists\nsleeper\n")
+    (root / "main.py").write_text("print('main')\n")
+    arguments = corten.command("lock", "--trust-path", root, root)
+    with subprocess.Popen(arguments, env=corten.variables(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "one is built from its source" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) != 0
+
+
+def test_a_build_may_use_several_processes(workbench: Workbench) -> None:
+    more = """
+import multiprocessing
+def contents():
+    with multiprocessing.Pool(2) as pool:
+        return {"sum.txt": str(sum(pool.map(abs, range(-4, 4))))}
+"""
+    assert workbench.build(workbench.source("pooler", backend("pooler", more=more))).reproducible

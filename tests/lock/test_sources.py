@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
-from corten.errors import HashMismatch, LockOutdated, ResolutionError
+from corten.errors import BuildError, HashMismatch, LockOutdated, ResolutionError
 from corten.lock.format import decode, encode
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock, PlatformLock
+from corten.lock.sources import Sources, refuse_sources
 from corten.oci.platform import Platform
 from corten.packages.files import Deb, Wheel
 from corten.packages.sources import BuiltWheel, Recorded, Resolve, Source
@@ -290,3 +292,12 @@ def test_build_requirements_that_a_source_does_not_say(ready: World) -> None:
     before = inputs_digest(load(ready.folder))
     ready.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
     assert inputs_digest(load(ready.folder)) != before
+
+
+def test_where_there_can_be_no_builder_the_package_is_named() -> None:
+    def make() -> Builder:
+        raise refuse_sources("python:3.12")
+
+    with pytest.raises(BuildError, match="has no wheel that fits, only source") as caught:
+        Sources(make).build(Source("old", "1.0", "0" * 64, Path("/nowhere")))
+    assert "--find-links" in (caught.value.hint or "")

@@ -42,7 +42,7 @@ from corten.oci.digest import Digest
 from corten.packages.files import STRICT, Accepted, Deb, Wheel
 from corten.packages.sources import BuiltWheel, Recorded, Resolve, Source
 from corten.sandbox.confinement import Bind, Confinement, Limits
-from corten.sandbox.process import Finished, run
+from corten.sandbox.process import Confined, Finished, run
 from corten.store.disk import write_atomically
 from corten.store.store import Store
 from corten.values import asdict, dataclass, field
@@ -56,7 +56,7 @@ LEGACY_REQUIRES = ("setuptools>=40.8,<81", "wheel")
 
 _MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 # These lie in memory, and two builds run at a time.
-_PLACE_SIZE, _TMP_SIZE = min(4 << 30, _MEMORY // 4), 512 << 20
+_PLACE_SIZE, _TMP_SIZE, _SHARED_SIZE = min(4 << 30, _MEMORY // 4), 512 << 20, 64 << 20
 _LARGEST_WHEEL = 256 << 20
 _LARGEST_ANSWER = 1 << 20
 _LIMITS = Limits(memory=4 << 30, file_size=1 << 30, processes=256, seconds=1800)
@@ -287,16 +287,48 @@ class SourceWheels:
     ) -> list[tuple[dict[str, Any], bytes]]:
         text = json.dumps(request)
         roots = self._roots(native)
+        running = _Running()
         with ThreadPoolExecutor(2) as pool:
+            words = ("build", text)
             tasks = [
-                pool.submit(_confined, source, given, roots, environment, ("build", text)) for _ in range(2)
+                pool.submit(_confined, source, given, roots, environment, words, running.add)
+                for _ in range(2)
             ]
-            return [task.result() for task in tasks]
+            try:
+                return [task.result() for task in tasks]
+            except BaseException:
+                # Also at Ctrl-C: the pool waits for what runs in it.
+                running.end()
+                raise
 
     def _asked(
         self, source: Source, given: Path, environment: Path, native: bool, *words: str
     ) -> dict[str, Any]:
         return _confined(source, given, self._roots(native), environment, words)[0]
+
+
+class _Running:
+    """Programs in sandboxes, to be ended together."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._programs: list[Confined] = []
+        self._ended = False
+
+    def add(self, program: Confined) -> None:
+        """Take note of a program; it is ended immediately where the others are."""
+        with self._guard:
+            self._programs.append(program)
+            ended = self._ended
+        if ended:
+            program.end()
+
+    def end(self) -> None:
+        """End all of them, and those that come later."""
+        with self._guard:
+            self._ended = True
+        for program in self._programs:
+            program.end()
 
 
 class _LacksCompiler(BuildError):
@@ -394,7 +426,8 @@ def _confinement(given: Path, roots: Sequence[Path], environment: Path, words: S
     return Confinement(
         (f"{VENV}/bin/python", "-c", _DRIVER.read_text(encoding="utf-8"), *words),
         binds=(*binds, Bind(os.fspath(given), "/source")),
-        scratch=(("/build", _PLACE_SIZE), ("/tmp", _TMP_SIZE)),
+        # Python's locks between processes lie in /dev/shm.
+        scratch=(("/build", _PLACE_SIZE), ("/tmp", _TMP_SIZE), ("/dev/shm", _SHARED_SIZE)),
         proc=True,
         devices=True,
         environment=_ENVIRONMENT,
@@ -405,11 +438,20 @@ def _confinement(given: Path, roots: Sequence[Path], environment: Path, words: S
 
 
 def _confined(
-    source: Source, given: Path, roots: Sequence[Path], environment: Path, words: Sequence[str]
+    source: Source,
+    given: Path,
+    roots: Sequence[Path],
+    environment: Path,
+    words: Sequence[str],
+    started: Callable[[Confined], None] | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """The answer of the driver, and the bytes that follow it."""
     try:
-        done = run(_confinement(given, roots, environment, words), most=_LARGEST_WHEEL + _LARGEST_ANSWER)
+        done = run(
+            _confinement(given, roots, environment, words),
+            most=_LARGEST_WHEEL + _LARGEST_ANSWER,
+            started_one=started,
+        )
     except NoSandbox as error:
         raise NoSandbox(
             f"{source.title!r} has no wheel that fits, only source, and a source is built only where it can be confined: "

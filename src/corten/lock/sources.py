@@ -49,7 +49,11 @@ class Sources:
         """See `WheelBuilder`."""
         with self._guard:
             if self._builder is None:
-                self._builder = self._make()
+                try:
+                    self._builder = self._make()
+                except BuildError as error:
+                    message = f"{source.title!r} has no wheel that fits, only source: {error.message}"
+                    raise BuildError(message, error.hint) from error
             builder = self._builder
         return builder.build(source, recorded, settings)
 
@@ -88,7 +92,7 @@ def built_before(part: PlatformLock | None, again: Iterable[str] = ()) -> list[t
 def refuse_sources(base: str) -> BuildError:
     """What says that nothing can be built on `base`."""
     return BuildError(
-        f"a package has no wheel that fits, only source, and sources are built on Debian bases, not on '{base}'",
+        f"sources are built on Debian bases, not on '{base}'",
         hint="use debian:bookworm or debian:trixie, choose a version that has a wheel, or make one ('pip wheel --no-deps') and name its folder "
         "with --find-links",
     )

@@ -155,7 +155,7 @@ def _no_wheels(name: str, version: str | None, others: Sequence[str]) -> Resolut
     ways = "make a wheel of it ('pip wheel --no-deps') and name its folder with --find-links, or replace the package"
     if others:
         ways = f"choose a version that has wheels (the newest is {others[-1]}), or " + ways
-    return ResolutionError(f"{what} has no wheel, only source, and Corten does not build sources", hint=ways)
+    return ResolutionError(f"{what} has no wheel, and no source that can be built here", hint=ways)
 
 
 def _no_python(name: str, version: str, target: Target, pythons: Sequence[str]) -> ResolutionError:

@@ -13,6 +13,7 @@ import selectors
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -130,11 +131,19 @@ def _refusal(said: bytes) -> Exception:
     )
 
 
-def run(confinement: Confinement, data: bytes = b"", *, most: int = 16 << 20) -> Finished:
+def run(
+    confinement: Confinement,
+    data: bytes = b"",
+    *,
+    most: int = 16 << 20,
+    started_one: Callable[[Confined], None] | None = None,
+) -> Finished:
     """Run the program to its end with `data` as its input. Of its output and of its errors `most` bytes are taken each; at
-    more it is ended. Raises as `start`."""
+    more it is ended. `started_one` gets it when it runs, for another thread to end it. Raises as `start`."""
     started = time.monotonic()
     with start(confinement) as confined:
+        if started_one is not None:
+            started_one(confined)
         output, errors, overlong = _collected(confined.process, data, most)
         code = confined.end() if overlong else confined.process.wait()
     seconds = confinement.limits.seconds
