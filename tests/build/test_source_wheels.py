@@ -151,20 +151,21 @@ def test_a_build_that_is_interrupted_ends_at_once(corten: Corten, tmp_path: Path
     root.mkdir()
     sdist(
         root / "sdists",
-        "sleeper",
+        "corten_sleeper",
         "1.0",
-        backend("sleeper", more="import time\ndef hostile():\n    time.sleep(300)\n"),
+        backend("corten_sleeper", more="import time\ndef hostile():\n    time.sleep(300)\n"),
     )
-    (root / "requirements.txt").write_text("--find-links sdists\nsleeper\n")
+    (root / "requirements.txt").write_text("--find-links sdists\ncorten-sleeper\n")
     (root / "main.py").write_text("print('main')\n")
     arguments = corten.command("lock", "--trust-path", root, root)
     with subprocess.Popen(arguments, env=corten.variables(), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "one is built from its source" in line:
+            if "corten-sleeper 1.0 has no wheel that fits" in line:
                 break
         process.send_signal(signal.SIGINT)
-        assert process.wait(120) != 0
+        rest = process.stderr.read()
+        assert process.wait(120) == 130, rest
 
 
 def test_a_build_may_use_several_processes(workbench: Workbench) -> None:
