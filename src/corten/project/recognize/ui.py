@@ -72,9 +72,12 @@ def _candidate(
     path = script.module.path
     place = layout.place(path)
     there = {name.partition("[")[0] for name in facts.packages}
-    wanted = () if there & {framework.distribution, *framework.also} else (framework.distribution,)
+    itself = f"{framework.distribution}{framework.least}"
+    wanted = () if there & {framework.distribution, *framework.also} else (itself,)
+    open_ = bool(framework.least) and not wanted and not _names_version(framework.distribution, facts)
+    least = (itself,) if open_ else ()
     beside = tuple(name for name in framework.beside if name not in there and not _is_old(facts))
-    requires = (*wanted, *beside)
+    requires = (*wanted, *least, *beside)
     return Candidate(
         "ui",
         Command(argv),
@@ -85,6 +88,8 @@ def _candidate(
         requires=requires,
         reason=f"{framework.name} is not among the dependencies"
         if wanted
+        else "older releases are the only ones without packages that must be built"
+        if least
         else f"{framework.name} needs it to serve"
         if beside
         else "",
@@ -96,6 +101,16 @@ def _candidate(
     )
 
 
+def _names_version(distribution: str, facts: Facts) -> bool:
+    """Whether a file of the project says which version of `distribution` it wants, as far as is known by its text."""
+    pattern = re.compile(rf"(?im)^[\s\"'-]*{re.escape(distribution)}\s*(?:\[[^\]\n]*\])?[\"']?\s*[=<>~!@]")
+    if any(facts.folder.exists(name) for name in _LOCKS):
+        return True
+    files = [path for path in facts.folder.files() if path.endswith((".txt", ".toml", ".yml", ".yaml"))]
+    return any(pattern.search(facts.folder.text(path) or "") for path in files[:_MOST])
+
+
+_LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 _OLD_FLET = re.compile(r"(?im)^flet\s*(?:[=~<]=?|===)\s*0\.(?:\d|1\d|2[0-4])(?![\d])")
 
 

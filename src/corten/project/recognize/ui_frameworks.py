@@ -21,7 +21,8 @@ SHINY_READY = "shiny"
 class Framework:
     """`name` is what people call it, `modules` are the top-level modules that an application imports, `distribution` is the package.
     `arguments` follow the program `module run FILE` (`{file}` stands for the file); without them the file itself is run. `also` are
-    distributions that bring it too, `beside` those that it needs to serve and does not require."""
+    distributions that bring it too, `beside` those that it needs to serve and does not require. `least` is the version to ask for where nothing
+    names one: newer releases have packages without wheels, so one that is years old would be taken."""
 
     name: str
     modules: tuple[str, ...]
@@ -31,6 +32,7 @@ class Framework:
     ready: str = "page:/"
     also: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    least: str = ""
 
     def ready_of(self, argv: Sequence[str]) -> str:
         """What the application that the command `argv` starts is asked until it is ready. Where several are served, or one by its own
@@ -78,6 +80,7 @@ CHAINLIT = Framework(
     "chainlit",
     ("chainlit", "run", "{file}", *_WHERE, "--headless"),
     {"CHAINLIT_HOST": ANY, "CHAINLIT_PORT": PORT},
+    least=">=2",
 )
 PANEL = Framework(
     "Panel",
