@@ -22,6 +22,13 @@ LIMITS = Limits(memory=4 << 30, seconds=1800)
         ("/usr/bin/ld: cannot find -lssl: No such file", "'ssl' is missing", '["libssl-dev"]'),
         ("error: command 'swig' failed: No such file or directory", "'swig'", '["swig"]'),
         ("sh: 1: pg_config: not found", "'pg_config'", '["libpq-dev"]'),
+        (
+            "Exception: Command 'pkg-config --exists perconaserverclient' returned non-zero exit status 1.",
+            "'perconaserverclient'",
+            '["default-libmysqlclient-dev"]',
+        ),
+        ("Package cairo was not found in the pkg-config search path.", "'cairo'", '["libcairo2-dev"]'),
+        ("No package 'xmlsec1' found", "'xmlsec1'", '["libxmlsec1-dev"]'),
         ("ModuleNotFoundError: No module named 'Cython.Build'", "imports 'Cython'", 'thing = ["cython"]'),
         ("ERROR: No matching distribution found for numpy", "wants the network", None),
         ("MemoryError", "more than 4 GB of memory", None),

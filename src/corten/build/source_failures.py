@@ -21,6 +21,10 @@ _COMPILER = re.compile(
     r"command '[^']*(?:gcc|g\+\+|cc|c\+\+|make)' failed: No such file|Unknown compiler\(s\)|No CMAKE_C(?:XX)?_COMPILER could be found"
     r"|No such file or directory: '(?:/usr/bin/)?(?:gcc|g\+\+|cc|c\+\+|make)'"
 )
+_ASKED = re.compile(
+    r"pkg-config (?:--[\w-]+ )+([\w.+-]{1,60})' returned|Package '?([\w.+-]{1,60}?)'?,? (?:was not found in|required by .{1,60} not found)|"
+    r"No package '([\w.+-]{1,60})' found|Dependency \"?([\w.+-]{1,60})\"? not found"
+)
 _NETWORK = re.compile(
     r"Temporary failure in name resolution|Name or service not known|Network is unreachable|No matching distribution found|"
     r"Failed to establish a new connection|Could not resolve host|Connection refused"
@@ -93,6 +97,33 @@ _PROGRAMS = {
     "autoconf": "autoconf",
     "perl": "perl",
 }
+_MODULES = {
+    "mysqlclient": "default-libmysqlclient-dev",
+    "mariadb": "default-libmysqlclient-dev",
+    "libmariadb": "default-libmysqlclient-dev",
+    "perconaserverclient": "default-libmysqlclient-dev",
+    "libpq": "libpq-dev",
+    "libffi": "libffi-dev",
+    "openssl": "libssl-dev",
+    "cairo": "libcairo2-dev",
+    "xmlsec1": "libxmlsec1-dev",
+    "libxml-2.0": "libxml2-dev",
+    "libxslt": "libxslt1-dev",
+    "dbus-1": "libdbus-1-dev",
+    "glib-2.0": "libglib2.0-dev",
+    "gobject-introspection-1.0": "libgirepository1.0-dev",
+    "girepository-2.0": "libgirepository1.0-dev",
+    "freetype2": "libfreetype-dev",
+    "libpng": "libpng-dev",
+    "hdf5": "libhdf5-dev",
+    "libavformat": "libavformat-dev",
+    "libavdevice": "libavdevice-dev",
+    "libsystemd": "libsystemd-dev",
+    "libusb-1.0": "libusb-1.0-0-dev",
+    "libsecp256k1": "libsecp256k1-dev",
+    "openblas": "libopenblas-dev",
+}
+"""What pkg-config is asked for."""
 _DISTRIBUTIONS = {
     "Cython": "cython",
     "skbuild": "scikit-build",
@@ -124,7 +155,12 @@ def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | Non
             f"say it for the package: [tool.uv.extra-build-dependencies] in pyproject.toml, with a line such as {name} = "
             f'["{_DISTRIBUTIONS.get(module, module.replace("_", "-").lower())}"]; or choose a version that has a wheel',
         )
-    for pattern, table in ((_HEADER, _HEADERS), (_PROGRAM, _PROGRAMS), (_LIBRARY, _LIBRARIES)):
+    for pattern, table in (
+        (_HEADER, _HEADERS),
+        (_PROGRAM, _PROGRAMS),
+        (_LIBRARY, _LIBRARIES),
+        (_ASKED, _MODULES),
+    ):
         match = pattern.search(said)
         if match is not None:
             lacking = next(filter(None, match.groups()))

@@ -619,7 +619,7 @@ class _Locking:
             except (ResolutionError, FetchError, ProjectError, BuildError, NoSandbox) as error:
                 anew = self._together((*added, implied), target, before)
                 if anew is None:
-                    self._tell_without(item, error.message.partition("\n")[0].rstrip(":"))
+                    self._tell_without(item, error.message.partition("\n")[0].rstrip(":"), error.hint)
                     without.append(normal_name(_bare(item.requirement)))
                     continue
                 own = anew
@@ -644,13 +644,10 @@ class _Locking:
         dependencies = self.project.dependencies
         return dependencies.kind == "requirements" and requirements_of(self.project, self.environment).hashed
 
-    def _tell_without(self, item: Unlisted, why: str) -> None:
-        self.observe(
-            Warned(
-                f"{item.reason}; it is not added: {why}",
-                f"add a line to the project's dependencies: {item.requirement}",
-            )
-        )
+    def _tell_without(self, item: Unlisted, why: str, way: str | None = None) -> None:
+        line = f"add a line to the project's dependencies: {item.requirement}"
+        better = way if way is not None and "[tool.corten]" in way else line
+        self.observe(Warned(f"{item.reason}; it is not added: {why}", better))
 
     def _beside(self, target: Target, own: tuple[Wheel, ...], before: Sequence[Wheel]) -> tuple[Wheel, ...]:
         """`own`, which is pinned, with what Corten adds and what that needs."""
