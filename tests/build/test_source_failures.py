@@ -29,6 +29,11 @@ LIMITS = Limits(memory=4 << 30, seconds=1800)
         ),
         ("Package cairo was not found in the pkg-config search path.", "'cairo'", '["libcairo2-dev"]'),
         ("No package 'xmlsec1' found", "'xmlsec1'", '["libxmlsec1-dev"]'),
+        (
+            "The headers or library files could not be found for zlib,\na required dependency when compiling Pillow from source.",
+            "'zlib' is missing",
+            '["zlib1g-dev"]',
+        ),
         ("ModuleNotFoundError: No module named 'Cython.Build'", "imports 'Cython'", 'thing = ["cython"]'),
         ("ERROR: No matching distribution found for numpy", "wants the network", None),
         ("MemoryError", "more than 4 GB of memory", None),

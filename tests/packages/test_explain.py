@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.errors import CortenError, FetchError, ProjectError, ResolutionError
+from corten.errors import BuildError, CortenError, FetchError, ProjectError, ResolutionError
 from corten.oci.platform import Platform
 from corten.packages.compatibility import Target
-from corten.packages.explain import explain
+from corten.packages.explain import explain, not_built
 
 TARGET = Target(Platform.parse("amd64"), "3.11.2", 36)
 
@@ -69,3 +69,23 @@ def test_any_text_becomes_an_error(text: str) -> None:
     assert explain(
         "error: No solution found when resolving dependencies\n  cause: " + text, TARGET, lambda _: ("x",)
     ).message
+
+
+def test_a_source_that_cannot_be_built_is_of_other_pythons_where_its_wheels_are() -> None:
+    files = ["numpy-1.13.0-cp35-cp35m-manylinux1_x86_64.whl", "numpy-1.13.0-cp36-cp36m-manylinux1_x86_64.whl"]
+    newer = "numpy-2.0.0-cp311-cp311-manylinux2014_x86_64.whl"
+    said = "'numpy 1.13.0' has no wheel that fits and cannot be built from source: it imports 'distutils'"
+    error = not_built(BuildError(said, hint="say it"), TARGET, lambda _: [*files, newer])
+    assert error is not None
+    assert error.message == (
+        "'numpy' 1.13.0 has no wheel for Python 3.11; its wheels are for Python 3.5, 3.6, and it cannot be built from source for "
+        "3.11: it imports 'distutils'"
+    )
+    assert error.hint is not None
+    assert error.hint.startswith("choose another version")
+    way = 'add it in [tool.corten]: build-system-packages = ["libssl-dev"]'
+    error = not_built(BuildError(said, hint=way), TARGET, lambda _: files)
+    assert error is not None
+    assert (error.hint or "").startswith(f"{way}; or choose")
+    assert not_built(BuildError(said), TARGET, lambda _: [newer]) is None
+    assert not_built(BuildError("the disk is full"), TARGET, lambda _: files) is None

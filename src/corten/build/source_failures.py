@@ -12,7 +12,9 @@ _ESCAPES = re.compile(
 )
 _MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _HEADER = re.compile(r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file")
-_LIBRARY = re.compile(r"cannot find -l([\w+.-]+)")
+_LIBRARY = re.compile(
+    r"cannot find -l([\w+.-]+)|headers or library files could not be found for ([\w+.-]{1,60}?),?\s"
+)
 _PROGRAM = re.compile(
     r"(?:error: command '([\w.+/-]+)' failed: No such file|FileNotFoundError: .*'([\w.+-]+)'|([\w.+-]+): (?:command )?not found"
     r"|Unknown compiler\(s\): \[\['([\w.+-]+)')"
@@ -126,6 +128,7 @@ _MODULES = {
 """What pkg-config is asked for."""
 _DISTRIBUTIONS = {
     "Cython": "cython",
+    "distutils": "setuptools",
     "skbuild": "scikit-build",
     "pkg_resources": "setuptools<81",
     "yaml": "pyyaml",
@@ -135,6 +138,8 @@ _LIBRARIES = {
     "ssl": "libssl-dev",
     "crypto": "libssl-dev",
     "z": "zlib1g-dev",
+    "zlib": "zlib1g-dev",
+    "jpeg": "libjpeg-dev",
     "ffi": "libffi-dev",
     "pq": "libpq-dev",
 }

@@ -150,6 +150,31 @@ def missing_wheel(
     return _no_platform(name, version, target, platforms_of(wheels))
 
 
+_NOT_BUILT = re.compile(
+    r"'([\w.-]{1,100}) ([\w.!+-]{1,60})' has no wheel that fits and cannot be built from source: (.*)",
+    re.DOTALL,
+)
+
+
+def not_built(error: CortenError, target: Target, survey: Survey) -> ResolutionError | None:
+    """The error for a source that could not be built, where that version is made for other Pythons: then that is the cause, and what its
+    build said is its sequel. None for any other."""
+    found = _NOT_BUILT.match(error.message)
+    if found is None:
+        return None
+    name, version, why = found.groups()
+    mine = [file for file in survey(name) if file.endswith(".whl") and _version_in(file) == _plain(version)]
+    pythons = pythons_of(mine)
+    if not pythons or target.minor in pythons:
+        return None
+    cause = _no_python(name, version, target, pythons)
+    way = error.hint if error.hint and "build-system-packages" in error.hint else None
+    return ResolutionError(
+        f"{cause.message}, and it cannot be built from source for {target.minor}: {why}",
+        hint=f"{way}; or {cause.hint}" if way else cause.hint,
+    )
+
+
 def _no_wheels(name: str, version: str | None, others: Sequence[str]) -> ResolutionError:
     what = f"'{name}' {version}" if version else f"'{name}'"
     ways = "make a wheel of it ('pip wheel --no-deps') and name its folder with --find-links, or replace the package"

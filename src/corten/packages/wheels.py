@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from corten.errors import CortenError, HashMismatch, ProjectError, ResolutionError, listed
+from corten.errors import BuildError, CortenError, HashMismatch, ProjectError, ResolutionError, listed
 from corten.events import Note, Observer
 from corten.network.connection import local_path
 from corten.packages.compatibility import Target, best, tags_of
@@ -26,6 +26,7 @@ from corten.packages.explain import (
     lacking_wheels,
     missing_wheel,
     needs_another_python,
+    not_built,
 )
 from corten.packages.fetch import fetch_wheels
 from corten.packages.files import Wheel
@@ -176,7 +177,14 @@ class WheelResolver:
                     raise
                 lines = (*wanted.request.lines, *wanted.request.constraints)
                 allowed = wanted.allowed if wanted.hashed else None
-                if not sources.answer(names, lines, said, wanted.request.target, allowed):
+                try:
+                    answered = sources.answer(names, lines, said, wanted.request.target, allowed)
+                except BuildError as failure:
+                    cause = not_built(failure, wanted.request.target, self._survey)
+                    if cause is None:
+                        raise
+                    raise _with_proposal(cause, self._proposed(wanted, said), wanted.places) from None
+                if not answered:
                     raise
                 self._look_for_built()
 
