@@ -176,6 +176,7 @@ class Store:
                     remove_tree(path)
                     removed += 1
                     lock.unlink(missing_ok=True)
-            except Busy:
+            except (Busy, PermissionError):
+                # Files of subordinate users, of a sandbox that was killed, are no reason to refuse other work.
                 continue
         return removed
