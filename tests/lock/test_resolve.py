@@ -792,6 +792,6 @@ def test_a_line_for_a_project_with_setup_py_stands_for_what_that_requires(world:
     ):
         world.write("setup.py", source)
         if expected is None:
-            world.fails(ResolutionError)
+            world.fails(ProjectError)
         else:
             assert versions(world.lock()).keys() == expected
