@@ -77,7 +77,9 @@ class Settings:
             "a list of Debian packages",
         ),
         "Debian packages that are added with everything they depend on. Those with shared libraries that wheels need "
-        "are added by themselves.",
+        "are added by themselves. Packages whose own scripts have to run (Java, R, Redis) are configured in a sandbox, for which "
+        "the build needs root or subordinate IDs; `corten lock` names them "
+        "([How an image is made](how-an-image-is-made.md#scripts-of-debian-packages)).",
         example='["libgl1", "ffmpeg"]',
         default="none",
         initial=(),
