@@ -91,7 +91,7 @@ def with_python(project: Project, python: str) -> Project:
 
 def as_before(project: Project, previous: Lock | None, digest: Digest) -> Project:
     """`project`, which does not say which Python it wants, with the one that was found for it when `previous` was made."""
-    if not project.python_open or previous is None or previous.project != digest:
+    if not project.python_open or previous is None or not previous.platforms or previous.project != digest:
         return project
     base = previous.platforms[0].base
     if not isinstance(base, DebianBase) or (

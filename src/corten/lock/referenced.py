@@ -322,7 +322,9 @@ class References:
         elif before is not None and remote and item.kind != "vcs":
             self._observe(Note(f"'{_shown(item)}' is another file than it was when it was locked"))
         self._observe(Note(f"'{_shown(item)}' is source: a wheel is built from it"))
-        made = self._builder.build(Source(_named(item), "", given.sha256, given.place), recorded)
+        made = self._builder.build(
+            Source(_named(item), "", given.sha256, given.place, _shown(item)), recorded
+        )
         sdist = Sdist(
             made.wheel.name,
             made.wheel.version,

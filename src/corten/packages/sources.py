@@ -18,17 +18,18 @@ from corten.values import dataclass
 class Source:
     """Something to build. `place` is an archive (an sdist) or the folder of an unpacked tree; neither is trusted. `sha256` stands for its
     content, whatever its owner hashes. `name` is the normal name of its package and `version` its version; empty where they are known only
-    when it is built."""
+    when it is built; then `shown` stands for it in what is said."""
 
     name: str
     version: str
     sha256: str
     place: Path
+    shown: str = ""
 
     @property
     def title(self) -> str:
         """For people."""
-        return f"{self.name} {self.version}".strip() or self.place.name
+        return f"{self.name} {self.version}".strip() or self.shown or self.place.name
 
 
 @dataclass(frozen=True, slots=True)
