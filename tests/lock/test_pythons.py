@@ -20,7 +20,7 @@ from corten.packages.pythons import fetch_pythons
 from corten.project.load import load
 from corten.store.store import Store
 from support.lock_world import BASE, HERE, OTHER, PYTHON, World, said
-from support.pythons import Releases
+from support.pythons import Releases, packed, tiny
 
 SLIM = {name for name in BASE if not name.startswith("python")} | {"libc6", "libcrypt1"}
 
@@ -215,3 +215,23 @@ def test_the_pythons_that_are_tried(world: World, releases: Releases, tmp_path: 
     assert with_python(project, "3.9").base == "debian:bookworm"
     world.write("pyproject.toml", '[tool.corten]\npython = "3.11"\n')
     assert not load(world.folder).python_open
+
+
+def test_a_free_threaded_python_takes_wheels_that_are_made_for_it(world: World, releases: Releases) -> None:
+    releases.both("3.13.4")
+    releases.both("3.13.2", packed(tiny("3.13t")), threaded=True)
+    for tag in ("cp313-cp313", "cp313-cp313t"):
+        world.make("fast", "1.0", tag=f"{tag}-manylinux_2_17_{MACHINE}")
+    world.make("plain", "1.0", tag=f"cp313-cp313-manylinux_2_17_{MACHINE}")
+    world.write("requirements.txt", "fast\nalpha\n")
+    world.write("pyproject.toml", '[tool.corten]\npython = "3.13t"\n')
+    (part,) = world.lock().platforms
+    assert (part.base.python, part.python) == ("3.13.2", "3.13t")
+    assert [wheel.file for wheel in part.wheels] == [
+        "alpha-1.0-py3-none-any.whl",
+        f"fast-1.0-cp313-cp313t-manylinux_2_17_{MACHINE}.whl",
+    ]
+    world.write("requirements.txt", "plain\n")
+    error = world.fails(ResolutionError)
+    assert error.message == "'plain' 1.0 has no wheel for the free-threaded Python 3.13"
+    assert 'python = "3.13"' in (error.hint or "")

@@ -230,7 +230,7 @@ class Compiler:
                         _check(data, form, self._magic, source.path)
                         if self._spend:
                             self._spend(length)
-                        compiled += _place(inside, source.path, data, self._interpreter.version)
+                        compiled += _place(inside, source.path, data, server.tag)
         except (_ServerFailed, EOFError) as error:
             raise self._failure(server, where, str(error)) from error
         return compiled
@@ -268,12 +268,14 @@ class Compiler:
         version = self._interpreter.version
         if len(said) != 3:
             raise self._failure(server, "it did not start", "")
-        if said != ["cpython", version, _cache_tag(version)]:
+        # Free-threaded builds are of another kind, and some name their files so.
+        if said[:2] != ["cpython", version] or said[2].removesuffix("t") != _cache_tag(version):
             server.end()
             raise BuildError(
                 f"bytecode must be compiled by CPython {version}, and this is {said[0][:50]} {said[1][:50]}",
                 hint="run 'corten lock' again",
             )
+        server.tag = said[2]
         return server
 
     def _confined(self) -> Confined:
@@ -339,6 +341,7 @@ class _Server:
     def __init__(self, confined: Confined) -> None:
         self._confined = confined
         self.failed = False
+        self.tag = ""
         stdin, stdout = confined.process.stdin, confined.process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -563,10 +566,10 @@ def _check(data: memoryview, form: Form, magic: int | None, path: str) -> None:
         raise _ServerFailed(f"the bytecode of '{path}' is of another form")
 
 
-def _place(inside: Inside, path: str, data: memoryview, version: str) -> bool:
+def _place(inside: Inside, path: str, data: memoryview, tag: str) -> bool:
     """Write a pyc beside its source. False where the tree has something else in its place."""
     folder, _, name = path.rpartition("/")
-    place = f"__pycache__/{name.removesuffix('.py')}.{_cache_tag(version)}.pyc"
+    place = f"__pycache__/{name.removesuffix('.py')}.{tag}.pyc"
     try:
         inside.write(f"{folder}/{place}" if folder else place, data, replace=True)
     except OSError as error:

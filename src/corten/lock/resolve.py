@@ -284,7 +284,7 @@ class _Locking:
         interpreter.check(interpreter.unmet(self.project.requires_python, base.python, self.project.base))
         observe = once(self.observe)
         system = self._system(platform, base, before if kept else None, observe)
-        target = Target(platform, base.python, glibc)
+        target = Target(platform, base.python, glibc, _is_threaded(base))
         minor = PlatformLock(platform, base).python
         same_python = before is not None and before.python == minor
         held = before.wheels if before and same_python else ()
@@ -332,7 +332,8 @@ class _Locking:
         """What builds sources, in the project's base for this machine. Raises BuildError where the base is an image."""
         base = self._host_base()
         host = Platform.host()
-        target = Target(host, base.python, _GLIBC.get(base.suite, _GLIBC_OF_UNKNOWN))
+        glibc = _GLIBC.get(base.suite, _GLIBC_OF_UNKNOWN)
+        target = Target(host, base.python, glibc, _is_threaded(base))
 
         def resolve(lines: Sequence[str]) -> tuple[Wheel, ...]:
             constraints = self.project.build_needs.constraints
@@ -777,6 +778,10 @@ class _Watched:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
             self._observe(TaskFinished("resolve", self._name))
+
+
+def _is_threaded(base: Base) -> bool:
+    return isinstance(base, DebianBase) and base.interpreter is not None and base.interpreter.threaded
 
 
 def _saved_models(project: Project, store: Store) -> tuple[Saved, ...]:

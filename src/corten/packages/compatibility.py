@@ -21,11 +21,13 @@ _ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A platform, the interpreter's exact version (`3.11.2`) and the second number of its glibc (36 for 2.36)."""
+    """A platform, the interpreter's exact version (`3.11.2`), the second number of its glibc (36 for 2.36), and whether it is a
+    free-threaded build."""
 
     platform: Platform
     python: str
     glibc: int
+    threaded: bool = False
 
     @property
     def minor(self) -> str:
@@ -78,7 +80,8 @@ def ranks(target: Target) -> dict[Tag, int]:
     platforms.append(f"linux_{machine}")
     major, minor = (int(part) for part in target.minor.split("."))
     tags = [
-        *cpython_tags((major, minor), platforms=platforms),
+        # Without them those of the Python that runs Corten would count.
+        *cpython_tags((major, minor), [f"cp{major}{minor}{'t' if target.threaded else ''}"], platforms),
         *compatible_tags((major, minor), interpreter=f"cp{major}{minor}", platforms=platforms),
     ]
     return {tag: rank for rank, tag in reversed(list(enumerate(tags)))}

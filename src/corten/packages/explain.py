@@ -145,6 +145,11 @@ def missing_wheel(
     if not wheels:
         return _no_wheels(name, version, others)
     pythons = pythons_of(wheels)
+    if target.threaded:
+        return ResolutionError(
+            f"'{name}' {version} has no wheel for the free-threaded Python {target.minor}",
+            hint=f'choose another version of it, or python = "{target.minor}" in [tool.corten]',
+        )
     if pythons and target.minor not in pythons:
         return _no_python(name, version, target, pythons)
     return _no_platform(name, version, target, platforms_of(wheels))

@@ -261,14 +261,30 @@ class WheelResolver:
                 request = _alone(request, new)
         if packages is None:
             packages = self.uv.packages(request, memory)
+        choose = self._threaded if request.target.threaded else _chosen
         found = [
-            _chosen(item, request.target)
+            choose(item, request.target)
             for item in packages
             if normal_name(str(item.get("name"))) not in same
         ]
         found = [self._pinned(item, wanted) for item in found]
         known = {wheel.sha256: wheel for wheel in kept.values()}
         return _sorted([*same.values(), *self._complete(found, known)])
+
+    def _threaded(self, item: Mapping[str, Any], target: Target) -> _Found:
+        """As `_chosen` for a free-threaded Python, of which uv resolves for the ordinary one and names that one's wheels."""
+        if "archive" in item:
+            return _chosen(item, target)
+        name, version = normal_name(str(item.get("name"))), str(item.get("version", ""))
+        wheels = [
+            _Found(name, version, file.file, file.sha256, file.url, file.size)
+            for file in self.locator.files_of(name)
+            if file.sha256 and tags_of(file.file) and _parts(file.file)[1] == _plain(version)
+        ]
+        chosen = best(wheels, target)
+        if chosen is None:
+            raise missing_wheel(name, version, target, [file.file for file in wheels])
+        return chosen
 
     def _from_memory(
         self, wanted: Wanted, kept: Mapping[str, Wheel], again: Sequence[str]
