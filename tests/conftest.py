@@ -67,8 +67,10 @@ LONG_KINDS = re.compile(
     r"|e2e/test_anywhere\.py::test_a_(?:life|terminal)_without_an_oci_engine\[none\b"
     r"|e2e/test_crun\.py::(?!test_nothing_that_is_tried).*\[none\b"
     r"|e2e/test_sharing\.py::.*\[subuids\b"
+    r"|registry/test_transfer_faults\.py::test_a_pu(?:sh|ll)_.*\b(?:503|429)\b"
 )
-"""The same of tests for each kind of user: `make test` runs them for root and for a user with subordinate IDs."""
+"""The same of tests for each kind of user or fault: `make test` runs them for root and for a user with subordinate IDs, and of a
+registry's errors for 500."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

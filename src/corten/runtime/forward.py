@@ -29,6 +29,7 @@ _ATTEMPTS = 600
 _PARTING = 60.0
 """Seconds that a client has to take the rest of an answer after the program has closed the connection."""
 _TURNS = 20
+"""Turns of the event loop after which every accepted connection has its task; asyncio needs four."""
 _LULL = 0.5
 """Seconds of silence after an answer's last bytes, or on a new connection, after which nothing more is expected on it."""
 
