@@ -37,12 +37,14 @@ _BY_NAME = regex(
 )
 _HEAD, _TAIL = 16 << 20, 64 << 10
 _MOST_FIELDS = 10_000
+_MOST_PLACES = 50
 _NUMBER = rb"(\d{1,3}\.\d{1,3}(?:\.\d{1,5})?)"
 _KERAS = regex(rb'"keras_version":\s*"' + _NUMBER)
 _TEXT = regex(_NUMBER)
 _XGBOOST_JSON = regex(rb'"version":\s*\[(\d{1,3}),\s*(\d{1,3}),\s*(\d{1,3})\]')
 _XGBOOST_BINARY = regex(rb"\x07version\[(?:\$(.))?#L\x00{7}\x03", re.DOTALL)
 _LIGHTGBM = regex(rb"tree\nversion=v(\d{1,2})\n")
+_DOTTED = regex(r"[A-Za-z_]\w{0,60}(?:\.\w{1,60}){0,4}", re.ASCII)
 _OF_TORCH = frozenset(("torch", "collections", "builtins", "__builtin__", "_codecs"))
 _INTEGERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q"}
 
@@ -69,7 +71,7 @@ def traces(root: str | Path, path: str) -> tuple[Trace, ...]:
     try:
         with open_regular(full) as file:
             return tuple(Trace(path, kind, version) for kind, version in _read(file, path))
-    except (OSError, ValueError, struct.error, IndexError):
+    except (OSError, ValueError, OverflowError, struct.error, IndexError):  # it is damaged
         return ()
 
 
@@ -120,22 +122,31 @@ def _xgboost(data: bytes) -> str | None:
     """XGBoost's version in its JSON or UBJSON, the last that is there."""
     if b"learner" not in data:
         return None
-    found = None
-    for match in _XGBOOST_JSON.finditer(data):
-        found = ".".join(part.decode() for part in match.groups())
-    for match in _XGBOOST_BINARY.finditer(data):
-        place, numbers = match.end(), []
-        for _ in range(3):
-            kind = match[1] or data[place : place + 1]
-            place += 0 if match[1] else 1
-            form = _INTEGERS.get(kind)
-            if form is None:
-                break
-            numbers.append(struct.unpack_from(form, data, place)[0])
-            place += struct.calcsize(form)
-        if len(numbers) == 3 and all(0 <= number < 1000 for number in numbers):
-            found = ".".join(map(str, numbers))
-    return found
+    place = len(data)
+    for _ in range(_MOST_PLACES):
+        place = data.rfind(b"version", 0, place)
+        if place < 1:
+            return None
+        match = _XGBOOST_JSON.match(data, place - 1)
+        if match:
+            return ".".join(part.decode() for part in match.groups())
+        match = _XGBOOST_BINARY.match(data, place - 1)
+        if match and (version := _ubjson(data, match.end(), match[1])):
+            return version
+    return None
+
+
+def _ubjson(data: bytes, place: int, kind: bytes | None) -> str | None:
+    """Three whole numbers of UBJSON as a version; of one `kind`, or each with its own."""
+    numbers = []
+    for _ in range(3):
+        form = _INTEGERS.get(kind or data[place : place + 1])
+        if form is None:
+            return None
+        place += 0 if kind else 1
+        numbers.append(struct.unpack_from(form, data, place)[0])
+        place += struct.calcsize(form)
+    return ".".join(map(str, numbers)) if all(0 <= number < 1000 for number in numbers) else None
 
 
 def _hdf5(data: bytes) -> str | None:
@@ -143,7 +154,9 @@ def _hdf5(data: bytes) -> str | None:
     heap."""
     name = b"keras_version\0"
     place = data.find(name)
-    while place >= 9:
+    for _ in range(_MOST_PLACES):
+        if place < 9:
+            return None
         # Version 3 has the encoding of the name before it.
         start = place - 9 if data[place - 9] == 3 and data[place - 7] == len(name) else place - 8
         version, size, kind_size, space_size = (data[start], *struct.unpack_from("<3H", data, start + 2))
@@ -192,7 +205,7 @@ def _torch(data: bytes) -> Iterator[tuple[Kind, str]]:
         return
     for module in modules:
         if module.partition(".")[0] not in _OF_TORCH or module.startswith("torch.nn.modules"):
-            yield "torch", module[:100]
+            yield "torch", module if _DOTTED.fullmatch(module) else "unknown"
             return
 
 
