@@ -47,6 +47,7 @@ LONG = (
     "e2e/test_archive_round_trips.py",
     "e2e/test_kill.py",
     "e2e/test_sdists.py::test_a_header",
+    "e2e/test_sdists.py::test_code_that_is_generated",
     "e2e/test_sdists.py::test_every_common_build_backend",
     "e2e/test_sdists.py::test_ten_sources",
     "e2e/test_killed_life.py",

@@ -36,6 +36,8 @@ LIMITS = Limits(memory=4 << 30, seconds=1800)
         ),
         ("ModuleNotFoundError: No module named 'Cython.Build'", "imports 'Cython'", 'thing = ["cython"]'),
         ("ERROR: No matching distribution found for numpy", "wants the network", None),
+        ("error: can't find Rust compiler", "written in Rust", None),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'cargo'", "written in Rust", None),
         ("MemoryError", "more than 4 GB of memory", None),
         ("OSError: [Errno 28] No space left on device", "fills its disk", None),
         ("Traceback\n  File x\nValueError: odd\nnote: see above", "ValueError: odd", None),

@@ -27,6 +27,9 @@ _ASKED = re.compile(
     r"pkg-config (?:--[\w-]+ )+([\w.+-]{1,60})' returned|Package '?([\w.+-]{1,60}?)'?,? (?:was not found in|required by .{1,60} not found)|"
     r"No package '([\w.+-]{1,60})' found|Dependency \"?([\w.+-]{1,60})\"? not found"
 )
+_RUST = re.compile(
+    r"[Cc]an't find Rust compiler|the Rust package manager|'(?:cargo|rustc)'|\b(?:cargo|rustc)\b.*(?:not found|not installed)"
+)
 _NETWORK = re.compile(
     r"Temporary failure in name resolution|Name or service not known|Network is unreachable|No matching distribution found|"
     r"Failed to establish a new connection|Could not resolve host|Connection refused"
@@ -93,8 +96,6 @@ _PROGRAMS = {
     "flex": "flex",
     "bison": "bison",
     "protoc": "protobuf-compiler",
-    "cargo": "cargo",
-    "rustc": "rustc",
     "patchelf": "patchelf",
     "autoconf": "autoconf",
     "perl": "perl",
@@ -159,6 +160,11 @@ def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | Non
             f"it imports '{module}' while it is built and does not say that it needs it",
             f"say it for the package: [tool.uv.extra-build-dependencies] in pyproject.toml, with a line such as {name} = "
             f'["{_DISTRIBUTIONS.get(module, module.replace("_", "-").lower())}"]; or choose a version that has a wheel',
+        )
+    if _RUST.search(said):
+        return (
+            "it is written in Rust, whose libraries come from the network while it is built, and there is none",
+            None,
         )
     for pattern, table in (
         (_HEADER, _HEADERS),
