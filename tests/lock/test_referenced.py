@@ -420,3 +420,24 @@ def test_a_member_of_the_workspace_above_waits_for_the_user_and_is_built(ready: 
         lock = ready.lock(sources=Builder(ready))
     assert versions(lock) == {"alpha": "1.0", "core": "1.0"}
     assert lock.platforms[0].local == ()
+
+
+def test_a_package_comes_from_one_place(ready: World, hub: Hub) -> None:
+    """Their wheels have one file name."""
+    commit = hub.make("lib", {"pyproject.toml": project()}, tag="v1")
+    hub.make("fork", {"pyproject.toml": project("lib", "1.0", "alpha")})
+    lib = f"git+{hub.url}/lib.git"
+    ready.write("requirements.txt", f"lib @ {lib}@v1\nlib @ git+{hub.url}/fork.git\n")
+    message = ready.fails(ProjectError, sources=Builder(ready)).message
+    assert "'lib' is asked for from two places, and the other one is in requirements.txt:" in message
+    ready.write("requirements.txt", f"lib @ {lib}@v1\nlib @ {lib}@{commit}\n")
+    assert versions(ready.lock(sources=Builder(ready))) == {"lib": "1.0"}
+
+
+def test_two_platforms_have_one_wheel_and_hear_of_it_once(ready: World, hub: Hub) -> None:
+    hub.make("lib", {"pyproject.toml": project()})
+    ready.write("pyproject.toml", COMMAND + 'platforms = ["linux/amd64", "linux/arm64"]\n')
+    ready.write("requirements.txt", f"lib @ git+{hub.url}/lib.git\n")
+    lock = ready.lock(sources=Builder(ready))
+    assert len({part.sdists for part in lock.platforms}) == 1
+    assert said(ready).count("'lib' is source: a wheel is built from it") == 1

@@ -243,6 +243,7 @@ class References:
         self._before = {mark_in(built.sdist.file): (wheel, built) for wheel, built in before}
         self.built: dict[str, tuple[Wheel, Built]] = {}
         self._lines: dict[str, str] = {}
+        self._origins: dict[str, tuple[Requirement, Wheel]] = {}
         self._further: list[Requirement] = []
 
     @property
@@ -297,6 +298,12 @@ class References:
                 f"{_at(item)}'{item.name}' leads to a source of '{wheel.name}'", hint="correct the name"
             )
         check_target(wheel, target)
+        first = self._origins.setdefault(wheel.name, (item, wheel))
+        if first[1] != wheel:
+            raise ProjectError(
+                f"{_at(item)}'{wheel.name}' is asked for from two places, and the other one is in {first[0].where or 'another requirement'}",
+                hint="keep one of them",
+            )
         return wheel
 
     def _made(self, item: Requirement, mark: str, target: Target) -> tuple[Wheel, Built]:

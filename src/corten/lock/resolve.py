@@ -27,7 +27,7 @@ from corten.errors import (
     UsageError,
     listed,
 )
-from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned, ignore, once
+from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore, once
 from corten.lock import pylock
 from corten.lock.accelerators import builds, has_gpu
 from corten.lock.dating import as_of_settings, chosen_day, deciding, mismatches, old_project_note, trials
@@ -535,10 +535,10 @@ class _Locking:
         with self.store.temporary_directory("references") as folder:
             yield References(
                 root,
-                Fetcher(root, self.store, self._indexes, self.observe),
+                Fetcher(root, self.store, self._indexes, self._say),
                 self.store,
                 folder,
-                self.observe,
+                self._say,
                 self.sources,
                 built_before(part, self.again),
             )
@@ -547,18 +547,24 @@ class _Locking:
         if self.sources is not None:
             self.sources.note({wheel.sha256: built for wheel, built in references.all})
 
+    def _say(self, event: Event) -> None:
+        """Tell a note once, for however many platforms it holds."""
+        if isinstance(event, Note):
+            if event.message in self.told:
+                return
+            self.told.add(event.message)
+        self.observe(event)
+
     def _tell_local(self, local: Sequence[Local]) -> None:
         if local:
             shown = ", ".join(f"'{item.path}'" for item in local[:6])
             shown += f" and {len(local) - 6} more" if len(local) > 6 else ""
             one = len(local) == 1
-            self.observe(
-                Note(f"{shown} {'is' if one else 'are'} used where {'it lies' if one else 'they lie'}")
-            )
+            self._say(Note(f"{shown} {'is' if one else 'are'} used where {'it lies' if one else 'they lie'}"))
         for item in local:
             package = describe(self.project.root, item.path)
             if isinstance(package, LocalPackage) and package.version == UNKNOWN:
-                self.observe(
+                self._say(
                     Note(
                         f"no file of '{item.path}' has its version written down: it is installed as {UNKNOWN}"
                     )
