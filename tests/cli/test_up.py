@@ -306,6 +306,27 @@ def test_a_command_is_served_when_its_port_answers(project):
     assert running.wait() == 0
 
 
+def test_an_exception_that_was_printed_before_it_answers_is_said(project):
+    (project / "kind").write_text("command")
+    (project / "command.py").write_text(
+        "import http.server, os, socket, sys, traceback\n"
+        "try:\n    import cv2_is_not_here\nexcept ImportError:\n    traceback.print_exc()\n"
+        "sys.stderr.flush()\n"
+        "server = http.server.HTTPServer(('', 0), http.server.SimpleHTTPRequestHandler, bind_and_activate=False)\n"
+        "server.socket = socket.socket(fileno=3)\n"
+        "os.write(4, b'READY=1\\n')\n"
+        "server.serve_forever()\n"
+    )
+    running = Up(project, "-e", "PORT=9001")
+    assert running.has_said(
+        "warning: 'demo' answers, and has printed an exception: ModuleNotFoundError: No module named 'cv2_is_not_here'"
+    )
+    assert running.has_said("hint: no installed package has the module 'cv2_is_not_here'")
+    running.process.send_signal(signal.SIGINT)
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 0
+
+
 def test_nothing_to_serve_is_an_error(project):
     (project / "kind").write_text("none")
     terminal = Terminal(io.StringIO(), io.StringIO(), live=False, colour=False)

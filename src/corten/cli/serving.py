@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import socket
+import termios
 import threading
 import time
 from collections import deque
@@ -113,6 +115,7 @@ class Output:
         self._to = write
         self._last: deque[str] = deque(maxlen=_LAST)
         self._reading, self.descriptor = os.pipe()
+        self._handling = threading.Lock()
         self._thread = threading.Thread(target=self._pump, name="output", daemon=True)
         self._thread.start()
 
@@ -134,8 +137,23 @@ class Output:
 
     @property
     def last(self) -> tuple[str, ...]:
-        """The last lines."""
+        """The last lines of what has been written until now."""
+        end = time.monotonic() + 1.0
+        # Whoever reads them may have stopped to.
+        while (left := end - time.monotonic()) > 0 and self._handling.acquire(timeout=left):
+            waiting = self._waiting()
+            self._handling.release()
+            if not waiting:
+                break
+            time.sleep(0.005)
         return tuple(self._last)
+
+    def _waiting(self) -> bool:
+        """Whether the pipe has bytes that nobody has read yet."""
+        if self._reading < 0:
+            return False
+        count = fcntl.ioctl(self._reading, termios.FIONREAD, b"\0" * 4)
+        return count != b"\0" * 4
 
     def _write(self, line: str) -> None:
         self._last.append(line)
@@ -143,16 +161,23 @@ class Output:
 
     def _pump(self) -> None:
         rest = b""
-        while data := os.read(self._reading, 1 << 16):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._write(line.decode(errors="replace"))
-            if len(rest) > _TAIL:
-                self._write(rest.decode(errors="replace"))
-                rest = b""
-        if rest:
-            self._write(rest.decode(errors="replace"))
-        os.close(self._reading)
+        arrived = select.poll()
+        arrived.register(self._reading, select.POLLIN)
+        while True:
+            arrived.poll()
+            # What is not in the pipe any more has been written when the lock is free.
+            with self._handling:
+                data = os.read(self._reading, 1 << 16)
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._write(line.decode(errors="replace"))
+                if len(rest) > _TAIL or (rest and not data):
+                    self._write(rest.decode(errors="replace"))
+                    rest = b""
+                if not data:
+                    os.close(self._reading)
+                    self._reading = -1
+                    return
 
 
 class Interrupts:

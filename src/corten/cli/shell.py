@@ -130,6 +130,8 @@ def _within(store: Path, project: Path) -> str | None:
 
 def home_volume(name: str, root: str) -> str:
     """The name of the volume that is home in the shells of the project `name` in the folder `root`."""
+    from corten.oci.digest import Digest
+
     return f"{name[:40]}-{Digest.of(root.encode()).hex[:6]}-home"
 
 
