@@ -21,6 +21,7 @@ LIMITS = Limits(memory=4 << 30, seconds=1800)
         ("error: command '/usr/bin/swig' failed: No such file or directory", "swig'", '["swig"]'),
         ("/usr/bin/ld: cannot find -lssl: No such file", "'ssl' is missing", '["libssl-dev"]'),
         ("error: command 'swig' failed: No such file or directory", "'swig'", '["swig"]'),
+        ("Error: pg_config executable not found.", "'pg_config'", '["libpq-dev"]'),
         ("sh: 1: pg_config: not found", "'pg_config'", '["libpq-dev"]'),
         (
             "Exception: Command 'pkg-config --exists perconaserverclient' returned non-zero exit status 1.",

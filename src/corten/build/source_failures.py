@@ -17,7 +17,7 @@ _LIBRARY = re.compile(
 )
 _PROGRAM = re.compile(
     r"(?:error: command '([\w.+/-]+)' failed: No such file|FileNotFoundError: .*'([\w.+-]+)'|([\w.+-]+): (?:command )?not found"
-    r"|Unknown compiler\(s\): \[\['([\w.+-]+)')"
+    r"|Unknown compiler\(s\): \[\['([\w.+-]+)'|Error: ([\w.+-]{1,60}) executable not found)"
 )
 _COMPILER = re.compile(
     r"command '[^']*(?:gcc|g\+\+|cc|c\+\+|make)' failed: No such file|Unknown compiler\(s\)|No CMAKE_C(?:XX)?_COMPILER could be found"

@@ -30,6 +30,7 @@ from corten.errors import (
 from corten.events import Event, Note, Observer, TaskFinished, TaskStarted, Warned, ignore, once
 from corten.lock import pylock
 from corten.lock.accelerators import builds, has_gpu
+from corten.lock.build_headers import known_headers
 from corten.lock.dating import as_of_settings, chosen_day, deciding, mismatches, old_project_note, trials
 from corten.lock.format import LOCK_NAME
 from corten.lock.hub import lock_models
@@ -80,6 +81,7 @@ from corten.packages.torch_index import without_it
 from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
 from corten.project import interpreter
+from corten.project.dependencies import package_names
 from corten.project.files import scan
 from corten.project.formats.translate import LOCKS
 from corten.project.last_commit import last_commit
@@ -360,8 +362,23 @@ class _Locking:
         minor = ".".join(base.python.split(".")[:2])
         # A Python that is not Debian's brings its own headers.
         own = [name for name in _COMPILERS if base.interpreter is None or "{}" not in name]
-        names = (*(name.format(minor) for name in own), *self.project.build_system)
+        known = {} if self.project.build_system else known_headers(self._names())
+        for name, headers in known.items():
+            self._tell(Note(f"builds {name} with {', '.join(headers)}"))
+        more = [*self.project.build_system, *(header for headers in known.values() for header in headers)]
+        if "libpq-dev" in more:
+            more.append("perl-base")  # pg_config is written in Perl, which every Debian has
+        names = (*(name.format(minor) for name in own), *dict.fromkeys(more))
         return self.debian.system(base.suite, Platform.host().architecture, names, base.debs, self.observe)
+
+    def _names(self) -> set[str]:
+        """The normal names of the packages that the project names, or that its code imports."""
+        project = self.project
+        listed = package_names(project.dependencies, read_pyproject(project.root) or {}, project.root)
+        more = [item.requirement for item in project.implied] + [
+            item.requirement for item in project.unlisted
+        ]
+        return {*listed, *(normal_name(_bare(item)) for item in more)}
 
     def _libraries(self, wheels: Sequence[Wheel], platform: Platform) -> Mapping[str, Libraries]:
         """The shared libraries of those of `wheels` that are made for one kind of machine. Raises FetchError, FormatError."""
