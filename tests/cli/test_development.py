@@ -9,6 +9,7 @@ import pytest
 
 from corten.cli.building_notes import unused_notes
 from corten.cli.development import _with_groups
+from corten.cli.shell import home_volume
 from corten.errors import ProjectError, UsageError
 from corten.events import Event, Note
 from corten.lock.model import Lock
@@ -120,3 +121,11 @@ def test_a_group_of_pyproject_beside_requirements_is_said_to_be_left_out(tmp_pat
     assert events == [
         Note("the group 'dev' of pyproject.toml is left out: the packages are in requirements files")
     ]
+
+
+def test_a_home_is_called_after_its_project_and_folder() -> None:
+    one, other = home_volume("tools", "/srv/a"), home_volume("tools", "/srv/b")
+    assert one.startswith("tools-")
+    assert one.endswith("-home")
+    assert one != other
+    assert one == home_volume("tools", "/srv/a")

@@ -12,9 +12,9 @@ from corten.cli.context import Context
 from corten.cli.devices import add_gpu_arguments, gpus_of
 from corten.cli.finding import add_accepted
 from corten.errors import RuntimeFailure
+from corten.oci.digest import Digest
 
 if TYPE_CHECKING:
-    from corten.oci.digest import Digest
     from corten.store.store import Store
 
 EXAMPLES = """\
