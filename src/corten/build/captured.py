@@ -39,6 +39,7 @@ _LEFT_OUT = re.compile(
     r"|.*\.dpkg-(?:old|new|dist|tmp|bak)$"
     r"|usr/share/(?:man|info|locale|lintian|doc-base)/"
 )
+_PERSONAL = re.compile(r"etc/ssh/ssh_host_|etc/ssl/private/.|etc/ssl/certs/ssl-cert-snakeoil")
 _SHADOWS = ("etc/shadow", "etc/gshadow")
 _GIT = "etc/gitconfig"
 _CACERTS = "etc/ssl/certs/java/cacerts"
@@ -56,10 +57,12 @@ class _Item:
 
 @dataclass(frozen=True)
 class Captured:
-    """The layer: its entries in order, and the directory `root` with the bytes of its files, each by its own path."""
+    """The layer: its entries in order, and the directory `root` with the bytes of its files, each by its own path. `personal` are keys and
+    certificates that were left out, because every machine has to have its own."""
 
     items: tuple[_Item, ...]
     root: Path
+    personal: tuple[str, ...] = ()
 
     def stream(self) -> Iterator[bytes]:
         """The layer's tar stream, equal for equal entries and bytes."""
@@ -94,12 +97,15 @@ def capture(
     below = Tree(root, lower)
     beside = Tree(tools) if tools is not None else None
     items: dict[str, _Item] = {}
+    personal: list[str] = []
     with tarfile.open(archive, "r:") as source:
         for count, member in enumerate(source):
             if count > _MOST_ENTRIES:
                 raise FormatError("the scripts of Debian packages made too many files")
             path = _checked(member.name)
             if _LEFT_OUT.match(path):
+                if _PERSONAL.match(path):
+                    personal.append(path)
                 continue
             hidden = _hidden(path)
             only_tools = (
@@ -117,7 +123,7 @@ def capture(
             items[path] = item
     _normalise(items, root)
     _relink(items, root, below, lower)
-    return Captured(tuple(_ordered(_worth(items, lower, beside))), root)
+    return Captured(tuple(_ordered(_worth(items, lower, beside))), root, tuple(personal))
 
 
 def _checked(name: str) -> str:

@@ -19,7 +19,7 @@ from corten.build import debian_alternatives, debian_base, dpkg_database
 from corten.build.captured import Captured, capture
 from corten.build.plan import ConfiguredLayer
 from corten.errors import BuildError, NoSandbox, RuntimeFailure
-from corten.events import Observer, Warned
+from corten.events import Note, Observer, Warned
 from corten.lock.scripts import HINT, said
 from corten.oci import tar
 from corten.packages.debian import caches
@@ -115,7 +115,11 @@ def configure(
         write_archive(str(upper), str(archive))
     root = folder / "captured"
     root.mkdir(mode=0o755)
-    return capture(archive, root, list(lower), tools, owned=owned, spend=spend)
+    captured = capture(archive, root, list(lower), tools, owned=owned, spend=spend)
+    if captured.personal:
+        names = ", ".join(f"'/{path}'" for path in captured.personal)
+        observe(Note(f"left out of the image, because every machine needs its own: {names}"))
+    return captured
 
 
 def _tell_more(layer: ConfiguredLayer, controls: Sequence[Control], observe: Observer) -> None:

@@ -114,6 +114,7 @@ def test_what_corten_does_itself_or_is_harmless(script: str) -> None:
         ("mkdir -p /var/../../etc", "mkdir"),
         ("dpkg-divert --add /usr/bin/x", "dpkg-divert"),
         ("eval something", "eval"),
+        ("'  a\n  b$//  ' x", "a b$//"),
         ("chmod 777 /bin/sample", "chmod"),
         ("rm -f /etc/alternatives/x /etc/passwd", "rm"),
         ("true && sample-setup | cat", "sample-setup"),

@@ -285,4 +285,4 @@ def _actions(command: Command) -> list[Action] | None:
 
 
 def _shown(text: str) -> str:
-    return _SHOWN.sub("", text)[:60] or "a command"
+    return " ".join(_SHOWN.sub("", text).split())[:60].strip() or "a command"
