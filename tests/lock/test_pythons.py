@@ -56,6 +56,7 @@ def test_a_python_that_debian_does_not_have(world: World, releases: Releases) ->
     text = encode(lock)
     assert _lines(text) == tomllib.loads(text)
     assert [wheel.name for wheel in part.wheels] == ["alpha"]
+    assert "Python 3.10.4 comes from python-build-standalone: 'debian:bookworm' has another" in said(world)
 
 
 def test_the_model_server_keeps_debians_python(world: World, releases: Releases) -> None:
@@ -172,7 +173,9 @@ def test_a_pin_that_takes_no_other_python_is_left_as_it_is(world: World, release
     releases.both("3.9.5")
     world.make("old", "1.0", tag=f"cp37-cp37m-manylinux_2_17_{MACHINE}")
     world.write("requirements.txt", "old==1.0\n")
-    assert "'old' 1.0 has no wheel for Python 3.11" in world.fails(ResolutionError).message
+    error = world.fails(ResolutionError)
+    assert "'old' 1.0 has no wheel for Python 3.11" in error.message
+    assert error.hint == "choose another version of it, or a base with such a Python"
 
 
 def test_what_requires_python_forbids_is_not_chosen(world: World, releases: Releases) -> None:
@@ -180,7 +183,9 @@ def test_what_requires_python_forbids_is_not_chosen(world: World, releases: Rele
     world.make("old", "1.0", tag=f"cp39-cp39-manylinux_2_17_{MACHINE}")
     world.write("requirements.txt", "old==1.0\n")
     world.write("pyproject.toml", '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.10"\n')
-    assert "has no wheel for Python 3.11" in world.fails(ResolutionError).message
+    error = world.fails(ResolutionError)
+    assert "has no wheel for Python 3.11" in error.message
+    assert 'python = "3.9" in [tool.corten]' in (error.hint or "")
 
 
 def test_a_python_that_would_help_and_cannot_be_had_is_named(world: World, releases: Releases) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from corten.errors import FetchError
-from corten.events import Observer, Warned
+from corten.events import Note, Observer, Warned
 from corten.lock.model import DebianBase, Lock
 from corten.oci.digest import Digest
 from corten.oci.platform import Platform
@@ -49,7 +49,10 @@ def standalone_archives(
     if kept is not None:
         return kept
     try:
-        return Pythons(store, environment, observe).find(wanted, architectures)
+        found = Pythons(store, environment, observe).find(wanted, architectures)
+        version = next(iter(found.values())).version
+        observe(Note(f"Python {version} comes from python-build-standalone: '{project.base}' has another"))
+        return found
     except FetchError as error:
         suite = project.base.removeprefix("debian:").partition("-")[0]
         if not project.python_source:

@@ -190,9 +190,16 @@ def _no_wheels(name: str, version: str | None, others: Sequence[str]) -> Resolut
 
 def _no_python(name: str, version: str, target: Target, pythons: Sequence[str]) -> ResolutionError:
     exists = f"; its wheels are for Python {', '.join(pythons)}" if pythons else ""
+    # 3.8 is the oldest that an image can have without a base of its own.
+    fitting = [python for python in pythons if int(python.split(".")[1]) >= 8]
+    other = (
+        f'another Python: python = "{fitting[-1]}" in [tool.corten]'
+        if fitting
+        else "a base with such a Python"
+    )
     return ResolutionError(
         f"'{name}' {version} has no wheel for Python {target.minor}{exists}",
-        hint="choose another version of it, or a base with such a Python (debian:bookworm has 3.11, debian:trixie 3.13)",
+        hint=f"choose another version of it, or {other}",
     )
 
 
