@@ -224,6 +224,7 @@ class Git:
             "gc.auto": "0",
             "maintenance.auto": "false",
             "fetch.recurseSubmodules": "false",
+            "fetch.unpackLimit": "1",
             "fetch.writeCommitGraph": "false",
             "submodule.recurse": "false",
             "transfer.bundleURI": "false",
@@ -360,9 +361,10 @@ def _explained(repository: Repository, said: str) -> FetchError:
         return FetchError(
             f"there is no repository at '{repository.url}', or it wants a login", hint="correct the address"
         )
-    if "file size limit" in text or "filesize limit" in text:
+    if "died of signal 25" in text or "invalid index-pack output" in text:
         return FetchError(
-            f"{where} is larger than {_LARGEST_FILE >> 30} GB", hint="make a wheel of it, and name the wheel"
+            f"{where} cannot be written: it is larger than {_LARGEST_FILE >> 30} GB, or the disk is full",
+            hint="make space, or make a wheel of it and name the wheel",
         )
     if "transport" in text and "not allowed" in text:
         return FetchError(f"{where} leads to a protocol that Corten does not use", hint="use https or ssh")
