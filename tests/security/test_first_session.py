@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from corten.runtime.forwarder import STREAMLIT
+from corten.runtime.first_page import Page
+from corten.runtime.forwarder import SHINY, STREAMLIT
 from support.forwarded import forwarded
 
 _SERVER = """
@@ -42,6 +43,24 @@ def test_a_hostile_session_is_left_and_asked_again(answer: bytes) -> None:
     with forwarded(_SERVER.replace("{answer!r}", repr(answer)), STREAMLIT) as found:
         found.until("READY=1")
         assert not [word for word in found.words if word.startswith("FAILED")]
+
+
+@pytest.mark.parametrize("name", ["a frame of 2**63 bytes", "a masked frame", "a frame that is cut off"])
+def test_a_hostile_session_of_shiny_is_left_and_asked_again(name: str) -> None:
+    with forwarded(_SERVER.replace("{answer!r}", repr(ANSWERS[name])), SHINY) as found:
+        found.until("READY=1")
+        assert not [word for word in found.words if word.startswith("FAILED")]
+
+
+def test_an_endless_first_page_is_not_read_to_the_end() -> None:
+    page = Page()
+    page.feed(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(100):
+        if not page.wants_more:
+            break
+        page.feed(bytes(1 << 16))
+    assert not page.wants_more
+    assert page.raised == ""
 
 
 def test_the_text_of_an_exception_stays_one_line_of_what_the_forwarder_says() -> None:
