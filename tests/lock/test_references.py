@@ -244,3 +244,11 @@ def test_what_is_not_there_is_said(world: World) -> None:
     world.write("requirements.txt", "alpha\n./libs/x\n")
     world.write("pyproject.toml", COMMAND)
     assert "requirements.txt:2: there is no folder" in world.fails(ProjectError).message
+
+
+def test_a_project_that_must_be_compiled_itself_is_told_so(world: World) -> None:
+    world.write("requirements.txt", "alpha\n-e .\n")
+    world.write("pyproject.toml", COMMAND)
+    world.write("setup.py", "setup(name='demo', ext_modules=[Extension('demo._c', ['c.c'])])\n")
+    world.lock()
+    assert any(text.startswith("the project itself has parts that are compiled") for text in said(world))

@@ -85,7 +85,7 @@ from corten.project.dependencies import package_names
 from corten.project.files import scan
 from corten.project.formats.translate import LOCKS
 from corten.project.last_commit import last_commit
-from corten.project.local_packages import UNKNOWN, LocalPackage, describe
+from corten.project.local_packages import UNKNOWN, LocalPackage, compiled_parts, describe
 from corten.project.model import Implied, Predictor, Project, Unlisted
 from corten.project.saved_models import ENDINGS, Saved, look
 from corten.store.store import Store
@@ -178,6 +178,14 @@ def lock_project(
     refuse_links_out(project, environment)
     for note in repair_notes(project):
         observe(Note(note))
+    compiled = compiled_parts(project.root)
+    if compiled:
+        observe(
+            Warned(
+                f"the project itself {compiled}, and Corten uses its code as it lies: what is not compiled yet is missing in the image",
+                "move the package into a folder of its own and require that (./libs/NAME): it is built into a wheel",
+            )
+        )
     if day is not None:
         observe(Note(f"versions are those of {day}" + ("" if as_of else f", as {LOCK_NAME} says")))
     # What the user has to confirm is asked before anything is done.

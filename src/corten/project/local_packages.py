@@ -280,6 +280,16 @@ def _roots(folder: Path, pyproject: Mapping[str, Any], setup: Setup) -> list[str
     return places
 
 
+def compiled_parts(root: Path) -> str:
+    """Why the code of the project at `root` is not complete before it is compiled, in words that follow its name; empty where it is."""
+    try:
+        found = describe(root, "")
+    except ProjectError:
+        return ""  # nothing of it was asked for
+    reason = found.reason if isinstance(found, NeedsBuild) else ""
+    return reason if "compiled" in reason or reason.startswith("is built with") else ""
+
+
 def import_roots(local: Iterable[LocalPackage]) -> tuple[str, ...]:
     """The folders of `local` as paths in an image, but for those that are on the import path anyway."""
     roots = (
