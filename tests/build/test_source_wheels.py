@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import zipfile
@@ -14,6 +15,7 @@ from corten.errors import BuildError
 from corten.events import Note, TaskStarted
 from corten.packages.sources import Recorded, Source
 from support.command import Corten
+from support.locks import sample_deb
 from support.sdists import Workbench, backend, sdist
 
 pytestmark = pytest.mark.e2e
@@ -39,6 +41,21 @@ def test_a_source_becomes_a_wheel_once(workbench: Workbench) -> None:
     before = tasks(workbench)
     assert workbench.build(source) == built
     assert tasks(workbench) == before
+
+
+def test_native_code_is_built_again_where_the_compiler_is_another(workbench: Workbench) -> None:
+    """Also where only headers were added: what was built without them does not count."""
+    source = workbench.source("kappa", backend("kappa"))
+    memories = workbench.store.cache_directory("built-wheels")
+    there = {*memories.iterdir()} if memories.exists() else set()
+    workbench.build(source)
+    (memory,) = {*memories.iterdir()} - there
+    document = json.loads(memory.read_text())
+    memory.write_text(json.dumps({**document, "native": True}))
+    before = tasks(workbench)
+    workbench.debs = (sample_deb(1),)
+    workbench.build(source)
+    assert tasks(workbench) == before + 1
 
 
 def test_a_folder_gives_the_wheel_that_its_archive_gives(workbench: Workbench, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Builder:
         anew: bool = False,
     ) -> Builder:
         self.made += 1
-        self.part, self.resolve, self.further = part, resolve, further
+        self.part, self.resolve, self.further, self.anew = part, resolve, further, anew
         return self
 
     def build(
@@ -288,6 +288,7 @@ def test_build_requirements_that_a_source_does_not_say(ready: World) -> None:
     builder = Builder(ready)
     lock = ready.lock(sources=builder)
     assert builder.further == {"old": ("alpha>=1",)}
+    assert builder.anew
     assert [wheel.version for wheel in lock.platforms[0].build_wheels] == ["1.0"]
     before = inputs_digest(load(ready.folder))
     ready.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')

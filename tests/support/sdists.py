@@ -83,6 +83,7 @@ class Workbench:
     events: list[Event] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)
     known: dict[str, Wheel] = field(default_factory=dict)
+    debs: tuple[Deb, ...] = ()
 
     @property
     def part(self) -> PlatformLock:
@@ -96,7 +97,7 @@ class Workbench:
         return tuple(self.known[line] for line in lines)
 
     def compilers(self) -> tuple[Deb, ...]:
-        return self.part.build_debs
+        return self.debs
 
     def builder(self) -> SourceWheels:
         return SourceWheels(

@@ -140,7 +140,8 @@ class SourceWheels:
             if found is None:
                 self._observe(TaskStarted("build", f"{source.title} from source", None))
                 found = self._made(source, recorded, settings)
-                write_atomically(memory, json.dumps(asdict(found)).encode())
+                document = {**asdict(found), "debs": self._debs(found.native)}
+                write_atomically(memory, json.dumps(document).encode())
                 self._observe(TaskFinished("build", f"{source.title} from source"))
             self._built[memory.name] = found
             return found
@@ -166,9 +167,16 @@ class SourceWheels:
             wheel, *requires = (Wheel(**item) for item in (document["wheel"], *document["requires"]))
             native, reproducible = document["native"], document["reproducible"]
             found = BuiltWheel(wheel, tuple(requires), native, reproducible, document["marks"])
+            if document["debs"] != self._debs(native):  # another compiler, or other headers
+                return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return found if self._store.files.path(found.wheel.sha256, "wheel") is not None else None
+
+    def _debs(self, native: bool) -> str:
+        """What stands for the packages that native code is compiled with."""
+        debs = [deb.sha256 for deb in self._workplace.compilers()] if native else []
+        return hashlib.sha256(canonical_json(debs)).hexdigest()
 
     # Building.
 

@@ -354,7 +354,9 @@ class _Locking:
 
         part = PlatformLock(host, base)
         further = dict(self.project.build_needs.further)
-        return sources.builder(part, resolve, partial(self._compilers, base), further, anew=self.upgrade)
+        # What was built within other bounds does not count.
+        anew = self.upgrade or bool(self.project.build_needs.constraints)
+        return sources.builder(part, resolve, partial(self._compilers, base), further, anew=anew)
 
     def _host_base(self) -> DebianBase:
         if not self.project.base.startswith("debian:"):
