@@ -89,12 +89,15 @@ def test_what_belongs_to_one_machine_or_one_run_is_left_out(tmp_path: Path) -> N
         "usr/lib/python3/__pycache__/a.cpython-311.pyc",
         "usr/share/perl/x.pm",
         "tmp/rest",
+        "var/lib/postgresql/15/main/PG_VERSION",
+        "etc/postgresql/15/main/pg_hba.conf",
     )
     found = captured(
         tmp_path, [("etc/kept", b"1", 0o644, 0), *((path, b"secret", 0o600, 0) for path in gone)]
     )
     assert listed(found) == {"etc/kept": (0o644, 0)}
-    assert found.personal == ("etc/ssh/ssh_host_rsa_key", "etc/ssl/private/ssl-cert-snakeoil.key")
+    keys = ("etc/ssh/ssh_host_rsa_key", "etc/ssl/private/ssl-cert-snakeoil.key")
+    assert found.personal == (*keys, "var/lib/postgresql")
 
 
 def test_folders_that_are_as_they_were_are_left_out(tmp_path: Path) -> None:

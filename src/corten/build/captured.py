@@ -1,7 +1,7 @@
 """What programs wrote over an image's layers, as a layer: without what differs from one run to the next. The archive that it comes in is
 hostile; nothing of it is extracted by its own names.
 
-Left out: logs, what is only of use to dpkg and debconf, byte code, what a machine has for itself (machine IDs, host keys), backups, and
+Left out: logs, what is only of use to dpkg and debconf, byte code, what a machine has for itself (machine IDs, host keys, a database cluster), backups, and
 everything that only the tools of the sandbox have. The linker's cache is made anew, dates in shadow(5) and in Java's key store are set
 to fixed ones, and nobody gains rights (set-user-ID bits).
 """
@@ -33,6 +33,7 @@ _LEFT_OUT = re.compile(
     r"|var/lib/(?:apt|ucf|pam/seen|systemd/random-seed|dbus/machine-id)(?:/|$)"
     r"|etc/(?:machine-id|\.pwd\.lock|hostname|hosts|resolv\.conf|mtab|adduser[^/]*)$"
     r"|etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-$"
+    r"|var/lib/postgresql/.|etc/postgresql/."
     r"|etc/ssh/ssh_host_|etc/ssl/private/.|etc/ssl/certs/ssl-cert-snakeoil"
     r"|usr/sbin/policy-rc\.d$"
     r"|(?:.*/)?__pycache__(?:/|$)"
@@ -106,6 +107,8 @@ def capture(
             if _LEFT_OUT.match(path):
                 if _PERSONAL.match(path):
                     personal.append(path)
+                elif path.startswith("var/lib/postgresql/") and "var/lib/postgresql" not in personal:
+                    personal.append("var/lib/postgresql")  # a new cluster has an identity of its own
                 continue
             hidden = _hidden(path)
             only_tools = (

@@ -41,6 +41,10 @@ _SHOWN = 4000
 _FONTS = "usr/share/fonts"
 _LEAST_IDS = 65536
 
+_NO_QUESTIONS = b"".join(
+    b"%s required pam_permit.so\n" % kind for kind in (b"auth", b"account", b"password", b"session")
+)
+
 ENVIRONMENT = {
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
     "DEBCONF_NOWARNINGS": "yes",
@@ -168,6 +172,9 @@ def _write_tools(
     pool = "".join(f"{name}:{_FIRST_POOL + number}\n" for number, name in enumerate(_POOL))
     tree.write("etc/adduser-pool.conf", pool.encode())
     tree.write("etc/adduser.conf", b"UID_POOL=/etc/adduser-pool.conf\nGID_POOL=/etc/adduser-pool.conf\n")
+    # adduser(8) calls chfn(1), which asks PAM, and that may not be configured yet.
+    for name in ("chfn", "chpasswd", "chsh", "other"):
+        tree.write(f"etc/pam.d/{name}", _NO_QUESTIONS)
     # Services are not started (invoke-rc.d(8)).
     tree.write("usr/sbin/policy-rc.d", b"#!/bin/sh\nexit 101\n", executable=True)
     tree.directory("var/cache/debconf")
