@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
+from corten.oci.platform import Platform
+from corten.packages.compatibility import Target
 from corten.packages.explain import lacking_wheels
-from corten.packages.sdists import is_of_time, newest, sdists_among, specifiers_for, specifiers_in
+from corten.packages.sdists import (
+    is_of_time,
+    newest,
+    sdists_among,
+    specifiers_for,
+    specifiers_in,
+    versions_with_wheels,
+)
 from corten.packages.simple import Listed, parse_page
 
 UNBUILT = """
@@ -30,6 +39,19 @@ def test_uv_says_what_has_no_wheels() -> None:
     )
     assert lacking_wheels(abi) == ["old-pkg"]
     assert lacking_wheels("error: Failed to fetch") == []
+
+
+def test_a_version_that_has_a_wheel_is_not_one_to_build() -> None:
+    files = listed(
+        "alpha-1.0.tar.gz",
+        "alpha-2.0.tar.gz",
+        "alpha-2.0-py3-none-any.whl",
+        "alpha-3.0.tar.gz",
+        "alpha-3.0-cp36-cp36m-manylinux1_x86_64.whl",
+        "alpha-x-odd.whl",
+    )
+    target = Target(Platform.parse("amd64"), "3.11.2", 36)
+    assert versions_with_wheels(files, target) == {Version("2.0")}
 
 
 def test_sources_are_found_by_their_names() -> None:

@@ -129,7 +129,8 @@ class SourcePackages:
         tried = self._tried.setdefault(name, set())
         if len(tried) >= _MOST_OF_ONE:
             return None
-        there = sdists_among(name, self._locator.files_of(name))
+        files = self._locator.files_of(name)
+        there = sdists_among(name, files)
         if allowed is not None:
             there = {version: file for version, file in there.items() if file.sha256 in allowed.get(name, ())}
         day = str(self._indexes.settings.get("exclude-newer") or "")
@@ -138,6 +139,9 @@ class SourcePackages:
             for version, file in there.items()
             if str(version) not in tried and is_of_time(file, day)
         }
+        # uv says of a package that versions contradict, too, that some have no wheel: what has one is not built for that.
+        with_wheels = versions_with_wheels(files, target)
+        left = {version: file for version, file in left.items() if version not in with_wheels}
         asked = specifiers_for(name, lines)
         for wanted in ([*asked, *specifiers_in(name, said)], asked):
             version = newest(left, wanted, target.python)
@@ -226,6 +230,23 @@ def check_target(wheel: Wheel, target: Target) -> None:
         f"{target.minor}",
         hint="choose another version of it",
     )
+
+
+def versions_with_wheels(files: Iterable[Listed], target: Target) -> set[Version]:
+    """The versions of which one of `files` is a wheel that runs on `target`."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    found: set[Version] = set()
+    for file in files:
+        if not file.file.endswith(".whl"):
+            continue
+        try:
+            version = parse_wheel_filename(file.file)[1]
+        except (InvalidWheelFilename, ValueError):
+            continue
+        if version not in found and best([file], target) is not None:
+            found.add(version)
+    return found
 
 
 def sdists_among(name: str, files: Iterable[Listed]) -> dict[Version, Listed]:
