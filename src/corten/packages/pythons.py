@@ -187,7 +187,7 @@ class Pythons:
         self._observe(TaskStarted("download", name))
         self._store.headroom.need()
         with self._store.temporary_directory("pythons") as directory:
-            self._uv(["install", "--no-bin", build.key], directory, f"Python {wanted.named}")
+            self._uv(["install", "--no-bin", build.key], directory, f"Python {wanted.named}", wanted.minor)
             kept = [path for path in (directory / "archives").iterdir() if path.is_file()]
             if len(kept) != 1:
                 raise FetchError(f"uv has kept no archive of '{build.key}'", hint="update uv")
@@ -197,7 +197,7 @@ class Pythons:
         self._observe(TaskFinished("download", name))
         return PythonArchive(build.path, size, sha256)
 
-    def _uv(self, arguments: Sequence[str], directory: Path, what: str) -> str:
+    def _uv(self, arguments: Sequence[str], directory: Path, what: str, minor: str = "") -> str:
         """What `uv python` prints. Raises FetchError."""
         environment = {
             "UV_HTTP_RETRIES": "1",
@@ -221,7 +221,7 @@ class Pythons:
         if done.code != 0 or done.late:
             raise FetchError(
                 f"{what} cannot be had: {reason(done.errors.decode(errors='replace'))}",
-                hint=ways_out(""),
+                hint=ways_out(minor),
             )
         return done.output.decode(errors="replace")
 
