@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import BuildError
-from corten.events import Note, TaskStarted
+from corten.events import Note, TaskStarted, Warned
 from corten.packages.sources import Recorded, Source
 from support.command import Corten
 from support.locks import sample_deb
@@ -193,3 +193,9 @@ def contents():
         return {"sum.txt": str(sum(pool.map(abs, range(-4, 4))))}
 """
     assert workbench.build(workbench.source("pooler", backend("pooler", more=more))).reproducible
+
+
+def test_a_build_for_this_processor_alone_is_said(workbench: Workbench) -> None:
+    more = "def hostile():\n    print('gcc -O3 -march=native -c x.c')\n"
+    workbench.build(workbench.source("lambda_", backend("lambda_", more=more)))
+    assert any("-march=native" in event.message for event in workbench.events if isinstance(event, Warned))

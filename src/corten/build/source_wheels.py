@@ -35,7 +35,7 @@ from corten.build.plan import (
 from corten.build.wheel_contents import WAYS, differing, marks, named_in
 from corten.build.workshop import Workshop
 from corten.errors import BuildError, NoSandbox
-from corten.events import Note, Observer, TaskFinished, TaskStarted
+from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned
 from corten.lock.model import DebianBase, Lock, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
@@ -61,6 +61,7 @@ _LARGEST_WHEEL = 256 << 20
 _LARGEST_ANSWER = 1 << 20
 _LIMITS = Limits(memory=4 << 30, file_size=1 << 30, processes=256, seconds=1800)
 _DRIVER = Path(__file__).with_name("source_driver.py")
+_OWN_PROCESSOR = re.compile(rb"(?<!\S)-m(?:arch|cpu)=native(?!\S)")
 _BACKEND = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?", re.ASCII)
 _ENVIRONMENT = {
     "PATH": f"{VENV}/bin:/usr/bin:/bin",
@@ -221,6 +222,14 @@ class SourceWheels:
                 self._observe(
                     Note(
                         f"two builds of {source.title} differ in '{differing(data, again)}'; its wheel is kept"
+                    )
+                )
+            if first["own-processor"]:
+                self._observe(
+                    Warned(
+                        f"the build of {source.title!r} asks for the instructions of this machine's processor (-march=native): its wheel may not run "
+                        "on others",
+                        "lock on the oldest kind of machine that it will run on, or choose a version that has a wheel",
                     )
                 )
             wheel = named_in(source, str(first.get("wheel")), data)
@@ -480,7 +489,7 @@ def _confined(
         raise BuildError(f"{source.title!r} cannot be built: {str(answer['error'])[:300]}", hint=WAYS)
     if answer.get("size", 0) != len(data):
         raise BuildError(f"the build of {source.title!r} gave something else than a wheel", hint=WAYS)
-    return answer, data
+    return {**answer, "own-processor": _OWN_PROCESSOR.search(done.errors) is not None}, data
 
 
 def _failed(source: Source, done: Finished) -> BuildError:
