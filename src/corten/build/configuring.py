@@ -175,6 +175,9 @@ def _write_tools(
     # adduser(8) calls chfn(1), which asks PAM, and that may not be configured yet.
     for name in ("chfn", "chpasswd", "chsh", "other"):
         tree.write(f"etc/pam.d/{name}", _NO_QUESTIONS)
+    # Hooks of packages that are configured later: dpkg has them in place only then, as configuration files.
+    for name in tree.listing("etc/libpaper.d"):
+        tree.write(f"etc/libpaper.d/{name}", b"")
     # Services are not started (invoke-rc.d(8)).
     tree.write("usr/sbin/policy-rc.d", b"#!/bin/sh\nexit 101\n", executable=True)
     tree.directory("var/cache/debconf")
