@@ -141,6 +141,16 @@ PACKAGES = "/opt/venv/lib/python3.11/site-packages"
             ["Traceback (most recent call last):", '  File "/app/a.py", line 2, in <module>', "ValueError"],
             "'a.py' line 2 raised ValueError",
         ),
+        (
+            [
+                "Traceback (most recent call last):",
+                '  File "/app/app/database.py", line 12, in <module>',
+                f'  File "{PACKAGES}/supabase/_sync/client.py", line 38, in _validate_str_arg',
+                "supabase._sync.client.SupabaseException: supabase_url is required",
+            ],
+            "'app/database.py' line 12 led to supabase._sync.client.SupabaseException: supabase_url is required: a variable that it "
+            "reads seems not to be set (-e NAME=VALUE, --env-file FILE)",
+        ),
         (["ValueError: of no traceback"], None),
     ],
 )

@@ -59,6 +59,10 @@ _RAISED = regex(
     r"^((?:\w{1,60}\.){1,8}[A-Z]\w{0,60}|[A-Z]\w{0,60}(?:Error|Exception|Warning))(?:: (.{0,1000}))?$"
 )
 _SHOWN = 160
+_UNSET = regex(
+    r"(?i)\b(?:is|are) (?:required|missing|empty)\b|\bnot (?:be )?(?:set|provided|configured)\b|\bmust be (?:set|provided|specified)\b|"
+    r"\bmissing \w*(?:key|token|url|credential)|api[_ -]?key|environment variable"
+)
 _OF_ITS_TIME = "or take all of the project's time: corten lock --as-of DAY"
 _MISSING_FOR_FORMS = regex(r'Form data requires "python-multipart"')
 
@@ -180,6 +184,8 @@ def _told(kind: str, message: str, frames: Sequence[tuple[str, str]]) -> str:
     if kind in ("SyntaxError", "IndentationError", "TabError"):
         return f"'{path.removeprefix('/app/')}' line {line} is no Python: {what}"
     package = path.partition("/site-packages/")[2].partition("/")[0].removesuffix(".py")
+    if own and _UNSET.search(message):
+        return f"{where} led to {what}: a variable that it reads seems not to be set (-e NAME=VALUE, --env-file FILE)"
     if package and own:
         return f"{where} led to {what} in {package}: if the code was written for another {package}, pin that version, {_OF_ITS_TIME}"
     return f"{where or f'{path!r} line {line}'} raised {what}"
