@@ -173,11 +173,11 @@ def _write_tools(
     tree.write("etc/adduser-pool.conf", pool.encode())
     tree.write("etc/adduser.conf", b"UID_POOL=/etc/adduser-pool.conf\nGID_POOL=/etc/adduser-pool.conf\n")
     # adduser(8) calls chfn(1), which asks PAM, and that may not be configured yet.
-    for name in ("chfn", "chpasswd", "chsh", "other"):
+    for name in ("chfn", "chpasswd", "chsh", "other", "runuser", "su"):
         tree.write(f"etc/pam.d/{name}", _NO_QUESTIONS)
     # Hooks of packages that are configured later: dpkg has them in place only then, as configuration files.
     for name in tree.listing("etc/libpaper.d"):
-        tree.write(f"etc/libpaper.d/{name}", b"")
+        tree.write(f"etc/libpaper.d/{name}", b"#!/bin/sh\n", executable=True)
     # Services are not started (invoke-rc.d(8)).
     tree.write("usr/sbin/policy-rc.d", b"#!/bin/sh\nexit 101\n", executable=True)
     tree.directory("var/cache/debconf")
