@@ -34,6 +34,18 @@ AFTER = [
         ),
         ("ImportError: cannot import name 'x' from 'app.part' (/app/app/part.py)", "the project's own"),
         (
+            "ImportError: cannot import name 'formatargspec' from 'inspect' (/usr/lib/python3.11/inspect.py)",
+            "this Python has no 'inspect.formatargspec' (any more): set python = \"3.10\"",
+        ),
+        (
+            "ImportError: cannot import name 'x' from 'json' (/usr/local/lib/python3.12/json/__init__.py)",
+            "set `python`, the version that it was written for,",
+        ),
+        ("AttributeError: module 'inspect' has no attribute 'getargspec'", 'set python = "3.10"'),
+        ("AttributeError: module 'collections' has no attribute 'Mapping'", 'set python = "3.9"'),
+        ("ModuleNotFoundError: No module named 'imp'", 'set python = "3.11"'),
+        ("ModuleNotFoundError: No module named 'distutils'", 'add "setuptools<81"'),
+        (
             "ImportError: libGL.so.1: cannot open shared object file: No such file or directory",
             "no package of the base has 'libGL.so.1'",
         ),

@@ -13,6 +13,7 @@ from corten.lazy import regex
 _MOST_LINES = 50
 _MODULE = regex(r"ModuleNotFoundError: No module named '([\w.]{1,80})'")
 _NAME = regex(r"ImportError: cannot import name '(\w{1,60})' from '([\w.]{1,80})' \((.{1,300})\)")
+_OF_PYTHON = regex(r"/lib/python3\.\d+/(?!site-packages|dist-packages)")
 _LIBRARY = regex(r"(?:ImportError|OSError): ([\w.+-]{1,60}\.so[.\d]{0,12}): cannot open shared object file")
 _ATTRIBUTE = regex(
     r"AttributeError: (?:partially initialized )?module '([\w.]{1,80})' has no attribute '(\w{1,60})'"
@@ -121,6 +122,29 @@ _OLD_NAMES = {
     ("outputs", "gradio"): "gradio<4",
 }
 """Names that a release of a package dropped, with the releases that still have them."""
+_STANDARD = {
+    "distutils": "3.11",
+    "imp": "3.11",
+    "asynchat": "3.11",
+    "asyncore": "3.11",
+    "smtpd": "3.11",
+    "cgi": "3.12",
+    "audioop": "3.12",
+    "pipes": "3.12",
+    "telnetlib": "3.12",
+    "imghdr": "3.12",
+    "inspect": "3.10",
+    "collections": "3.9",
+    "asyncio": "3.9",
+    "fractions": "3.8",
+    "gettext": "3.10",
+    "random": "3.10",
+    "unittest": "3.11",
+    "configparser": "3.11",
+    "pkgutil": "3.13",
+    "ast": "3.13",
+}
+"""Modules of the standard library that went, or lost names, and the last Python that has all of them (the documentation's "What's New", "Removed")."""
 
 
 def cause(lines: Sequence[str]) -> str | None:
@@ -215,6 +239,8 @@ def _module(line: str) -> str | None:
         if name.startswith(f"{beginning}.") or (name == beginning and versions):
             first = f'add "{package}{versions}" to the dependencies, or' if versions else "pin"
             return f"'{name}' is of another version of {package}: {first} the version that the code or a saved model was made with"
+    if name in _STANDARD and name != "distutils":
+        return _older_python(name)
     if name.partition(".")[0] in ("pkg_resources", "distutils"):
         return f"'{name}' comes with setuptools: add \"setuptools<81\" to the dependencies"
     from corten.project.distributions import known
@@ -237,7 +263,16 @@ def _imported_name(line: str) -> str | None:
         return f"today's {package} has no '{name}' any more: add \"{pin}\" to the dependencies"
     if "/site-packages/" in place:
         return f"the {package} that was locked has no '{name}': pin the version that the project was written with, {_OF_ITS_TIME}"
+    if _OF_PYTHON.search(place) or package in _STANDARD:
+        return _older_python(f"{module}.{name}")
     return f"'{module}' is the project's own, and has no '{name}'"
+
+
+def _older_python(name: str) -> str:
+    """What to do where the standard library no longer has `name`, a module or a name in one."""
+    version = _STANDARD.get(name.partition(".")[0])
+    which = f'python = "{version}"' if version else "`python`, the version that it was written for,"
+    return f"this Python has no '{name}' (any more): set {which} in [tool.corten], or take a newer release of what imports it"
 
 
 def _library(line: str) -> str | None:
@@ -328,6 +363,8 @@ def _versions(line: str) -> str | None:
         pin = _OLD_NAMES.get((gone[2], gone[1].partition(".")[0]))
         if pin is not None:
             return f"today's {gone[1]} has no '{gone[2]}' any more: add \"{pin}\" to the dependencies"
+        if gone[1].partition(".")[0] in _STANDARD:
+            return _older_python(f"{gone[1]}.{gone[2]}")
         from corten.project.distributions import known
 
         package = known(gone[1])
