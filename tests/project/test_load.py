@@ -303,6 +303,9 @@ def test_a_file_that_means_something_else_is_no_requirements_file(folder: Folder
         assert "flask" in [item.requirement for item in found.implied]
     listed = "flask==2.0\n-e .\nnumpy>=1 ; python_version > '3'\nuvicorn[standard]\nx @ https://index.example/x.whl\n"
     assert load(folder({"requirements": listed, "app.py": ""}, "yes")).dependencies.kind == "requirements"
+    # The name itself says what it is.
+    named = load(folder({"requirements.txt": "links/x-1.0.tar.gz\n", "app.py": ""}, "named"))
+    assert named.dependencies.kind == "requirements"
 
 
 def test_what_a_dockerfile_installs_stands_above_a_uv_lock(folder: Folder) -> None:

@@ -248,9 +248,11 @@ def _imports(look: Look) -> Found | None:
 
 
 _LINE = regex(
-    r"\s*(?:[#-]|[A-Za-z0-9][\w.-]*\s*(?:\[[\w, .-]*\]\s*)?(?:[=<>!~;@#].*)?$|\.{0,2}/|\w+\+?\w*://)"
+    r"\s*(?:[#-]|[A-Za-z0-9][\w.-]*\s*(?:\[[\w, .-]*\]\s*)?(?:[=<>!~;@#].*)?$|\.{0,2}/|\w+\+?\w*://|\S+\.(?:whl|zip|tar\.\w+)\b)"
 )
 """A line as a requirements file has them."""
+_AS_IT_IS_CALLED = ("requirements.txt", "requirements.in")
+"""Whoever writes a file of this name means it, whatever is in it."""
 _PINS = "versions and sha256"
 _RANGES = "what is required"
 ORDER: tuple[Place, ...] = (
@@ -446,7 +448,12 @@ def _requirements_file(root: Path, names: set[str]) -> Path | None:
     files = [
         name
         for name in names
-        if not (root / name).is_dir() and not (is_misspelt(name) and _is_something_else(root / name, root))
+        if not (root / name).is_dir()
+        and not (
+            name.lower() not in _AS_IT_IS_CALLED
+            and is_misspelt(name)
+            and _is_something_else(root / name, root)
+        )
     ]
     chosen = choose(files, nested, lambda name: _is_inside(root / name, root) and _has_hashes(root / name))
     if chosen.several:
