@@ -29,6 +29,7 @@ _LEFT_OUT = re.compile(
     r"|var/tmp/"
     r"|var/log/(?:.*/)?[^/]+\.(?:log|gz|old|err)$|var/log/(?:btmp|wtmp|lastlog|faillog|dmesg)$"
     r"|var/cache/(?:apt|debconf|ldconfig|man|dictionaries-common)(?:/|$)"
+    r"|var/lib/texmf/.*\.log$"
     r"|var/lib/dpkg/(?!alternatives(?:/|$))"
     r"|var/lib/(?:apt|ucf|pam/seen|systemd/random-seed|dbus/machine-id)(?:/|$)"
     r"|etc/(?:machine-id|\.pwd\.lock|hostname|hosts|resolv\.conf|mtab|adduser[^/]*)$"

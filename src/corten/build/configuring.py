@@ -49,6 +49,7 @@ ENVIRONMENT = {
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
     "DEBCONF_NOWARNINGS": "yes",
     "DEBIAN_FRONTEND": "noninteractive",
+    "FORCE_SOURCE_DATE": "1",
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -22,7 +22,7 @@ from corten.values import dataclass
 FORM = 1
 """The number of the form of our pycs, part of every layer key that has bytecode."""
 
-CONFIGURED = 3
+CONFIGURED = 4
 """The number of the form of layers that configure Debian packages, part of their keys."""
 
 LAYER_BUDGET = 96
