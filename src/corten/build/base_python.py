@@ -14,17 +14,18 @@ from pathlib import Path
 
 from corten.build.plan import HOME, SERVING, VENV
 from corten.errors import ProjectError
+from corten.lazy import regex
 from corten.oci.config import ImageConfig
 from corten.oci.inside import Inside
 from corten.values import dataclass
 
-_MINOR = re.compile(r"python(3\.[0-9]{1,2})([a-z]*)")
-_PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([0-9]+\.[0-9]+\.[0-9]+)"')
-_DPKG = re.compile(
+_MINOR = regex(r"python(3\.[0-9]{1,2})([a-z]*)")
+_PATCHLEVEL = regex(rb'#define\s+PY_VERSION\s+"([0-9]+\.[0-9]+\.[0-9]+)"')
+_DPKG = regex(
     r"^Package: (?:libpython|python)3\.[0-9]+-minimal$.*?^Version: ([0-9]+\.[0-9]+\.[0-9]+)", re.M | re.S
 )
-_GLIBC = re.compile(rb"GNU C Library [^\n]{0,200}? version ([0-9]+)\.([0-9]+)")
-_CONDA = re.compile(r"python-([0-9]+\.[0-9]+\.[0-9]+)-.*\.json")
+_GLIBC = regex(rb"GNU C Library [^\n]{0,200}? version ([0-9]+)\.([0-9]+)")
+_CONDA = regex(r"python-([0-9]+\.[0-9]+\.[0-9]+)-.*\.json")
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIBRARIES = (
     *(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import struct
 import tarfile
@@ -20,11 +19,12 @@ from pathlib import Path
 
 from corten.build.debian_linker import CACHE, write_cache
 from corten.errors import BuildError, FormatError
+from corten.lazy import regex
 from corten.oci import tar
 from corten.oci.digest import Digest
 from corten.packages.debian.tree import Tree
 
-_LEFT_OUT = re.compile(
+_LEFT_OUT = regex(
     r"(?:dev|proc|sys|run|tmp|root|home|boot|mnt|media)(?:/|$)"
     r"|var/tmp/"
     r"|var/log/(?:.*/)?[^/]+\.(?:log|gz|old|err)$|var/log/(?:btmp|wtmp|lastlog|faillog|dmesg)$"
@@ -41,7 +41,7 @@ _LEFT_OUT = re.compile(
     r"|.*\.dpkg-(?:old|new|dist|tmp|bak)$"
     r"|usr/share/(?:man|info|locale|lintian|doc-base)/"
 )
-_PERSONAL = re.compile(r"etc/ssh/ssh_host_|etc/ssl/private/.|etc/ssl/certs/ssl-cert-snakeoil")
+_PERSONAL = regex(r"etc/ssh/ssh_host_|etc/ssl/private/.|etc/ssl/certs/ssl-cert-snakeoil")
 _SHADOWS = ("etc/shadow", "etc/gshadow")
 _GIT = "etc/gitconfig"
 _CACERTS = "etc/ssl/certs/java/cacerts"

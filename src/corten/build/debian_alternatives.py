@@ -11,11 +11,12 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from corten.lazy import regex
 from corten.packages.debian.tree import Tree
 
 _RECORDS = "var/lib/dpkg/alternatives"
-_CALL = re.compile(r"update-alternatives((?:\\\n|[^\n;&|()`])*)")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
+_CALL = regex(r"update-alternatives((?:\\\n|[^\n;&|()`])*)")
+_NAME = regex(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ a part in them. Owners and times are the layer writer's; modes are 0644 and 0755
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from corten.build import debian_alternatives, debian_configuration, debian_linker, debian_records
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.packages.debian.deb import Control, contents_of, read_control
 from corten.packages.debian.tree import Tree
 from corten.packages.files import Deb
@@ -20,7 +20,7 @@ from corten.store.disk import explained
 # Manual pages, translations and the like: 40 % of some packages, and nobody reads them in a container. Copyright
 # files stay, and the links between directories of documentation that lead to them. Of iconv's tables (64 KiB each on
 # arm64, 19 MB in all) those stay that files and protocols in use are written in: not mainframes', not telex machines'.
-_LEFT_OUT = re.compile(
+_LEFT_OUT = regex(
     r"usr/share/(?:bug|doc-base|gtk-doc|help|info|linda|lintian|locale|man|menu)(?:/|$)"
     r"|usr/share/doc/[^/]+/(?!copyright)"
     r"|usr/share/zoneinfo/right(?:/|$)"

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import re
 
+from corten.lazy import regex
 from corten.sandbox.confinement import Limits
 from corten.sandbox.process import Finished
 
-_ESCAPES = re.compile(
-    r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f]"
-)
-_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
-_HEADER = re.compile(r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file")
-_LIBRARY = re.compile(
+_ESCAPES = regex(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f]")
+_MODULE = regex(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_HEADER = regex(r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file")
+_LIBRARY = regex(
     r"cannot find -l([\w+.-]+)|headers or library files could not be found for ([\w+.-]{1,60}?),?\s"
 )
-_PROGRAM = re.compile(
+_PROGRAM = regex(
     r"(?:error: command '([\w.+/-]+)' failed: No such file|FileNotFoundError: .*'([\w.+-]+)'|([\w.+-]+): (?:command )?not found"
     r"|Unknown compiler\(s\): \[\['([\w.+-]+)'|Error: ([\w.+-]{1,60}) executable not found)"
 )
-_COMPILER = re.compile(
+_COMPILER = regex(
     r"command '[^']*(?:gcc|g\+\+|cc|c\+\+|make)' failed: No such file|Unknown compiler\(s\)|No CMAKE_C(?:XX)?_COMPILER could be found"
     r"|No such file or directory: '(?:/usr/bin/)?(?:gcc|g\+\+|cc|c\+\+|make)'"
 )
-_ASKED = re.compile(
+_ASKED = regex(
     r"pkg-config (?:--[\w-]+ )+([\w.+-]{1,60})' returned|Package '?([\w.+-]{1,60}?)'?,? (?:was not found in|required by .{1,60} not found)|"
     r"No package '([\w.+-]{1,60})' found|Dependency \"?([\w.+-]{1,60})\"? not found"
 )
-_RUST = re.compile(
+_RUST = regex(
     r"[Cc]an't find Rust compiler|the Rust package manager|'(?:cargo|rustc)'|\b(?:cargo|rustc)\b.*(?:not found|not installed)"
 )
-_NETWORK = re.compile(
+_NETWORK = regex(
     r"Temporary failure in name resolution|Name or service not known|Network is unreachable|No matching distribution found|"
     r"Failed to establish a new connection|Could not resolve host|Connection refused"
 )

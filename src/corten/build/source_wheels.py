@@ -36,6 +36,7 @@ from corten.build.wheel_contents import WAYS, differing, marks, named_in
 from corten.build.workshop import Workshop
 from corten.errors import BuildError, NoSandbox
 from corten.events import Note, Observer, TaskFinished, TaskStarted, Warned
+from corten.lazy import regex
 from corten.lock.model import DebianBase, Lock, PlatformLock
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
@@ -61,8 +62,8 @@ _LARGEST_WHEEL = 256 << 20
 _LARGEST_ANSWER = 1 << 20
 _LIMITS = Limits(memory=4 << 30, file_size=1 << 30, processes=256, seconds=1800)
 _DRIVER = Path(__file__).with_name("source_driver.py")
-_OWN_PROCESSOR = re.compile(rb"(?<!\S)-m(?:arch|cpu)=native(?!\S)")
-_BACKEND = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?", re.ASCII)
+_OWN_PROCESSOR = regex(rb"(?<!\S)-m(?:arch|cpu)=native(?!\S)")
+_BACKEND = regex(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?", re.ASCII)
 _ENVIRONMENT = {
     "PATH": f"{VENV}/bin:/usr/bin:/bin",
     "HOME": "/build/home",

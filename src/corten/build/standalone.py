@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.oci.bound import WHEEL, Bound
 from corten.oci.compression import unpacked
 from corten.oci.inside import Inside
@@ -29,7 +30,7 @@ _LARGEST_LINKED = 256 << 20
 _PIECE = 1 << 20
 _ITS_OWN_FAULT = ITS_OWN_FAULT | {errno.EEXIST, errno.ENOENT}
 _FILE, _HARD_LINK, _SYMBOLIC_LINK, _DIRECTORY, _GLOBAL = b"0125g"
-_LEFT_OUT = re.compile(
+_LEFT_OUT = regex(
     r"bin/(?:idle|pip|easy_install)[^/]*$"
     r"|lib/(?:tcl|tk|itcl|tdbc|thread|libtcl|libtk)[^/]*(?:/|$)"
     r"|lib/python[^/]+/(?:test|tests|idlelib|turtledemo|tkinter|lib2to3/tests|ensurepip/_bundled|site-packages|__phello__)(?:/|$)"
@@ -42,11 +43,11 @@ _LEFT_OUT = re.compile(
     r"|(?:.*/)?__pycache__(?:/|$)"
 )
 # Files in which the place of the build stands.
-_REWRITTEN = re.compile(
+_REWRITTEN = regex(
     r"lib/python[^/]+/(?:_sysconfigdata_[^/]+\.(?:py|json)|_sysconfig_vars_[^/]+\.json|config-[^/]+/Makefile|build-details\.json)$"
     r"|lib/pkgconfig/[^/]+\.pc$|bin/[^/]+-config$"
 )
-_BUILT_AT = re.compile(rb"(?<![\w./-])/install(?=[/'\" \n:]|$)")
+_BUILT_AT = regex(rb"(?<![\w./-])/install(?=[/'\" \n:]|$)")
 _COMPILERS = (
     (re.compile(rb"(?<![\w./-])(?:[\w./-]*/)?(?:clang\+\+|[\w]+-linux-gnu-g\+\+)(?![\w+-])"), b"c++"),
     (re.compile(rb"(?<![\w./-])(?:[\w./-]*/)?(?:clang|[\w]+-linux-gnu-gcc)(?![\w+-])"), b"cc"),

@@ -12,7 +12,6 @@ import hashlib
 import io
 import os
 import posixpath
-import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable
@@ -28,6 +27,7 @@ from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from corten.build.environment import Environment
 from corten.errors import BuildError, FormatError
+from corten.lazy import regex
 from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
 
@@ -38,7 +38,7 @@ _DEEPEST = 128
 # Refusals of a disk that a wheel's own paths provoke: a file where it wants a folder, names that are too long.
 _ITS_OWN_FAULT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 # What the environment itself has: a wheel that wrote these would take the interpreter away from all others.
-_ENVIRONMENTS_OWN = re.compile(r"pyvenv\.cfg|bin/python[0-9.]*")
+_ENVIRONMENTS_OWN = regex(r"pyvenv\.cfg|bin/python[0-9.]*")
 
 
 def place_wheel(

@@ -8,12 +8,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from corten.lazy import regex
+
 _DEEPEST = 6
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
 """A PNG of one pixel."""
 _HANDLER = "/2015-03-31/functions/function/invocations"
 """The path that the server of a handler of Lambda has, whose other paths are the handler's own."""
-_SPOKEN = re.compile(
+_SPOKEN = regex(
     r"(?:\be\.?g\.?|\bfor example|\bsuch as|\blike|\bexample)[\s,:]+(?P<quote>['\"`])(?P<text>[^'\"`]{1,80})(?P=quote)"
     r"|(?:\be\.?g\.?|\bfor example|\bsuch as|\bexample)[\s,:]+(?P<number>-?[0-9]+(?:\.[0-9]+)?)\b",
     re.IGNORECASE,

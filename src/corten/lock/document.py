@@ -50,7 +50,7 @@ _MODEL = regex(r"hf://[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*
 _HUB_PATH = regex(r"[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]*(/[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]*)*")
 _DAY = regex(r"\d{4}-\d{2}-\d{2}")
 _COMMIT = regex(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256 = regex(r"[0-9a-f]{64}")
 _LONGEST_MARKS = 4 * 5000
 _MARKS = regex(r"([A-Za-z0-9_-]{4})*")
 _LONGEST_HASHES = 65 * 500

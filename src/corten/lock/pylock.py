@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import LockOutdated, ProjectError, ResolutionError
+from corten.lazy import regex
 from corten.packages.compatibility import Target
 from corten.packages.requirements import normal_name
 from corten.project.regular import open_regular
 
 AGAIN = "make the lock file again"
 _MOST_BYTES = 20_000_000
-_WITHIN = re.compile(r"(?:'([^']*)'|\"([^\"]*)\")\s+(not\s+)?in\s+(extras|dependency_groups)\b")
+_WITHIN = regex(r"(?:'([^']*)'|\"([^\"]*)\")\s+(not\s+)?in\s+(extras|dependency_groups)\b")
 
 
 def read_pylock(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from corten.errors import FetchError, HashMismatch, ProjectError, ResolutionError
 from corten.events import Note, Observer
+from corten.lazy import regex
 from corten.lock.references import holds, local_place, marker_of
 from corten.network.addresses import origin
 from corten.oci import tar
@@ -38,10 +39,10 @@ from corten.store.store import Store
 from corten.values import dataclass, replace
 
 _LARGEST = 512 << 20
-_SCM = re.compile(rb"setuptools[-_]scm|hatch[-_]vcs|use_scm_version|flit[-_]scm|vcs[-_]versioning")
-_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
+_SCM = regex(rb"setuptools[-_]scm|hatch[-_]vcs|use_scm_version|flit[-_]scm|vcs[-_]versioning")
+_METADATA = regex(r"[^/]+\.dist-info/METADATA")
 _MOST_FURTHER = 200
-_ARCHIVE = re.compile(r"\.(?:tar\.gz|tgz|zip|tar\.bz2|tbz|tar\.xz|txz|tar)$", re.IGNORECASE)
+_ARCHIVE = regex(r"\.(?:tar\.gz|tgz|zip|tar\.bz2|tbz|tar\.xz|txz|tar)$", re.IGNORECASE)
 
 
 def is_reference(item: Requirement) -> bool:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import LockOutdated, ProjectError
+from corten.lazy import regex
 from corten.packages.compatibility import Target
 from corten.packages.requirements import normal_name
 from corten.project.regular import open_regular
 
-_CONFLICT = re.compile(r"extra\s*(==|!=)\s*'((?:extra|group|project)-[0-9]+-[^']*)'")
-_URL = re.compile(r'url = "([^"\\]+\.whl)"')
+_CONFLICT = regex(r"extra\s*(==|!=)\s*'((?:extra|group|project)-[0-9]+-[^']*)'")
+_URL = regex(r'url = "([^"\\]+\.whl)"')
 
 
 def wheel_addresses(path: Path) -> tuple[str, ...]:

@@ -6,11 +6,11 @@ Format"). Docker before version 25 wrote `ID/layer.tar`; later ones keep layers 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corten.errors import FormatError, UsageError
+from corten.lazy import regex
 from corten.oci.archive import Members
 from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
@@ -19,7 +19,7 @@ from corten.values import dataclass
 
 MANIFEST_NAME = "manifest.json"
 _MOST_IMAGES = 1_000
-_NAMED_BY_DIGEST = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?")
+_NAMED_BY_DIGEST = regex(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from corten.lazy import regex
+
 TORCH = frozenset(("torch", "torchvision", "torchaudio", "triton", "pytorch-triton"))
 """What PyTorch's own index has in builds for CPUs."""
 SIBLINGS = {
@@ -15,13 +17,13 @@ SIBLINGS = {
     "onnxruntime-gpu": "onnxruntime",
 }
 """Packages with CUDA, or that bring it, each with its sibling without it."""
-_ASKING = re.compile(
+_ASKING = regex(
     r"vllm|flash-attn|tensorrt.*|cupy(?:-cuda.*)?|nvidia-(?:dali|cuml|cudf|modulus).*|cudf.*|cuml.*|pycuda|xformers|bitsandbytes|"
     r"deepspeed|auto-gptq|triton-.*|nvidia-pyindex|jax-cuda.*"
 )
-_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
-_LOCAL = re.compile(r"(==\s*[0-9][\w.!]*)\+(cu\d+|rocm[\d.]+)")
-_LARGEST_LIBRARY = re.compile(r"nvidia-(?!ml-py)[a-z0-9-]+")
+_NAME = regex(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
+_LOCAL = regex(r"(==\s*[0-9][\w.!]*)\+(cu\d+|rocm[\d.]+)")
+_LARGEST_LIBRARY = regex(r"nvidia-(?!ml-py)[a-z0-9-]+")
 
 
 def is_cuda(names: Iterable[str]) -> list[str]:

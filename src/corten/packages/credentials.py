@@ -17,10 +17,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from corten.errors import FetchError
+from corten.lazy import regex
 from corten.network.addresses import origin
 from corten.values import dataclass, field, replace
 
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_VARIABLE = regex(r"\$\{([A-Z0-9_]+)\}")
 
 
 @dataclass(frozen=True, slots=True)

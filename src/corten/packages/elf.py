@@ -6,10 +6,10 @@ twice, and what makes no sense is no ELF file: the answer is None, never an exce
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable
 
+from corten.lazy import regex
 from corten.values import dataclass
 
 MAGIC = b"\x7fELF"
@@ -28,7 +28,7 @@ _MOST_PROGRAMS = 256
 _MOST_ENTRIES = 1 << 14
 _MOST_NEEDED = 512
 _LONGEST = 255
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@~-]{0,254}")
+_NAME = regex(r"[A-Za-z0-9_][A-Za-z0-9_.+@~-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)

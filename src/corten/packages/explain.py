@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from corten.errors import CortenError, FetchError, ProjectError, ResolutionError
+from corten.lazy import regex
 from corten.packages.compatibility import Target, platforms_of, pythons_of
 from corten.packages.requirements import normal_name
 from corten.values import dataclass
@@ -18,19 +19,19 @@ LOOSEN = "loosen one of the requirements that it names"
 Survey = Callable[[str], Sequence[str]]
 """The names of all files that the indexes have for a project; empty when that cannot be found out."""
 
-_MISSING = re.compile(
+_MISSING = regex(
     r"([a-z0-9][a-z0-9._-]*) was not found in (?:the package registry|the provided package locations)"
 )
-_UNASKED = re.compile(r"index URL \((\S+)\) (?:could not be queried|returned a `?40[13])")
-_EMPTY = re.compile(r"there are no versions of ([a-z0-9][a-z0-9._-]*)(?=[ ,.]|$)")
-_ABI = re.compile(
+_UNASKED = regex(r"index URL \((\S+)\) (?:could not be queried|returned a `?40[13])")
+_EMPTY = regex(r"there are no versions of ([a-z0-9][a-z0-9._-]*)(?=[ ,.]|$)")
+_ABI = regex(
     r"we only found wheels for `([^`]+)` \(v([^)]+)\) with the following Python (?:ABI|implementation) tags?: (.*)"
 )
-_PLATFORM = re.compile(r"Wheels are available for `([^`]+)` \(v([^)]+)\) on the following platforms?: (.*)")
-_UNBUILT = re.compile(r"Wheels are required for `([^`]+)`")
+_PLATFORM = regex(r"Wheels are available for `([^`]+)` \(v([^)]+)\) on the following platforms?: (.*)")
+_UNBUILT = regex(r"Wheels are required for `([^`]+)`")
 _PINNED = r"(?<![a-z0-9._-]){name}==([^\s,]+?)(?=[\s,]|$)"
-_TICKED = re.compile(r"`([^`]+)`")
-_ADDRESS = re.compile(r"https?://[^\s'`\"()<>]+")
+_TICKED = regex(r"`([^`]+)`")
+_ADDRESS = regex(r"https?://[^\s'`\"()<>]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def missing_wheel(
     return _no_platform(name, version, target, platforms_of(wheels))
 
 
-_NOT_BUILT = re.compile(
+_NOT_BUILT = regex(
     r"'([\w.-]{1,100}) ([\w.!+-]{1,60})' has no wheel that fits and cannot be built from source: (.*)",
     re.DOTALL,
 )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from corten.errors import FetchError
+from corten.lazy import regex
 from corten.oci.inside import Inside
 from corten.packages.repositories import COMMIT, Repository
 from corten.values import dataclass, field
@@ -30,13 +31,13 @@ _LARGEST_TREE = 1 << 30
 _MOST_FILES = 100_000
 _LONGEST_PATH = 4000
 _MOST_ANSWER = 64 << 20
-_PASSED = re.compile(
+_PASSED = regex(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_ALL|TMPDIR|XDG_CONFIG_HOME|XDG_RUNTIME_DIR|SSH_AUTH_SOCK|SSH_AGENT_PID|KRB5\w*|GIT_SSH|GIT_SSH_COMMAND"
     r"|GIT_SSH_VARIANT|GIT_SSL_CAINFO|GIT_SSL_CAPATH|GIT_PROXY_SSL_\w+|SSL_CERT_FILE|SSL_CERT_DIR|GIT_CONFIG_GLOBAL|GIT_CONFIG_SYSTEM"
     r"|GIT_CONFIG_NOSYSTEM|GIT_CONFIG_COUNT|GIT_CONFIG_(?:KEY|VALUE)_\d+|(?i:(?:http|https|all|no)_proxy)"
 )
 _HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$CORTEN_GIT_USER" "$CORTEN_GIT_PASSWORD"; }; f'
-_NOT_SHALLOW = re.compile(
+_NOT_SHALLOW = regex(
     r"couldn't find remote ref|shallow|not our ref|unadvertised|does not allow request|no such remote ref",
     re.IGNORECASE,
 )

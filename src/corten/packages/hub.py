@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from corten.errors import FetchError
 from corten.events import Observer, ignore
+from corten.lazy import regex
 from corten.network.connection import Absent, Answer, Connections, NetworkSettings, Refused
 from corten.packages.fetch import Wanted, bring
 from corten.packages.files import HubFile, HubModel
@@ -32,16 +33,16 @@ _MOST_PLAIN = 100 << 20
 """Bytes of a file that is read for its hash: the hub has the sha256 of larger ones."""
 LARGEST = 100 * 10**9
 """Bytes of one model from which on it has to be said which of its files is meant."""
-_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]{0,199}(?:/[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]{0,199}){0,15}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_LEFT_OUT = re.compile(
+_NAME = regex(r"[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]{0,199}(?:/[A-Za-z0-9_.][A-Za-z0-9_.+=@ -]{0,199}){0,15}")
+_COMMIT = regex(r"[0-9a-f]{40}")
+_SHA256 = regex(r"[0-9a-f]{64}")
+_LEFT_OUT = regex(
     r"(?i)\.gitattributes|.*\.(?:md|png|jpe?g|gif|webp|svg|pdf|ipynb|mp4|ot|tflite|mlmodel)|(?:onnx|openvino|coreml|runs|logs)/.*"
 )
-_OTHER_WEIGHTS = re.compile(
+_OTHER_WEIGHTS = regex(
     r"(?i)(?:.*/)?(?:tf_model.*\.h5|flax_model.*\.msgpack|.*\.msgpack|rust_model\.ot|model\.ckpt.*)"
 )
-_TORCH = re.compile(r"(?i)(?:.*/)?pytorch_model.*\.bin(?:\.index\.json)?")
+_TORCH = regex(r"(?i)(?:.*/)?pytorch_model.*\.bin(?:\.index\.json)?")
 
 
 class _HubConnections(Connections):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import FetchError, NotConfirmed, UsageError
+from corten.lazy import regex
 from corten.network.addresses import local_path, origin, shown
 from corten.network.connection import NetworkSettings
 from corten.packages import uvconfig
@@ -33,13 +34,13 @@ from corten.packages.uv_lines import local_wheel, uv_line
 from corten.values import dataclass, field, replace
 
 _FURTHER = ("format", "authenticate", "ignore-error-codes", "cache-control", "exclude-newer")
-_FOR_UV = re.compile(
+_FOR_UV = regex(
     r"UV_(CACHE_DIR|HTTP_TIMEOUT|HTTP_CONNECT_TIMEOUT|HTTP_RETRIES|REQUEST_TIMEOUT|CONCURRENT_[A-Z]+|NATIVE_TLS|SYSTEM_CERTS"
     r"|OFFLINE|LINK_MODE)|SSL_CERT_FILE|SSL_CERT_DIR|SSL_CLIENT_CERT|(?i:(http|https|all|no)_proxy)"
 )
 """The variables that uv gets. No others: it needs no credentials of this machine, and no programs."""
-_PORT = re.compile(r":[0-9]+$")
-_TRUSTED = re.compile(r"(?:https?://)?((?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)/?")
+_PORT = regex(r":[0-9]+$")
+_TRUSTED = regex(r"(?:https?://)?((?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)/?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ that Python packages load or start by name, which no header tells. Data, with pu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 
+from corten.lazy import regex
 from corten.packages.files import Wheel
 from corten.values import dataclass
 
@@ -58,7 +58,7 @@ OF_PACKAGE: dict[str, tuple[str, ...]] = {
 }
 """The libraries of packages that bases have."""
 
-_DRIVER = re.compile(
+_DRIVER = regex(
     r"lib(cuda|cudadebugger|nvcuvid|nvoptix|nvidia-[a-z0-9-]+|EGL_nvidia|GLX_nvidia|hsa-runtime64|ascendcl)\.so(\.[0-9.]+)?"
 )
 """Libraries of a GPU's driver: the machine that runs the container brings them, never the image."""
@@ -78,12 +78,12 @@ def brought_by(packages: Iterable[str]) -> frozenset[str]:
     return _GLIBC.union(*(OF_PACKAGE.get(name, ()) for name in packages))
 
 
-_PLUGIN = re.compile(
+_PLUGIN = regex(
     r"(?:^|/)[Qq]t[56]?/(?:qml/|plugins/(?!platforms/|platforminputcontexts/|xcbglintegrations/|imageformats/|iconengines/))"
 )
 """Plug-ins of Qt that it looks for and does without: QML modules, drivers of databases, speech, printing."""
 
-_QT = re.compile(r"lib(?:Qt5|Qt6)[A-Za-z0-9]+\.so\.[56]")
+_QT = regex(r"lib(?:Qt5|Qt6)[A-Za-z0-9]+\.so\.[56]")
 
 
 def is_optional(path: str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import lzma
 import os
-import re
 import struct
 import tempfile
 import zipfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
 from corten.packages.elf import MACHINES, MAGIC, Elf, Reader, dynamic_place, read_elf
@@ -33,7 +33,7 @@ from corten.store.store import Store
 from corten.values import dataclass
 
 _FORMAT = 2
-_LIBRARY = re.compile(r"\.so(\.[A-Za-z0-9_.+-]*)?$")
+_LIBRARY = regex(r"\.so(\.[A-Za-z0-9_.+-]*)?$")
 _IN_MEMORY = 64 << 20
 _KEPT = 24 << 20
 _PIECE = 1 << 20

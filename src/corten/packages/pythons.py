@@ -18,6 +18,7 @@ from pathlib import Path
 
 from corten.errors import CortenError, FetchError, ProjectError
 from corten.events import Observer, TaskFinished, TaskStarted
+from corten.lazy import regex
 from corten.network.connection import local_path
 from corten.oci.platform import Platform
 from corten.packages.fetch import Wanted, bring, from_directory, places_of
@@ -33,9 +34,9 @@ MIRROR, LISTING = "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL"
 RELEASES = "https://github.com/astral-sh/python-build-standalone/releases/download"
 """Where the project itself publishes its archives."""
 
-_WISH = re.compile(r"(3\.[0-9]{1,2})(\.[0-9]{1,2})?(t?)")
-_CAUSE = re.compile(r"^\s*(?:cause|Caused by):\s*(.+)$", re.MULTILINE | re.IGNORECASE)
-_HOST = re.compile(r"https?://(?:[^/@\s]*@)?([^/\s:`]+)")
+_WISH = regex(r"(3\.[0-9]{1,2})(\.[0-9]{1,2})?(t?)")
+_CAUSE = regex(r"^\s*(?:cause|Caused by):\s*(.+)$", re.MULTILINE | re.IGNORECASE)
+_HOST = regex(r"https?://(?:[^/@\s]*@)?([^/\s:`]+)")
 _MOST_KEPT = 200
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from corten.errors import FetchError, ResolutionError
 from corten.events import Note, Observer
+from corten.lazy import regex
 from corten.network.connection import local_path
 from corten.oci.platform import Platform
 from corten.packages.compatibility import Target, best
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _ENDINGS = (".tar.gz", ".zip")
 _MOST_OF_ONE = 5
 _LARGEST_SDIST = 1 << 30
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}|$)")
+_MOMENT = regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}|$)")
 _CLAUSE = r"(?:===|~=|[<>=!]=|[<>])\s?[A-Za-z0-9.*+!_-]+"
 
 

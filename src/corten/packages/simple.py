@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from corten.errors import FetchError
+from corten.lazy import regex
 from corten.network.connection import Absent, host_of, local_path
 from corten.packages.http import Http
 from corten.packages.requirements import normal_name
@@ -21,7 +22,7 @@ from corten.values import dataclass
 
 _LARGEST_PAGE = 64 << 20
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1, */*;q=0.01"
-_SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})")
+_SHA256 = regex(r"sha256=([0-9a-fA-F]{64})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 
 from corten.errors import FetchError
+from corten.lazy import regex
 from corten.packages.cpu_builds import TORCH
 from corten.packages.indexes import Indexes
 from corten.packages.wheels import Wanted
@@ -15,11 +16,11 @@ from corten.values import replace
 
 _BUILT_THERE = TORCH | {"torchtext", "torchdata"}
 HOST = "download.pytorch.org"
-_UNREACHED = re.compile(
+_UNREACHED = regex(
     r"is not known to this machine's name resolution|is down: |does not answer in time|cannot be reached"
 )
-_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
-_LOCAL = re.compile(r"(==\s*[0-9][\w.!]*)\+[\w.]+")
+_NAME = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_LOCAL = regex(r"(==\s*[0-9][\w.!]*)\+[\w.]+")
 
 
 def without_it(

@@ -18,6 +18,7 @@ from typing import Any
 
 from corten.errors import CortenError, FormatError, NoSandbox
 from corten.events import Note, Observer, ignore
+from corten.lazy import regex
 from corten.packages.compatibility import Target
 from corten.packages.indexes import Indexes
 from corten.packages.requirements import normal_name, parse_requirement
@@ -27,8 +28,8 @@ from corten.packages.uvconfig import project_toml
 from corten.sandbox.process import Finished, run
 from corten.values import dataclass, field
 
-_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;]+)|@\s*(\S+))")
-_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9])?")
+_PIN = regex(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;]+)|@\s*(\S+))")
+_WORD = regex(r"[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9])?")
 _LONGEST = 900
 _MOST = 64 << 20
 

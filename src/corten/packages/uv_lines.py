@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from corten.errors import ProjectError, ResolutionError
+from corten.lazy import regex
 from corten.packages.requirements import (
     Requirement,
     normal_name,
@@ -23,8 +24,8 @@ from corten.packages.requirements import (
 WithLogin = Callable[[str], str]
 """An address with the credentials that belong to it."""
 
-_ADDRESS = re.compile(r"(https?|file)://[!#$%&'()*+,./:;=?@A-Z\[\]_a-z~0-9-]+", re.ASCII | re.IGNORECASE)
-_EXTRAS = re.compile(r".+(\[[^\[\]]*\])")
+_ADDRESS = regex(r"(https?|file)://[!#$%&'()*+,./:;=?@A-Z\[\]_a-z~0-9-]+", re.ASCII | re.IGNORECASE)
+_EXTRAS = regex(r".+(\[[^\[\]]*\])")
 
 
 def uv_line(item: Requirement, login: WithLogin = str) -> str:

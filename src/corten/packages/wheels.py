@@ -16,6 +16,7 @@ from typing import Any
 
 from corten.errors import BuildError, CortenError, HashMismatch, ProjectError, ResolutionError, listed
 from corten.events import Note, Observer
+from corten.lazy import regex
 from corten.network.connection import local_path
 from corten.packages.compatibility import Target, best, tags_of
 from corten.packages.cpu_builds import SIBLINGS, TORCH, is_cuda, matching, without_cuda
@@ -52,7 +53,7 @@ PREFER_CPU = "prefer-cpu"
 _AS_THEY_COME = frozenset({"auto", "any", PREFER_CPU})
 """Values of `gpu` for which uv's first answer is the last one, unless CUDA comes along."""
 
-_BACKEND = re.compile(r"cu[0-9]{2,3}")
+_BACKEND = regex(r"cu[0-9]{2,3}")
 
 
 @dataclass(frozen=True, slots=True)

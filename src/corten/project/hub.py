@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from corten.errors import ProjectError
+from corten.lazy import regex
 
 SCHEME = "hf://"
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,95}[A-Za-z0-9_])?"
-_FORM = re.compile(rf"hf://({_PART}(?:/{_PART})?)((?:/{_PART})*)(?:@([A-Za-z0-9_][A-Za-z0-9._-]{{0,199}}))?")
+_FORM = regex(rf"hf://({_PART}(?:/{_PART})?)((?:/{_PART})*)(?:@([A-Za-z0-9_][A-Za-z0-9._-]{{0,199}}))?")
 
 
 def parse(text: str) -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 
+from corten.lazy import regex
 from corten.project.ignoring import git_directories
 from corten.project.regular import open_regular
 
@@ -28,8 +29,8 @@ _MOST_BYTES = 1 << 20
 _MOST_REFS = 4 << 20
 _MOST_PACKS = 200
 _DEEPEST = 50
-_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_COMMITTER = re.compile(rb"^committer [^\n]*> (\d{1,12}) [+-]\d{4}$", re.MULTILINE)
+_HASH = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_COMMITTER = regex(rb"^committer [^\n]*> (\d{1,12}) [+-]\d{4}$", re.MULTILINE)
 _COMMIT, _OFFSET_DELTA, _NAMED_DELTA = 1, 6, 7
 
 

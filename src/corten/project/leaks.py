@@ -11,16 +11,17 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 
+from corten.lazy import regex
 from corten.values import dataclass
 
 VERSION = 1
 """Raised when more or less is found: what was remembered of files counts no longer."""
 _BEFORE, _AFTER = rb"(?<![A-Za-z0-9+/])", rb"(?![A-Za-z0-9+/_-])"
-_ALLOWED = re.compile(rb"pragma:\s?(?:allow|white)list(\snextline)?[\s-]secret", re.IGNORECASE)
-_PLACEHOLDER = re.compile(
+_ALLOWED = regex(rb"pragma:\s?(?:allow|white)list(\snextline)?[\s-]secret", re.IGNORECASE)
+_PLACEHOLDER = regex(
     rb"(?i)example|placeholder|changeme|change-me|change_me|dummy|fake|redacted|your[-_]|xxxx|\.\.\.|0000000|12345678"
 )
-_BASE64_OF_A_KEY = re.compile(rb"[A-Za-z0-9+/]{32}")
+_BASE64_OF_A_KEY = regex(rb"[A-Za-z0-9+/]{32}")
 _FEWEST_CHARACTERS = 7
 
 
@@ -184,12 +185,10 @@ def is_allowed(data: bytes, line: int) -> bool:
     return _is_allowed(data, len(b"\n".join(data.split(b"\n")[: line - 1])) + (line > 1))
 
 
-_NAME_OF_SECRET = re.compile(
+_NAME_OF_SECRET = regex(
     r"(?i)(?:^|[_.-])(?:password|passwd|secret|token|api_?key|access_?key|secret_?key|private_?key|credentials?)$"
 )
-_HARMLESS = re.compile(
-    r"(?i)|true|false|yes|no|none|null|on|off|\d{1,6}|[./~$].*|file:.*|\{.*\}|<.*>|\[.*\]|\*+"
-)
+_HARMLESS = regex(r"(?i)|true|false|yes|no|none|null|on|off|\d{1,6}|[./~$].*|file:.*|\{.*\}|<.*>|\[.*\]|\*+")
 
 
 def of_variable(name: str, value: str) -> str | None:

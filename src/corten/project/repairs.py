@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
+from corten.lazy import regex
 from corten.project.distributions import is_standard
 from corten.values import dataclass
 
@@ -26,7 +27,7 @@ ITSELF = "is the project itself"
 ITSELF_UNREAD = "is the project itself, whose own requirements are computed and not read"
 
 _LONGEST = 500
-_USUAL = re.compile(
+_USUAL = regex(
     r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[A-Za-z0-9,._-]*\])?(?:(?:[<>=!~]=|[<>])[A-Za-z0-9.*+,<>=~]*)?"
 )
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"

@@ -8,7 +8,7 @@ from corten.lazy import regex
 from corten.values import dataclass, field
 
 _TOKEN = regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))")
+_TOKEN68 = regex(r"[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))")
 _QUOTED = regex(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _SPACE = regex(r"[ \t]*")
 _LINK = regex(r"<([^>]*)>")

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable
 from itertools import takewhile
 
+from corten.lazy import regex
 from corten.runtime.doctor import Finding
 from corten.values import dataclass
 
@@ -61,10 +62,10 @@ _TORCH: dict[Version, tuple[Version, ...]] = {
 }
 """What every wheel of that CUDA has; a few have 7.0 beside."""
 
-_PACKAGE = re.compile(r"(?P<name>[a-z0-9_.-]+?)-(?P<version>[0-9][^-]*)\.dist-info", re.IGNORECASE)
-_LOCAL = re.compile(r"\+cu(?P<major>[0-9]{2})(?P<minor>[0-9])")
-_RUNTIME = re.compile(r"nvidia[_.-]cuda[_.-]runtime(?:[_.-]cu[0-9]+)?", re.IGNORECASE)
-_IN_NAME = re.compile(
+_PACKAGE = regex(r"(?P<name>[a-z0-9_.-]+?)-(?P<version>[0-9][^-]*)\.dist-info", re.IGNORECASE)
+_LOCAL = regex(r"\+cu(?P<major>[0-9]{2})(?P<minor>[0-9])")
+_RUNTIME = regex(r"nvidia[_.-]cuda[_.-]runtime(?:[_.-]cu[0-9]+)?", re.IGNORECASE)
+_IN_NAME = regex(
     r"(?:cupy|jax|onnxruntime|xgboost|torch|nvidia)[a-z_.-]*?[_-]?cu(?:da)?(?P<major>1[0-9])x?(?:[_.-].*)?"
 )
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 
+from corten.lazy import regex
 from corten.runtime.cuda import Gpu, Machine, compare, needs_of, needs_rocm, parse_version
 from corten.runtime.doctor import Finding
 from corten.runtime.identity import find_program
 from corten.store.images import Image
 from corten.store.store import Store
 
-_LOADED = re.compile(r"Kernel Module.*?\s([0-9]+(?:\.[0-9]+){1,2})\s")
+_LOADED = regex(r"Kernel Module.*?\s([0-9]+(?:\.[0-9]+){1,2})\s")
 _PLACES = ("opt/venv/lib", "usr/local/lib", "usr/lib", "opt/conda/lib", "venv/lib", "app/.venv/lib")
 _PACKAGES = ("site-packages", "dist-packages")
 _MOST = 20_000

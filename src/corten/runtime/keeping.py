@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from corten.errors import RuntimeFailure, UsageError
+from corten.lazy import regex
 from corten.runtime.identity import Identity, keep
 from corten.runtime.options import RunOptions
 from corten.runtime.users import LARGEST_ID
 
 _WAY = "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
-_FORM = re.compile(r"keep-id(?::(?P<pairs>(uid|gid)=[0-9]{1,10}(,(uid|gid)=[0-9]{1,10})?))?")
+_FORM = regex(r"keep-id(?::(?P<pairs>(uid|gid)=[0-9]{1,10}(,(uid|gid)=[0-9]{1,10})?))?")
 
 
 def parse_userns(text: str) -> str:

@@ -13,10 +13,11 @@ import stat
 from collections.abc import Iterable, Sequence
 
 from corten.errors import UsageError
+from corten.lazy import regex
 from corten.values import dataclass
 
-VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
-_SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)b?|([0-9]{1,3})%", re.IGNORECASE)
+VOLUME_NAME = regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
+_SIZE = regex(r"([0-9]{1,15})([kmgt]?)b?|([0-9]{1,3})%", re.IGNORECASE)
 _TAKEN = ("/proc", "/sys", "/dev")
 _FLAGS = ("ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime")
 _DEVICES = 256

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 from corten.errors import CortenError, FormatError
 from corten.events import Note, Observer, TaskAdvanced, TaskFinished, TaskStarted, ignore
+from corten.lazy import regex
 from corten.oci.digest import Digest
 from corten.oci.shape import Difference, ShapeOfStream, differences, shape_of_entries
 from corten.oci.tar_stream import TarStream
@@ -33,7 +33,7 @@ from corten.values import dataclass, field, replace
 
 Kind = Literal["layer", "blob", "file", "image", "key", "encoding", "repo-digest", "registry-blob"]
 
-_HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
+_HEX = regex(r"[0-9a-f]{64}|[0-9a-f]{128}")
 _PIECE = 1 << 20
 _MOST_PATHS = 20
 _TASK = "the store"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
@@ -10,6 +9,7 @@ from typing import BinaryIO
 
 from corten.errors import CortenError, FormatError, UsageError
 from corten.events import Note, Observer
+from corten.lazy import regex
 from corten.oci import docker_archive, media
 from corten.oci.archive import Members
 from corten.oci.compression import packed_as
@@ -26,7 +26,7 @@ _DOCKER_HOSTS = ("docker.io/library/", "docker.io/")
 _MOST_LAYERS = 500
 _MOST_IMAGES = 1_000
 _MOST_DOCUMENTS = 64 << 20
-_ENDINGS = re.compile(r"\.(?:tar|tgz|tar\.gz|tar\.zst|oci|oci-archive)$")
+_ENDINGS = regex(r"\.(?:tar|tgz|tar\.gz|tar\.zst|oci|oci-archive)$")
 
 
 @dataclass(frozen=True, slots=True)

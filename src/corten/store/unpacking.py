@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from corten.errors import StoreError, UsageError
+from corten.lazy import regex
 from corten.oci import bound
 from corten.oci.bound import SETTING, Bound
 from corten.values import dataclass
@@ -20,7 +21,7 @@ KEPT = "CORTEN_KEEP_FREE"
 _MOST_KEPT, _PART_KEPT = 1 << 30, 50
 _STEP = 32 << 20
 """Bytes between two looks at the disk."""
-_SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)i?b?", re.IGNORECASE)
+_SIZE = regex(r"([0-9]{1,15})([kmgt]?)i?b?", re.IGNORECASE)
 
 
 class Headroom:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 from collections.abc import Mapping, Sequence
 
 from corten.errors import UsageError
+from corten.lazy import regex
 from corten.values import dataclass
 
-_NAME = re.compile(r"[A-Za-z0-9:_.-]{1,200}")
-_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
-_VARIABLE = re.compile(r"[A-Za-z0-9_]+")
-_NEEDS_BACKSLASH = re.compile(r'["\\`$]')
+_NAME = regex(r"[A-Za-z0-9:_.-]{1,200}")
+_PLAIN = regex(r"[A-Za-z0-9_@%+=:,./-]+")
+_VARIABLE = regex(r"[A-Za-z0-9_]+")
+_NEEDS_BACKSLASH = regex(r'["\\`$]')
 _BACKSLASH = r"\\\g<0>"
 PREFIX = "CORTEN_ENV_"
 """What the container's variables begin with in the file: without it `PATH` or `LD_PRELOAD` would be Corten's own."""

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.packages.debian.compressed import unpacked
 from corten.packages.debian.release import Release
 
@@ -19,10 +20,10 @@ LARGEST = 2 << 30
 
 _KINDS = ("xz", "gz", "")
 _TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,100}")
+_NAME = regex(r"[a-z0-9][a-z0-9+.-]{1,100}")
 _LONGEST_LINE = 1 << 20
 _CHUNK = 1 << 18
-_VERSIONED = re.compile(r"(?P<name>.+?)\.so\.(?P<version>[0-9][A-Za-z0-9.]*)")
+_VERSIONED = regex(r"(?P<name>.+?)\.so\.(?P<version>[0-9][A-Za-z0-9.]*)")
 
 
 def contents_of(found: Release, architecture: str) -> tuple[str, str, str, int] | None:

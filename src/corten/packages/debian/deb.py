@@ -6,7 +6,6 @@ The tar forms are those that dpkg takes: ustar and GNU long names. Devices, pax 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.packages.debian import paragraph
 from corten.packages.debian.ahead import read_ahead
 from corten.packages.debian.compressed import DAMAGED as _HINT
@@ -46,7 +46,7 @@ _KINDS: dict[bytes, Kind] = {
     b"5": "directory",
 }
 _SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates", "triggers")
-_MD5 = re.compile(r"([0-9a-f]{32}) [ *](.+)")
+_MD5 = regex(r"([0-9a-f]{32}) [ *](.+)")
 
 
 @dataclass(frozen=True, slots=True)

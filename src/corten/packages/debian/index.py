@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.packages.debian import paragraph, relations, version
 from corten.packages.debian.compressed import unpacked
 from corten.packages.debian.relations import Group, Relation
@@ -29,10 +30,10 @@ LARGEST = 1 << 30
 _MAGIC = b"corten-debian-index 1 "
 _HEADER = 128
 _FIELDS = rb"Package|Version|Architecture|Depends|Pre-Depends|Provides|Conflicts|Breaks|Replaces|Priority|Filename|Size|SHA256"
-_KEPT = re.compile(rb"^(?:" + _FIELDS + rb"):.*\n(?:[ \t].*\n)*|^\n", re.MULTILINE)
-_PROVIDED = re.compile(rb"^Provides:(.*(?:\n[ \t].*)*)", re.MULTILINE)
-_PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~:%-]*/)+[A-Za-z0-9][A-Za-z0-9_.+~:%-]*\.deb")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEPT = regex(rb"^(?:" + _FIELDS + rb"):.*\n(?:[ \t].*\n)*|^\n", re.MULTILINE)
+_PROVIDED = regex(rb"^Provides:(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_PATH = regex(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~:%-]*/)+[A-Za-z0-9][A-Za-z0-9_.+~:%-]*\.deb")
+_SHA256 = regex(r"[0-9a-f]{64}")
 _SHA256_LINE = b"\nSHA256: "
 _LONGEST = 64 << 20  # no paragraph is longer
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 from corten.errors import FetchError, FormatError, SignatureError
 from corten.events import Observer
+from corten.lazy import regex
 from corten.network.connection import Absent, shown
 from corten.packages.debian import contents, index, release
 from corten.packages.debian.index import Index
@@ -33,7 +33,7 @@ from corten.values import dataclass
 
 T = TypeVar("T")
 
-_POOL = re.compile(r"pool/(?:[A-Za-z0-9_][A-Za-z0-9_.+~:%-]*/)+[A-Za-z0-9][A-Za-z0-9_.+~:%-]*\.deb")
+_POOL = regex(r"pool/(?:[A-Za-z0-9_][A-Za-z0-9_.+~:%-]*/)+[A-Za-z0-9][A-Za-z0-9_.+~:%-]*\.deb")
 
 
 def parts_of(suite: str) -> tuple[tuple[str, str], ...]:

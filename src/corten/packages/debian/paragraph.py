@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from corten.errors import FormatError
+from corten.lazy import regex
 
-_FIELD = re.compile(r"([!-9;-~]+):[ \t]*(.*)")
+_FIELD = regex(r"([!-9;-~]+):[ \t]*(.*)")
 
 
 def parse(text: str, what: str) -> dict[str, str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.packages.debian import version as versions
 from corten.values import dataclass
 
-NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{0,200}")
+NAME = regex(r"[a-z0-9][a-z0-9+.-]{0,200}")
 """A package's name (Policy 5.6.1; one character is taken too, since virtual packages use it)."""
 
-_FORM = re.compile(
+_FORM = regex(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9+._-]*)(?::(?P<qualifier>[a-z0-9-]+))?"
     r"\s*(?:\(\s*(?P<operator><<|<=|>=|>>|=|<|>)\s*(?P<version>[^\s)]+)\s*\))?"
     r"\s*(?:\[(?P<architectures>[^\]]*)\])?\s*(?:<[^>]*>\s*)*"

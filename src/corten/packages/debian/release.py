@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 
 from corten.errors import FetchError, FormatError, SignatureError
+from corten.lazy import regex
 from corten.packages.debian import paragraph
 from corten.values import dataclass, field
 
@@ -22,7 +23,7 @@ LARGEST = 16 << 20
 """No InRelease is read beyond this many bytes."""
 
 _CLEARSIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
-_LINE = re.compile(r"^ ([0-9a-f]{64})[ \t]+([0-9]{1,15})[ \t]+(\S+)$", re.MULTILINE)
+_LINE = regex(r"^ ([0-9a-f]{64})[ \t]+([0-9]{1,15})[ \t]+(\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from corten.lazy import regex
 from corten.packages.debian import caches
 from corten.packages.debian.deb import Control
 from corten.packages.debian.shell import Command, Unreadable, commands
 from corten.values import dataclass
 
-_SECTION = re.compile(
+_SECTION = regex(
     r"^# Automatically added by (dh_\w+)\S*\n(.*?)^# End automatically added section$",
     re.MULTILINE | re.DOTALL,
 )
@@ -72,7 +73,7 @@ _OWN = frozenset(
 )
 """Packages of whose scripts Corten does what an image needs, in `debian_configuration` and with its compiler."""
 
-CACHED = re.compile(
+CACHED = regex(
     r"desktop-file-utils|fontconfig|gtk-update-icon-cache|hicolor-icon-theme|libgdk-pixbuf-?2\.0-0(?:t64)?"
     r"|libglib2\.0-0(?:t64)?|libgtk-3-0(?:t64)?|shared-mime-info"
 )
@@ -87,7 +88,7 @@ _LEFT_OUT = (
     "which"
 )
 _HARMLESS = frozenset(_LEFT_OUT.split())
-_CALL = re.compile(r"update-alternatives((?:\\\n|[^\n;&|()`])*)")
+_CALL = regex(r"update-alternatives((?:\\\n|[^\n;&|()`])*)")
 _DPKG = (
     "--compare-versions",
     "--print-architecture",
@@ -98,8 +99,8 @@ _DPKG = (
     "-s",
     "--validate-version",
 )
-_LITERAL = re.compile(r"[A-Za-z0-9_/.+@:=,~-]+")
-_SHOWN = re.compile(r"[^A-Za-z0-9_./+:@=$ -]")
+_LITERAL = regex(r"[A-Za-z0-9_/.+@:=,~-]+")
+_SHOWN = regex(r"[^A-Za-z0-9_./+:@=$ -]")
 
 
 @dataclass(frozen=True, slots=True)

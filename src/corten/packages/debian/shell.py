@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from corten.lazy import regex
+
 _LARGEST = 1 << 20
 _DEEPEST = 40
 _MOST_ROUNDS = 100
-_TOKEN = re.compile(
+_TOKEN = regex(
     r"""(?P<space>(?:[ \t\r]|\\\n)+)
     |(?P<comment>\#[^\n]*)
     |(?P<here><<-?[ \t]*(?P<mark>\\?[A-Za-z_]+|'[^'\n]+'|"[^"\n]+"))
@@ -23,17 +25,17 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_INNER = re.compile(r"\$\((?!\()\s*([^()`]+)|`([^`]+)`")
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
-_PLAIN = re.compile(r"[A-Za-z0-9_/.+@:=,~-]+")
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_OTHER_TIMES = re.compile(
+_INNER = regex(r"\$\((?!\()\s*([^()`]+)|`([^`]+)`")
+_VARIABLE = regex(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_PLAIN = regex(r"[A-Za-z0-9_/.+@:=,~-]+")
+_ASSIGNMENT = regex(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_OTHER_TIMES = regex(
     r"\$\{?1\}?[\"']? (?:=|==) [\"']?(?:upgrade|abort-[a-z-]+|triggered|remove|purge|deconfigure|disappear|failed-upgrade|reconfigure)\b"
 )
-_OLD_VERSION = re.compile(
+_OLD_VERSION = regex(
     r"-n [\"']?\$\{?2\}?\b|[\"']?x\$\{?2\}?[\"']? != [\"']?x[\"']?(?: |$)|[\"']\$\{?2\}?[\"'] != (?:\"\"|'')"
 )
-_COMPARED = re.compile(
+_COMPARED = regex(
     r"dpkg --compare-versions (?:-- )?[\"']?\$\{?2(?::-|-)?\}?[\"']? [\"']?(?:lt-nl|le-nl|eq|ge|gt|gt-nl|ge-nl|>>|>=|=)\b"
 )
 _KEYWORDS = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "}", ")", ";;"})

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from corten.errors import FetchError, FormatError, UsageError
+from corten.lazy import regex
 from corten.packages.debian import paragraph
 from corten.values import dataclass
 
@@ -30,7 +31,7 @@ _APT = Path("/etc/apt")
 _LARGEST = 1 << 20
 
 # Suites of Debian itself. Third parties use them too; the signature decides.
-_SUITE = re.compile(
+_SUITE = regex(
     r"(buster|bullseye|bookworm|trixie|forky|duke|sid|oldoldstable|oldstable|stable|testing|unstable)"
     r"(-updates|-security|-backports|-proposed-updates|/updates)?/?"
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Any
 
 from corten.errors import FormatError
+from corten.lazy import regex
 
-_FORM = re.compile(r"(?:([0-9]{1,9}):)?([A-Za-z0-9.+~-]{1,200}?)(?:-([A-Za-z0-9.+~]{1,200}))?")
-_PIECE = re.compile(r"([^0-9]*)([0-9]*)")
+_FORM = regex(r"(?:([0-9]{1,9}):)?([A-Za-z0-9.+~-]{1,200}?)(?:-([A-Za-z0-9.+~]{1,200}))?")
+_PIECE = regex(r"([^0-9]*)([0-9]*)")
 
 Key = tuple[Any, ...]
 """Comparable with other keys, and equal where versions are."""

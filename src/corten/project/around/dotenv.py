@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.oci.inside import Inside
 from corten.project.hints.variables import is_of_tools
 
 MOST_BYTES = 256 << 10
 _MOST = 500
-_LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]{0,199})[ \t]*=[ \t]*(.*)")
-_USE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_LINE = regex(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]{0,199})[ \t]*=[ \t]*(.*)")
+_USE = regex(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def read_file(root: Path, path: str, limit: int = MOST_BYTES) -> bytes | None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
+from corten.lazy import regex
 from corten.project.around.modules import Call, Code, Modules, Place
 from corten.project.hints.variables import is_of_tools, is_secret
 from corten.values import dataclass
 
-_WORDS = re.compile(
+_WORDS = regex(
     rb"environ|getenv|decouple|environs|BaseSettings|\.secrets|OpenAI|[Aa]nthropic|Groq|Cohere|cohere|Mistral|Pinecone|Tavily|genai|"
     rb"GoogleGenerativeAI|HuggingFaceHub|HuggingFaceEndpoint|Replicate|replicate"
 )
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_NAME = regex(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _OF_IMAGE = frozenset({"PORT", "PYTHONPATH", "HF_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR", "PWD", "LOGNAME"})
 _CLIENTS: dict[str, tuple[str, ...]] = {
     "OpenAI": ("OPENAI_API_KEY",),

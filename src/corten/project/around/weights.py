@@ -7,18 +7,19 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
+from corten.lazy import regex
 from corten.project.around.modules import Call, Code, Modules, Place
 from corten.values import dataclass
 
 Hub = Literal[
     "hf", "ultralytics", "nltk", "spacy", "torch.hub", "torchvision", "whisper", "keras", "gensim", "timm", "tensorflow hub", "a drive"
 ]  # fmt: skip
-_WORDS = re.compile(
+_WORDS = regex(
     rb"from_pretrained|SentenceTransformer|CrossEncoder|pipeline|YOLO|nltk|spacy|torch\.hub|hub\.load|hf_hub_download|snapshot_download|"
     rb"load_model|applications|pretrained|weights|gensim|create_model|WhisperModel|HuggingFace|gdown|KerasLayer|load_dataset"
 )
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
-_REVISION = re.compile(r"[\w][\w./-]{0,199}")
+_REPOSITORY = regex(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
+_REVISION = regex(r"[\w][\w./-]{0,199}")
 _TASKS = {
     "sentiment-analysis": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",

@@ -6,14 +6,15 @@ import re
 from typing import Any
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.project.hints import debian_names, documents, installs, shell
 from corten.project.hints.hint import MOST_HINTS, Hint, Reads
 
 FILE = "cog.yaml"
-_PYTHON = re.compile(r"(3\.\d{1,2})(?:\.\d+)?")
-_ONLY_COG = re.compile(r"(?:python3? -m )?pip3? install (?:-\S+ )*(?:cog|coglet|pip|setuptools|wheel)\S*")
+_PYTHON = regex(r"(3\.\d{1,2})(?:\.\d+)?")
+_ONLY_COG = regex(r"(?:python3? -m )?pip3? install (?:-\S+ )*(?:cog|coglet|pip|setuptools|wheel)\S*")
 """Steps that nothing is missing of when they are left out."""
-_OF_CUDA = re.compile(
+_OF_CUDA = regex(
     r"(?:lib)?(?:cuda|cudnn|cublas|cufft|curand|cusolver|cusparse|nccl|nvinfer|tensorrt)\d*(?:-|\d|$)|nvidia-"
 )
 _MOST_KEYS = 100
@@ -35,7 +36,7 @@ _OF_BUILD = frozenset(
         *("system_packages", "pre_install", "run"),
     )
 )
-_OF_COG = re.compile(r"(?i)(?:cog|coglet)\s*(?:[\[<>=!~;@].*)?")
+_OF_COG = regex(r"(?i)(?:cog|coglet)\s*(?:[\[<>=!~;@].*)?")
 
 
 def read(folder: Reads) -> tuple[Hint, ...]:

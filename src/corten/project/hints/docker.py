@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
+from corten.lazy import regex
 from corten.project.hints import debian_names, dockerfile, images, installs, names, programs, shell, variables
 from corten.project.hints.dockerfile import Stage
 from corten.project.hints.hint import NOT_DONE, Hint, Reads
@@ -190,7 +191,7 @@ def _folders(
 
 
 _MOST_FOLDERS = 20
-_OF_SYSTEM = re.compile(
+_OF_SYSTEM = regex(
     r"/(?:(?:app|models|tmp|run|proc|sys|dev|usr|etc|bin|sbin|lib\w*|boot|root|opt/(?:venv|corten|conda|poetry|uv)|home/nonroot|"
     r"var/(?:run|lib/(?:apt|dpkg)|cache|spool|tmp))(?:/.*)?|var|opt|home|srv|mnt|home/[^/]+|var/(?:lib|log))?"
 )

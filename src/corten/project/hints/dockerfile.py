@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 
+from corten.lazy import regex
 from corten.values import dataclass, field, replace
 
 MOST_CHARACTERS = 100_000
@@ -17,8 +18,8 @@ _MOST_INSTRUCTIONS = 500
 _MOST_STAGES = 50
 _MOST_IN_INSTRUCTION = 20_000
 _MOST_VALUE = 10_000
-_HEREDOC = re.compile(r"<<(-?)([\"']?)([A-Za-z_][\w.]*)\2")
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+?])([^{}]*))?\})")
+_HEREDOC = regex(r"<<(-?)([\"']?)([A-Za-z_][\w.]*)\2")
+_VARIABLE = regex(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+?])([^{}]*))?\})")
 _INSTRUCTIONS = {
     *(
         "ADD",

@@ -7,12 +7,13 @@ import re
 from typing import Any
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.project.hints import documents, names, shell
 from corten.project.hints.hint import Hint, Reads
 
 LAUNCH = ".vscode/launch.json"
 _COMMANDS = ("postAttachCommand", "postStartCommand")
-_FOLDER = re.compile(r"\$\{(?:workspaceFolder|workspaceRoot|fileWorkspaceFolder)(?::[^}]*)?\}/?")
+_FOLDER = regex(r"\$\{(?:workspaceFolder|workspaceRoot|fileWorkspaceFolder)(?::[^}]*)?\}/?")
 
 
 def read_devcontainer(folder: Reads) -> tuple[Hint, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from corten.lazy import regex
 from corten.project.hints import names, variables
 from corten.project.hints.hint import MOST_HINTS, Hint, Reads, lines
 
-_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=(.*)")
+_LINE = regex(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=(.*)")
 
 
 def read(folder: Reads) -> tuple[Hint, ...]:

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 
+from corten.lazy import regex
 from corten.project.hints import debian_names, shell
 from corten.values import dataclass
 
@@ -41,8 +42,8 @@ WEIGHTS = (
 )
 """Endings of what a line fetches for the program, rather than for the image."""
 
-CPU_INDEX = re.compile(r"https?://download\.pytorch\.org/whl/cpu(?:/\S*)?")
-CUDA_INDEX = re.compile(r"https?://download\.pytorch\.org/whl/(cu\d{2,3})(?:/\S*)?")
+CPU_INDEX = regex(r"https?://download\.pytorch\.org/whl/cpu(?:/\S*)?")
+CUDA_INDEX = regex(r"https?://download\.pytorch\.org/whl/(cu\d{2,3})(?:/\S*)?")
 _TOOLS = {
     "pip",
     "setuptools",
@@ -100,10 +101,10 @@ _PIP_VALUES = {
         "--prerelease",
     ),
 }
-_REQUIREMENT = re.compile(
+_REQUIREMENT = regex(
     r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[\w\s,.-]*\])?\s*(?:(?:===?|~=|!=|<=?|>=?)\s*[\w.*+!-]+\s*,?\s*)*"
 )
-_INSTALLERS = re.compile(r"python-poetry\.org|astral\.sh|nodesource|get-pip|pdm-project|rustup|get\.docker")
+_INSTALLERS = regex(r"python-poetry\.org|astral\.sh|nodesource|get-pip|pdm-project|rustup|get\.docker")
 """Scripts on the web that install a tool which Corten stands in for, or a compiler."""
 _HOUSEKEEPING = {
     *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from corten.lazy import regex
 from corten.project.hints import names, shell
 from corten.project.hints.hint import Hint, Reads, lines
 
@@ -26,8 +27,8 @@ TARGETS = (
 )
 """Targets and scripts that start a project, the likeliest first."""
 _MOST_CHARACTERS = 100_000
-_TARGET = re.compile(r"^([A-Za-z][\w.-]*+)[^:=\n#]*+:(?![=:])([^#\n]*)", re.MULTILINE)
-_ASSIGNED = re.compile(r"^[ \t]*+(?:export[ \t]+)?([A-Za-z_]\w*+)[ \t]*+[:?]?=[ \t]*+([^#\n]*)", re.MULTILINE)
+_TARGET = regex(r"^([A-Za-z][\w.-]*+)[^:=\n#]*+:(?![=:])([^#\n]*)", re.MULTILINE)
+_ASSIGNED = regex(r"^[ \t]*+(?:export[ \t]+)?([A-Za-z_]\w*+)[ \t]*+[:?]?=[ \t]*+([^#\n]*)", re.MULTILINE)
 
 
 def read(folder: Reads) -> tuple[Hint, ...]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
+from corten.lazy import regex
 from corten.project.hints.hint import Hint, Reads
 
 FILE = "python_env.yaml"
-_PYTHON = re.compile(r"python\s*:\s*[\"']?(3\.\d{1,2})(?:\.\d+)?[\"']?\s*")
+_PYTHON = regex(r"python\s*:\s*[\"']?(3\.\d{1,2})(?:\.\d+)?[\"']?\s*")
 
 
 def read(folder: Reads) -> tuple[Hint, ...]:

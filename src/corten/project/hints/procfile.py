@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from corten.lazy import regex
 from corten.project.hints import names, shell
 from corten.project.hints.hint import MOST_HINTS, Hint, Key, Reads, lines
 
-_LINE = re.compile(r"\s*([A-Za-z0-9_-]+)\s*:\s*(\S.*)")
+_LINE = regex(r"\s*([A-Za-z0-9_-]+)\s*:\s*(\S.*)")
 
 
 def read(folder: Reads) -> tuple[Hint, ...]:

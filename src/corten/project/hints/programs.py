@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from corten.lazy import regex
 from corten.project.hints import shell
 from corten.project.hints.hint import Reads
 from corten.values import dataclass
@@ -200,7 +201,7 @@ _FOREIGN = {
         "vite",
     ),
 }
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(?:\(.*\))?|[A-Za-z_][\w.]*")
+_TARGET = regex(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(?:\(.*\))?|[A-Za-z_][\w.]*")
 _SERVERS_OF_TARGETS = {"gunicorn", "uvicorn", "hypercorn", "daphne", "granian", "waitress-serve", "waitress"}
 _FOLDER_OPTIONS = ("--chdir", "--app-dir", "--pythonpath", "--working-dir", "--workdir")
 _SCRIPT_ENDINGS = (".py", ".sh", ".bash", ".pyz", ".pyc")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+from corten.lazy import regex
 from corten.project.hints import documents, names
 from corten.project.hints.hint import Hint, Reads, lines
 
-_CONDA_PYTHON = re.compile(
+_CONDA_PYTHON = regex(
     r"\s*-\s*[\"']?(?:[\w-]+::)?python\s*(=|==|>=|<=|~=|<|>)\s*(3\.\d{1,2})(?:\.\d+|\.\*|\*)?(?:=\S*)?"
     r"(,\s*<=?\s*3\.\d{1,2})?(?:\.\d+)?[\"']?"
 )
-_EXACT = re.compile(r"^(?:c?python[-@ ]?)?(3\.\d{1,2})(?:\.(?:\d+|x|\*))?$")
+_EXACT = regex(r"^(?:c?python[-@ ]?)?(3\.\d{1,2})(?:\.(?:\d+|x|\*))?$")
 
 
 def read(folder: Reads) -> tuple[Hint, ...]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 
+from corten.lazy import regex
 from corten.project.hints import names, programs, shell
 from corten.project.hints.hint import Hint, Reads
 
-_COMMAND = re.compile(
+_COMMAND = regex(
     r"(?:^|`|\$\s+|>\s+|\b(?:run|execute|using|with):?\s+`?)((?:sudo\s+)?(?:poetry run |pipenv run |uv run |pdm run |python3? -m )?"
     r"(?:streamlit run|chainlit run|panel serve|shiny run|gradio|uvicorn|gunicorn|hypercorn|flask run|flask --app|fastapi (?:run|dev)|"
     r"python3?|py|waitress-serve|bentoml serve|cd \S+ && \S+)\s[^`\n|]*)",
     re.MULTILINE,
 )
-_NOT_A_SERVICE = re.compile(
+_NOT_A_SERVICE = regex(
     r"(?i)train|test|eval|setup|download|prepare|preprocess|convert|install|migrat|venv|create|benchmark|example"
 )
 _MOST_CHARACTERS = 200_000

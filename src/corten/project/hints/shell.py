@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from corten.errors import ProjectError
+from corten.lazy import regex
 from corten.project.hints.hint import Reads
 from corten.project.kinds import ENV_NAME, split_command
 from corten.values import dataclass, replace
@@ -18,14 +19,14 @@ from corten.values import dataclass, replace
 _MOST_CHARACTERS = 8_000
 _MOST_WRAPPERS = 8
 _OPERATORS = ("&&", "||", ";", "|", "&", "\n")
-_ASSIGNMENT = re.compile(rf"({ENV_NAME})=(.*)", re.DOTALL)
-_FIRST_WORD = re.compile(r"^\s*(?:[^\s\"'\\]|\\.|\"(?:[^\"\\]|\\.)*\"|'[^']*')+\s*", re.DOTALL)
-_PORT_DEFAULT = re.compile(r"\$\{PORT:?-[^{}]*\}")
+_ASSIGNMENT = regex(rf"({ENV_NAME})=(.*)", re.DOTALL)
+_FIRST_WORD = regex(r"^\s*(?:[^\s\"'\\]|\\.|\"(?:[^\"\\]|\\.)*\"|'[^']*')+\s*", re.DOTALL)
+_PORT_DEFAULT = regex(r"\$\{PORT:?-[^{}]*\}")
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
-_BIN = re.compile(
+_BIN = regex(
     r"(?:/(?:usr/(?:local/)?)?s?bin|(?:\.{0,2}/)*(?:\.?v?env|\.?venv\w*|/?(?:opt|root|home)/[\w./-]+)/bin|/opt/[\w./-]*bin)/([\w.+-]+)"
 )
-_PYTHON = re.compile(r"(?:python|python3|py|pythonw|python3?\.\d{1,2})(?:\.exe)?")
+_PYTHON = regex(r"(?:python|python3|py|pythonw|python3?\.\d{1,2})(?:\.exe)?")
 _OWN_SPACE = {"poetry", "pipenv", "pdm", "hatch", "rye", "uv", "conda", "mamba", "micromamba"}
 _WRAPPERS = {
     "exec",
@@ -78,7 +79,7 @@ _RELOADING = {
     "litestar",
     "celery",
 }
-_PREPARING = re.compile(
+_PREPARING = regex(
     r"(?:sudo\s+)?(?:(?:python3?|py)\s+-m\s+)?"
     r"(?:pip3?\s+install|uv\s+(?:sync|pip\s+(?:install|sync)|venv)|poetry\s+(?:install|config|shell)|pipenv\s+(?:install|sync|shell)"
     r"|conda\s+(?:activate|install|env)|apt(?:-get)?\s|source\s|\.\s+\S*activate|venv\s|virtualenv\s|echo\b(?!.*>)|sleep\s|clear\b|set\s+-|"

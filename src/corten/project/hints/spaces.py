@@ -6,14 +6,15 @@ import re
 from typing import Any
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.project.hints import documents
 from corten.project.hints.hint import Hint, Reads
 
 FILE = "README.md"
 SDKS = ("gradio", "streamlit", "docker", "static")
-_FRONT = re.compile(r"\A\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
-_VERSION = re.compile(r"\d+(?:\.\d+){0,3}(?:(?:a|b|rc|\.post|\.dev)\d+)?")
-_PYTHON = re.compile(r"(3\.\d{1,2})(?:\.\d+)?")
+_FRONT = regex(r"\A\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+_VERSION = regex(r"\d+(?:\.\d+){0,3}(?:(?:a|b|rc|\.post|\.dev)\d+)?")
+_PYTHON = regex(r"(3\.\d{1,2})(?:\.\d+)?")
 _LISTED = 6
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from corten.lazy import regex
 from corten.project.hints import debian_names, programs, shell
 from corten.project.hints.hint import NOT_DONE, Hint, Taken
 from corten.project.hints.sources import Hints
@@ -16,15 +17,13 @@ from corten.values import dataclass
 
 _SHOWN = 6
 _MOST_MODULES = 300
-_NOT_FOR_RUNNING = re.compile(
+_NOT_FOR_RUNNING = regex(
     r"(?:pytest|black|flake8|mypy|ruff|pylint|isort|tox|nox|pre-commit|debugpy|awscli|ipykernel|jupyter|jupyterlab|notebook|ipython|"
     r"coverage|twine|build|supervisor|pip-audit|safety|bandit)(?:[-_].*)?"
 )
-_MIRROR = re.compile(
-    r"https?://(?:[^/@]*@)?(?:pypi\.[^/]+/simple|[^/]+(?:/[\w.-]+)*/pypi(?:/web)?/simple)/?$"
-)
-_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*((?:\[[^\]]*\])?)\s*(.*)")
-_TRAINING = re.compile(
+_MIRROR = regex(r"https?://(?:[^/@]*@)?(?:pypi\.[^/]+/simple|[^/]+(?:/[\w.-]+)*/pypi(?:/web)?/simple)/?$")
+_NAME = regex(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*((?:\[[^\]]*\])?)\s*(.*)")
+_TRAINING = regex(
     r"(?i)(?:^|[/_-])(?:train|training|finetune|fine_tune|evaluate|eval|preprocess|benchmark)(?:ing|r)?(?:[_-]\w+)?\.py$"
 )
 

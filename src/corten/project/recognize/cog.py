@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import ast
 import posixpath
-import re
 
 from corten.errors import ProjectError
+from corten.lazy import regex
 from corten.project.hints import documents
 from corten.project.model import Predictor
 from corten.project.recognize import foreign_config
@@ -17,7 +17,7 @@ from corten.project.recognize.facts import Facts
 from corten.project.recognize.folder import Folder
 
 FILE = "cog.yaml"
-_REFERENCE = re.compile(r"(?:\./)?([^:\s]+\.py)(?::([A-Za-z_]\w*))?")
+_REFERENCE = regex(r"(?:\./)?([^:\s]+\.py)(?::([A-Za-z_]\w*))?")
 
 
 def find(facts: Facts) -> list[Candidate]:

@@ -8,6 +8,7 @@ import posixpath
 import re
 from typing import Any
 
+from corten.lazy import regex
 from corten.project.model import Predictor
 from corten.project.recognize import foreign_config
 from corten.project.recognize.candidates import APPLICATION, PLATFORM, Candidate
@@ -16,8 +17,8 @@ from corten.project.recognize.folder import Folder
 
 _TEMPLATES = ("template.yaml", "template.yml", "sam.yaml", "sam.yml")
 _SERVERLESS = ("serverless.yml", "serverless.yaml")
-_AWS = re.compile(r"(?mi)^\s*FROM\s[^\n]*\blambda/python\b|awslambdaric")
-_COMMAND = re.compile(r"(?mi)^\s*CMD\s*\[\s*[\"']([\w./-]+\.\w+)[\"']\s*\]")
+_AWS = regex(r"(?mi)^\s*FROM\s[^\n]*\blambda/python\b|awslambdaric")
+_COMMAND = regex(r"(?mi)^\s*CMD\s*\[\s*[\"']([\w./-]+\.\w+)[\"']\s*\]")
 _PLACES = ("src", "app", "lambda", "function")
 _TYPES = ("AWS::Serverless::Function", "AWS::Lambda::Function")
 _FILES = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 
+from corten.lazy import regex
 from corten.project.kinds import TABLE
 from corten.project.model import Predictor
 from corten.project.recognize import foreign_config
@@ -12,8 +13,8 @@ from corten.project.recognize.candidates import PLATFORM, SCRIPT, Candidate
 from corten.project.recognize.facts import Facts
 
 MODEL, PROJECT = "MLmodel", "MLproject"
-_PARAMETER = re.compile(r"\{(\w+)\}")
-_VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
+_PARAMETER = regex(r"\{(\w+)\}")
+_VERSION = regex(r"\d+(?:\.\d+){1,3}")
 
 
 def find(facts: Facts) -> list[Candidate]:

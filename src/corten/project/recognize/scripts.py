@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from corten.lazy import regex
 from corten.project.kinds import TABLE
 from corten.project.model import Command
 from corten.project.recognize import behaviour, models
@@ -13,13 +12,13 @@ from corten.project.recognize.layout import Layout
 
 WOULD_SERVE = "would serve the model"
 """The end of a note about a model beside a script, of which the script was chosen."""
-NO_SCRIPT = re.compile(
+NO_SCRIPT = regex(
     r"(?:setup|conftest|noxfile|fabfile|tasks|manage|version|_version|__init__|locustfile|test_.*|.*_test|gunicorn.*)\.py"
 )
 
 
-_INFRASTRUCTURE = re.compile(rb"\b(?:aws_cdk|cdktf|cdk8s|pulumi|troposphere)")
-_LISTENS = re.compile(
+_INFRASTRUCTURE = regex(rb"\b(?:aws_cdk|cdktf|cdk8s|pulumi|troposphere)")
+_LISTENS = regex(
     rb"\b(?:uvicorn|gunicorn|waitress|hypercorn|serve_forever|bind_port)\b|\b0\.0\.0\.0\b|\b(?:streamlit|flask)\W+run\b"
 )
 """What the source of a file has that starts a server in another way than `webapps` reads."""

@@ -7,6 +7,7 @@ import ast
 import posixpath
 import re
 
+from corten.lazy import regex
 from corten.project import syntax
 from corten.project.kinds import TABLE
 from corten.project.model import Command
@@ -17,7 +18,7 @@ from corten.project.syntax import Module
 
 _ANY = "0.0.0.0"  # noqa: S104 -- the container's own interfaces: what leaves it is decided outside
 _BENTOFILES = ("bentofile.yaml", "bentofile.yml")
-_SERVICE = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?")
+_SERVICE = regex(r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?")
 _OWN = APPLICATION + 5
 """More than that of a web application: their files may also make one."""
 

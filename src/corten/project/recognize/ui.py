@@ -8,6 +8,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
+from corten.lazy import regex
 from corten.project import syntax
 from corten.project.model import Command
 from corten.project.recognize import ui_frameworks as known
@@ -23,7 +24,7 @@ from corten.project.syntax import Module
 from corten.values import replace
 
 _MOST = 60
-_USUAL = re.compile(
+_USUAL = regex(
     r"(?i)(?:streamlit_?app|gradio_?app|chainlit_?app|(?:\d+_|\W+_?)?(?:home|main|app|index|dashboard|welcome|start|introduction|hello)|"
     r"ui|demo|gui|web_?ui|frontend|chatbot|chat|st_app)\.py"
 )
@@ -111,7 +112,7 @@ def _names_version(distribution: str, facts: Facts) -> bool:
 
 
 _LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
-_OLD_FLET = re.compile(r"(?im)^flet\s*(?:[=~<]=?|===)\s*0\.(?:\d|1\d|2[0-4])(?![\d])")
+_OLD_FLET = regex(r"(?im)^flet\s*(?:[=~<]=?|===)\s*0\.(?:\d|1\d|2[0-4])(?![\d])")
 
 
 def _is_old(facts: Facts) -> bool:

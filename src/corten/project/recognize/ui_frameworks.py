@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 
+from corten.lazy import regex
 from corten.values import dataclass, field
 
 ANY = "0.0.0.0"  # noqa: S104 -- the container's own interfaces: what leaves it is decided outside
@@ -117,7 +118,7 @@ EVERY = (*(STREAMLIT, GRADIO, CHAINLIT, PANEL, BOKEH, SHINY, NICEGUI, SOLARA, MA
 WORDS = tuple(module.encode() for framework in EVERY for module in framework.modules)
 """One of them is in the source of every module that uses such a framework."""
 _BY_PROGRAM = {framework.arguments[0]: framework for framework in EVERY if framework.arguments}
-_IMPORTS = re.compile(rb"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
+_IMPORTS = regex(rb"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
 
 
 def _words(argv: Sequence[str]) -> list[str]:

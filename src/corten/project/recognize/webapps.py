@@ -6,6 +6,7 @@ import ast
 import posixpath
 import re
 
+from corten.lazy import regex
 from corten.project import syntax
 from corten.project.model import Command
 from corten.project.recognize import servers
@@ -147,7 +148,7 @@ def _served(app: App, reading: Reading, facts: Facts, layout: Layout, given: str
     )
 
 
-_OLD_CONNEXION = re.compile(r"(?im)^[\s\"'-]*connexion\s*(?:\[[^\]\n]*\])?\s*(?:(?:==|~=|<=?)\s*2\b|<\s*3)")
+_OLD_CONNEXION = regex(r"(?im)^[\s\"'-]*connexion\s*(?:\[[^\]\n]*\])?\s*(?:(?:==|~=|<=?)\s*2\b|<\s*3)")
 
 
 def _is_old_connexion(path: str, facts: Facts) -> bool:

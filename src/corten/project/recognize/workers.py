@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import itertools
 import posixpath
-import re
 from collections.abc import Iterator
 
+from corten.lazy import regex
 from corten.project.model import Command
 from corten.project.recognize import behaviour, frameworks, ui_frameworks
 from corten.project.recognize.candidates import APPLICATION, Candidate, Kind
@@ -26,9 +26,9 @@ RUNNING = "running"
 _BEST = APPLICATION - 6
 """Below applications, and so far above scripts that a web application which only keeps a bot alive is part of it."""
 _CELERY = _BEST - 4
-_USUAL = re.compile(r"(?i)(?:main|bot|app|run|worker|consumer|scheduler|start|index|__main__)\.py")
+_USUAL = regex(r"(?i)(?:main|bot|app|run|worker|consumer|scheduler|start|index|__main__)\.py")
 _MOST = 60
-_LISTENS = re.compile(
+_LISTENS = regex(
     rb"\b(?:Flask|FastAPI|HTTPServer|run_app|start_http_server|start_webhook|run_webhook|uvicorn|Quart)\b"
 )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from corten.errors import RuntimeFailure, UsageError
+from corten.lazy import regex
 from corten.runtime.cdi.model import Device, Edits, Found, Specification
 from corten.runtime.cdi.parse import is_device_name, is_qualified
 from corten.values import dataclass
@@ -16,7 +16,7 @@ _INTEL_VENDOR = "gpu.intel.com/"
 """Kinds of GPUs in the order in which they are preferred: NVIDIA's and AMD's container toolkits, Intel's generator
 (`intel.com/gpu`) and Intel's resource drivers (classes of the vendor `gpu.intel.com`)."""
 
-_COUNT = re.compile(r"[0-9]{1,4}")
+_COUNT = regex(r"[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True)

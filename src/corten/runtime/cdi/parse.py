@@ -6,11 +6,11 @@ reference implementation.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from corten.errors import FormatError
+from corten.lazy import regex
 from corten.runtime.cdi.model import Device, DeviceNode, Edits, Hook, Mount, Specification
 
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -19,11 +19,11 @@ HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "post
 _OLDEST, _NEWEST_MAJOR = (0, 3), 1
 _LONGEST = 4096
 _MANY = 10_000
-_VERSION = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})(?:[-+][0-9A-Za-z.+-]{1,80})?")
+_VERSION = regex(r"v?([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})(?:[-+][0-9A-Za-z.+-]{1,80})?")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
-_VENDOR = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
-_CLASS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-_DEVICE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]{0,253}[A-Za-z0-9])?")
+_VENDOR = regex(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+_CLASS = regex(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_DEVICE = regex(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]{0,253}[A-Za-z0-9])?")
 _Value = TypeVar("_Value")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Sequence
 from typing import Literal
 
 from corten.errors import RuntimeFailure, UsageError
+from corten.lazy import regex
 from corten.values import dataclass, replace
 
 Protocol = Literal["tcp", "udp"]
@@ -15,7 +15,7 @@ HERE = "127.0.0.1"
 """The address where a port is published unless another one is asked for: nobody but this machine reaches it, as with `up`."""
 
 _HINT = "write it as 8080:80, 0.0.0.0:8080:80, 53:53/udp, 8000-8010:8000-8010, or 0:80 for any free port"
-_PORT = re.compile(
+_PORT = regex(
     r"(?:(?P<address>[0-9]+(?:\.[0-9]+){3}|\[[0-9a-fA-F:.]+\]|localhost):)?"
     r"(?:(?P<outside>[0-9]{1,5}(?:-[0-9]{1,5})?)?(?P<colon>:))?"
     r"(?P<inside>[0-9]{1,5}(?:-[0-9]{1,5})?)(?:/(?P<protocol>tcp|udp))?"
