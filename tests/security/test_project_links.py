@@ -13,6 +13,7 @@ from corten.errors import ProjectError, UsageError
 from corten.inference.batch import Job, prepare
 from corten.inference.operations import Operation
 from corten.lock.format import LOCK_NAME, encode, read_lock, write_lock
+from corten.project.local_packages import LocalPackage, NeedsBuild, describe, members
 from corten.project.regular import open_regular
 from support.locks import sample_lock
 
@@ -95,3 +96,74 @@ def test_results_of_predict_are_not_written_through_links_beside_them(
     with pytest.raises(UsageError, match="is a link"):
         prepare(Job(rows, target, Operation("/predict", {}, {}), "an image", 1))
     assert (outside.read_text() if outside.exists() else None) == ("precious\n" if there else None)
+
+
+SECRET = "hf.0secret1"
+NAMED = '[project]\nname = "x"\n'
+
+
+@pytest.mark.parametrize(
+    "place", ["x/token", "OUTSIDE/token", "/OUTSIDE/token", "../../outside/token", "./x/./token", "link"]
+)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        'dynamic = ["version"]\n[tool.setuptools.dynamic]\nversion = {{ file = "{place}" }}\n',
+        'dynamic = ["version"]\n[tool.hatch.version]\npath = "{place}"\n',
+        'version = "1"\ndynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {{ file = ["{place}"] }}\n',
+    ],
+    ids=["setuptools", "hatch", "dependencies"],
+)
+@pytest.mark.parametrize("path", ["", "lib"])
+def test_no_file_outside_a_package_is_its_version_or_a_requirement(
+    tmp_path: Path, path: str, rest: str, place: str
+) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "project"
+    package = root / path
+    outside.mkdir()
+    package.mkdir(parents=True)
+    (outside / "token").write_text(SECRET)
+    (package / "x").symlink_to(outside)
+    (package / "link").symlink_to(outside / "token")
+    place = place.replace("/OUTSIDE", str(outside)).replace("OUTSIDE", str(outside)[1:])
+    (package / "pyproject.toml").write_text(NAMED + rest.format(place=place))
+    found = describe(root, path)
+    assert SECRET not in repr(found)
+    # The same file in the package is read.
+    (package / "token").write_text(SECRET)
+    (package / "pyproject.toml").write_text(NAMED + rest.format(place="token"))
+    found = describe(root, path)
+    assert isinstance(found, LocalPackage)
+    assert SECRET in (found.version, *found.requires)
+
+
+def test_a_package_that_a_link_leads_out_to_is_not_read(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "project"
+    (root / "real").mkdir(parents=True)
+    outside.mkdir()
+    for folder in (outside, root / "real"):
+        (folder / "pyproject.toml").write_text(NAMED + 'version = "1"\n')
+    (root / "out").symlink_to(outside)
+    (root / "in").symlink_to("real")
+    assert describe(root, "out") == NeedsBuild("is a link that leads out of the project")
+    assert isinstance(describe(root, "in"), LocalPackage)
+
+
+def test_no_pattern_of_a_workspace_leads_through_a_link(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "project"
+    for folder, name in ((outside / "deep/one", "stolen"), (root / "packages/one", "own")):
+        folder.mkdir(parents=True)
+        (folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n')
+    (root / "x").symlink_to(outside)
+    (root / "packages/out").symlink_to(outside / "deep/one")
+    (root / "packages/again").symlink_to("one")
+    (root / "packages/round").symlink_to("..")
+
+    def found(*patterns: str) -> dict[str, str]:
+        return members(root, {"tool": {"uv": {"workspace": {"members": list(patterns)}}}})
+
+    assert found("x/deep/one", "x/*/*", "*/deep/*", "x/../packages/*", "n" * 300, "packages/round/*/*") == {}
+    assert found("packages/out", "packages/one/*", "packages/o*t") == {}
+    assert found("./packages/*/") in ({"own": "packages/one"}, {"own": "packages/again"})
+    assert found("packages/[o]ne") == {"own": "packages/one"}
+    assert found("packages/again") == {"own": "packages/again"}

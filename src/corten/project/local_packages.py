@@ -8,15 +8,17 @@ package that is not complete before it is built (compiled parts, computed requir
 from __future__ import annotations
 
 import configparser
+import fnmatch
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from corten.errors import ProjectError
+from corten.errors import FormatError, ProjectError
 from corten.lazy import regex
-from corten.project.regular import open_regular
+from corten.oci.inside import Inside
 from corten.project.setup_files import Setup, keywords
 from corten.values import dataclass
 
@@ -61,8 +63,11 @@ class NeedsBuild:
 
 
 def describe(root: Path, path: str) -> LocalPackage | NeedsBuild:
-    """The package in the folder `path` of the project at `root`. Raises ProjectError for files that are damaged."""
-    folder = root / path
+    """The package in the folder `path` of the project at `root`. Raises ProjectError for files that are damaged. No file is read that
+    lies outside the project, or that a link within the package leads to."""
+    folder = Path(os.path.realpath(root / path))
+    if not folder.is_relative_to(os.path.realpath(root)):
+        return NeedsBuild("is a link that leads out of the project")
     pyproject = _pyproject(folder, path)
     backend = _table(pyproject, "build-system")
     compiling = _COMPILING.search(
@@ -70,7 +75,7 @@ def describe(root: Path, path: str) -> LocalPackage | NeedsBuild:
     )
     if compiling is not None:
         return NeedsBuild(f"is built with {compiling[1]}")
-    setup = keywords(_text(folder / "setup.py") or "")
+    setup = keywords(_text(folder, "setup.py") or "")
     if setup is None and (folder / "setup.py").exists() and not _table(pyproject, "project"):
         return NeedsBuild("has a setup.py that must be run to know it")
     setup = setup or Setup({}, frozenset())
@@ -212,7 +217,7 @@ def _dynamic(
         files = entry.get("file")
         found: list[object] = []
         for name in [files] if isinstance(files, str) else _list(files):
-            text = _text(folder / str(name)) if ".." not in str(name).split("/") else None
+            text = _text(folder, str(name))
             if text is None:
                 return None
             lines = [re.sub(r"(^|\s)#.*$", "", line).strip() for line in text.splitlines()]
@@ -318,7 +323,7 @@ def _written_version(
         place = os.path.normpath(str(place).strip("/"))
         if place.startswith("..") or "\0" in place:
             continue
-        text = (_text(folder / place) or "")[:100_000]
+        text = (_text(folder, place) or "")[:100_000]
         match = _ASSIGNED.search(text) or (_VERSION.fullmatch(text.strip()) if place == own else None)
         if match is not None and _VERSION.fullmatch(match[match.lastindex or 0]):
             return match[match.lastindex or 0]
@@ -334,7 +339,8 @@ def members(root: Path, pyproject: Mapping[str, Any]) -> dict[str, str]:
         for path in _matching(root, str(pattern)):
             if path in excluded or not (root / path / "pyproject.toml").is_file():
                 continue
-            name = _table(_pyproject(root / path, path), "project").get("name")
+            folder = Path(os.path.realpath(root / path))
+            name = _table(_pyproject(folder, path), "project").get("name")
             if isinstance(name, str):
                 found[normal(name)] = path
     return found
@@ -346,12 +352,43 @@ def read_table(folder: Path) -> dict[str, Any]:
 
 
 def _matching(root: Path, pattern: str) -> list[str]:
-    """The folders that a pattern of a workspace names; a pattern that leads out names none."""
-    if pattern.startswith("/") or ".." in pattern.split("/") or "**" in pattern or "\0" in pattern:
+    """The folders that a pattern of a workspace names; a pattern that leads out names none. A link to a folder of the project may be
+    one of them; none is passed through."""
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    if pattern.startswith("/") or ".." in parts or "**" in pattern or "\0" in pattern or not parts:
         return []
-    return sorted(
-        path.relative_to(root).as_posix() for path in root.glob(pattern.strip("/") or "x") if path.is_dir()
-    )[:2000]
+    top = os.path.realpath(root)
+    found = [""]
+    with Inside(top) as inside:
+        for number, part in enumerate(parts, 1):
+            places = [place for above in found for place in _named(inside, above, part)]
+            found = [
+                place for place in places if _is_folder(inside, place, top if number == len(parts) else None)
+            ]
+    return sorted(found)[:2000]
+
+
+def _named(inside: Inside, folder: str, part: str) -> list[str]:
+    """What in `folder` has a name that one component of a pattern matches, as paths."""
+    names = [part]
+    if any(letter in part for letter in "*?["):
+        try:
+            names = [name for name in inside.listing(folder) if fnmatch.fnmatchcase(name, part)]
+        except OSError:
+            return []
+    return [f"{folder}/{name}" if folder else name for name in names]
+
+
+def _is_folder(inside: Inside, path: str, top: str | None) -> bool:
+    """Whether `path` is a folder, or a link to one below `top`."""
+    try:
+        status = inside.status(path)
+    except OSError:  # a name that no file can have
+        return False
+    if status is None or not stat.S_ISLNK(status.st_mode):
+        return status is not None and stat.S_ISDIR(status.st_mode)
+    real = Path(os.path.realpath(f"{top}/{path}"))
+    return top is not None and real.is_relative_to(top) and real.is_dir()
 
 
 def normal(name: str) -> str:
@@ -399,7 +436,7 @@ def _config(folder: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
-        parser.read_string(_text(folder / "setup.cfg") or "")
+        parser.read_string(_text(folder, "setup.cfg") or "")
     except configparser.Error:
         return configparser.ConfigParser(interpolation=None)
     return parser
@@ -408,7 +445,7 @@ def _config(folder: Path) -> configparser.ConfigParser:
 def _pyproject(folder: Path, path: str) -> dict[str, Any]:
     import tomllib
 
-    text = _text(folder / "pyproject.toml")
+    text = _text(folder, "pyproject.toml")
     try:
         return tomllib.loads(text or "")
     except (ValueError, RecursionError) as error:
@@ -417,12 +454,13 @@ def _pyproject(folder: Path, path: str) -> dict[str, Any]:
         ) from error
 
 
-def _text(path: Path) -> str | None:
-    """The text of a file; None for one that is not there or that a link leads to: where it leads is not looked at."""
-    if path.is_symlink():
+def _text(folder: Path, name: str) -> str | None:
+    """The text of the file `name` of the package in `folder`; None for one that is not there, that lies outside, or that a link at
+    any component leads to: where it leads is not looked at."""
+    if name.startswith("/"):
         return None
     try:
-        with open_regular(path) as file:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace")
-    except (OSError, ValueError):
+        with Inside(folder) as inside:
+            return inside.read(name, _MOST_BYTES).decode("utf-8", "replace")
+    except (OSError, FormatError, ValueError):
         return None
