@@ -17,12 +17,15 @@ import pytest
 
 from corten.build.wheel import place_wheel
 from corten.errors import BuildError
+from corten.events import TaskStarted
+from corten.packages.files import Wheel
 from corten.packages.sources import Source
 from corten.values import replace
 from support.confined import WITHOUT_NAMESPACES, Caller
 from support.plain_user import interpreter
 from support.sdists import Workbench, backend, locked_base, workbench
 from support.shared import corten
+from support.wheels import make_wheel
 
 __all__ = ["corten", "locked_base", "workbench"]
 
@@ -288,6 +291,56 @@ def test_a_source_names_no_address_for_its_build_requirements(
     with pytest.raises(BuildError, match="is not a name with versions"):
         workbench.build(workbench.source("asker", files))
     assert workbench.asked == []
+
+
+def test_a_wheel_is_not_taken_from_a_build_with_other_requirements(
+    workbench: Workbench, tmp_path: Path
+) -> None:
+    """One project's index may have another file under the same name and version. Its build ran that file, and says which requirements are
+    resolved next: the last resolution may look as that of everybody."""
+    tools = {}
+    for word, asked in (("evil", ["tool==1.0"]), ("honest", [])):
+        wheel = make_wheel(tmp_path / word, "tool", files={"tool.py": f"WORD, ASKED = {word!r}, {asked}\n"})
+        workbench.store.files.add(tmp_path / word / wheel.file, wheel.sha256, "wheel")
+        tools[word] = wheel
+    more = """
+def contents():
+    import tool
+    return {"said.txt": tool.WORD}
+"""
+    asking = """
+def get_requires_for_build_wheel(config_settings=None):
+    import tool
+    return tool.ASKED
+"""
+
+    def source(name: str, more: str) -> Source:
+        files = backend(name, more=f"{more}\n# {tmp_path}\n")  # the shared store knows it from no earlier run
+        files["pyproject.toml"] = files["pyproject.toml"].replace("[]", '["tool"]', 1)
+        return workbench.source(name, files)
+
+    def said(source: Source, tool: Wheel, pinned: Wheel) -> str:
+        bench = replace(workbench)
+        bench.resolve = lambda lines: (pinned if "tool==1.0" in lines else tool,)  # type: ignore[method-assign]
+        place = bench.store.files.path(bench.build(source).wheel.sha256, "wheel")
+        assert place is not None
+        with zipfile.ZipFile(place) as built:
+            return built.read("said.txt").decode()
+
+    evil, honest = tools["evil"], tools["honest"]
+    plain, staged = source("taken", more), source("staged", more + asking)
+    assert said(plain, evil, evil) == "evil"
+    assert said(plain, honest, honest) == "honest"
+    # The first project's tool asks for the honest one, which builds: but only that tool asked for it.
+    assert said(staged, evil, honest) == "honest"
+    before = _builds(workbench)
+    assert said(staged, honest, honest) == "honest"
+    assert said(staged, honest, honest) == "honest"
+    assert _builds(workbench) == before + 1
+
+
+def _builds(bench: Workbench) -> int:
+    return sum(1 for event in bench.events if isinstance(event, TaskStarted) and event.phase == "build")
 
 
 _BUILD = """

@@ -51,6 +51,9 @@ from corten.values import asdict, dataclass, field
 FORM = 1
 """The number of the way in which sources are built: another one may give other wheels."""
 
+_Round = tuple[tuple[str, ...], list[str]]
+"""Build requirements, and the sha256 of the wheels that they led to."""
+
 LEGACY = "setuptools.build_meta:__legacy__"
 # A source without `[build-system]` is older than setuptools 81, which takes pkg_resources away.
 LEGACY_REQUIRES = ("setuptools>=40.8,<81", "wheel")
@@ -138,11 +141,13 @@ class SourceWheels:
         """See `WheelBuilder`."""
         with self._guard:
             memory = self._memory(source, recorded, settings)
-            found = self._built.get(memory.name) or (None if self._anew else self._remembered(memory))
+            found = self._built.get(memory.name)
+            if found is None and not self._anew:
+                found = self._remembered(memory, source, recorded)
             if found is None:
                 self._observe(TaskStarted("build", f"{source.title} from source", None))
-                found = self._made(source, recorded, settings)
-                document = {**asdict(found), "debs": self._debs(found.native)}
+                found, rounds = self._made(source, recorded, settings)
+                document = {**asdict(found), "debs": self._debs(found.native), "rounds": rounds}
                 write_atomically(memory, json.dumps(document).encode())
                 self._observe(TaskFinished("build", f"{source.title} from source"))
             self._built[memory.name] = found
@@ -163,7 +168,9 @@ class SourceWheels:
         name = hashlib.sha256(canonical_json(inputs)).hexdigest()
         return self._store.cache_directory("built-wheels") / f"{name}.json"
 
-    def _remembered(self, memory: Path) -> BuiltWheel | None:
+    def _remembered(self, memory: Path, source: Source, recorded: Recorded | None) -> BuiltWheel | None:
+        """The wheel of an earlier build that had the same build requirements. Another project's indexes may have given that build other
+        wheels for the same names, so all of its resolutions are repeated: the wheels of each decide what the next one asks for."""
         try:
             document = json.loads(memory.read_bytes())
             wheel, *requires = (Wheel(**item) for item in (document["wheel"], *document["requires"]))
@@ -171,9 +178,16 @@ class SourceWheels:
             found = BuiltWheel(wheel, tuple(requires), native, reproducible, document["marks"])
             if document["debs"] != self._debs(native):  # another compiler, or other headers
                 return None
+            rounds = [(tuple(map(str, lines)), wheels) for lines, wheels in document["rounds"]]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return found if self._store.files.path(found.wheel.sha256, "wheel") is not None else None
+        if self._store.files.path(found.wheel.sha256, "wheel") is None:
+            return None
+        if recorded is None and any(
+            [wheel.sha256 for wheel in self._resolve(source, lines)] != wheels for lines, wheels in rounds
+        ):
+            return None
+        return found
 
     def _debs(self, native: bool) -> str:
         """What stands for the packages that native code is compiled with."""
@@ -184,7 +198,9 @@ class SourceWheels:
 
     def _made(
         self, source: Source, recorded: Recorded | None, settings: Sequence[tuple[str, str]]
-    ) -> BuiltWheel:
+    ) -> tuple[BuiltWheel, list[_Round]]:
+        """The wheel, and each resolution of its build requirements, in order; none where they are recorded."""
+        rounds: list[_Round] = []
         with ExitStack() as stack:
             directory = stack.enter_context(self._store.temporary_directory("source"))
             given = _readable(source.place, directory)
@@ -192,7 +208,13 @@ class SourceWheels:
             system = _build_system(source, looked.get("pyproject"))
             native = recorded.native if recorded else looked.get("native") is True
             asked = (*system.requires, *self._workplace.further.get(source.name, ()))
-            requires = recorded.requires if recorded else self._resolve(source, asked)
+
+            def resolved(lines: tuple[str, ...]) -> tuple[Wheel, ...]:
+                found = self._resolve(source, lines)
+                rounds.append((lines, [wheel.sha256 for wheel in found]))
+                return found
+
+            requires = recorded.requires if recorded else resolved(asked)
             further: tuple[str, ...] = ()
             for _ in range(3):
                 tree = self._environment(stack, requires)
@@ -214,7 +236,7 @@ class SourceWheels:
                     break
                 further = (*further, *wanted)
                 if recorded is None:
-                    requires = self._resolve(source, (*asked, *further))
+                    requires = resolved((*asked, *further))
             else:
                 raise BuildError(f"{source.title!r} asks for other build requirements each time", hint=WAYS)
             (first, data), (_, again) = answers
@@ -237,7 +259,7 @@ class SourceWheels:
             place = directory / "wheel"
             place.write_bytes(data)
             self._store.files.add(place, wheel.sha256, "wheel")
-            return BuiltWheel(wheel, requires, native, reproducible, marks(data))
+            return BuiltWheel(wheel, requires, native, reproducible, marks(data)), rounds
 
     def _resolve(self, source: Source, lines: tuple[str, ...]) -> tuple[Wheel, ...]:
         _check_names(source, lines)
