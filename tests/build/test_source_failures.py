@@ -62,6 +62,15 @@ def test_a_long_line_is_cut_and_says_nothing_to_a_terminal() -> None:
     assert len(message) == 300
 
 
+def test_what_was_printed_before_a_flood_is_not_looked_at_and_what_comes_after_is() -> None:
+    module = b"ModuleNotFoundError: No module named 'early'\n"
+    for flood in (b"x\n" * 5000, b"x" * (300 << 10) + b"\n"):
+        message, _ = explained("thing", Finished(1, b"", module + flood + b"ValueError: odd"), LIMITS)
+        assert message == "ValueError: odd"
+        message, _ = explained("thing", Finished(1, b"", flood + module), LIMITS)
+        assert "imports 'early'" in message
+
+
 @pytest.mark.parametrize(
     ("printed", "lacks"),
     [

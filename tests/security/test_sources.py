@@ -15,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from corten.build.source_failures import explained, lacks_compiler
 from corten.build.wheel import place_wheel
 from corten.errors import BuildError
 from corten.events import TaskStarted
 from corten.packages.files import Wheel
 from corten.packages.sources import Source
+from corten.sandbox.confinement import Limits
+from corten.sandbox.process import Finished
 from corten.values import replace
 from support.confined import WITHOUT_NAMESPACES, Caller
 from support.plain_user import interpreter
@@ -236,6 +239,20 @@ def test_what_a_build_prints_cannot_write_to_the_terminal(workbench: Workbench) 
         workbench.build(workbench.source("printer", backend("printer", more=more)))
     assert "gone error: all fine" in caught.value.message
     assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a", "a.", " ", "\n", "'", "FileNotFoundError: ", "FileNotFoundError: 'a", "command '", "command 'cc", "cargo ", "Package a",
+     "pkg-config --a ", "fatal error: a/", "cannot find -la", "\x1b[", "\x1b]", "Error: a", "could not be found for a"],
+)  # fmt: skip
+def test_what_a_build_prints_cannot_hold_up_the_host(unit: str) -> None:
+    done = Finished(1, b"", (unit * (8_000_000 // len(unit))).encode() + b"\nValueError: odd")
+    begin = time.process_time()
+    assert len(explained("thing", done, Limits())[0]) <= 300
+    assert not lacks_compiler(done)
+    # It takes less than a second; the square of the size would be hours.
+    assert time.process_time() - begin < 20
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,18 @@ from corten.lazy import regex
 from corten.sandbox.confinement import Limits
 from corten.sandbox.process import Finished
 
-_ESCAPES = regex(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f]")
+_ESCAPES = regex(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f]")
+_MOST_BYTES, _MOST_LINES, _MOST_OF_A_LINE = 256 << 10, 4000, 1000
+"""What is looked at of what a build printed: its end, and of each line the beginning. A build may print for as long as it runs, and
+some expressions take the square of a line's length."""
+_MOST_OF_A_NAME = 100
 _MODULE = regex(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _HEADER = regex(r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file")
 _LIBRARY = regex(
     r"cannot find -l([\w+.-]+)|headers or library files could not be found for ([\w+.-]{1,60}?),?\s"
 )
 _PROGRAM = regex(
-    r"(?:error: command '([\w.+/-]+)' failed: No such file|FileNotFoundError: .*'([\w.+-]+)'|([\w.+-]+): (?:command )?not found"
+    r"(?:error: command '([\w.+/-]+)' failed: No such file|FileNotFoundError: .*'([\w.+-]+)'|(?<![\w.+-])([\w.+-]+): (?:command )?not found"
     r"|Unknown compiler\(s\): \[\['([\w.+-]+)'|Error: ([\w.+-]{1,60}) executable not found)"
 )
 _COMPILER = regex(
@@ -147,14 +151,14 @@ _LIBRARIES = {
 
 def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | None]:
     """What went wrong with the source of `name`, and what to do about it; None where nothing is known."""
-    said = _ESCAPES.sub("", done.errors.decode(errors="replace"))
+    said = _end_of(done.errors)
     if done.late:
         return f"it did not end within {int(limits.seconds or 0) // 60} minutes", None
     if done.overlong:
         return "it printed too much", None
     found = _MODULE.search(said)
     if found:
-        module = found[1].partition(".")[0]
+        module = found[1].partition(".")[0][:_MOST_OF_A_NAME]
         return (
             f"it imports '{module}' while it is built and does not say that it needs it",
             f"say it for the package: [tool.uv.extra-build-dependencies] in pyproject.toml, with a line such as {name} = "
@@ -176,7 +180,7 @@ def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | Non
             lacking = next(filter(None, match.groups()))
             # A header in a folder is another one than that of the same name without it.
             package = table.get(lacking if pattern is _HEADER else lacking.rsplit("/", 1)[-1])
-            return _lacking(lacking, package, pattern is _HEADER)
+            return _lacking(lacking[:_MOST_OF_A_NAME], package, pattern is _HEADER)
     if _NETWORK.search(said):
         return "it wants the network while it is built, and has none", None
     if "MemoryError" in said or "Cannot allocate memory" in said:
@@ -191,7 +195,13 @@ def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | Non
 
 def lacks_compiler(done: Finished) -> bool:
     """Whether a build failed because there was no compiler for C or C++."""
-    return _COMPILER.search(done.errors.decode(errors="replace")) is not None
+    return _COMPILER.search(_end_of(done.errors)) is not None
+
+
+def _end_of(printed: bytes) -> str:
+    """The end of what a build printed, without escapes, with a bounded number of bounded lines."""
+    said = _ESCAPES.sub("", printed[-_MOST_BYTES:].decode(errors="replace"))
+    return "\n".join(line[:_MOST_OF_A_LINE] for line in said.splitlines()[-_MOST_LINES:])
 
 
 def _lacking(name: str, package: str | None, is_header: bool) -> tuple[str, str]:
