@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from corten.errors import FetchError
-from corten.packages.git import Git, _entries
+from corten.errors import FetchError, StoreError
+from corten.packages.git import Git, _entries, _Failed
 from corten.packages.repositories import Repository
+from corten.store.unpacking import Headroom
 from support import repositories
 from support.repositories import PLAIN, Hub, git
 
@@ -225,3 +227,61 @@ def test_a_fetch_writes_a_bounded_size(tmp_path: Path, hub: Hub) -> None:
         check_out(tmp_path, f"{hub.url}/lib.git", largest=1 << 16)
     assert "is larger than" in caught.value.message
     assert not list((tmp_path / "tree").iterdir())
+
+
+def trees_in_trees(bare: Path, leaf: str, levels: int) -> None:
+    """Publish a tree of ten entries that all lead to one tree of ten entries, and so on down to the object `leaf`."""
+    variables = {"PATH": os.environ["PATH"], **PLAIN}
+    kind, name = leaf.split()
+    for _ in range(levels):
+        mode = "040000" if kind == "tree" else "100644"
+        entries = "".join(f"{mode} {kind} {name}\t{number}\n" for number in range(10))
+        name = subprocess.run(
+            ["git", "mktree"],
+            cwd=bare,
+            input=entries,
+            text=True,
+            env=variables,
+            capture_output=True,
+            check=True,
+        ).stdout.strip()
+        kind = "tree"
+    git(bare, "update-ref", "refs/heads/main", git(bare, "commit-tree", name, "-m", "x"))
+
+
+@pytest.mark.parametrize("kind", ["blob", "tree"])
+def test_a_small_repository_of_very_many_files_is_refused_as_they_are_listed(
+    tmp_path: Path, hub: Hub, kind: str
+) -> None:
+    bare = hub.root / "lib.git"
+    blob = git(bare, "rev-parse", "main:a.py")
+    empty = git(bare, "hash-object", "-w", "-t", "tree", os.devnull)
+    trees_in_trees(bare, f"blob {blob}" if kind == "blob" else f"tree {empty}", 30)
+    with pytest.raises(FetchError, match="more than 100,000 files"):
+        check_out(tmp_path, f"{hub.url}/lib.git")
+    assert not list((tmp_path / "tree").iterdir())
+
+
+def test_a_repository_does_not_fill_the_disk(tmp_path: Path, hub: Hub) -> None:
+    with pytest.raises(StoreError, match="is full but for"):
+        check_out(tmp_path, f"{hub.url}/lib.git", headroom=Headroom(tmp_path, 1 << 60))
+    assert not list((tmp_path / "tree").iterdir())
+
+
+def test_what_git_complains_is_bounded(tmp_path: Path) -> None:
+    """A program in git's place, which complains for ever of what a server says."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "git").write_text(
+        "#!/bin/sh\nhead -c 50000000 /dev/zero >&2\necho 'fatal: the end' >&2\nexit 1\n"
+    )
+    (programs / "git").chmod(0o755)
+    tracemalloc.start()
+    try:
+        with pytest.raises(_Failed, match="fatal: the end"):
+            check_out(
+                tmp_path, "https://h.invalid/x.git", environment={"PATH": f"{programs}:{os.environ['PATH']}"}
+            )
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()

@@ -91,6 +91,7 @@ class Fetcher:
         NotConfirmed, HashMismatch."""
         if item.kind == "vcs":
             return self._repository(item, repository_of(item), commit, version)
+        self._store.headroom.need()
         location, _, fragment = (item.location or "").partition("#")
         if item.kind == "archive" and "subdirectory=" in fragment:
             raise ResolutionError(
@@ -116,7 +117,8 @@ class Fetcher:
             tree = directory / "tree"
             for name in ("work", "tree", "tree/source"):
                 (directory / name).mkdir()
-            git, work = Git(indexes.environment, login), directory / "work"
+            git = Git(indexes.environment, login, headroom=self._store.headroom)
+            work = directory / "work"
             try:
                 made = git.check_out(repository, wanted, tree / "source", work)
                 if _asks_for_tags(tree / "source"):

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import os
 import re
+import selectors
 import signal
 import subprocess
 import threading
+import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from corten.errors import FetchError
 from corten.lazy import regex
@@ -25,12 +27,17 @@ from corten.oci.inside import Inside
 from corten.packages.repositories import COMMIT, Repository
 from corten.values import dataclass, field
 
+if TYPE_CHECKING:
+    from corten.store.unpacking import Headroom
+
 _SECONDS = 600
 _LARGEST_FILE = 2 << 30
 _LARGEST_TREE = 1 << 30
 _MOST_FILES = 100_000
 _LONGEST_PATH = 4000
 _MOST_ANSWER = 64 << 20
+_MOST_SAID = 8000
+_PIECE = 1 << 16
 _PASSED = regex(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_ALL|TMPDIR|XDG_CONFIG_HOME|XDG_RUNTIME_DIR|SSH_AUTH_SOCK|SSH_AGENT_PID|KRB5\w*|GIT_SSH|GIT_SSH_COMMAND"
     r"|GIT_SSH_VARIANT|GIT_SSL_CAINFO|GIT_SSL_CAPATH|GIT_PROXY_SSL_\w+|SSL_CERT_FILE|SSL_CERT_DIR|GIT_CONFIG_GLOBAL|GIT_CONFIG_SYSTEM"
@@ -55,12 +62,13 @@ class Checkout:
 @dataclass(frozen=True, slots=True)
 class Git:
     """git on this machine. `environment` is this process's; `login` is the user and password for the repository's host, beside what git itself
-    has for it; `seconds` bound its time, and `largest` is the size of the largest file that it may write."""
+    has for it; `seconds` bound its time, and `largest` is the size of the largest file that it may write. `headroom` watches the disk meanwhile."""
 
     environment: Mapping[str, str] = field(repr=False)
     login: tuple[str, str] | None = field(default=None, repr=False)
     seconds: float = _SECONDS
     largest: int = _LARGEST_FILE
+    headroom: Headroom | None = field(default=None, repr=False)
 
     def check_out(self, repository: Repository, commit: str, into: Path, work: Path) -> Checkout:
         """The files of `repository` at `commit` (empty: at its ref, as it is now) in `into`. Both folders are empty and private. Raises
@@ -144,7 +152,7 @@ class Git:
         """Write the tree's files, each read from git's objects as it is."""
         tree = f"{commit}:{repository.subdirectory}" if repository.subdirectory else f"{commit}^{{tree}}"
         try:
-            listed = self._run(["ls-tree", "-r", "-z", "--long", "--full-tree", tree], work, repository)
+            listed = self._run(["ls-tree", "-r", "-t", "-z", "--long", "--full-tree", tree], work, repository)
         except _Failed as error:
             raise FetchError(
                 f"the repository '{repository.shown}' has no folder '{repository.subdirectory}'",
@@ -153,6 +161,7 @@ class Git:
         files, submodules = _entries(listed, repository)
         pointers: list[str] = []
         names = "".join(f"{file.object}\n" for file in files).encode()
+        deadline = time.monotonic() + self.seconds
         with Inside(into) as inside, self._started(["cat-file", "--batch"], work) as process:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -160,18 +169,15 @@ class Git:
             feeder.start()
             try:
                 for file in files:
+                    if time.monotonic() > deadline:
+                        raise self._late(repository)
                     head = process.stdout.readline(200).split()
                     if len(head) != 3 or head[1] != b"blob" or head[2] != str(file.size).encode():
                         raise FetchError(f"the repository '{repository.shown}' is damaged")
-                    data = process.stdout.read(file.size)
-                    if len(data) != file.size or process.stdout.read(1) != b"\n":
-                        raise FetchError(f"the repository '{repository.shown}' is damaged")
-                    if file.mode == "120000":
-                        _link(inside, file.path, data, repository)
-                        continue
-                    inside.write(file.path, data, 0o755 if file.mode == "100755" else 0o644)
-                    if data.startswith(_LFS):
+                    if self._write(inside, file, process.stdout, repository).startswith(_LFS):
                         pointers.append(file.path)
+                    if process.stdout.read(1) != b"\n":
+                        raise FetchError(f"the repository '{repository.shown}' is damaged")
             finally:
                 _end(process)
                 feeder.join()
@@ -183,6 +189,31 @@ class Git:
                 f"files of '{repository.shown}' are pointers of Git LFS, which is not asked: {_listed(pointers)}"
             )
         return tuple(notes)
+
+    def _write(self, inside: Inside, file: _File, source: IO[bytes], repository: Repository) -> bytes:
+        """Write one file or link piece by piece; its first bytes."""
+        data = source.read(min(file.size, _PIECE))
+        if file.mode == "120000":
+            if file.size > _LONGEST_PATH:
+                raise FetchError(
+                    f"'{file.path}' in the repository '{repository.shown}' is a link of {file.size} bytes"
+                )
+            _link(inside, file.path, data, repository)
+            return data
+        descriptor = inside.create(file.path, 0o755 if file.mode == "100755" else 0o644)
+        with open(descriptor, "wb", buffering=0) as target:
+            left, piece = file.size, data
+            while left:
+                if not piece:
+                    raise FetchError(f"the repository '{repository.shown}' is damaged")
+                view = memoryview(piece)
+                while view:
+                    view = view[target.write(view) :]
+                left -= len(piece)
+                if self.headroom is not None:
+                    self.headroom.spend(len(piece))
+                piece = source.read(min(left, _PIECE))
+        return data
 
     # Running.
 
@@ -222,6 +253,7 @@ class Git:
             "core.hooksPath": "/dev/null",
             "core.fsmonitor": "false",
             "core.alternateRefsCommand": "",
+            "core.bigFileThreshold": "16m",  # larger files go through git's memory in pieces
             "gc.auto": "0",
             "maintenance.auto": "false",
             "fetch.recurseSubmodules": "false",
@@ -260,24 +292,55 @@ class Git:
         """What git prints. Raises _Failed, or FetchError where it takes too long."""
         with self._started(arguments, work, self._configured(repository)) as process:
             try:
-                output, errors = process.communicate(b"", timeout=self.seconds)
-            except subprocess.TimeoutExpired as error:
-                raise FetchError(
-                    f"git did not finish with '{repository.url}' within {self.seconds / 60:.0f} minutes",
-                    hint="check the network and the host",
-                ) from error
+                output, errors = self._collected(process, repository)
             finally:
                 _end(process)
-        said = errors[-8000:].decode(errors="replace")
+        said = errors.decode(errors="replace")
         if process.returncode == 127:
             raise FetchError(
                 "git is not installed, and a requirement comes from a repository", hint="install git"
             )
         if process.returncode != 0:
             raise _Failed(said)
-        if len(output) > _MOST_ANSWER:
-            raise FetchError(f"the repository '{repository.shown}' has too many files")
         return output
+
+    def _collected(self, process: subprocess.Popen[bytes], repository: Repository) -> tuple[bytes, bytes]:
+        """What git prints, and the end of what it complains, once it has ended. It is bounded as it comes: a small tree whose entries lead to each
+        other lists as billions of files. Raises FetchError, and StoreError where the disk is full."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.close()
+        deadline = time.monotonic() + self.seconds
+        output, errors = bytearray(), bytearray()
+        with selectors.DefaultSelector() as selector:
+            for stream, said in ((process.stdout, output), (process.stderr, errors)):
+                selector.register(stream, selectors.EVENT_READ, said)
+            while selector.get_map():
+                if self.headroom is not None:
+                    self.headroom.need()
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise self._late(repository)
+                for key, _ in selector.select(min(left, 1)):
+                    piece = os.read(key.fd, _PIECE)
+                    if not piece:
+                        selector.unregister(key.fileobj)
+                    key.data.extend(piece)
+                    del errors[:-_MOST_SAID]
+                    if len(output) > _MOST_ANSWER:
+                        raise _too_many(repository)
+        try:
+            process.wait(max(deadline - time.monotonic(), 1))
+        except subprocess.TimeoutExpired:
+            raise self._late(repository) from None
+        return bytes(output), bytes(errors)
+
+    def _late(self, repository: Repository) -> FetchError:
+        return FetchError(
+            f"git did not finish with '{repository.url}' within {self.seconds / 60:.0f} minutes",
+            hint="check the network and the host",
+        )
 
 
 class _Failed(Exception):
@@ -305,7 +368,7 @@ def _entries(listed: bytes, repository: Repository) -> tuple[list[_File], list[s
         if not line:
             continue
         head, _, raw = line.partition(b"\t")
-        mode, _, name, size = head.decode().split()
+        mode, kind, name, size = head.decode().split()
         path = raw.decode("utf-8", "replace")
         parts = path.split("/")
         hidden = {part.lower().rstrip(". ") for part in parts} & {"", "git~1", ".git"}
@@ -314,14 +377,22 @@ def _entries(listed: bytes, repository: Repository) -> tuple[list[_File], list[s
         if mode == "160000":
             submodules.append(path)
             continue
+        if kind == "tree":
+            continue
+        if not size.isdecimal():
+            raise FetchError(f"the repository '{repository.shown}' is damaged")
         total += int(size)
         files.append(_File(mode, name, int(size), path))
         if len(files) > _MOST_FILES or total > _LARGEST_TREE:
-            raise FetchError(
-                f"the repository '{repository.shown}' has more than {_MOST_FILES:,} files or {_LARGEST_TREE >> 30} GB in a commit",
-                hint="make a wheel of it, and name the wheel",
-            )
+            raise _too_many(repository)
     return files, submodules
+
+
+def _too_many(repository: Repository) -> FetchError:
+    return FetchError(
+        f"the repository '{repository.shown}' has more than {_MOST_FILES:,} files or {_LARGEST_TREE >> 30} GB in a commit",
+        hint="make a wheel of it, and name the wheel",
+    )
 
 
 def _link(inside: Inside, path: str, target: bytes, repository: Repository) -> None:
