@@ -20,6 +20,7 @@ from corten.project.load import load
 from corten.values import replace
 from support.index import publish
 from support.lock_world import OTHER, World, said
+from support.pythons import Releases
 from support.sdists import sdist
 from support.wheels import make_wheel
 
@@ -57,14 +58,14 @@ class Builder:
         made = make_wheel(
             folder,
             source.name,
-            source.version,
+            source.version or "1.0",
             requires=self.requires.get(source.name.replace("-", "_"), ()),
             tag=self.tag,
         )
         path = folder / made.file
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         self.world.store.files.add(path, sha256, "wheel")
-        wheel = Wheel(source.name, source.version, path.name, path.stat().st_size, sha256)
+        wheel = Wheel(source.name, made.version, path.name, path.stat().st_size, sha256)
         return BuiltWheel(wheel, self.resolve(("backend",)), marks="abcd")
 
 
@@ -302,3 +303,30 @@ def test_where_there_can_be_no_builder_the_package_is_named() -> None:
     with pytest.raises(BuildError, match="has no wheel that fits, only source") as caught:
         Sources(make).build(Source("old", "1.0", "0" * 64, Path("/nowhere")))
     assert "--find-links" in (caught.value.hint or "")
+
+
+def test_what_was_built_for_another_python_is_built_again(ready: World, tmp_path: Path) -> None:
+    """Neither the wheels of the old Python nor the build requirements that it had are used, for a package of an index and for an archive."""
+    releases = Releases(tmp_path / "releases")
+    ready.environment["UV_PYTHON_DOWNLOADS_JSON_URL"] = releases.url
+    for architecture in ("amd64", "arm64"):
+        for name in ("libc6", "libcrypt1"):
+            ready.archive.add(name, architecture=architecture)
+    ready.archive.publish()
+    archive = sdist(tmp_path / "dist", "lib", "1.0", {"setup.py": ""}).read_bytes()
+    ready.web.files["/x/lib-1.0.tar.gz"] = archive
+    ready.environment["CORTEN_TRUST_INDEX"] = ready.web.url
+    ready.write("requirements.txt", f"old\nlib @ {ready.web.url}/x/lib-1.0.tar.gz\n")
+    tag = f"linux_{Platform.host().machine}"
+    first = ready.lock(sources=Builder(ready, tag=f"cp311-cp311-{tag}"))
+    releases.both("3.10.4")
+    ready.write(".python-version", "3.10\n")
+    builder = Builder(ready, tag=f"cp310-cp310-{tag}")
+    second = ready.lock(previous=first, sources=builder)
+    assert builder.recorded == [None, None]
+    assert [wheel.file for wheel in second.platforms[0].wheels] == [
+        f"{name}-cp310-cp310-{tag}.whl" for name in ("lib-1.0", "old-2.0")
+    ]
+    again = Builder(ready, tag=f"cp310-cp310-{tag}")
+    assert ready.lock(previous=second, sources=again) == second
+    assert again.asked == []

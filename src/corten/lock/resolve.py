@@ -556,9 +556,7 @@ class _Locking:
     @contextmanager
     def _references(self, target: Target) -> Iterator[References]:
         """What brings and builds the sources that requirements name."""
-        root, part = self.project.root, None
-        if self.previous is not None:
-            part = next((part for part in self.previous.platforms if part.platform == target.platform), None)
+        root = self.project.root
         with self.store.temporary_directory("references") as folder:
             yield References(
                 root,
@@ -567,8 +565,15 @@ class _Locking:
                 folder,
                 self._say,
                 self.sources,
-                built_before(part, self.again),
+                self._built_before(target),
             )
+
+    def _built_before(self, target: Target) -> list[tuple[Wheel, Built]]:
+        """The wheels that the last lock has from sources. What was built for another Python, and with that one's wheels, does not count."""
+        python = f"{target.minor}t" if target.threaded else target.minor
+        parts = self.previous.platforms if self.previous is not None else ()
+        same = (part for part in parts if (part.platform, part.python) == (target.platform, python))
+        return built_before(next(same, None), self.again)
 
     def _note_built(self, references: References) -> None:
         if self.sources is not None:
@@ -723,16 +728,13 @@ class _Locking:
         """The wheels for `packages`, which another tool's lock has for `target`."""
         indexes = resolving_indexes(self.project, self.environment)
         with self.store.temporary_directory("lock") as directory:
-            resolver = self._resolver(indexes, directory, target.platform)
+            resolver = self._resolver(indexes, directory, target)
             wheels = resolver.from_pylock(packages, target, before)
             self._note(resolver)
             return wheels
 
-    def _resolver(self, indexes: Indexes, directory: Path, platform: Platform) -> WheelResolver:
-        part = None
-        if self.previous is not None:
-            part = next((part for part in self.previous.platforms if part.platform == platform), None)
-        before = [*built_before(part, self.again), *self.referenced]
+    def _resolver(self, indexes: Indexes, directory: Path, target: Target) -> WheelResolver:
+        before = [*self._built_before(target), *self.referenced]
         return WheelResolver(self.store, indexes, directory, self.observe, self.sources, before, self.others)
 
     def _note(self, resolver: WheelResolver) -> None:
@@ -758,7 +760,7 @@ class _Locking:
         self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel], trying: bool = False
     ) -> tuple[Wheel, ...]:
         with self.store.temporary_directory("lock") as directory:
-            resolver = self._resolver(indexes, directory, wanted.request.target.platform)
+            resolver = self._resolver(indexes, directory, wanted.request.target)
             again = sorted(self.again & {wheel.name for wheel in before})
             try:
                 wheels = resolver.resolve(wanted, before, upgrade=self.upgrade, again=again, trying=trying)
