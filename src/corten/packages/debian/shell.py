@@ -15,13 +15,17 @@ from corten.lazy import regex
 _LARGEST = 1 << 20
 _DEEPEST = 40
 _MOST_ROUNDS = 100
+_MOST_WORK = (
+    2_000_000  # looks at a token and characters of words; the longest scripts of Debian come to a tenth
+)
+_MOST_DOCUMENTS = 1000
 _TOKEN = regex(
     r"""(?P<space>(?:[ \t\r]|\\\n)+)
     |(?P<comment>\#[^\n]*)
     |(?P<here><<-?[ \t]*(?P<mark>\\?[A-Za-z_]+|'[^'\n]+'|"[^"\n]+"))
     |(?P<redirect>[0-9]*(?:>>|>\||>&|<&|<>|>|<)-?)
     |(?P<operator>;;|&&|\|\||[;&|()\n])
-    |(?P<word>(?:\\[^\n]|"(?:\\[\s\S]|[^"\\])*"|'[^']*'|`[^`]*`|\$\(\([^()]*\)\)|\$\((?:[^()]|\([^()]*\))*\)|\$\{[^}]*\}|[^\s;&|()<>"'`\\])+)
+    |(?P<word>(?:\\[^\n]|"(?:\\[\s\S]|[^"\\])*"|'[^']*'|`[^`]*`|\$\(\([^()]*\)\)|\$\((?:[^()]|\([^()]*\))*\)|\$\{[^{}]*\}|[^\s;&|()<>"'`\\])+)
     """,
     re.VERBOSE,
 )
@@ -70,7 +74,7 @@ def commands(script: str, action: str) -> tuple[Command, ...]:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    at, pending = 0, list[str]()
+    at, pending, documents = 0, list[str](), 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.end() == at:
@@ -80,6 +84,9 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
         if kind == "mark":
             kind = "here"
         if kind == "here":
+            documents += 1
+            if documents > _MOST_DOCUMENTS:
+                raise Unreadable("a script of very many here-documents")
             pending.append(match["mark"].strip("\"'\\"))
         elif match["operator"] == "\n" and pending:
             for mark in pending:
@@ -113,10 +120,19 @@ class _Reader:
     found: list[Command] = field(default_factory=list)
     functions: dict[str, tuple[int, int]] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
+    work: int = 0
     constants: dict[str, str] = field(default_factory=dict)
 
+    def spend(self, amount: int) -> None:
+        """Loops in loops, and functions that call each other, reach more commands than any machine can read."""
+        self.work += amount
+        if self.work > _MOST_WORK:
+            raise Unreadable("a script of very many commands")
+
     def peek(self) -> str:
-        return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
+        text = self.tokens[self.at][1] if self.at < len(self.tokens) else ""
+        self.spend(1 + (len(text) >> 4))
+        return text
 
     def word(self) -> str | None:
         return (
@@ -225,6 +241,7 @@ class _Reader:
         while self.at < len(self.tokens) and self.peek() != "do":
             self.at += 1
         words = [text for _, text in self.tokens[start + 1 : self.at] if text not in ("\n", ";")]
+        self.spend(sum(map(len, words)))
         name, values = words[0] if words else "", words[2:]
         self.constants.pop(name, None)
         if len(values) > _MOST_ROUNDS or not all(_PLAIN.fullmatch(value) for value in values):
@@ -306,6 +323,7 @@ class _Reader:
         while self.at < len(self.tokens):
             kind, text = self.tokens[self.at]
             if kind == "word":
+                self.spend(len(text))
                 words.append(text)
                 self.at += 1
             elif kind == "redirect":
@@ -332,7 +350,12 @@ class _Reader:
     def _expanded(self, word: str) -> str:
         if word.startswith("'") or "$" not in word:
             return word
-        return _VARIABLE.sub(lambda match: self.constants.get(match[1] or match[2], match[0]), word)
+        return _VARIABLE.sub(self._value, word)
+
+    def _value(self, match: re.Match[str]) -> str:
+        value = self.constants.get(match[1] or match[2], match[0])
+        self.spend(len(value))
+        return value
 
     def _call(self, name: str) -> None:
         if name in self.running or len(self.running) > _DEEPEST:
