@@ -201,6 +201,28 @@ def test_an_archive_by_its_address(ready: World) -> None:
     ready.fails(FetchError, sources=builder)
 
 
+@pytest.mark.parametrize("form", ["#sha256=HASH", " --hash=sha256:HASH"])
+def test_a_new_hash_of_an_archive_is_checked(ready: World, form: str) -> None:
+    """The lock's wheel is of the old file, and does not stand for the new one."""
+    old, new = (archive(pyproject__toml=project("lib", version)) for version in ("1.0", "2.0"))
+    place = f"{ready.web.url}/x/lib.tar.gz"
+
+    def write(data: bytes) -> None:
+        ready.write(
+            "requirements.txt", f"lib @ {place}{form.replace('HASH', hashlib.sha256(data).hexdigest())}\n"
+        )
+
+    ready.web.files["/x/lib.tar.gz"] = old
+    write(old)
+    builder = Builder(ready)
+    lock = ready.lock(sources=builder)
+    write(new)
+    error = ready.fails(HashMismatch, previous=lock, sources=builder)
+    assert "which is not the one that the requirement allows" in error.message
+    ready.web.files["/x/lib.tar.gz"] = new
+    assert versions(ready.lock(previous=lock, sources=builder)) == {"lib": "2.0"}
+
+
 def alpha(world: World) -> str:
     return hashlib.sha256(next(world.pool.glob("alpha-*.whl")).read_bytes()).hexdigest()
 

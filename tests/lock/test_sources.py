@@ -175,6 +175,21 @@ def test_a_source_with_another_hash_is_not_built(ready: World) -> None:
     assert builder.asked == []
 
 
+def test_a_new_hash_of_a_source_is_used(ready: World) -> None:
+    """The wheel of the old file is in the lock, and is not offered for the new one."""
+    path = ready.pool / "old-2.0.tar.gz"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    ready.write("requirements.txt", f"old==2.0 --hash=sha256:{digest}\n")
+    lock = ready.lock(sources=Builder(ready))
+    sdist(ready.pool, "old", "2.0", {"setup.py": "# another one"})
+    publish(ready.web, ready.pool)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    ready.write("requirements.txt", f"old==2.0 --hash=sha256:{digest}\n")
+    builder = Builder(ready)
+    (item,) = ready.lock(previous=lock, sources=builder).platforms[0].sdists
+    assert (item.sha256, builder.recorded) == (digest, [None])
+
+
 def test_without_a_builder_a_source_is_refused_with_ways_out(ready: World) -> None:
     ready.write("requirements.txt", "old\n")
     error = ready.fails(ResolutionError)

@@ -99,13 +99,13 @@ class Fetcher:
                 hint="name the repository instead: git+https://…@REF#subdirectory=FOLDER",
             )
         if "://" in location and not location.lower().startswith("file:"):
-            return self._archive(item, self._downloaded(item, location), fragment)
+            return self._archive(item, self._downloaded(item, location))
         path = local_place(location)
         if self._indexes.boundary is not None:
             path = self._indexes.boundary.permitted(path, item.where or "the project")
         if item.kind == "path":
             return self._folder(item, path)
-        return self._archive(item, _read(item, path), fragment)
+        return self._archive(item, _read(item, path))
 
     def _repository(self, item: Requirement, repository: Repository, commit: str, version: str) -> Given:
         indexes = self._checked(item, repository)
@@ -159,10 +159,9 @@ class Fetcher:
                 error.message, hint=error.hint or f"check the address of '{_shown(item)}'{place}"
             ) from error
 
-    def _archive(self, item: Requirement, data: bytes, fragment: str) -> Given:
+    def _archive(self, item: Requirement, data: bytes) -> Given:
         sha256 = hashlib.sha256(data).hexdigest()
-        written = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
-        allowed = {*item.hashes, *([written[1].lower()] if written else [])}
+        allowed = _allowed(item)
         if allowed and sha256 not in allowed:
             raise HashMismatch(
                 f"{_at(item)}'{_shown(item)}' has the sha256 {sha256}, which is not the one that the requirement allows",
@@ -204,6 +203,15 @@ class Fetcher:
         found = self._store.files.path(sha256, "sdist")
         assert found is not None  # it was put there just now
         return Given(file, sha256, size, found)
+
+
+def _allowed(item: Requirement) -> set[str]:
+    """The sha256 that a requirement allows its archive; empty where it says none."""
+    if item.kind != "archive":
+        return set()
+    fragment = (item.location or "").partition("#")[2]
+    written = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
+    return {*item.hashes, *([written[1].lower()] if written else [])}
 
 
 def _asks_for_tags(tree: Path) -> bool:
@@ -310,7 +318,9 @@ class References:
         return wheel
 
     def _made(self, item: Requirement, mark: str, target: Target) -> tuple[Wheel, Built]:
-        before = self._before.get(mark)
+        before, allowed = self._before.get(mark), _allowed(item)
+        if before is not None and allowed and before[1].sdist.sha256 not in allowed:
+            before = None  # the requirement asks for another file now
         remote = item.kind == "vcs" or (
             "://" in (item.location or "") and not (item.location or "").lower().startswith("file:")
         )

@@ -733,8 +733,21 @@ class _Locking:
             self._note(resolver)
             return wheels
 
-    def _resolver(self, indexes: Indexes, directory: Path, target: Target) -> WheelResolver:
-        before = [*self._built_before(target), *self.referenced]
+    def _resolver(
+        self,
+        indexes: Indexes,
+        directory: Path,
+        target: Target,
+        hashes: Mapping[str, Sequence[str]] | None = None,
+    ) -> WheelResolver:
+        """`hashes` are those that the requirements allow, by name: what was built from another file before is not used."""
+        allowed = hashes or {}
+        before = [
+            (wheel, built)
+            for wheel, built in self._built_before(target)
+            if wheel.name not in allowed or {wheel.sha256, built.sdist.sha256} & {*allowed[wheel.name]}
+        ]
+        before += self.referenced
         return WheelResolver(self.store, indexes, directory, self.observe, self.sources, before, self.others)
 
     def _note(self, resolver: WheelResolver) -> None:
@@ -760,7 +773,7 @@ class _Locking:
         self, indexes: Indexes, wanted: Wanted, before: Sequence[Wheel], trying: bool = False
     ) -> tuple[Wheel, ...]:
         with self.store.temporary_directory("lock") as directory:
-            resolver = self._resolver(indexes, directory, wanted.request.target)
+            resolver = self._resolver(indexes, directory, wanted.request.target, wanted.allowed)
             again = sorted(self.again & {wheel.name for wheel in before})
             try:
                 wheels = resolver.resolve(wanted, before, upgrade=self.upgrade, again=again, trying=trying)
