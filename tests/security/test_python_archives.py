@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from corten.build.plan import compiler_identity, package_layers
 from corten.build.standalone import place_python
-from corten.errors import FetchError, FormatError
+from corten.errors import FetchError, FormatError, StoreError
 from corten.lock.format import decode, encode
 from corten.lock.model import DebianBase, Lock
 from corten.oci.bound import Bound
@@ -78,6 +79,42 @@ def test_an_archive_of_a_python_has_no_devices(tmp_path: Path, flag: bytes) -> N
 
 def test_an_archive_of_a_python_is_no_bomb(tmp_path: Path) -> None:
     refused(tmp_path, {"python/lib/zeros": bytes(8 << 20)}, "bomb", Bound(1 << 40, 1 << 20, 10))
+
+
+def linking(file: Path, data: bytes, links: int) -> None:
+    """An archive of one file, and hard links to it."""
+    with tarfile.open(file, "w:gz") as archive:
+        item = tarfile.TarInfo("python/lib/x")
+        item.size = len(data)
+        archive.addfile(item, io.BytesIO(data))
+        for number in range(links):
+            item = tarfile.TarInfo(f"python/lib/{number}")
+            item.type, item.linkname = tarfile.LNKTYPE, "python/lib/x"
+            archive.addfile(item)
+
+
+def test_hard_links_of_an_archive_of_a_python_are_no_bomb(tmp_path: Path) -> None:
+    file, tree = tmp_path / "archive", tmp_path / "tree"
+    linking(file, os.urandom(1 << 17), 100)
+    tree.mkdir()
+    with pytest.raises(FormatError, match="bomb"):
+        place_python(file, ARCHIVE, tree, None, Bound(1 << 40, 1 << 20, 10))
+    assert sum(path.stat().st_size for path in tree.rglob("*") if path.is_file()) < 2 << 20
+
+
+def test_hard_links_of_an_archive_of_a_python_take_no_space_that_is_to_stay_free(tmp_path: Path) -> None:
+    file, tree, spent = tmp_path / "archive", tmp_path / "tree", list[int]()
+
+    def spend(amount: int) -> None:
+        spent.append(amount)
+        if sum(spent) > 20_000:
+            raise StoreError("full", hint="make room")
+
+    linking(file, os.urandom(1 << 13), 100)
+    tree.mkdir()
+    with pytest.raises(StoreError):
+        place_python(file, ARCHIVE, tree, spend)
+    assert spent == [1 << 13] * 3
 
 
 def test_uv_refuses_an_archive_with_another_hash(tmp_path: Path) -> None:

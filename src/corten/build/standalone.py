@@ -75,12 +75,15 @@ def place_python(
 ) -> None:
     """Unpack `file`, which is `archive`, at /usr/local in the directory `tree`. `spend` hears the bytes that are written. Raises
     FormatError for an archive that is damaged, leads out of its folder, is too large, or is another Python than its name says."""
+    what, packed, linked = f"'{archive.file}'", file.stat().st_size, 0
     with file.open("rb") as source, Inside(tree) as inside:
         stream = TarStream(unpacked(iter(lambda: source.read(_PIECE), b""), "gzip", bound))
         try:
             while (member := stream.next()) is not None:
-                bound.check_entries(stream.entries, f"'{archive.file}'")
-                _place(member, stream, inside, spend)
+                bound.check_entries(stream.entries, what)
+                # A hard link costs the archive a header, and a copy on the disk.
+                linked += _place(member, stream, inside, spend)
+                bound.check(linked, packed, what)
         except FormatError as error:
             raise FormatError(
                 f"'{archive.file}' cannot be unpacked: {error.message}", hint=error.hint
@@ -90,20 +93,19 @@ def place_python(
         inside.directory(f"{PREFIX}/lib/python{archive.minor}/site-packages", make=True)
 
 
-def _place(member: Member, stream: TarStream, inside: Inside, spend: Callable[[int], None] | None) -> None:
+def _place(member: Member, stream: TarStream, inside: Inside, spend: Callable[[int], None] | None) -> int:
+    """Place one entry. The bytes that were copied from another file of the archive."""
     path = None if member.flag == _GLOBAL else _path(member.path)
     if path is None or member.flag == _DIRECTORY or not kept(path):
         for _ in stream.data(member.size if member.flag == _FILE else 0):
             pass
         stream.padding(member.size if member.flag == _FILE else 0)
-        return
+        return 0
     place = f"{PREFIX}/{path}"
     try:
         if member.flag == _FILE:
-            size = _write(inside, place, member, stream, path)
+            _write(inside, place, member, stream, path, spend)
             stream.padding(member.size)
-            if spend:
-                spend(size)
         elif member.flag == _SYMBOLIC_LINK:
             target = os.fsdecode(member.link)
             if target.startswith("/") or os.path.normpath(f"{os.path.dirname(path)}/{target}").startswith(
@@ -113,14 +115,20 @@ def _place(member: Member, stream: TarStream, inside: Inside, spend: Callable[[i
             inside.symlink(place, target)
         elif member.flag == _HARD_LINK:
             other = _path(member.link)
-            data = inside.read(f"{PREFIX}/{other}", _LARGEST_LINKED) if other else b""
+            data = inside.read(f"{PREFIX}/{other}", _LARGEST_LINKED + 1) if other else b""
+            if len(data) > _LARGEST_LINKED:
+                raise FormatError(f"'{printable(member.path)}' is a link to a file of more than 256 MiB")
             inside.write(place, data, 0o755 if member.mode & 0o111 else 0o644)
+            if spend:
+                spend(len(data))
+            return len(data)
         else:
             raise FormatError(f"'{printable(member.path)}' is neither a file nor a link")
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in _ITS_OWN_FAULT:
             raise
         raise FormatError(f"'{printable(member.path)}' has no place in it") from error
+    return 0
 
 
 def _path(name: bytes) -> str | None:
@@ -133,21 +141,31 @@ def _path(name: bytes) -> str | None:
     return os.fsdecode(path.removeprefix(_FOLDER))
 
 
-def _write(inside: Inside, place: str, member: Member, stream: TarStream, path: str) -> int:
+def _write(
+    inside: Inside,
+    place: str,
+    member: Member,
+    stream: TarStream,
+    path: str,
+    spend: Callable[[int], None] | None,
+) -> None:
     mode = 0o755 if member.mode & 0o111 else 0o644
     if _REWRITTEN.match(path) and member.size <= _LARGEST_TEXT:
         data = rewritten(b"".join(stream.data(member.size)))
         inside.write(place, data, mode)
-        return len(data)
+        if spend:
+            spend(len(data))
+        return
     descriptor = inside.create(place, mode)
     try:
         for piece in stream.data(member.size):
             view = memoryview(piece)
             while view:
                 view = view[os.write(descriptor, view) :]
+            if spend:
+                spend(len(piece))
     finally:
         os.close(descriptor)
-    return member.size
 
 
 def rewritten(text: bytes) -> bytes:
