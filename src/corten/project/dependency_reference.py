@@ -18,7 +18,7 @@ def reference() -> str:
         for number, place in enumerate(ORDER, 1)
     ]
     head = [
-        "| | Where dependencies stand | What it gives | `extras` and `groups` |",
+        "| | Where the dependencies are | What it gives | `extras` and `groups` |",
         "| --- | --- | --- | --- |",
     ]
     return "\n".join([*head, *rows]) + "\n"

@@ -38,13 +38,13 @@ all of it, in order. When nothing is left, the image runs nothing by default, an
 
 **Dependencies.** `uv.lock`; else a requirements file, also a misspelt one or one in a folder; else what other tools keep; else `[project.dependencies]` and what tools without a lock list; else the imports of the code
 ([Dependencies](dependencies.md)).
-Requirements files are read as pip reads them. What is named, there and in `[tool.uv]`, must be wheels, in the project's folder or at an index. A file
-or a base's layout outside the folder, and a host that your credentials are for, need your word: `--trust-path`, `--trust-index`
+Requirements files are read as pip reads them. Packages without a wheel, git repositories, archives and folders are built into wheels. You must confirm a file
+or a base's layout outside the project's folder, and a host that your credentials are for: `--trust-path`, `--trust-index`
 ([Offline and behind a private index](offline.md)).
 
 **Python and the base.** {pythons}. `.python-version`, `runtime.txt` and the `FROM`
-of a Dockerfile choose the Python, and with it the release that has it; `requires-python` chooses among the rest. Any other CPython from 3.8 on comes
-from python-build-standalone ([Python](python.md)). `python` and `base` in `[tool.corten]` stand above `.python-version` and `runtime.txt`, never above
+of a Dockerfile choose the Python, and with it the Debian release; without them, `requires-python` chooses. Every other CPython from 3.8 on comes
+from python-build-standalone ([Python](python.md)). `python` and `base` in `[tool.corten]` override `.python-version` and `runtime.txt`, but never
 `requires-python`.
 
 ## What goes into the image

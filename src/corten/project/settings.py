@@ -54,8 +54,8 @@ class Settings:
             kinds.PYTHON,
             hint="the lock pins the exact version",
         ),
-        "The version of Python. Debian has one per release: 3.11 in bookworm, 3.13 in trixie. Any other from 3.8 on comes from "
-        "python-build-standalone, also an exact one (`3.12.4`) and a free-threaded one (`3.13t`).",
+        "The version of Python. Each Debian release has one: 3.11 in bookworm, 3.13 in trixie. Every other version from 3.8 on, every exact "
+        "version (`3.12.4`) and every free-threaded one (`3.13t`) comes from python-build-standalone ([Python](python.md)).",
         example='"3.11"',
         default="what `.python-version`, `runtime.txt`, a Dockerfile or `requires-python` ask for, else the base's",
     )
@@ -76,9 +76,9 @@ class Settings:
             ),
             "a list of Debian packages",
         ),
-        "Debian packages that are added with everything they depend on. Those with shared libraries that wheels need "
-        "are added by themselves. Packages whose own scripts have to run (Java, R, Redis) are configured in a sandbox, for which "
-        "the build needs root or subordinate IDs; `corten lock` names them "
+        "Debian packages that are added with everything they depend on. Corten automatically adds those with "
+        "shared libraries that wheels need. If a package's own scripts have to run (Java, R, Redis), they run in a sandbox, and the build needs root "
+        "or subordinate IDs for it; `corten lock` names these packages "
         "([How an image is made](how-an-image-is-made.md#scripts-of-debian-packages)).",
         example='["libgl1", "ffmpeg"]',
         default="none",
@@ -93,8 +93,8 @@ class Settings:
             ),
             "a list of Debian packages",
         ),
-        "Debian packages that are there while packages without a wheel are built from source, beside a compiler for C and C++ and Python's "
-        "headers. The image does not have them.",
+        "Debian packages that are installed while packages without a wheel are built from source, in addition to a compiler for C and C++ and "
+        "Python's headers. They replace the headers that Corten adds for well-known packages. The image does not contain them.",
         example='["libffi-dev"]',
         default="none",
         initial=(),
@@ -126,7 +126,7 @@ class Settings:
         "When a `command` that listens on a port is ready: as soon as it answers a GET request of this path. Any status counts for "
         'the default; for a path that is written here a server error (5xx) does not. `"tcp"` is for a program that speaks another '
         'protocol than HTTP, or HTTPS: an accepted connection is enough then. `"page:/"` is for a page that a script makes: an exception '
-        'in it (a 500, or an empty page of Bokeh) ends the start and is said. `"streamlit"` and `"shiny"` open a first session and wait until '
+        'in the script (a 500, or an empty page of Bokeh) ends the start and is reported. `"streamlit"` and `"shiny"` open a first session and wait until '
         'the script has run in it without an exception. `"running"` is for a worker or a bot, which listens on no port: it is ready when it has run for '
         "some seconds.",
         example='"/health"',
@@ -249,8 +249,8 @@ class Settings:
     )
     groups: tuple[str, ...] = _key(
         kinds.listed(kinds.text("a dependency group's name"), "a list of dependency groups"),
-        "Dependency groups that belong in the image: those of `pyproject.toml`, or requirements files for development (`requirements-dev.txt` is "
-        "the group `dev`) where requirements files have the packages.",
+        "Dependency groups that belong in the image: groups of `pyproject.toml`, or, in a project with requirements files, its requirements files for "
+        "development (`requirements-dev.txt` is the group `dev`).",
         example='["serving"]',
         default="none",
         initial=(),

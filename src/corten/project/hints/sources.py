@@ -39,7 +39,7 @@ SOURCES: tuple[Source, ...] = (
         70,
         "`Dockerfile`, `Containerfile`, one in `docker/` or `deploy/`, or the only `Dockerfile.*`: its last stage with what it stands on",
         "`CMD` and `ENTRYPOINT` with `WORKDIR` and `COPY` (the command and its folder), the Python of `FROM`, `apt-get install`, "
-        "`pip install` of packages and files, `ENV`, folders that it makes (an application may write there); downloads and other steps of `RUN` are named",
+        "`pip install` of packages and files, `ENV`, the folders that it creates (the application can write to them); downloads and other steps of `RUN` are named",
         names.DOCKERFILE,
     ),
     Source(
