@@ -126,8 +126,8 @@ def test_a_backend_is_asked_what_else_it_needs(workbench: Workbench) -> None:
             },
             "leads out of the source",
         ),
-        (backend("other", "2.0"), "gave a wheel of 'other' 2.0"),
-        (backend("zeta", more="import numpy\n"), "it imports 'numpy' while it is built"),
+        (backend("other", "2.0"), "produced a wheel of 'other' 2.0"),
+        (backend("zeta", more="import numpy\n"), "it imports 'numpy' during the build"),
         (backend("zeta", more="def hostile():\n    raise ValueError('no luck')\n"), "ValueError: no luck"),
         (
             backend("zeta", more="def contents():\n    return {'a' * 300: ''} if os._exit(3) else {}\n"),

@@ -17,7 +17,7 @@ from corten.project.load import load
 from support.lock_world import World, lock_world
 
 COMMAND = '[tool.corten]\ncommand = ["python", "x.py"]\n'
-HINT = "'corten shell' has it, and groups = [\"dev\"] in [tool.corten] brings it into the image"
+HINT = "'corten shell' has it, and groups = [\"dev\"] in [tool.corten] adds it to the image"
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_groups_by_their_names(tmp_path: Path) -> None:
     project = load(tmp_path)
     assert unused_notes(project) == [
         "'requirements-dev.txt', 'test-requirements.txt' are for development and not installed: 'corten shell' has a group of them, "
-        'and groups = ["dev"] in [tool.corten] brings it into the image',
+        'and groups = ["dev"] in [tool.corten] adds it to the image',
         "dependencies in 'reqs.txt' are not read: 'requirements.txt' is",
     ]
     variant = _with_groups(project, ("test", "dev"), events.append)

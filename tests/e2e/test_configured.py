@@ -117,7 +117,7 @@ def test_what_scripts_need_is_said_and_refused_where_only_one_user_exists(
     place = for_user(plain, root)
     done = plain("build", place)
     assert done.returncode == 1
-    assert "configured by their own scripts, which need other users than this one" in done.stderr
+    assert "configured by their own scripts, which need more than one user ID" in done.stderr
     assert "redis-tools (adduser)" in done.stderr
     assert "subordinate IDs" in done.stderr
 

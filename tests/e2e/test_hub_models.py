@@ -61,7 +61,7 @@ def test_the_hubs_library_finds_what_the_lock_has(
     )
     line = (
         "fetches org/new from the Hugging Face hub when it runs ('main.py:9'), and the container has no way out: "
-        "'corten lock' brings it into the image where the hub answers"
+        "'corten lock' brings it into the image if the hub answers"
     )
     assert line in gone("build", root, cwd=tmp_path).stderr
     assert line not in gone("build", root, cwd=tmp_path).stderr

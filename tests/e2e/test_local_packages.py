@@ -48,7 +48,7 @@ def test_packages_in_folders(corten: Corten, project: Callable[..., Path]) -> No
     )
     done = corten("run", root)
     assert done.stdout == "/app/libs/one/src/one/__init__.py 1.5 ['first']\none 2\none 2\nown\n"
-    assert "'libs/one', 'libs/two' are used where they lie" in done.stderr
+    assert "'libs/one', 'libs/two' are used in place" in done.stderr
     # A change of their code needs no other lock.
     (root / "libs/two/two/__init__.py").write_text("VALUE = 3\n")
     corten("build", "--locked", root)

@@ -61,7 +61,7 @@ def test_the_day_of_the_last_commit_is_proposed_and_taken(world: World) -> None:
     lock = world.lock()
     assert versions(lock) == {"gamma": "3.0", "delta": "3.0"}
     assert said(world) == [
-        "the last commit is of 2024-06-01, and versions that nothing pins are those of today: "
+        "the last commit is from 2024-06-01, but versions that nothing pins are today's: "
         "'corten lock --as-of 2024-06-01' takes those of that day"
     ]
     world.events.clear()
@@ -91,7 +91,7 @@ def test_a_day_beside_versions_that_are_pinned_is_refused(world: World) -> None:
     (world.folder / "requirements.txt").unlink()
     world.write("poetry.lock", "[metadata]\n")
     message = world.fails(UsageError, as_of="2024-06-30").message
-    assert message == "'poetry.lock' says the versions, so they cannot be those of a day"
+    assert message == "'poetry.lock' sets the versions, so they cannot be those of a day"
 
 
 def test_which_day_is_meant() -> None:

@@ -34,11 +34,11 @@ def wheel(text: str) -> Wheel:
         ("xgboost", "1.7.6", ["xgboost-cpu 3.0.0"], None, ""),
         ("xgboost-pickle", "1.7.6", ["xgboost-cpu 3.0.0"], "XGBoost 1.7.6, as a pickle, and the lock has xgboost-cpu 3.0.0", "xgboost-cpu==1.7.*; or save"),
         ("xgboost-pickle", "3.0.1", ["xgboost 3.0.0"], None, ""),
-        ("lightgbm", "4", ["lightgbm 3.3.5"], "LightGBM in the form v4, and the lock has lightgbm 3.3.5", "lightgbm>=4.0"),
+        ("lightgbm", "4", ["lightgbm 3.3.5"], "LightGBM in format v4, and the lock has lightgbm 3.3.5", "lightgbm>=4.0"),
         ("lightgbm", "3", ["lightgbm 4.5.0"], None, ""),
         ("onnx-opset", "21", ["onnxruntime 1.16.3"], "'m' has the operators of ONNX in version 21, and the lock has onnxruntime 1.16.3", "onnxruntime>=1.18"),
         ("onnx-opset", "17", ["onnxruntime 1.16.3"], None, ""),
-        ("onnx-ir", "10", ["onnxruntime-gpu 1.17.0"], "'m' has ONNX's form in version 10", "onnxruntime-gpu>=1.18"),
+        ("onnx-ir", "10", ["onnxruntime-gpu 1.17.0"], "'m' has ONNX's format in version 10", "onnxruntime-gpu>=1.18"),
         ("onnx-ir", "99", ["onnxruntime 1.17.0"], None, ""),
         ("lightning", "2.4.0", ["pytorch-lightning 2.1.0"], "PyTorch Lightning 2.4.0", "pytorch-lightning>=2.4"),
         ("numpy", "2.0", ["numpy 1.24.4"], "was saved with NumPy 2, and the lock has numpy 1.24.4", "numpy>=1.26"),
@@ -75,7 +75,7 @@ def test_a_model_is_compared_when_a_project_is_locked(world: World) -> None:
     (warned,) = [event for event in world.events if isinstance(event, Warned)]
     assert (
         warned.message
-        == "'lightgbm.txt' was saved with LightGBM in the form v4, and the lock has lightgbm 3.3.5"
+        == "'lightgbm.txt' was saved with LightGBM in format v4, and the lock has lightgbm 3.3.5"
     )
     assert warned.hint == "add to the dependencies: lightgbm>=4.0"
     world.events.clear()

@@ -58,11 +58,11 @@ def test_hashes_of_constraints_are_checked(world: World) -> None:
     world.fails(HashMismatch)
     world.fails(HashMismatch, previous=lock)
     world.write("requirements.txt", f"alpha==1.0 --hash=sha256:{good}\n")
-    assert "by the project and by the constraint" in world.fails(HashMismatch).message
+    assert "by both the project and the constraint" in world.fails(HashMismatch).message
     del world.environment["PIP_CONSTRAINT"]
     world.write("requirements.txt", f"alpha==1.0 --hash=sha256:{good}\n-c own.txt\n")
     world.write("own.txt", f"alpha --hash=sha256:{'0' * 64}\n")
-    assert "by the requirements and by the constraints" in world.fails(HashMismatch).message
+    assert "by both the requirements and the constraints" in world.fails(HashMismatch).message
 
 
 def test_packages_that_must_be_built_are_refused_where_they_are_needed(world: World) -> None:

@@ -174,7 +174,7 @@ def test_another_store_builds_the_same_commit_again(ready: World, hub: Hub) -> N
     ready.web.files["/lib.tar.gz"] = archive(pyproject__toml=project())
     (sdist,) = ready.lock(sources=Builder(ready)).platforms[0].sdists
     ready.web.files["/lib.tar.gz"] = archive(pyproject__toml=project(), more="x")
-    with pytest.raises(HashMismatch, match="is not the source any more that the lock was made from"):
+    with pytest.raises(HashMismatch, match="is no longer the source that the lock was made from"):
         bring_absent(references_of(found, ready.environment), [sdist], fetcher, other, found.root)
 
 
@@ -307,7 +307,7 @@ def test_a_host_of_this_machine_waits_for_the_user(ready: World, hub: Hub, confi
 
 def test_plain_http_elsewhere_is_refused(ready: World) -> None:
     ready.write("requirements.txt", "lib @ git+http://h.invalid/lib.git\n")
-    assert "comes over plain http" in ready.fails(ResolutionError, sources=Builder(ready)).message
+    assert "uses plain http" in ready.fails(ResolutionError, sources=Builder(ready)).message
 
 
 def test_a_login_in_the_address_comes_from_a_variable_that_the_user_allows(ready: World, hub: Hub) -> None:
@@ -417,7 +417,7 @@ def test_a_lock_file_with_a_commit_that_is_none(ready: World, hub: Hub) -> None:
     vcs = f'{{ type = "git", url = "{hub.url}/lib.git", commit-id = "main" }}'
     ready.write("pylock.toml", f'lock-version = "1.0"\n[[packages]]\nname = "lib"\nvcs = {vcs}\n')
     assert (
-        "the commit of 'lib' in the lock file is not one"
+        "the commit of 'lib' in the lock file is not a commit's hash"
         in ready.fails(ProjectError, sources=Builder(ready)).message
     )
 
@@ -445,7 +445,7 @@ def test_a_package_comes_from_one_place(ready: World, hub: Hub) -> None:
     lib = f"git+{hub.url}/lib.git"
     ready.write("requirements.txt", f"lib @ {lib}@v1\nlib @ git+{hub.url}/fork.git\n")
     message = ready.fails(ProjectError, sources=Builder(ready)).message
-    assert "'lib' is asked for from two places, and the other one is in requirements.txt:" in message
+    assert "'lib' is required from two places; the other one is in requirements.txt:" in message
     ready.write("requirements.txt", f"lib @ {lib}@v1\nlib @ {lib}@{commit}\n")
     assert versions(ready.lock(sources=Builder(ready))) == {"lib": "1.0"}
 

@@ -52,7 +52,7 @@ def test_a_folder_is_used_where_it_lies(world: World) -> None:
         assert [item.text for item in read.requirements] == ["alpha"]
     lock = world.lock()
     assert found(lock) == (["alpha"], ("libs/x",))
-    assert "'libs/x' is used where it lies" in said(world)
+    assert "'libs/x' is used in place" in said(world)
     assert decode(encode(lock).encode()) == lock
 
 

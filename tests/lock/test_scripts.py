@@ -101,7 +101,7 @@ def test_packages_that_cannot_be_looked_at_are_said(tmp_path: Path, archive: Arc
         events: list[Event] = []
         assert with_scripts(wanted, None, debian, events.append).scripts == ""
     (warned,) = [event for event in events if isinstance(event, Warned)]
-    assert "were not looked at" in warned.message
+    assert "were not read" in warned.message
 
 
 @pytest.mark.parametrize("text", ["", "sample (adduser)", "a (b), c+d.e (a write to /etc/x) and 12 more"])

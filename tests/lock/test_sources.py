@@ -254,7 +254,7 @@ def test_native_code_serves_this_machine_and_leaves_others_out_with_a_warning(re
     assert [str(platform) for platform in lock.left_out] == [f"linux/{OTHER}"]
     assert any(f"the lock leaves linux/{OTHER} out" in text for text in said(ready))
     assert decode(encode(lock).replace(" = [", "  = [").encode()) == lock
-    with pytest.raises(LockOutdated, match="can be built only there"):
+    with pytest.raises(LockOutdated, match="can be built only on such a machine"):
         lock.for_platform(Platform("linux", OTHER))
 
 

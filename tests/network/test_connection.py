@@ -232,10 +232,18 @@ def test_plain_http_behind_https_is_told() -> None:
     [
         (50, "the TLS handshake with '127.0.0.1:PORT' failed: .*decode error", True),
         (80, "the TLS handshake with '127.0.0.1:PORT' failed: .*internal error", True),
-        (40, "'127.0.0.1:PORT' and this machine have no kind of TLS in common: .*handshake failure", False),
-        (70, "'127.0.0.1:PORT' and this machine have no kind of TLS in common: .*protocol version", False),
-        (42, "'127.0.0.1:PORT' wants a certificate of this client: .*bad certificate", False),
-        (48, "'127.0.0.1:PORT' wants a certificate of this client: .*unknown ca", False),
+        (
+            40,
+            "'127.0.0.1:PORT' and this machine have no TLS version or cipher in common: .*handshake failure",
+            False,
+        ),
+        (
+            70,
+            "'127.0.0.1:PORT' and this machine have no TLS version or cipher in common: .*protocol version",
+            False,
+        ),
+        (42, "'127.0.0.1:PORT' wants a client certificate: .*bad certificate", False),
+        (48, "'127.0.0.1:PORT' wants a client certificate: .*unknown ca", False),
     ],
 )
 def test_an_alert_says_nothing_of_the_hosts_certificate(alert: int, sentence: str, passes: bool) -> None:

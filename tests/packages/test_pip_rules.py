@@ -29,7 +29,7 @@ def test_constraints_of_variables_and_of_pip_conf(tmp_path: Path) -> None:
         f"options in '{one}', '{two}' are not read: --index-url https://index.example/simple",
     )
     assert found.notes("uv.lock") == (
-        "PIP_CONSTRAINT of pip's configuration is not read: 'uv.lock' says what is installed",
+        "PIP_CONSTRAINT of pip's configuration is not read: 'uv.lock' decides what is installed",
     )
     conf = tmp_path / "pip.conf"
     conf.write_text(f"[install]\nconstraint =\n    {two}\nno-binary = Gamma_X, delta\n")

@@ -60,7 +60,7 @@ def test_a_wish(text: str, expected: Wish) -> None:
 
 @pytest.mark.parametrize("text", ["3", "pypy3.10", "3.10;x", "2.7", "3.10 "])
 def test_what_is_no_version(text: str) -> None:
-    with pytest.raises(ProjectError, match="is no version of Python"):
+    with pytest.raises(ProjectError, match="is not a version of Python"):
         wish(text)
 
 

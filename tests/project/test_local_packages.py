@@ -135,7 +135,7 @@ def test_what_it_requires(tmp_path: Path, files: dict[str, str], requires: tuple
         ({"setup.py": "setup(name='x', cmdclass={'build_py': Build})"}, "has a setup.py with steps of its own"),
         ({"setup.py": "setup(name='x', ext_modules=[Extension('x', ['x.c'])])"}, "has parts that are compiled"),
         ({"setup.py": "setup(name='x', install_requires=read())"}, "has requirements that are computed when it is built"),
-        ({"setup.py": "print("}, "has a setup.py that must be run to know it"),
+        ({"setup.py": "print("}, "has a setup.py that cannot be read without running it"),
         ({"setup.py": "setup(name='x', package_dir={'x': 'lib'})"}, "has packages in folders of other names"),
         ({"setup.py": "setup(name='x', package_dir={'': '../y'})"}, "has packages outside its folder"),
         ({"setup.py": "setup(name='x', package_dir={'': 'y\\nimport os'})"}, "has packages outside its folder"),

@@ -260,9 +260,9 @@ def test_what_a_build_prints_cannot_hold_up_the_host(unit: str) -> None:
     [
         ("b'no json\\n'", "cannot be built"),
         ("b'[1]\\n'", "cannot be built"),
-        ('b\'{"wheel": "../../x-1.0-py3-none-any.whl", "size": 1}\\nx\'', "no wheel's name"),
+        ('b\'{"wheel": "../../x-1.0-py3-none-any.whl", "size": 1}\\nx\'', "not named like a wheel"),
         ('b\'{"wheel": "liar-1.0-py3-none-any.whl", "size": 1}\\nx\'', "damaged"),
-        ('b\'{"wheel": "liar-1.0-py3-none-any.whl", "size": 9}\\nx\'', "something else than a wheel"),
+        ('b\'{"wheel": "liar-1.0-py3-none-any.whl", "size": 9}\\nx\'', "did not produce a wheel"),
         ('b\'{"wheel": "other-1.0-py3-none-any.whl", "size": 1}\\nx\'', "a wheel of 'other'"),
         ("b'{' * 100000 + b'\\n'", "cannot be built"),
     ],
@@ -388,7 +388,7 @@ def test_without_namespaces_nothing_is_built(
     assert done.stdout, done.stderr.decode()
     kind, message, hint = pickle.loads(done.stdout)
     assert kind == "NoSandbox"
-    assert "a source is built only where it can be confined" in message
+    assert "Corten builds a source only in a sandbox" in message
     assert "doctor" in hint
     assert "--find-links" in hint
 

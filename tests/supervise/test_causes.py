@@ -134,7 +134,7 @@ PACKAGES = "/opt/venv/lib/python3.11/site-packages"
                 'gradio.exceptions.Error: "Data incompatible with messages format."',
             ],
             "'app.py' line 221 led to gradio.exceptions.Error: \"Data incompatible with messages format.\" in gradio: if the code "
-            "was written for another gradio, pin that version, or take all of the project's time: corten lock --as-of DAY",
+            "was written for another gradio, pin that version, or take all versions from the project's time: corten lock --as-of DAY",
         ),
         (
             [
@@ -147,7 +147,7 @@ PACKAGES = "/opt/venv/lib/python3.11/site-packages"
                 "SyntaxError: invalid decimal literal",
                 *AFTER,
             ],
-            "'src/api/files.py' line 730 is no Python: SyntaxError: invalid decimal literal",
+            "'src/api/files.py' line 730 is not valid Python: SyntaxError: invalid decimal literal",
         ),
         (
             ["Traceback (most recent call last):", '  File "/app/a.py", line 2, in <module>', "ValueError"],

@@ -154,7 +154,7 @@ def _is_below(lower: list[Path], path: str) -> bool:
 def _item(member: tarfile.TarInfo, path: str, owned: bool) -> _Item | None:
     uid, gid = (member.uid, member.gid) if owned else (0, 0)
     if not (0 <= uid <= 0o7777777 and 0 <= gid <= 0o7777777):
-        raise FormatError(f"'{path}' belongs to a user that cannot be")
+        raise FormatError(f"'{path}' belongs to a user ID that is not valid")
     if member.isdir():
         return _Item(tar.Entry(path, "directory", member.mode & 0o1777), uid, gid)
     if member.issym():
@@ -240,7 +240,7 @@ def fixed_keys(data: bytes, password: str = "changeit") -> bytes:  # noqa: S107 
             raise ValueError
     except (struct.error, ValueError) as error:
         raise BuildError(
-            "Java's key store is of a form that is not the same twice",
+            "Java's key store has a format that Corten cannot make reproducible",
             hint="leave ca-certificates-java out of `system`",
         ) from error
     body = bytearray(struct.pack(">III", magic, version, count))

@@ -247,7 +247,7 @@ def identity_for(layer: ConfiguredLayer) -> Identity:
         kind = BuildError if layer.mode == "scripts" else NoSandbox
         raise kind(
             f"{what} are configured by programs for {platform}, which this machine cannot run",
-            hint=f"build on a machine of {platform}; or have it emulated, slowly (as root: apt install qemu-user-static)",
+            hint=f"build on a {platform} machine, or install an emulator, which is slow (as root: apt install qemu-user-static)",
         )
     identity = current_identity()
     if layer.mode != "scripts" or identity.kind == "root":
@@ -256,7 +256,7 @@ def identity_for(layer: ConfiguredLayer) -> Identity:
         identity.has_uid(_LEAST_IDS - 1) and identity.has_gid(_LEAST_IDS - 1)
     ):
         raise BuildError(
-            f"{what} are configured by their own scripts, which need other users than this one",
+            f"{what} are configured by their own scripts, which need more than one user ID",
             hint="build as root, or give this user subordinate IDs (as root: apt install uidmap; "
             "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)",
         )

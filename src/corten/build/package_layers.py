@@ -34,7 +34,7 @@ def ensure_package_layers(job: Job, beneath: int) -> list[BuiltLayer]:
             raise
         job.observe(
             Warned(
-                f"the caches of fonts, icons and the like are not made, and the image is not the one that other machines build: "
+                f"the caches of fonts, icons and others are not made, so the image differs from the one that other machines build: "
                 f"{error.message}",
                 error.hint,
             )
@@ -46,7 +46,7 @@ def _ensured(job: Job, beneath: int) -> list[BuiltLayer]:
     if job.part.system and not job.part.scripts:
         job.observe(
             Warned(
-                "the lock does not say what the scripts of its Debian packages do, so that none is configured",
+                "the lock does not say what the scripts of its Debian packages do, so none is configured",
                 "run 'corten lock'",
             )
         )

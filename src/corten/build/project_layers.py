@@ -165,7 +165,7 @@ def _local_packages(job: Job) -> tuple[LocalPackage, ...]:
         if path and not any(file.path.startswith(f"{path}/") for file in job.files.code):
             raise BuildError(
                 f"the project requires the package in '{path}', and that folder is kept out of the image",
-                hint="take it out of .dockerignore, .gitignore or `exclude`, or name it in `include`",
+                hint="remove it from .dockerignore, .gitignore or `exclude`, or name it in `include`",
             )
         beyond = (
             import_roots([package])

@@ -21,7 +21,7 @@ from corten.packages.locations import Locator, offline_files
 from corten.packages.sources import Recorded, Source
 from corten.store.store import Store
 
-_WAYS = "build from a folder that 'corten lock --download DIR' made where the wheel is, take the layers with --cache-from, or lock again here"
+_WAYS = "run 'corten lock --download DIR' on a machine that has the wheel and build from that folder, take the layers with --cache-from, or run 'corten lock' here"
 
 
 def rebuild_absent(
@@ -72,12 +72,12 @@ def _rebuild(
     title = f"'{sdist.name}' {sdist.version}"
     if not sdist.reproducible:
         raise BuildError(
-            f"{title} was built from source where the lock was made, and no two builds of it give the same wheel",
+            f"{title} was built from source on the machine that made the lock, and its build is not reproducible",
             hint=_WAYS,
         )
     if sdist.native and part.platform != host:
         raise BuildError(
-            f"{title} was built from source for {part.platform}, and this is a machine of {host}", hint=_WAYS
+            f"{title} was built from source for {part.platform}, and this machine is {host}", hint=_WAYS
         )
     base = next(
         (other for other in lock.platforms if other.platform == host and isinstance(other.base, DebianBase)),

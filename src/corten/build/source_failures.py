@@ -160,13 +160,13 @@ def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | Non
     if found:
         module = found[1].partition(".")[0][:_MOST_OF_A_NAME]
         return (
-            f"it imports '{module}' while it is built and does not say that it needs it",
-            f"say it for the package: [tool.uv.extra-build-dependencies] in pyproject.toml, with a line such as {name} = "
+            f"it imports '{module}' during the build and does not declare it as a build requirement",
+            f"declare it for the package: [tool.uv.extra-build-dependencies] in pyproject.toml, with a line such as {name} = "
             f'["{_DISTRIBUTIONS.get(module, module.replace("_", "-").lower())}"]; or choose a version that has a wheel',
         )
     if _RUST.search(said):
         return (
-            "it is written in Rust, whose libraries come from the network while it is built, and there is none",
+            "it is written in Rust, its build fetches libraries, and the sandbox has no network",
             None,
         )
     for pattern, table in (
@@ -182,11 +182,11 @@ def explained(name: str, done: Finished, limits: Limits) -> tuple[str, str | Non
             package = table.get(lacking if pattern is _HEADER else lacking.rsplit("/", 1)[-1])
             return _lacking(lacking[:_MOST_OF_A_NAME], package, pattern is _HEADER)
     if _NETWORK.search(said):
-        return "it wants the network while it is built, and has none", None
+        return "its build uses the network, and the sandbox has none", None
     if "MemoryError" in said or "Cannot allocate memory" in said:
-        return f"it wants more than {(limits.memory or 0) >> 30} GB of memory", None
+        return f"it needs more than {(limits.memory or 0) >> 30} GB of memory", None
     if "No space left on device" in said:
-        return "it fills its disk", None
+        return "it needs more disk space than the sandbox has", None
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error\b|Error\b", line)]
     last = (errors or lines or [f"it ended with code {done.code}"])[-1]

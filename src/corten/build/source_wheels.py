@@ -238,7 +238,9 @@ class SourceWheels:
                 if recorded is None:
                     requires = resolved((*asked, *further))
             else:
-                raise BuildError(f"{source.title!r} asks for other build requirements each time", hint=WAYS)
+                raise BuildError(
+                    f"the build requirements of {source.title!r} are different each time", hint=WAYS
+                )
             (first, data), (_, again) = answers
             reproducible = data == again
             if not reproducible:
@@ -396,7 +398,7 @@ def _build_system(source: Source, text: object) -> _BuildSystem:
     backend = table.get("build-backend", LEGACY) if isinstance(table, dict) else None
     paths = _texts(table.get("backend-path", [])) if isinstance(table, dict) else None
     if requires is None or paths is None or not isinstance(backend, str) or not _BACKEND.fullmatch(backend):
-        raise BuildError(f"the [build-system] of {source.title!r} is not what PEP 518 asks for", hint=WAYS)
+        raise BuildError(f"the [build-system] of {source.title!r} does not follow PEP 518", hint=WAYS)
     if any(path.startswith("/") or ".." in path.split("/") for path in paths):
         raise BuildError(f"the backend-path of {source.title!r} leads out of the source", hint=WAYS)
     return _BuildSystem(backend, requires, paths)
@@ -494,7 +496,7 @@ def _confined(
         )
     except NoSandbox as error:
         raise NoSandbox(
-            f"{source.title!r} has no wheel that fits, only source, and a source is built only where it can be confined: "
+            f"{source.title!r} has no wheel that fits, only source, and Corten builds a source only in a sandbox: "
             f"{error.message}",
             hint=f"allow user namespaces ('corten doctor' says how), or {WAYS}",
         ) from error
@@ -511,7 +513,7 @@ def _confined(
     if "error" in answer:
         raise BuildError(f"{source.title!r} cannot be built: {str(answer['error'])[:300]}", hint=WAYS)
     if answer.get("size", 0) != len(data):
-        raise BuildError(f"the build of {source.title!r} gave something else than a wheel", hint=WAYS)
+        raise BuildError(f"the build of {source.title!r} did not produce a wheel", hint=WAYS)
     return {**answer, "own-processor": _OWN_PROCESSOR.search(done.errors) is not None}, data
 
 

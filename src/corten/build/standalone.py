@@ -127,7 +127,7 @@ def _place(member: Member, stream: TarStream, inside: Inside, spend: Callable[[i
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in _ITS_OWN_FAULT:
             raise
-        raise FormatError(f"'{printable(member.path)}' has no place in it") from error
+        raise FormatError(f"'{printable(member.path)}' is at a path that is not allowed") from error
     return 0
 
 

@@ -35,21 +35,22 @@ def named_in(source: Source, file: str, data: bytes) -> Wheel:
         name, version, _, _ = parse_wheel_filename(file)
     except InvalidWheelFilename as error:
         raise BuildError(
-            f"the build of {source.title!r} gave a file that has no wheel's name: {file[:100]!r}", hint=WAYS
+            f"the build of {source.title!r} produced a file that is not named like a wheel: {file[:100]!r}",
+            hint=WAYS,
         ) from error
     try:
         same = not source.version or Version(source.version) == version
     except InvalidVersion:
         same = False
     if (source.name and normal_name(source.name) != name) or not same:
-        raise BuildError(f"the build of {source.title!r} gave a wheel of '{name}' {version}", hint=WAYS)
+        raise BuildError(f"the build of {source.title!r} produced a wheel of '{name}' {version}", hint=WAYS)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             count = len(archive.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-        raise BuildError(f"the build of {source.title!r} gave a wheel that is damaged", hint=WAYS) from error
+        raise BuildError(f"the build of {source.title!r} produced a damaged wheel", hint=WAYS) from error
     if count > _MOST_FILES:
-        raise BuildError(f"the build of {source.title!r} gave a wheel with {count:,} files", hint=WAYS)
+        raise BuildError(f"the build of {source.title!r} produced a wheel with {count:,} files", hint=WAYS)
     return Wheel(str(name), str(version), file, len(data), hashlib.sha256(data).hexdigest())
 
 

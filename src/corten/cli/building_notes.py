@@ -79,7 +79,7 @@ def unused_notes(project: Project) -> list[str]:
             is_one = len(development) == 1
             found.append(
                 f"{_some(development)} {'is' if is_one else 'are'} for development and not installed: '{shell}' has "
-                f'{"it" if is_one else "a group of them"}, and groups = ["{name}"] in [tool.corten] brings it into the image'
+                f'{"it" if is_one else "a group of them"}, and groups = ["{name}"] in [tool.corten] adds it to the image'
             )
     if unused:
         read = ", ".join(f"'{os.path.relpath(path, project.root)}'" for path in project.dependencies.files)

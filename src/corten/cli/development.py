@@ -131,5 +131,5 @@ def _development_lock(
         )
     write_lock(path, lock)
     groups = ", ".join(f"'{name}'" for name in variant.dependencies.groups)
-    observe(Note(f"resolved the packages of the group {groups}; {LOCK_NAME} is as it was"))
+    observe(Note(f"resolved the packages of the group {groups}; {LOCK_NAME} has not changed"))
     return lock

@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-of",
         metavar="DAY",
-        help="versions of this day (2023-06-30), of the last commit's ('commit') or of the saved model's time ('model'); it holds for later "
-        "locks, until 'now' ends it",
+        help="take the versions of this day (2023-06-30), of the last commit's day ('commit') or of the saved model's time ('model'); later "
+        "locks keep the day, until 'now' removes it",
     )
     parser.add_argument(
         "--check", action="store_true", help="change nothing; fail if the lock is missing or stale"

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="with the packages of this group, or of requirements-NAME.txt, in the place of 'dev'",
+        help="use the packages of this group, or of requirements-NAME.txt, instead of 'dev'; may be given more than once",
     )
     add_network_arguments(
         parser, default="this machine's, where a notebook's port is reached; with -p a private one"

@@ -80,14 +80,14 @@ def chosen_day(written: str, commit: str | None, saved: Sequence[Saved]) -> str 
     if written == "commit":
         if commit is None:
             raise UsageError(
-                "the project has no commit whose day could be taken", hint="write the day: --as-of 2024-06-30"
+                "the project has no commit to take the day from", hint="write the day: --as-of 2024-06-30"
             )
         return commit
     if written == "model":
         last = max((item for item in saved if item.last_day is not None), key=_order, default=None)
         if last is None:
             raise UsageError(
-                "no saved model says a version whose time is known", hint="write the day: --as-of 2024-06-30"
+                "no saved model names a version whose time is known", hint="write the day: --as-of 2024-06-30"
             )
         return last.last_day
     from datetime import date
@@ -118,7 +118,7 @@ def old_project_note(
     if not loose or int(today[:4]) * 12 + int(today[5:7]) - int(day[:4]) * 12 - int(day[5:7]) <= 12:
         return None
     return (
-        f"the last commit is of {commit}, and versions that nothing pins are those of today: "
+        f"the last commit is from {commit}, but versions that nothing pins are today's: "
         f"'corten lock --as-of {day}' takes those of {'that day' if day == commit else f'the first days of Python {python}'}"
     )
 

@@ -191,7 +191,7 @@ def _platform(platform: Platform, table: dict[str, Any]) -> PlatformLock:
     wheels, build_wheels = _wheels(table, "wheels", where), _wheels(table, "build-wheels", where, once=False)
     scripts = table.get("scripts", "")
     if scripts not in ("", "none", "files", "caches", "scripts"):
-        raise FormatError(f"'scripts' of {where} is none that Corten knows")
+        raise FormatError(f"'scripts' of {where} has a value that Corten does not know")
     return PlatformLock(
         platform=platform,
         base=_base(table, platform),
@@ -270,7 +270,7 @@ def _sdists(
 def _flag(table: dict[str, Any], key: str, where: str) -> bool:
     value = table.get(key)
     if not isinstance(value, bool):
-        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which it cannot be")
+        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which is not valid")
     return value
 
 
@@ -375,14 +375,14 @@ def _only(table: dict[str, Any], known: set[str], where: str) -> None:
 def _text(table: dict[str, Any], key: str, form: re.Pattern[str], where: str, longest: int = 1000) -> str:
     value = table.get(key)
     if not isinstance(value, str) or len(value) > longest or not form.fullmatch(value):
-        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which it cannot be")
+        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which is not valid")
     return value
 
 
 def _size(table: dict[str, Any], key: str, where: str) -> int:
     value = table.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 50:
-        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which it cannot be")
+        raise FormatError(f"the {key} of '{where}' is {_shown(value)}, which is not valid")
     return value
 
 

@@ -178,7 +178,7 @@ class Lock:
                 return part
         if platform in self.left_out:
             raise LockOutdated(
-                f"the lock leaves {platform} out: a package has no wheel for it, and its source, which is native code, can be built only there",
+                f"the lock leaves {platform} out: a package has no wheel for it, and its source contains native code, which can be built only on such a machine",
                 hint=f"run 'corten lock' on a machine of {platform}",
             )
         raise LockOutdated(

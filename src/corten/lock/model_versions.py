@@ -120,17 +120,17 @@ def _mismatch(item: Trace, versions: Mapping[str, str], loads_whole: bool) -> tu
             return None
         return _said(
             item, f"XGBoost {item.version}, as a pickle", name, versions, f"{name}=={_text(item.version)}.*",
-            "or save the model by save_model, which every later version reads",
+            "or save the model with save_model, which every later version reads",
         )  # fmt: skip
     if item.kind == "lightning":
         return _newer(item, "PyTorch Lightning", ("lightning", "pytorch-lightning"), versions)
     if item.kind == "lightgbm":
-        return _needs(item, f"LightGBM in the form v{item.version}", ("lightgbm",), _LIGHTGBM, versions)
+        return _needs(item, f"LightGBM in format v{item.version}", ("lightgbm",), _LIGHTGBM, versions)
     if item.kind == "onnx-opset":
         what = f"the operators of ONNX in version {item.version}"
         return _needs(item, what, ("onnxruntime", "onnxruntime-gpu"), _OPSETS, versions)
     if item.kind == "onnx-ir":
-        what = f"ONNX's form in version {item.version}"
+        what = f"ONNX's format in version {item.version}"
         return _needs(item, what, ("onnxruntime", "onnxruntime-gpu"), _FORMS, versions)
     if item.kind == "numpy":
         if "numpy" not in versions or _series(versions["numpy"]) >= _series(_NUMPY_2):

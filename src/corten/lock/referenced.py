@@ -95,7 +95,7 @@ class Fetcher:
         location, _, fragment = (item.location or "").partition("#")
         if item.kind == "archive" and "subdirectory=" in fragment:
             raise ResolutionError(
-                f"{_at(item)}'{_shown(item)}' is a folder of an archive, and Corten takes whole archives",
+                f"{_at(item)}'{_shown(item)}' names a folder inside an archive, and Corten installs only whole archives",
                 hint="name the repository instead: git+https://…@REF#subdirectory=FOLDER",
             )
         if "://" in location and not location.lower().startswith("file:"):
@@ -142,7 +142,7 @@ class Fetcher:
         indexes = self._indexes.with_direct([address])
         if repository.scheme == "http" and origin(repository.url) not in indexes.named:
             raise ResolutionError(
-                f"{_at(item)}the repository '{repository.url}' comes over plain http, where anybody on the way can change it",
+                f"{_at(item)}the repository '{repository.url}' uses plain http, which anyone on the network path can change",
                 hint=f"use git+https://…, or confirm the host: CORTEN_TRUST_INDEX=http://{rest.partition('/')[0]}",
             )
         return indexes
@@ -165,7 +165,7 @@ class Fetcher:
         if allowed and sha256 not in allowed:
             raise HashMismatch(
                 f"{_at(item)}'{_shown(item)}' has the sha256 {sha256}, which is not the one that the requirement allows",
-                hint="look why it has changed, and write the new hash",
+                hint="find out why it has changed, then write the new hash",
             )
         ending = _ARCHIVE.search((item.location or "").partition("#")[0].partition("?")[0])
         name = item.name or _ARCHIVE.sub("", _shown(item)) or "source"
@@ -290,7 +290,7 @@ class References:
         while self._further:
             item = self._further.pop(0)
             if len(found) > _MOST_FURTHER:
-                raise ProjectError("sources require each other without end", hint="name wheels of them")
+                raise ProjectError("sources require each other in a circle", hint="name wheels of them")
             if item.name not in found:
                 line = self._lines.get(item.name) or self.line(item, target)
                 if line:
@@ -312,7 +312,7 @@ class References:
         first = self._origins.setdefault(wheel.name, (item, wheel))
         if first[1] != wheel:
             raise ProjectError(
-                f"{_at(item)}'{wheel.name}' is asked for from two places, and the other one is in {first[0].where or 'another requirement'}",
+                f"{_at(item)}'{wheel.name}' is required from two places; the other one is in {first[0].where or 'another requirement'}",
                 hint="keep one of them",
             )
         return wheel
@@ -340,7 +340,7 @@ class References:
         if before is not None and before[1].sdist.sha256 == given.sha256:
             recorded = Recorded(before[0], before[1].requires, before[1].sdist.native)
         elif before is not None and remote and item.kind != "vcs":
-            self._observe(Note(f"'{_shown(item)}' is another file than it was when it was locked"))
+            self._observe(Note(f"'{_shown(item)}' has changed since it was locked"))
         self._observe(Note(f"'{_shown(item)}' is source: a wheel is built from it"))
         made = self._builder.build(
             Source(_named(item), "", given.sha256, given.place, _shown(item)), recorded
@@ -432,7 +432,7 @@ def bring_absent(
         given = fetcher.fetch(item, commit_in(sdist.file), sdist.version)
         if given.sha256 != sdist.sha256:
             raise HashMismatch(
-                f"'{_shown(item)}' is not the source any more that the lock was made from",
+                f"'{_shown(item)}' is no longer the source that the lock was made from",
                 hint=f"lock it again: corten lock --upgrade-package {sdist.name}",
             )
 
@@ -453,7 +453,7 @@ def of_lock(package: Mapping[str, Any]) -> Requirement | None:
             url = f"{vcs['type']}+{url}"
         if not COMMIT.fullmatch(commit):
             raise ProjectError(
-                f"the commit of '{name}' in {where} is not one", hint="make the lock file again"
+                f"the commit of '{name}' in {where} is not a commit's hash", hint="make the lock file again"
             )
         prefix = "" if "+" in url.partition("://")[0] else "git+"
         text = f"{name} @ {prefix}{url}@{commit}" + (f"#subdirectory={inner}" if inner else "")

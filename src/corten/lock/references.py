@@ -169,7 +169,7 @@ class _Walk:
                 return parse_requirement(_marked(f"{named} @ {place}", marker_of(item)), item.where, base)
             if base != self._root:
                 raise ResolutionError(
-                    f"{_at(item)}the source of '{item.name}' is of a form that is read in the project's own pyproject.toml alone",
+                    f"{_at(item)}the source of '{item.name}' has a form that Corten reads only in the project's own pyproject.toml",
                     hint="write it in [tool.uv.sources] there, and require the package there too",
                 )
         return item
@@ -203,7 +203,7 @@ class _Walk:
                 self._members |= {name: str(above / path) for name, path in members(above, document).items()}
         if item.name not in self._members:
             raise ProjectError(
-                f"{_at(item)}'{item.name}' is to be a member of the workspace, and the project's [tool.uv.workspace] has no such member",
+                f"{_at(item)}'{item.name}' must be a member of the workspace, but the project's [tool.uv.workspace] has no such member",
                 hint="give Corten the folder that holds the whole workspace",
             )
         return self._members[item.name]

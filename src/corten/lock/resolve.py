@@ -182,7 +182,7 @@ def lock_project(
     if compiled:
         observe(
             Warned(
-                f"the project itself {compiled}, and Corten uses its code as it lies: what is not compiled yet is missing in the image",
+                f"the project itself {compiled}, and Corten uses its code without building it: parts that are not compiled yet are missing in the image",
                 "move the package into a folder of its own and require that (./libs/NAME): it is built into a wheel",
             )
         )
@@ -592,14 +592,12 @@ class _Locking:
             shown = ", ".join(f"'{item.path}'" for item in local[:6])
             shown += f" and {len(local) - 6} more" if len(local) > 6 else ""
             one = len(local) == 1
-            self._say(Note(f"{shown} {'is' if one else 'are'} used where {'it lies' if one else 'they lie'}"))
+            self._say(Note(f"{shown} {'is' if one else 'are'} used in place"))
         for item in local:
             package = describe(self.project.root, item.path)
             if isinstance(package, LocalPackage) and package.version == UNKNOWN:
                 self._say(
-                    Note(
-                        f"no file of '{item.path}' has its version written down: it is installed as {UNKNOWN}"
-                    )
+                    Note(f"no file of '{item.path}' contains its version: it is installed as {UNKNOWN}")
                 )
 
     def _indexes(self) -> Indexes:
@@ -788,7 +786,7 @@ class _Locking:
                     self.observe(
                         Warned(
                             f"{error.message}: PyTorch comes from the other indexes, perhaps with CUDA",
-                            "where it can be reached, 'corten lock --upgrade' takes its builds",
+                            "when it can be reached again, 'corten lock --upgrade' takes its builds",
                         )
                     )
         return self._resolve(*smaller, before, trying)
@@ -853,13 +851,13 @@ def _refuse_day(project: Project) -> None:
     if _is_pinned(project):
         name = project.dependencies.files[0].name
         raise UsageError(
-            f"'{name}' says the versions, so they cannot be those of a day",
-            hint=f"make '{name}' for that day (uv lock --exclude-newer DAY), or take another file by `requirements`",
+            f"'{name}' sets the versions, so they cannot be those of a day",
+            hint=f"make '{name}' for that day (uv lock --exclude-newer DAY), or name another file with `requirements`",
         )
     if project.dependencies.kind == "requirements" and requirements_of(project).hashed:
         raise UsageError(
             "the requirements have hashes, so their versions cannot be those of a day",
-            hint="leave out --as-of, or take all hashes out",
+            hint="leave out --as-of, or remove all hashes",
         )
 
 

@@ -15,7 +15,9 @@ from corten.values import replace
 _LONGEST = 900
 """Characters of the list in a lock."""
 
-HINT = "the build needs root or a user with subordinate IDs for that; 'corten doctor' says which this is"
+HINT = (
+    "the build then needs root or a user with subordinate IDs; 'corten doctor' says which kind this user is"
+)
 
 
 def with_scripts(
@@ -39,9 +41,9 @@ def with_scripts(
         except (FetchError, FormatError, ResolutionError) as error:
             observe(
                 Warned(
-                    f"the scripts of the Debian packages for {part.platform} were not looked at, so that they will not be "
-                    f"configured: {error.message}",
-                    "run 'corten lock' again when the packages can be had",
+                    f"the scripts of the Debian packages for {part.platform} were not read, so they will not be "
+                    f"run: {error.message}",
+                    "run 'corten lock' again when the packages can be fetched",
                 )
             )
             return part
@@ -53,7 +55,7 @@ def with_scripts(
 
 def said(packages: str) -> str:
     """What is said of packages whose scripts are not understood; as `PlatformLock.unclear` lists them."""
-    return f"Debian packages with scripts that Corten does not replace are configured by those, in a sandbox: {packages}"
+    return f"the scripts of these Debian packages run in a sandbox, because Corten does not replace them: {packages}"
 
 
 def listed(found: Sequence[Unclear]) -> str:

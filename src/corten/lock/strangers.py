@@ -40,5 +40,5 @@ def unexplained(project: Project, wheels: Sequence[Wheel], fetch: Fetch) -> tupl
     return (
         f"the program imports {shown}{more} as it starts, and no package of the lock has "
         f"{'it' if len(left) == 1 else 'them'}",
-        "add the package that has it to the project's dependencies; guard an import that may fail by `except ImportError`",
+        "add the package that has it to the project's dependencies, or guard an import that may fail with `except ImportError`",
     )

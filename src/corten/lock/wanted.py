@@ -190,8 +190,8 @@ def _allowed(read: Requirements) -> dict[str, tuple[str, ...]]:
         both = one & other if one and other else one or other or set()
         if not both:
             raise HashMismatch(
-                f"no hash of '{name}' is allowed by the requirements and by the constraints",
-                hint="make the hashes of both again",
+                f"no hash of '{name}' is allowed by both the requirements and the constraints",
+                hint="recreate the hashes in both",
             )
         found[name] = tuple(sorted(both))
     return found

@@ -141,14 +141,15 @@ def _handshake_error(reason: str, host: str) -> FetchError:
     words = reason.lower().replace("_", " ")
     if "CERTIFICATE" in reason or reason.endswith("UNKNOWN_CA"):
         return FetchError(
-            f"'{host}' wants a certificate of this client: {words}",
+            f"'{host}' wants a client certificate: {words}",
             hint="Corten sends none; use an address that takes a password or a token",
         )
     if reason.endswith(
         ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "HANDSHAKE_FAILURE", "UNRECOGNIZED_NAME")
     ):
         return FetchError(
-            f"'{host}' and this machine have no kind of TLS in common: {words}", hint="check the address"
+            f"'{host}' and this machine have no TLS version or cipher in common: {words}",
+            hint="check the address",
         )
     return Transient(f"the TLS handshake with '{host}' failed: {words}", hint="try again later")
 

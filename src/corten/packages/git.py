@@ -186,7 +186,7 @@ class Git:
             notes.append(f"submodules of '{repository.shown}' are not fetched: {_listed(submodules)}")
         if pointers:
             notes.append(
-                f"files of '{repository.shown}' are pointers of Git LFS, which is not asked: {_listed(pointers)}"
+                f"files of '{repository.shown}' are pointers of Git LFS, whose files Corten does not fetch: {_listed(pointers)}"
             )
         return tuple(notes)
 

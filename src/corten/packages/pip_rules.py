@@ -41,9 +41,9 @@ class Rules:
         names = ", ".join(f"'{name}'" for name in self.files)
         if file and (self.files or self.built):
             which = " and ".join(dict.fromkeys(filter(None, (self.said_by, self.built_by))))
-            return (f"{which} of pip's configuration is not read: '{file}' says what is installed",)
+            return (f"{which} of pip's configuration is not read: '{file}' decides what is installed",)
         if self.files:
-            found.append(f"the constraints in {names} hold, which {self.said_by} names")
+            found.append(f"the constraints in {names} apply, which {self.said_by} names")
         if self.options:
             found.append(f"options in {names} are not read: {', '.join(self.options)}")
         return tuple(found)
@@ -60,8 +60,8 @@ class Rules:
             both = tuple(sorted(set(item.hashes) & set(own))) if own else item.hashes
             if not both:
                 raise HashMismatch(
-                    f"{item.where}: no hash of '{item.name}' is allowed by the project and by the constraint",
-                    hint=f"make the requirements' hashes again, or change what {self.said_by} names",
+                    f"{item.where}: no hash of '{item.name}' is allowed by both the project and the constraint",
+                    hint=f"recreate the requirements' hashes, or change what {self.said_by} names",
                 )
             allowed[item.name] = both
         lines = tuple(map(bare_line, self.constraints))

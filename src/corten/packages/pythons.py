@@ -60,7 +60,9 @@ def wish(text: str, requires: str | None = None) -> Wish:
     """The wish that a project's `python` says (`3.10`, `3.10.4`, `3.13t`). Raises ProjectError for another form."""
     match = _WISH.fullmatch(text)
     if match is None:
-        raise ProjectError(f"'{text[:40]}' is no version of Python", hint="write it as 3.12, 3.12.4 or 3.13t")
+        raise ProjectError(
+            f"'{text[:40]}' is not a version of Python", hint="write it as 3.12, 3.12.4 or 3.13t"
+        )
     return Wish(match[1], match[1] + match[2] if match[2] else None, bool(match[3]), requires)
 
 

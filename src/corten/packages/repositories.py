@@ -66,7 +66,7 @@ def repository_of(item: Requirement) -> Repository:
         raise _refused(item, "is a repository of this machine", _FOLDER)
     if scheme == "git":
         raise _refused(
-            item, "comes over git's own protocol, in which nobody knows who answers", "write git+https://…"
+            item, "uses git's own protocol, which does not check who answers", "write git+https://…"
         )
     if scheme not in ("https", "http", "ssh"):
         raise _refused(item, f"comes over '{scheme[:20]}', which Corten does not use")
@@ -84,7 +84,7 @@ def repository_of(item: Requirement) -> Repository:
     usable = _HOST.fullmatch(host) and _PATH.fullmatch(path) and not {".", ".."} & set(path.split("/"))
     if not usable or len(rest) > 2000:
         raise ProjectError(
-            f"{_at(item)}the repository of '{_what(item)}' has no address that can be understood",
+            f"{_at(item)}the repository of '{_what(item)}' has an address that Corten cannot read",
             hint="write git+https://HOST/PATH@REF",
         )
     if ref and (not _REF.fullmatch(ref) or ".." in ref or "//" in ref or ref.endswith(".lock")):
@@ -100,7 +100,9 @@ def repository_of(item: Requirement) -> Repository:
     if scheme == "ssh":
         user = login.user if login is not None else ""
         if user and not _USER.fullmatch(user):
-            raise ProjectError(f"{_at(item)}the user {user[:60]!r} is not one of ssh's", hint="correct it")
+            raise ProjectError(
+                f"{_at(item)}the user {user[:60]!r} is not a valid user for ssh", hint="correct it"
+            )
         return Repository(f"ssh://{user + '@' if user else ''}{host}{path}", ref, subdirectory, None, name)
     return Repository(f"{scheme}://{host}{path}", ref, subdirectory, login, name)
 
@@ -131,7 +133,7 @@ def version_of(described: str, commit: str) -> str:
     return f"0.1.dev0+g{commit[:9]}"
 
 
-_FOLDER = "name its folder in the project ('./libs/x'), which is used as it lies"
+_FOLDER = "name its folder in the project ('./libs/x'), which is used in place"
 
 
 def _refused(

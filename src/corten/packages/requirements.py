@@ -353,8 +353,8 @@ class _Reading:
         if option == "--editable":
             if constraint:
                 raise ProjectError(
-                    f"{where}: -e stands in a file of constraints",
-                    hint="write it into a file of requirements",
+                    f"{where}: -e is not allowed in a constraints file",
+                    hint="write it into a requirements file",
                 )
             location = os.path.normpath(file.parent / value) if "://" not in value else value
             kind: Kind = "vcs" if _VCS.match(value) else "path"
@@ -362,7 +362,7 @@ class _Reading:
             return
         if option == "--no-binary" and value != ":none:":
             raise ProjectError(
-                f"{where}: --no-binary asks for packages to be built that may have wheels, and Corten takes those",
+                f"{where}: --no-binary builds packages that may have wheels, and Corten uses those wheels",
                 hint="remove it; wheels are installed as they are",
             )
         if option in {"--hash", "--global-option", "--config-settings"}:

@@ -198,7 +198,7 @@ class SourcePackages:
         if sha256 is None:
             if path is None:
                 raise FetchError(
-                    f"the index says no sha256 of '{file.file}'", hint="use an index that does, or a wheel"
+                    f"the index gives no sha256 for '{file.file}'", hint="use an index that does, or a wheel"
                 )
             with path.open("rb") as opened:
                 sha256 = hashlib.file_digest(opened, "sha256").hexdigest()

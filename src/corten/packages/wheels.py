@@ -485,7 +485,7 @@ class WheelResolver:
                 return found
             raise HashMismatch(
                 f"the source of '{found.name}' {found.version} has no hash that the requirements allow",
-                hint="make the requirements' hashes again",
+                hint="recreate the requirements' hashes",
             )
         listed = [
             item
@@ -499,7 +499,7 @@ class WheelResolver:
             raise HashMismatch(
                 f"no wheel of '{found.name}' {found.version} that runs on {wanted.request.target.platform} has a hash that the "
                 "requirements allow",
-                hint="make the requirements' hashes again, for this platform too",
+                hint="recreate the requirements' hashes, for this platform too",
             )
         return replace(found, file=chosen.file, sha256=chosen.sha256, url=chosen.url, size=chosen.size)
 

@@ -128,7 +128,7 @@ def _unmet_written(python: str, base: str, requires_python: str | None) -> Unmet
         return None
     return Unmet(
         f"the project requires Python {requires_python}, and `python` is {python}",
-        "let both name one Python",
+        "make both name the same Python",
     )
 
 
@@ -142,7 +142,7 @@ def _unmet_hint(hint: Hint, fallback: str, requires_python: str | None) -> Unmet
     if hint.other is None and requires_python and not admits(requires_python, hint.python):
         return Unmet(
             f"'{hint.source}' names {named}, which requires-python '{requires_python}' does not admit",
-            f"let both name one Python; {ways}",
+            f"make both name the same Python; {ways}",
         )
     return Unmet(f"'{hint.source}' names {named}, which no base of Debian has ({_offers()})", ways)
 

@@ -77,7 +77,7 @@ def describe(root: Path, path: str) -> LocalPackage | NeedsBuild:
         return NeedsBuild(f"is built with {compiling[1]}")
     setup = keywords(_text(folder, "setup.py") or "")
     if setup is None and (folder / "setup.py").exists() and not _table(pyproject, "project"):
-        return NeedsBuild("has a setup.py that must be run to know it")
+        return NeedsBuild("has a setup.py that cannot be read without running it")
     setup = setup or Setup({}, frozenset())
     for key in _COMPILED:
         if setup.values.get(key) or key in setup.computed:

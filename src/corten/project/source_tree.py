@@ -57,7 +57,7 @@ def source_entries(folder: Path) -> list[tar.Entry]:
     entries = [entry for entry in tar.scan(folder) if not _is_left_out(entry.path)]
     if len(entries) > _MOST_FILES or sum(entry.size for entry in entries) > _LARGEST:
         raise ProjectError(
-            f"'{folder.name}' has more than {_MOST_FILES:,} files or {_LARGEST >> 20} MB, which is no package's source",
+            f"'{folder.name}' has more than {_MOST_FILES:,} files or {_LARGEST >> 20} MB, which is too much for a package's source",
             hint="name the package's own folder",
         )
     return entries

@@ -166,7 +166,7 @@ class Upstream:
         if time.monotonic() - self._broken_since < _BROKEN:
             return False
         self.notes.append(
-            f"answers GET / with {status_of(answer)}, which is no healthy page: its own output says why"
+            f"answers GET / with {status_of(answer)}, which is not a healthy page: its own output says why"
         )
         return True
 

@@ -64,7 +64,7 @@ _UNSET = regex(
     r"(?i)\b(?:is|are) (?:required|missing|empty)\b|\bnot (?:be )?(?:set|provided|configured)\b|\bmust be (?:set|provided|specified)\b|"
     r"\bmissing \w*(?:key|token|url|credential)|api[_ -]?key|environment variable"
 )
-_OF_ITS_TIME = "or take all of the project's time: corten lock --as-of DAY"
+_OF_ITS_TIME = "or take all versions from the project's time: corten lock --as-of DAY"
 _MISSING_FOR_FORMS = regex(r'Form data requires "python-multipart"')
 
 _OLD_MODULES = {
@@ -206,7 +206,7 @@ def _told(kind: str, message: str, frames: Sequence[tuple[str, str]]) -> str:
     own = next(((file, at) for file, at in reversed(frames) if file.startswith("/app/")), None)
     where = f"'{own[0].removeprefix('/app/')}' line {own[1]}" if own else ""
     if kind in ("SyntaxError", "IndentationError", "TabError"):
-        return f"'{path.removeprefix('/app/')}' line {line} is no Python: {what}"
+        return f"'{path.removeprefix('/app/')}' line {line} is not valid Python: {what}"
     package = path.partition("/site-packages/")[2].partition("/")[0].removesuffix(".py")
     if own and _UNSET.search(message):
         return f"{where} led to {what}: a variable that it reads seems not to be set (-e NAME=VALUE, --env-file FILE)"

@@ -156,11 +156,11 @@ def test_a_call_of_others_is_named_where_there_is_no_way_out(folder: Make) -> No
     [
         (
             "from transformers import AutoModel\nNAME = 'org/bert'\nm = AutoModel.from_pretrained(NAME)\n",
-            "fetches org/bert from the Hugging Face hub when it runs ('app.py:5'): 'corten lock' brings it into the image where the hub answers, and models = [\"hf://org/bert@main\"]",
+            "fetches org/bert from the Hugging Face hub when it runs ('app.py:5'): 'corten lock' brings it into the image if the hub answers, and models = [\"hf://org/bert@main\"]",
         ),
         (
             "import transformers\nm = transformers.AutoModel.from_pretrained('gpt2', revision='v1')\n",
-            "fetches gpt2 from the Hugging Face hub when it runs ('app.py:4'): 'corten lock' brings it into the image where the hub answers, and models = [\"hf://gpt2@v1\"]",
+            "fetches gpt2 from the Hugging Face hub when it runs ('app.py:4'): 'corten lock' brings it into the image if the hub answers, and models = [\"hf://gpt2@v1\"]",
         ),
         (
             "from sentence_transformers import SentenceTransformer as S\nm = S('all-MiniLM-L6-v2')\n",
@@ -173,7 +173,7 @@ def test_a_call_of_others_is_named_where_there_is_no_way_out(folder: Make) -> No
         ("from transformers import pipeline\np = pipeline('x', model='a/b')\n", "fetches a/b from"),
         (
             "from huggingface_hub import hf_hub_download\np = hf_hub_download('a/b', 'm.gguf')\n",
-            "fetches a/b from the Hugging Face hub when it runs ('app.py:4'): 'corten lock' brings it into the image where the hub answers, and models = [\"hf://a/b/m.gguf@main\"]",
+            "fetches a/b from the Hugging Face hub when it runs ('app.py:4'): 'corten lock' brings it into the image if the hub answers, and models = [\"hf://a/b/m.gguf@main\"]",
         ),
         ("from ultralytics import YOLO\nm = YOLO('yolov8x.pt')\n", "fetches yolov8x.pt of ultralytics"),
         ("import nltk\nnltk.download(['punkt', 'stopwords'])\n", "fetches punkt, stopwords of nltk"),

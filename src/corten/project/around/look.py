@@ -114,7 +114,7 @@ def of_weights(around: Around, reaches: bool, locked: Collection[str]) -> list[s
         way = "" if reaches else ", and the container has no way out"
         said.append(
             f"fetches {_names([item.name for item in hub])} from the Hugging Face hub when it runs ({_at(hub)}){way}: "
-            f"'corten lock' brings {_it(hub)} into the image where the hub answers, and models = [{models}] in [tool.corten] insists on it"
+            f"'corten lock' brings {_it(hub)} into the image if the hub answers, and models = [{models}] in [tool.corten] insists on it"
         )
     for kind in dict.fromkeys(item.hub for item in open_ if item.hub != "hf"):
         items = [item for item in open_ if item.hub == kind]
