@@ -43,7 +43,7 @@ Of several equal applications in the code the one counts that the editor's file,
 
 Build arguments have their defaults. The last stage counts, with the stages that it stands on; packages of pip count in every stage.
 
-- `RUN pip install NAME` adds what the dependencies lack. `-r FILE` says which requirements file is the one, where there is no `uv.lock`.
+- `RUN pip install NAME` adds what the dependencies lack. `-r FILE` decides which requirements file is read, also beside a `uv.lock`.
   Addresses (`git+https://…`) and other indexes are named, not used; PyTorch's index for CPUs means `gpu = "none"`.
 - `apt-get install` adds Debian packages, by the names that the base's release has (`libgl1-mesa-glx` is `libgl1` now). Compilers, Debian's
   Python, `-dev` packages (for those with a library, the library is added) and tools such as `git` and `curl` are left out. A package that Debian
@@ -51,7 +51,8 @@ Build arguments have their defaults. The last stage counts, with the stages that
 - `ENV` becomes `env`; a path in the image becomes the one below `/app`. Variables of pip, of the build and of the system are left out. A key or password
   that looks real stays out of the image.
 - Downloads (`wget`, `curl`, `nltk.downloader`, `spacy download`) are named with the command that fetches the file; other steps are named with `-v`.
-- The Python of `FROM python:3.11` is used where a base has it, else that is said. `.python-version` and `runtime.txt` stand above all others.
+- The image has the Python of `FROM python:3.10` ([Python](python.md)). If that one cannot be fetched, it has Debian's, and Corten says so. `.python-version` and `runtime.txt` override
+  all others.
 
 ## What must be set, and what runs beside
 
