@@ -119,5 +119,5 @@ def test_old_projects_without_versions() -> None:
     assert note("2023-06-01", ["flask"], **{"exclude-newer": "2024-01-01"}) is None
     assert "--as-of 2023-06-01' takes those of that day" in str(note("2023-06-01", ["flask>=1", "x==1"]))
     early = note("2019-06-01", ["flask"])
-    assert "is of 2019-06-01" in str(early)
+    assert "is from 2019-06-01" in str(early)
     assert "--as-of 2023-04-01' takes those of the first days of Python 3.11" in str(early)

@@ -25,7 +25,7 @@ def test_constraints_of_variables_and_of_pip_conf(tmp_path: Path) -> None:
     found = rules(tmp_path, PIP_CONSTRAINT=f"{one} {two}")
     assert [item.text for item in found.constraints] == ["alpha<2", "gamma!=3", "beta==1"]
     assert found.notes() == (
-        f"the constraints in '{one}', '{two}' hold, which PIP_CONSTRAINT names",
+        f"the constraints in '{one}', '{two}' apply, which PIP_CONSTRAINT names",
         f"options in '{one}', '{two}' are not read: --index-url https://index.example/simple",
     )
     assert found.notes("uv.lock") == (
