@@ -386,10 +386,10 @@ class _BuildSystem:
 
 def _build_system(source: Source, text: object) -> _BuildSystem:
     """What `[build-system]` of a pyproject.toml says. Raises BuildError for what PEP 518 does not allow."""
-    import tomllib
+    from corten.toml import parse
 
     try:
-        table = tomllib.loads(text).get("build-system") if isinstance(text, str) else None
+        table = parse(text).get("build-system") if isinstance(text, str) else None
     except (ValueError, RecursionError) as error:
         raise BuildError(f"the pyproject.toml of {source.title!r} is not TOML", hint=WAYS) from error
     if table is None:

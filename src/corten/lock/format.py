@@ -336,7 +336,7 @@ def _lines(text: str) -> dict[str, Any] | None:
 
 
 def _toml(text: str, name: str) -> dict[str, Any]:
-    import tomllib
+    from corten.toml import parse
 
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith(("<<<<<<< ", ">>>>>>> ")) or line == "=======":
@@ -345,6 +345,6 @@ def _toml(text: str, name: str) -> dict[str, Any]:
                 hint="take either side whole, and run 'corten lock'",
             )
     try:
-        return tomllib.loads(text)
+        return parse(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"'{name}' is not TOML: {error}", hint=AGAIN) from error

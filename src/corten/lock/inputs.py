@@ -310,7 +310,7 @@ def boundary_of(project: Project, environment: Mapping[str, str] | None = None) 
 
 def read_pyproject(root: Path) -> dict[str, Any]:
     """`pyproject.toml` in `root`; empty when there is none. Raises ProjectError when it is not TOML."""
-    import tomllib
+    from corten.toml import parse
 
     path = root / "pyproject.toml"
     if path.is_symlink() and not within(os.path.realpath(path), os.path.realpath(root)):
@@ -320,7 +320,7 @@ def read_pyproject(root: Path) -> dict[str, Any]:
         )
     try:
         with open_regular(path) as file:
-            return tomllib.load(file)
+            return parse(file.read().decode())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

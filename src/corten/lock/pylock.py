@@ -22,14 +22,14 @@ _WITHIN = regex(r"(?:'([^']*)'|\"([^\"]*)\")\s+(not\s+)?in\s+(extras|dependency_
 
 def read_pylock(path: Path) -> dict[str, Any]:
     """The document. Raises ProjectError when it cannot be read, or is of a version that is not known."""
-    import tomllib
+    from corten.toml import parse
 
     try:
         with open_regular(path) as file:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise ProjectError(f"'{path.name}' is larger than a lock file can be", hint=AGAIN)
-        document = tomllib.loads(data.decode("utf-8"))
+        document = parse(data.decode("utf-8"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ProjectError(f"'{path.name}' cannot be read: {reason}", hint=AGAIN) from error

@@ -29,11 +29,11 @@ def wheel_addresses(path: Path) -> tuple[str, ...]:
 
 def read_uv_lock(path: Path) -> dict[str, Any]:
     """The document. Raises ProjectError when it cannot be read, or is of a version that is not known."""
-    import tomllib
+    from corten.toml import parse
 
     try:
         with open_regular(path) as file:
-            document = tomllib.load(file)
+            document = parse(file.read().decode())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ProjectError(f"'{path.name}' cannot be read: {reason}", hint="run 'uv lock'") from error

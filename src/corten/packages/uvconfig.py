@@ -191,11 +191,11 @@ def _flat(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load(path: Path, required: bool = False) -> dict[str, Any]:
-    import tomllib
+    from corten.toml import parse
 
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            return parse(file.read().decode())
     except OSError as error:
         if required:
             raise UsageError(f"'{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error

@@ -443,8 +443,10 @@ def read_pyproject(root: Path) -> dict[str, Any] | None:
         raise ProjectError("'pyproject.toml' is larger than 10 MB")
     import tomllib
 
+    from corten.toml import parse
+
     try:
-        return tomllib.loads(data.decode().replace("\r\n", "\n"))
+        return parse(data.decode().replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ProjectError(f"'pyproject.toml' is not UTF-8 in line {line}") from error

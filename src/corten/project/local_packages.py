@@ -443,11 +443,11 @@ def _config(folder: Path) -> configparser.ConfigParser:
 
 
 def _pyproject(folder: Path, path: str) -> dict[str, Any]:
-    import tomllib
+    from corten.toml import parse
 
     text = _text(folder, "pyproject.toml")
     try:
-        return tomllib.loads(text or "")
+        return parse(text or "")
     except (ValueError, RecursionError) as error:
         raise ProjectError(
             f"'{path}/pyproject.toml' cannot be read: it is not TOML", hint="correct the file"

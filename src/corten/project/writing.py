@@ -184,8 +184,10 @@ def _without(document: dict[str, Any]) -> dict[str, Any]:
 def _parse(text: str) -> dict[str, Any]:
     import tomllib
 
+    from corten.toml import parse
+
     try:
-        return tomllib.loads(text.replace("\r\n", "\n"))
+        return parse(text.replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
         raise ProjectError(f"'pyproject.toml' is not valid TOML: {error}") from error
 

@@ -146,9 +146,9 @@ def table(value: object, *keys: str) -> dict[str, Any]:
 
 def toml(text: str, file: str) -> dict[str, Any]:
     """The document. Raises ProjectError."""
-    import tomllib
+    from corten.toml import parse
 
     try:
-        return tomllib.loads(text)
+        return parse(text)
     except (ValueError, RecursionError) as error:
         raise ProjectError(f"'{file}' cannot be read: it is not TOML", hint="correct the file") from error

@@ -48,8 +48,10 @@ def _pipfile(folder: Reads) -> list[Hint]:
         return []
     import tomllib
 
+    from corten.toml import parse
+
     try:
-        requires = tomllib.loads(text).get("requires", {})
+        requires = parse(text).get("requires", {})
     except (tomllib.TOMLDecodeError, RecursionError):
         return []
     if not isinstance(requires, dict):
@@ -96,8 +98,10 @@ def _ranges(folder: Reads) -> list[Hint]:
     if text is not None and "[tool.poetry" in text:
         import tomllib
 
+        from corten.toml import parse
+
         try:
-            tool = tomllib.loads(text).get("tool", {})
+            tool = parse(text).get("tool", {})
             written = tool["poetry"]["dependencies"]["python"]
         except (tomllib.TOMLDecodeError, RecursionError, KeyError, TypeError, AttributeError):
             written = None

@@ -56,8 +56,10 @@ def read(folder: Reads) -> tuple[Hint, ...]:
         return ()
     import tomllib
 
+    from corten.toml import parse
+
     try:
-        return read_scripts(tomllib.loads(text))
+        return read_scripts(parse(text))
     except (tomllib.TOMLDecodeError, RecursionError):
         return ()
 
