@@ -389,6 +389,11 @@ def test_the_version_comes_from_tags_where_the_source_asks_git(ready: World, hub
     assert version().startswith("Version: 1.6.dev1+g")
     # A lock's version holds, whatever tags there are by now.
     assert version("7.0") == "Version: 7.0"
+    # A file of that name stays, also a link that leads to nothing.
+    (hub.root / "lib.work/PKG-INFO").symlink_to("nothing")
+    hub.commit("lib")
+    with tarfile.open(fetcher.fetch(item).place) as packed:
+        assert packed.getmember("source/PKG-INFO").linkname == "nothing"
 
 
 def test_the_references_of_a_pylock(ready: World, hub: Hub) -> None:

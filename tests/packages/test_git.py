@@ -200,3 +200,22 @@ def test_a_machine_without_git_is_told_so(tmp_path: Path) -> None:
     git = Git({"PATH": str(tmp_path / "empty"), "HOME": str(tmp_path)})
     with pytest.raises(FetchError, match="git is not installed"):
         git.check_out(Repository("https://h.invalid/x.git"), "", tmp_path / "tree", tmp_path / "work")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("x" * 300, "cannot be written: file name too long"), ("a/" * 300 + "x", "more than 256 folders deep")],
+    ids=["long", "deep"],
+)
+def test_names_that_no_file_system_takes(tmp_path: Path, hub: Hub, name: str, message: str) -> None:
+    hub.make("lib", {"a.py": "1"})
+    bare = hub.root / "lib.git"
+    blob = repositories.git(bare, "rev-parse", "main:a.py")
+    repositories.git(bare, "read-tree", "--empty")
+    repositories.git(bare, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}")
+    tree = repositories.git(bare, "write-tree")
+    commit = repositories.git(bare, "commit-tree", tree, "-m", "x")
+    repositories.git(bare, "update-ref", "refs/heads/main", commit)
+    with pytest.raises(FetchError) as caught:
+        check_out(tmp_path, f"{hub.url}/lib.git")
+    assert message in caught.value.message

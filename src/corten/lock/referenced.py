@@ -216,7 +216,7 @@ def _allowed(item: Requirement) -> set[str]:
 
 def _asks_for_tags(tree: Path) -> bool:
     """Whether the source takes its version from git's tags by a tool that takes it from PKG-INFO where there is no git."""
-    if (tree / "PKG-INFO").exists():
+    if os.path.lexists(tree / "PKG-INFO"):
         return False
     texts = (_start(tree / name) for name in ("pyproject.toml", "setup.py", "setup.cfg"))
     return any(_SCM.search(text) for text in texts)

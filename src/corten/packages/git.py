@@ -8,6 +8,7 @@ its time and the size of what it writes are bounded.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import selectors
@@ -24,6 +25,7 @@ from typing import IO, TYPE_CHECKING
 from corten.errors import FetchError
 from corten.lazy import regex
 from corten.oci.inside import Inside
+from corten.oci.placing import DEEPEST, ITS_OWN_FAULT
 from corten.packages.repositories import COMMIT, Repository
 from corten.values import dataclass, field
 
@@ -48,6 +50,7 @@ _NOT_SHALLOW = regex(
     r"couldn't find remote ref|shallow|not our ref|unadvertised|does not allow request|no such remote ref",
     re.IGNORECASE,
 )
+_ITS_OWN_FAULT = ITS_OWN_FAULT | {errno.EEXIST, errno.ENOENT}
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -174,7 +177,16 @@ class Git:
                     head = process.stdout.readline(200).split()
                     if len(head) != 3 or head[1] != b"blob" or head[2] != str(file.size).encode():
                         raise FetchError(f"the repository '{repository.shown}' is damaged")
-                    if self._write(inside, file, process.stdout, repository).startswith(_LFS):
+                    try:
+                        start = self._write(inside, file, process.stdout, repository)
+                    except OSError as error:
+                        if error.errno not in _ITS_OWN_FAULT:
+                            raise
+                        raise FetchError(
+                            f"'{file.path[:100]}' in the repository '{repository.shown}' cannot be written: {(error.strerror or str(error)).lower()}",
+                            hint="look at the repository: its files have names that no file system takes, or one name twice",
+                        ) from error
+                    if start.startswith(_LFS):
                         pointers.append(file.path)
                     if process.stdout.read(1) != b"\n":
                         raise FetchError(f"the repository '{repository.shown}' is damaged")
@@ -372,8 +384,12 @@ def _entries(listed: bytes, repository: Repository) -> tuple[list[_File], list[s
         path = raw.decode("utf-8", "replace")
         parts = path.split("/")
         hidden = {part.lower().rstrip(". ") for part in parts} & {"", "git~1", ".git"}
-        if hidden or {".", ".."} & set(parts) or not path.isprintable() or len(path) > _LONGEST_PATH:
+        if hidden or {".", ".."} & set(parts) or not path.isprintable() or len(raw) > _LONGEST_PATH:
             raise FetchError(f"the repository '{repository.shown}' has a file with the name {path[:100]!r}")
+        if len(parts) > DEEPEST:
+            raise FetchError(
+                f"the repository '{repository.shown}' has a file more than {DEEPEST} folders deep"
+            )
         if mode == "160000":
             submodules.append(path)
             continue
