@@ -219,3 +219,28 @@ def test_names_that_no_file_system_takes(tmp_path: Path, hub: Hub, name: str, me
     with pytest.raises(FetchError) as caught:
         check_out(tmp_path, f"{hub.url}/lib.git")
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize("way", ["GIT_SSH", "GIT_SSH_COMMAND", "core.sshCommand", "PATH"])
+def test_ssh_is_the_users_and_asks_nothing(tmp_path: Path, way: str) -> None:
+    for name in ("tree", "work", "home", "bin"):
+        (tmp_path / name).mkdir()
+    program, mark = tmp_path / "bin/ssh", tmp_path / "mark"
+    program.write_text(
+        f'#!/bin/sh\necho "$SSH_ASKPASS $SSH_ASKPASS_REQUIRE $@" >> {mark}\necho "Host key verification failed." >&2\nexit 255\n'
+    )
+    program.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
+    if way == "PATH":
+        environment["PATH"] = f"{program.parent}:{environment['PATH']}"
+    elif way == "core.sshCommand":
+        (tmp_path / "home/.gitconfig").write_text(f"[core]\n\tsshCommand = {program}\n")
+    else:
+        environment[way] = str(program)
+    with pytest.raises(FetchError, match="is not known to ssh"):
+        Git(environment).check_out(
+            Repository("ssh://git@h.invalid/x.git"), "", tmp_path / "tree", tmp_path / "work"
+        )
+    said = mark.read_text()
+    assert said.startswith("false force ")
+    assert "git@h.invalid" in said

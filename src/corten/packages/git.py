@@ -231,11 +231,12 @@ class Git:
 
     def _variables(self) -> dict[str, str]:
         kept = {key: value for key, value in self.environment.items() if _PASSED.fullmatch(key)}
-        kept.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
         kept |= {
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "false",
             "SSH_ASKPASS": "false",
+            # ssh asks nothing, and which ssh it is stays the user's choice (GIT_SSH, core.sshCommand).
+            "SSH_ASKPASS_REQUIRE": "force",
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_ATTR_NOSYSTEM": "1",
