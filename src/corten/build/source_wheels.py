@@ -242,6 +242,7 @@ class SourceWheels:
                     f"the build requirements of {source.title!r} are different each time", hint=WAYS
                 )
             (first, data), (_, again) = answers
+            wheel = named_in(source, str(first.get("wheel")), data)
             reproducible = data == again
             if not reproducible:
                 self._observe(
@@ -257,7 +258,6 @@ class SourceWheels:
                         "lock on the oldest kind of machine that it will run on, or choose a version that has a wheel",
                     )
                 )
-            wheel = named_in(source, str(first.get("wheel")), data)
             place = directory / "wheel"
             place.write_bytes(data)
             self._store.files.add(place, wheel.sha256, "wheel")

@@ -30,9 +30,9 @@ from corten.errors import BuildError, FormatError
 from corten.lazy import regex
 from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
+from corten.oci.zipped import Guarded
 
 _PIECE = 1 << 20
-_LARGEST_CONTENTS = 64 << 20  # of the archive's table of contents, which `zipfile` reads as a whole
 _LARGEST_METADATA = 64 << 20
 _DEEPEST = 128
 # Refusals of a disk that a wheel's own paths provoke: a file where it wants a folder, names that are too long.
@@ -56,7 +56,7 @@ def place_wheel(
     written."""
     tree.mkdir(parents=True, exist_ok=True)
     try:
-        with _Guarded(wheel) as file, zipfile.ZipFile(file) as archive, Inside(tree) as inside:
+        with Guarded(wheel) as file, zipfile.ZipFile(file) as archive, Inside(tree) as inside:
             archive.filename = file_name
             _check_size(archive, file_name, wheel.stat().st_size, bound)
             _check_size_of_metadata(archive)
@@ -78,22 +78,6 @@ def place_wheel(
             f"the wheel '{file_name}' cannot be installed: {reason[0][:300]}",
             hint="its bytes are the ones that the lock names; report it to the package's authors",
         ) from error
-
-
-class _Guarded(io.BufferedReader):
-    """The file `path`, of which nobody reads more at a time than a table of contents may have."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """`size` bytes, or all that are left. Raises ValueError for more than a table of contents may have."""
-        wanted = size
-        if wanted is None or wanted < 0:
-            wanted = os.fstat(self.fileno()).st_size - self.tell()
-        if wanted > _LARGEST_CONTENTS:
-            raise ValueError(f"its table of contents has {wanted} bytes")
-        return super().read(size)
 
 
 def _check_size(archive: zipfile.ZipFile, name: str, packed: int, bound: Bound) -> None:

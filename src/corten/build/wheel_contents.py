@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import re
 import zipfile
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from corten.errors import BuildError
+from corten.oci.zipped import DAMAGED, Guarded
 from corten.packages.files import Wheel
 from corten.packages.requirements import normal_name
 from corten.packages.sources import Source
@@ -20,6 +20,7 @@ WAYS = (
     "--find-links"
 )
 _MOST_FILES = 100_000
+_LARGEST_CONTENTS = 16 << 20  # 100,000 files need about as much
 _FILE_NAME = 255
 _MOST_MARKS = 5000
 
@@ -45,9 +46,9 @@ def named_in(source: Source, file: str, data: bytes) -> Wheel:
     if (source.name and normal_name(source.name) != name) or not same:
         raise BuildError(f"the build of {source.title!r} produced a wheel of '{name}' {version}", hint=WAYS)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with Guarded(data, _LARGEST_CONTENTS) as opened, zipfile.ZipFile(opened) as archive:
             count = len(archive.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+    except (*DAMAGED, OSError) as error:
         raise BuildError(f"the build of {source.title!r} produced a damaged wheel", hint=WAYS) from error
     if count > _MOST_FILES:
         raise BuildError(f"the build of {source.title!r} produced a wheel with {count:,} files", hint=WAYS)
@@ -91,9 +92,9 @@ def _marked(data: bytes) -> dict[str, str]:
 
 
 def _contents(data: bytes) -> dict[str, tuple[int, int]]:
-    """Each file's size and check sum, from the table of contents alone."""
+    """Each file's size and check sum, from the table of contents alone. Empty for what is no archive."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with Guarded(data, _LARGEST_CONTENTS) as opened, zipfile.ZipFile(opened) as archive:
             return {item.filename: (item.file_size, item.CRC) for item in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError, OSError):
+    except (*DAMAGED, OSError):
         return {}

@@ -24,6 +24,7 @@ from corten.lock.references import holds, local_place, marker_of
 from corten.network.addresses import origin
 from corten.oci import tar
 from corten.oci.inside import Inside
+from corten.oci.zipped import DAMAGED, Guarded
 from corten.packages.compatibility import Target
 from corten.packages.files import Sdist, Wheel
 from corten.packages.git import Git
@@ -41,6 +42,7 @@ from corten.values import dataclass, replace
 _LARGEST = 512 << 20
 _SCM = regex(rb"setuptools[-_]scm|hatch[-_]vcs|use_scm_version|flit[-_]scm|vcs[-_]versioning")
 _METADATA = regex(r"[^/]+\.dist-info/METADATA")
+_LARGEST_METADATA = 1 << 20
 _MOST_FURTHER = 200
 _ARCHIVE = regex(r"\.(?:tar\.gz|tgz|zip|tar\.bz2|tbz|tar\.xz|txz|tar)$", re.IGNORECASE)
 
@@ -376,14 +378,14 @@ def _references_in(wheel: Path, extras: str = "", target: Target | None = None) 
     """The references among what a wheel requires on `target` with `extras`; without a target, on any with any extra. Raises ProjectError."""
     names = ["", *(name for name in extras.strip("[]").split(",") if name)]
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with Guarded(wheel) as file, zipfile.ZipFile(file) as archive:
             inside = [info for info in archive.infolist() if _METADATA.fullmatch(info.filename)]
-            text = (
-                archive.read(inside[0])[: 1 << 20]
-                if len(inside) == 1 and inside[0].file_size <= 1 << 20
-                else b""
-            )
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+            text = b""
+            if len(inside) == 1 and inside[0].file_size <= _LARGEST_METADATA:
+                with archive.open(inside[0]) as member:
+                    # Without a size `zipfile` unpacks all that is there, whatever the archive says of it.
+                    text = member.read(_LARGEST_METADATA)
+    except (*DAMAGED, OSError) as error:
         raise ProjectError(f"the wheel '{wheel.name}' is damaged", hint="build it again") from error
     found = []
     for line in text.decode("utf-8", "replace").partition("\n\n")[0].splitlines():

@@ -8,12 +8,9 @@ A wheel's answer depends on its bytes alone, so the store keeps it by the wheel'
 from __future__ import annotations
 
 import json
-import lzma
 import os
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +22,7 @@ from corten.errors import FormatError
 from corten.lazy import regex
 from corten.oci.bound import WHEEL, Bound
 from corten.oci.inside import Inside
+from corten.oci.zipped import DAMAGED, Guarded
 from corten.packages.elf import MACHINES, MAGIC, Elf, Reader, dynamic_place, read_elf
 from corten.packages.files import Wheel
 from corten.packages.known_libraries import is_optional
@@ -38,11 +36,6 @@ _IN_MEMORY = 64 << 20
 _KEPT = 24 << 20
 _PIECE = 1 << 20
 _MOST_KEPT = 4 << 20
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
-    # `zipfile` raises these for a kind of packing that it does not know, a member with a password, and names that are no text.
-    *(NotImplementedError, RuntimeError, ValueError, OverflowError, LookupError),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +87,13 @@ def of_wheel(wheel: Path, architecture: str, work: Path, bound: Bound = WHEEL) -
     """The libraries of a wheel's file for `architecture`. A large member is unpacked into the directory `work` for a moment. Raises
     FormatError."""
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with Guarded(wheel) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             bound.check_entries(len(members), f"the wheel '{wheel.name}'")
             total = sum(member.file_size for member in members)
             bound.check(total, wheel.stat().st_size, f"the wheel '{wheel.name}'")
             return _gathered(_in_archive(archive, members, work), architecture)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise FormatError(f"the wheel '{wheel.name}' is damaged: it cannot be unpacked") from error
     except OSError as error:
         raise FormatError(

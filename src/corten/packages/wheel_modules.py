@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from corten.oci.zipped import DAMAGED, Guarded
+
 _MOST = 400_000
 _KINDS = ("purelib", "platlib")
 
@@ -12,9 +14,9 @@ _KINDS = ("purelib", "platlib")
 def modules_of(wheel: Path) -> frozenset[str]:
     """The first names of the modules in `wheel`; nothing for a file that cannot be read."""
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with Guarded(wheel) as file, zipfile.ZipFile(file) as archive:
             names = archive.namelist()[:_MOST]
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError):
+    except (*DAMAGED, OSError):
         return frozenset()
     found = set()
     for name in names:

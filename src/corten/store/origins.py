@@ -14,6 +14,7 @@ from corten.oci import media
 from corten.oci.config import ImageConfig
 from corten.oci.descriptor import Manifest
 from corten.oci.digest import Digest
+from corten.oci.zipped import DAMAGED, Guarded
 from corten.store.store import Store
 
 _TITLE = "corten: "
@@ -83,7 +84,7 @@ class Origins:
         try:
             name = _deb_name(path) if path.parent.parent.name == "debs" else _wheel_name(path)
             found = [name] if name else []
-        except (OSError, ValueError, EOFError, CortenError, zipfile.BadZipFile, tarfile.TarError):
+        except (*DAMAGED, OSError, CortenError, tarfile.TarError):
             pass
         try:
             address = self._store.root / "caches" / "locations" / digest.hex
@@ -121,7 +122,7 @@ def _once(texts: list[str] | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _wheel_name(path: Path) -> str:
-    with zipfile.ZipFile(path) as wheel:
+    with Guarded(path) as file, zipfile.ZipFile(file) as wheel:
         folders = (name.partition("/")[0] for name in wheel.namelist())
         name = next((name for name in folders if name.endswith(".dist-info")), "")
     return f"wheel {name.removesuffix('.dist-info').replace('-', ' ')}" if name else ""
