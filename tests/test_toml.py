@@ -68,6 +68,17 @@ def test_dots_in_what_people_write_are_read(text: str) -> None:
     assert parse(text) == tomllib.loads(text)
 
 
+@pytest.mark.parametrize("digits", ["0x" + "f" * 4000, "0o" + "7" * 5000, "0b" + "1" * 20_000])
+def test_a_number_that_cannot_be_shown_is_refused(digits: str) -> None:
+    for text in (f"x = {digits}", f"y = '\\'\nx = [1, {digits}]"):
+        with pytest.raises(
+            tomllib.TOMLDecodeError, match=rf"1000 digits \(at line {text.count(chr(10)) + 1}\)"
+        ):
+            parse(text)
+    for text in (f"x = '{digits}'", f'x = "{digits}"', f"x = 1 # {digits}", "x = 0x" + "f" * 900):
+        assert parse(text) == tomllib.loads(text)
+
+
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_whatever_is_written(text: str) -> None:
     try:

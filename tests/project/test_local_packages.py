@@ -168,6 +168,26 @@ def test_what_is_damaged_is_an_error(tmp_path: Path, text: str) -> None:
     assert caught.value.hint
 
 
+def test_keys_of_setup_py_that_are_not_text(tmp_path: Path) -> None:
+    setup = (
+        "setup(name='x', extras_require={1: ['a'], None: ['b'], b'c': ['d']}, entry_points={2: ['e = f:g']})"
+    )
+    found = written(tmp_path, {"setup.py": setup})
+    assert isinstance(found, LocalPackage)
+    assert dict(found.optional)["1"] == ("a",)
+    assert found.entry_points == (("2", "e", "f:g"),)
+
+
+@pytest.mark.parametrize(
+    "key", ["install_requires", "extras_require", "entry_points", "version", "package_dir"]
+)
+def test_a_number_of_setup_py_that_cannot_be_shown_is_computed(tmp_path: Path, key: str) -> None:
+    number = "0x" + "f" * 5000
+    for value in (number, f"[{number}]", f"{{{number}: ['a']}}", f"{{'a': {number}}}"):
+        found = written(tmp_path, {"setup.py": f"setup(name='x', {key}={value})"})
+        assert isinstance(found, NeedsBuild) or key == "version"
+
+
 def test_a_file_behind_a_link_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "outside.toml").write_text(PYPROJECT)
     (tmp_path / "libs/x").mkdir(parents=True)

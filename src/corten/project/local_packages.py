@@ -203,7 +203,7 @@ def _made(
         str(version) if known else None,
         (),
         _texts(requires),
-        tuple(sorted((normal(key), _texts(_list(items))) for key, items in optional.items())),
+        tuple(sorted((normal(str(key)), _texts(_list(items))) for key, items in optional.items())),
         tuple(entries),
     )
 

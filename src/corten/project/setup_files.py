@@ -117,7 +117,9 @@ def keywords(source: str) -> Setup | None:
         value = keyword.value
         value = named.get(value.id, value) if isinstance(value, ast.Name) else value
         try:
-            values[keyword.arg or "**"] = ast.literal_eval(value)
+            literal = ast.literal_eval(value)
+            repr(literal)  # a number of very many digits raises ValueError, and would wherever it is shown
+            values[keyword.arg or "**"] = literal
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             where = _found_in(value)
             if keyword.arg == "packages" and where is not None:
