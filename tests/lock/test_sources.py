@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from corten.errors import BuildError, HashMismatch, LockOutdated, ResolutionError
+from corten.errors import BuildError, HashMismatch, LockOutdated, ProjectError, ResolutionError
 from corten.lock.format import decode, encode
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import Lock, PlatformLock
@@ -309,6 +310,23 @@ def test_build_requirements_that_a_source_does_not_say(ready: World) -> None:
     before = inputs_digest(load(ready.folder))
     ready.write("pyproject.toml", '[tool.corten]\ncommand = ["python", "x.py"]\n')
     assert inputs_digest(load(ready.folder)) != before
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["backend @ WEB/backend-1.0-py3-none-any.whl", "WEB/x.whl", "-r /etc/passwd", "backend\n--find-links=/"],
+)
+def test_constraints_of_builds_name_no_address(ready: World, line: str) -> None:
+    ready.write("requirements.txt", "old\n")
+    line = json.dumps(line.replace("WEB", ready.web.url))
+    ready.write(
+        "pyproject.toml",
+        f'[tool.corten]\ncommand = ["python", "x.py"]\n[tool.uv]\nbuild-constraint-dependencies = [{line}]\n',
+    )
+    builder = Builder(ready)
+    error = ready.fails(ProjectError, sources=builder)
+    assert "which is not a name with versions" in error.message
+    assert builder.made == 0
 
 
 def test_where_there_can_be_no_builder_the_package_is_named() -> None:

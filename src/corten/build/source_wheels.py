@@ -42,6 +42,7 @@ from corten.oci.config import canonical_json
 from corten.oci.digest import Digest
 from corten.packages.files import STRICT, Accepted, Deb, Wheel
 from corten.packages.sources import BuiltWheel, Recorded, Resolve, Source
+from corten.project.build_needs import is_plain
 from corten.sandbox.confinement import Bind, Confinement, Limits
 from corten.sandbox.process import Confined, Finished, run
 from corten.store.disk import write_atomically
@@ -406,14 +407,8 @@ def _build_system(source: Source, text: object) -> _BuildSystem:
 
 def _check_names(source: Source, lines: Sequence[str]) -> None:
     """Raises BuildError for a build requirement that is not a name with versions: a source decides no address that is asked."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     for line in lines:
-        try:
-            plain = Requirement(line).url is None and line.isprintable()
-        except InvalidRequirement:
-            plain = False
-        if not plain:
+        if not is_plain(line):
             raise BuildError(
                 f"{source.title!r} asks for the build requirement {line[:100]!r}, which is not a name with versions",
                 hint=WAYS,

@@ -81,6 +81,7 @@ from corten.packages.torch_index import without_it
 from corten.packages.uv import Request
 from corten.packages.wheels import PREFER_CPU, Wanted, WheelResolver
 from corten.project import interpreter
+from corten.project.build_needs import check_constraints
 from corten.project.dependencies import package_names
 from corten.project.files import scan
 from corten.project.formats.translate import LOCKS
@@ -339,7 +340,9 @@ class _Locking:
         return replace(part, sdists=sdists, build_wheels=wheels, build_debs=debs)
 
     def builder(self, sources: SourceBuilders) -> WheelBuilder:
-        """What builds sources, in the project's base for this machine. Raises BuildError where the base is an image."""
+        """What builds sources, in the project's base for this machine. Raises BuildError where the base is an image, ProjectError for
+        constraints that are no names with versions."""
+        check_constraints(self.project.build_needs)
         base = self._host_base()
         host = Platform.host()
         glibc = _GLIBC.get(base.suite, _GLIBC_OF_UNKNOWN)

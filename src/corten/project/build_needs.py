@@ -37,6 +37,26 @@ def build_needs(pyproject: dict[str, Any]) -> BuildNeeds:
     return BuildNeeds(tuple(sorted(further)), constraints)
 
 
+def is_plain(line: str) -> bool:
+    """Whether a requirement is a name with versions: it has no address, and is one line."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return Requirement(line).url is None and line.isprintable()
+    except InvalidRequirement:
+        return False
+
+
+def check_constraints(needs: BuildNeeds) -> None:
+    """Raises ProjectError for a constraint that is not a name with versions: uv would ask its address, and nobody has confirmed it."""
+    for line in needs.constraints:
+        if not is_plain(line):
+            raise ProjectError(
+                f"`build-constraint-dependencies` in [tool.uv] has {line[:100]!r}, which is not a name with versions",
+                hint='write names and versions: ["setuptools<81"]',
+            )
+
+
 def _lines(key: str, value: object) -> tuple[str, ...]:
     """The requirements in a list, whose items are texts or, as uv has them too, tables with a `requirement`."""
     items = value if isinstance(value, list) else [None]
