@@ -53,3 +53,13 @@ def test_a_script_of_very_many_here_documents_is_given_up() -> None:
     marks = ("".join(letters) for letters in islice(product("abcdefghij", repeat=5), 2000))
     with pytest.raises(Unreadable, match="here-documents"):
         commands("".join(f"cat <<{mark}\n{mark}\n" for mark in marks), "configure")
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["# Automatically added by dh_x\n" * 30_000, "# Automatically added by dh_" + "x" * 900_000 + " \n"],
+    ids=["sections", "names"],
+)
+def test_unclosed_sections_of_a_script_are_read_at_once(script: str) -> None:
+    control = Control("", {"package": "sample"}, {}, {"postinst": f"#!/bin/sh\n{script}frobnicate\n"})
+    assert [found.command for found in needs([control]).unclear] == ["frobnicate"]

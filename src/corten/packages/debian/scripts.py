@@ -15,11 +15,11 @@ from typing import Literal
 from corten.lazy import regex
 from corten.packages.debian import caches
 from corten.packages.debian.deb import Control
-from corten.packages.debian.shell import Command, Unreadable, commands
+from corten.packages.debian.shell import LARGEST, Command, Unreadable, commands
 from corten.values import dataclass
 
 _SECTION = regex(
-    r"^# Automatically added by (dh_\w+)\S*\n(.*?)^# End automatically added section$",
+    r"^# Automatically added by (dh_\w+)(?!\w)\S*\n((?:(?!^# Automatically added by ).)*?)^# End automatically added section$",
     re.MULTILINE | re.DOTALL,
 )
 _HARMLESS_SECTIONS = frozenset(
@@ -230,6 +230,8 @@ def _commands(control: Control) -> Iterator[tuple[str, Command]]:
             continue
         if text.startswith("\x7fELF") or not re.match(r"#! ?/(?:usr/)?bin/(?:env )?(?:da|ba)?sh\b", text):
             raise Unreadable(text.partition("\n")[0][2:].strip() or "a program")
+        if len(text) > LARGEST:
+            raise Unreadable("a script of more than a mebibyte")
         text = _SECTION.sub(lambda match: "" if match[1] in _HARMLESS_SECTIONS else match[2], text)
         for command in commands(text, action):
             yield name, command

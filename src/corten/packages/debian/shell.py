@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from corten.lazy import regex
 
-_LARGEST = 1 << 20
+LARGEST = 1 << 20
 _DEEPEST = 40
 _MOST_ROUNDS = 100
 # Looks at tokens, and characters of words. The scripts of libc6 come to 12,000.
@@ -62,7 +62,7 @@ class Command:
 def commands(script: str, action: str) -> tuple[Command, ...]:
     """The commands that `script`, called with `action` (`configure`, `install`) and no older version, may run. Those in
     command substitutions follow the command that has them. Raises Unreadable."""
-    if len(script) > _LARGEST:
+    if len(script) > LARGEST:
         raise Unreadable("a script of more than a mebibyte")
     tokens = list(_tokens(script))
     reader = _Reader(tokens, action, constants=_constants(tokens))
