@@ -40,12 +40,15 @@ LONG = (
     "e2e/test_configured.py::test_two_stores",
     "e2e/test_configured.py::test_caches",
     "e2e/test_configured.py::test_packages_work",
+    "e2e/test_cache_from.py::test_wheels_that_contradict_each_other_and_are_not_here",
+    "e2e/test_documentation.py::test_shown_commands_run[docs/offline.md]",
     "e2e/test_documentation.py::test_shown_commands_run[docs/running.md]",
     "e2e/test_documentation.py::test_shown_commands_run[docs/serving.md]",
     "e2e/test_documentation.py::test_shown_commands_run[docs/registr",
     "e2e/test_documentation.py::test_shown_commands_run[docs/development.md]",
     "e2e/test_faults_served.py",
     "e2e/test_registry_round_trips.py::test_a_flat_docker_image",
+    "e2e/test_registry_round_trips.py::test_copying_keeps_everything_of_an_index",
     "e2e/test_reproducible.py::test_another_folder_user_umask_locale_zone_seed_store_and_no_network",
     "e2e/test_anywhere.py::test_the_demo",
     "e2e/test_archive_round_trips.py",
@@ -71,7 +74,7 @@ LONG_KINDS = re.compile(
     r"e2e/test_(?:life|life_edges|life_faults|sharing|format_error|up|volumes)\.py::.*\[none\b"
     r"|e2e/test_anywhere\.py::test_a_(?:life|terminal)_without_an_oci_engine\[none\b"
     r"|e2e/test_crun\.py::(?!test_nothing_that_is_tried).*\[none\b"
-    r"|e2e/test_sharing\.py::.*\[subuids\b"
+    r"|e2e/test_(?:life|life_edges|sharing)\.py::.*\[subuids\b"
     r"|registry/test_transfer_faults\.py::test_a_pu(?:sh|ll)_.*\b(?:503|429)\b"
 )
 """The same of tests for each kind of user or fault: `make test` runs them for root and for a user with subordinate IDs, and of a
