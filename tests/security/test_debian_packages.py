@@ -8,6 +8,7 @@ import shutil
 import struct
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from corten.lock.bundle import download
 from corten.lock.format import LOCK_NAME, decode, encode, write_lock
 from corten.lock.inputs import inputs_digest
 from corten.lock.model import DebianBase, Lock, PlatformLock
+from corten.network.settings import network_from
 from corten.oci.platform import Platform
 from corten.packages.debian.archive import DebianArchive
 from corten.packages.debian.authentication import FOLDER, Authentication
@@ -25,6 +27,7 @@ from corten.packages.debian.lists import Lists
 from corten.packages.debian.mirrors import lists_of
 from corten.packages.fetch import fetch_debs, fetch_wheels
 from corten.packages.files import STRICT, Accepted, Deb, Wheel
+from corten.packages.http import Http, Patience
 from corten.packages.indexes import read_indexes
 from corten.project.load import load
 from corten.store.prune import prune
@@ -280,6 +283,34 @@ def test_layers_of_unauthenticated_packages_are_shared_with_no_other_build(archi
 
 
 # --- dates only move forward ---------------------------------------------------------------------------------
+
+
+class OneBehind(Http):
+    """A mirror of two machines: the first that is asked for an index has that of `old`, the second the current one."""
+
+    def __init__(self, root: Path, old: Path) -> None:
+        super().__init__(network_from({}), Patience(attempts=2, pause=0.01))
+        self.root, self.old = f"file://{root}/", f"file://{old}/"
+        self.asked: set[str] = set()
+
+    def get(self, url: str, *arguments: Any, **options: Any) -> bytes:
+        first = url.endswith("InRelease") and url not in self.asked
+        self.asked.add(url)
+        return super().get(url.replace(self.root, self.old) if first else url, *arguments, **options)
+
+
+def test_a_mirror_of_which_one_machine_is_behind_is_asked_again(archive: Archive, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    old = tmp_path / "old"
+    shutil.copytree(archive.root, old)
+    archive.publish(NOW + timedelta(minutes=10))
+    newest = debian(store, archive.root).compiler("bookworm", "amd64")
+    http = OneBehind(archive.root, old)
+    again = DebianArchive(
+        store, sources(f"file://{archive.root}"), http, keys=KEYS, now=NOW + timedelta(hours=1)
+    )
+    assert again.compiler("bookworm", "amd64") == newest
+    assert any(url.endswith("InRelease") for url in http.asked)
 
 
 def test_a_release_that_is_older_than_one_seen_before_is_refused(archive: Archive, tmp_path: Path) -> None:

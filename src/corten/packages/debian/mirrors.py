@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,9 @@ from corten.store.store import Store
 from corten.values import dataclass
 
 T = TypeVar("T")
+
+_PAUSES = (1, 2, 4)
+"""How long to wait for the machine of a mirror that is not behind, each in `Patience.pause`."""
 
 _POOL = regex(r"pool/(?:[A-Za-z0-9_][A-Za-z0-9_.+~:%-]*/)+[A-Za-z0-9][A-Za-z0-9_.+~:%-]*\.deb")
 
@@ -149,12 +153,20 @@ class Mirrors:
         if known is not None:
             return known
         found = self._release(base, codename, outdated=not fresh or self._accepted.older_release)
-        date, newest = found.release.date, self.signed.newest(archive, codename)
-        if fresh and newest is not None and date < newest and not self._accepted.older_release:
-            raise SignatureError(
-                f"the index of '{codename}' from '{shown(mirror)}' is of {date}, and a newer one of {newest} was seen before",
-                hint="use another mirror, or accept it with --allow-older-release",
-            )
+        newest = self.signed.newest(archive, codename)
+        if fresh and newest is not None and not self._accepted.older_release:
+            for pause in _PAUSES:
+                if found.release.date >= newest:
+                    break
+                # Many machines answer for a mirror, and some of them are hours behind the others.
+                time.sleep(pause * self.http.patience.pause)
+                found = self._release(base, codename, outdated=False)
+            if found.release.date < newest:
+                raise SignatureError(
+                    f"the index of '{codename}' from '{shown(mirror)}' is of {found.release.date}, and a newer one of {newest} was seen before",
+                    hint="try again later, use another mirror, or accept it with --allow-older-release",
+                )
+        date = found.release.date
         self.signed.saw(archive, codename, date)
         with self._guard:
             self._proven.setdefault(archive, []).append(mirror)
