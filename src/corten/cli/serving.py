@@ -139,7 +139,7 @@ class Output:
     def last(self) -> tuple[str, ...]:
         """The last lines of what has been written until now."""
         end = time.monotonic() + 1.0
-        # Whoever reads them may have stopped to.
+        # Reading may already have stopped: then there is nothing to wait for, and the time ends it.
         while (left := end - time.monotonic()) > 0 and self._handling.acquire(timeout=left):
             waiting = self._waiting()
             self._handling.release()

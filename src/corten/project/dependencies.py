@@ -252,7 +252,7 @@ _LINE = regex(
 )
 """A line as a requirements file has them."""
 _AS_IT_IS_CALLED = ("requirements.txt", "requirements.in")
-"""Whoever writes a file of this name means it, whatever is in it."""
+"""Files with these names are always read as requirements, whatever they contain."""
 _PINS = "versions and sha256"
 _RANGES = "what is required"
 ORDER: tuple[Place, ...] = (

@@ -140,7 +140,7 @@ def bury(store: Store, name: str, *, kept: bool, killed: bool = False) -> tuple[
     if record is None:
         return kept, None
     asked = (directory / inventory.STOPPED).exists()
-    # Nobody writes down how a container in the foreground ends: whoever waits for it has its exit code.
+    # The exit code of a container in the foreground is not recorded: only the process that waits for it has it.
     unknown = killed or record.kind == "foreground"
     ending = None if unknown else inventory.ending_of(directory, record)
     reason = ending.reason if ending is not None else None
